@@ -1,0 +1,1 @@
+//! The journey that `vardkedja demo` plays, and the primary care system it plays it against.

@@ -1,0 +1,3 @@
+//! The program's verbs.
+
+fn main() {}
