@@ -8,6 +8,7 @@ use uuid::Uuid;
 pub struct Commit {
     pub expect: Vec<Expect>,
     pub put: Vec<Put>,
+    pub share: Vec<Share>,
     pub exchanges: Vec<Exchange>,
     pub documents: Vec<Document>,
     pub deliveries: Vec<Delivery>,
@@ -15,6 +16,14 @@ pub struct Commit {
     pub inbound: Vec<Inbound>,
     pub answer: Option<Answer>,
     pub audit: Vec<Audit>,
+}
+
+/// Lets units see resources that are already there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Share {
+    /// `Type/id` of each.
+    pub resources: Vec<String>,
+    pub units: Vec<String>,
 }
 
 /// What must still be true when the commit is made. If it is not, nothing is written and the caller reads again.
@@ -34,6 +43,8 @@ pub enum Expect {
     FreshKey { caller: String, key: String },
     /// The partner has not said this before.
     Unheard { partner: String, key: String },
+    /// The delivery is in this state. Every [`DeliveryChange`] expects this of its own accord.
+    Delivery { delivery: Uuid, state: crate::domain::delivery::State },
 }
 
 /// How a commit ended when the disk did its part.
@@ -54,6 +65,9 @@ pub enum StoreError {
     /// COMMIT failed or the disk refused: nothing of the group was written, and the store is not ready.
     #[error("the store could not commit")]
     Commit(#[source] rusqlite::Error),
+    /// The rows of this commit contradict what the database holds or allows; others of its group were written.
+    #[error("the database refuses the rows")]
+    Refused(#[source] rusqlite::Error),
     #[error("the store could not read")]
     Read(#[source] rusqlite::Error),
     #[error("the store has stopped")]
@@ -62,6 +76,10 @@ pub enum StoreError {
     Corrupt(&'static str),
     #[error("the database could not be opened")]
     Open(#[source] rusqlite::Error),
+    #[error("the lock file of the database could not be taken")]
+    Lock(#[source] std::io::Error),
+    #[error("a thread of the store could not be started")]
+    Thread(#[source] std::io::Error),
     #[error("another process has the database open")]
     Locked,
     #[error("the database is of version {found}, this program knows versions up to {known}")]

@@ -1,9 +1,44 @@
 //! The only SQL. One write verb (`commit`), reads that always say who is asking.
+//!
+//! SQLite, with one thread that writes (`writer`) and a few that read (`reader`). A commit waits in a bounded queue, is
+//! written together with others, and is answered when all of them are on disk. `write_*` and `read_*` have the SQL of
+//! one noun each; `migrations/` says what a legal row is.
 
+mod apply;
+mod audit;
 pub mod commit;
+mod exchanges;
+mod expect;
+mod migrate;
+mod open;
+pub mod query;
+mod read_delivery;
+mod read_exchange;
+mod read_resource;
+mod reader;
 pub mod record;
+mod row;
+mod search;
+mod state;
+mod statement;
+#[cfg(test)]
+mod tests;
+mod write_delivery;
+mod write_exchange;
+mod write_resource;
+mod writer;
+
+use std::sync::Arc;
 
 pub use commit::{Commit, Committed, Expect, StoreError};
+pub use open::Options;
+pub use query::{Clause, DateOp, DeliveryQuery, ExchangePage, ExchangeQuery, Filter, Page, Search, TokenMatch};
 pub use record::{
     Action, Answer, Attempt, Audit, Delivery, DeliveryChange, Document, Exchange, Inbound, Index, Party, Put, Stored,
 };
+
+/// The database, as everyone else sees it: cheap to clone, closed when the last clone is dropped.
+#[derive(Clone)]
+pub struct Store {
+    shared: Arc<open::Shared>,
+}

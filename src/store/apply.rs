@@ -1,0 +1,82 @@
+//! Applies one commit inside its savepoint: expectations first, then the rows in the order their references need.
+
+use chrono::Utc;
+
+use super::state::State;
+use super::statement::Statements;
+use super::{Commit, Expect, StoreError};
+
+/// Why a commit was not applied.
+#[derive(Debug)]
+pub(super) enum Refusal {
+    /// What was expected does not hold.
+    Unmet(Expect),
+    Sql(rusqlite::Error),
+    Corrupt(&'static str),
+}
+
+impl From<rusqlite::Error> for Refusal {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Sql(error)
+    }
+}
+
+impl From<StoreError> for Refusal {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Read(error) | StoreError::Commit(error) | StoreError::Refused(error) => Self::Sql(error),
+            StoreError::Corrupt(what) => Self::Corrupt(what),
+            _ => Self::Corrupt("a row"),
+        }
+    }
+}
+
+/// One commit being written. Each kind of row is applied in the file of its noun.
+pub(super) struct Writing<'w, 'c> {
+    pub(super) statements: &'w Statements<'c>,
+    pub(super) state: &'w mut State,
+    /// For what does not say itself when it was made.
+    pub(super) now_ms: i64,
+}
+
+impl<'w, 'c> Writing<'w, 'c> {
+    pub(super) fn new(statements: &'w Statements<'c>, state: &'w mut State) -> Self {
+        Self { statements, state, now_ms: Utc::now().timestamp_millis() }
+    }
+
+    /// `times` has one entry for each put.
+    pub(super) fn apply(&mut self, commit: &Commit, times: &[Option<i64>]) -> Result<(), Refusal> {
+        for expect in &commit.expect {
+            self.check(expect)?;
+        }
+        for exchange in &commit.exchanges {
+            self.put_exchange(exchange)?;
+        }
+        let times = times.iter().copied().chain(std::iter::repeat(None));
+        for (put, said_at) in commit.put.iter().zip(times) {
+            self.put_resource(put, said_at)?;
+        }
+        for exchange in &commit.exchanges {
+            self.put_exchange_resources(exchange)?;
+        }
+        for document in &commit.documents {
+            self.put_document(document)?;
+        }
+        for delivery in &commit.deliveries {
+            self.put_delivery(delivery)?;
+        }
+        for change in &commit.delivery_changes {
+            self.change_delivery(change)?;
+        }
+        for inbound in &commit.inbound {
+            self.put_inbound(inbound)?;
+        }
+        if let Some(answer) = &commit.answer {
+            self.put_answer(answer)?;
+        }
+        for audit in &commit.audit {
+            self.append_audit(audit)?;
+        }
+        Ok(())
+    }
+}

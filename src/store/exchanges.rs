@@ -1,0 +1,115 @@
+//! Lists of exchanges, newest change first, for a person who looks for one: by unit, partner, patient, stage.
+//!
+//! Whoever is a party finds their exchanges through `party`, which repeats `updated_at` for this; everything else goes
+//! through the indexes of `exchange`. Each way costs what is shown, not what there is.
+
+use std::cmp::Reverse;
+use std::collections::BTreeSet;
+
+use rusqlite::params_from_iter;
+use rusqlite::types::Value;
+use uuid::Uuid;
+
+use super::query::{ExchangePage, ExchangeQuery, Filter};
+use super::read_exchange::exchange;
+use super::row::uuid;
+use super::statement::Statements;
+use super::{Store, StoreError};
+
+/// A caller with more units than this is so large that walking all exchanges finds its own soon enough.
+const FEW_UNITS: usize = 64;
+
+/// Those of which more is expected: the terms of the index `exchange_open`.
+const OPEN: &str =
+    " AND e.stage IN ('parked', 'waiting', 'delivered', 'received', 'on-hold', 'accepted', 'in-progress')";
+
+/// Newest first, ties by id: the order of a page and of its cursor.
+type Found = BTreeSet<Reverse<(i64, Uuid)>>;
+
+impl Store {
+    pub async fn exchanges(&self, filter: &Filter, query: &ExchangeQuery) -> Result<ExchangePage, StoreError> {
+        let (filter, query) = (filter.clone(), query.clone());
+        self.read(move |db| {
+            let found = find(db, &filter, &query)?;
+            let limit = query.limit as usize;
+            let more = found.len() > limit;
+            let page = found.into_iter().take(limit);
+            let matches = page.filter_map(|Reverse((_, id))| exchange(db, id, None).transpose());
+            Ok(ExchangePage { matches: matches.collect::<Result<_, _>>()?, more })
+        })
+        .await
+    }
+}
+
+fn find(db: &Statements<'_>, filter: &Filter, query: &ExchangeQuery) -> Result<Found, StoreError> {
+    let units = filter.units();
+    let mut found = Found::new();
+    let by_party = |column: &str, whose: &str| Question::of_party(column, whose, query, units.as_deref());
+    match (&query.unit, &query.partner, filter) {
+        _ if query.patient.is_some() => found.extend(Question::of_all(query, units.as_deref()).ask(db)?),
+        (Some(unit), _, _) => found.extend(by_party("unit", unit).ask(db)?),
+        (None, Some(partner), _) => found.extend(by_party("partner", partner).ask(db)?),
+        (None, None, Filter::Units(own)) if own.len() <= FEW_UNITS => {
+            for unit in own {
+                found.extend(by_party("unit", unit).ask(db)?);
+            }
+        }
+        _ => found.extend(Question::of_all(query, units.as_deref()).ask(db)?),
+    }
+    Ok(found)
+}
+
+struct Question {
+    sql: String,
+    values: Vec<Value>,
+}
+
+impl Question {
+    /// Through the parties of one unit or one partner.
+    fn of_party(column: &str, whose: &str, query: &ExchangeQuery, units: Option<&str>) -> Self {
+        let sql = format!(
+            "SELECT DISTINCT d.updated_at AS at, d.exchange AS id FROM party d CROSS JOIN exchange e ON e.id = d.exchange \
+             WHERE d.{column} = ?"
+        );
+        let question = Self { sql, values: vec![Value::from(whose.to_owned())] };
+        question.narrowed(query, units, "d.updated_at", "d.exchange")
+    }
+
+    fn of_all(query: &ExchangeQuery, units: Option<&str>) -> Self {
+        let sql = "SELECT e.updated_at AS at, e.id AS id FROM exchange e WHERE true".to_owned();
+        Self { sql, values: Vec::new() }.narrowed(query, units, "e.updated_at", "e.id")
+    }
+
+    fn narrowed(mut self, query: &ExchangeQuery, units: Option<&str>, at: &str, id: &str) -> Self {
+        let is_party = |test: &str| format!(" AND EXISTS (SELECT 1 FROM party p WHERE p.exchange = e.id AND p.{test})");
+        if let Some((before, last)) = query.before {
+            self.sql.push_str(&format!(" AND ({at}, {id}) < (?, ?)"));
+            let last = last.as_bytes().to_vec();
+            self.values.extend([Value::from(before.timestamp_millis()), Value::from(last)]);
+        }
+        if query.open {
+            self.sql.push_str(OPEN);
+        }
+        let tests = [
+            (query.stage.map(|stage| stage.code().to_owned()), " AND e.stage = ?".to_owned()),
+            (query.kind.map(|kind| kind.name().to_owned()), " AND e.kind = ?".to_owned()),
+            (query.patient.clone(), " AND e.patient = ?".to_owned()),
+            (query.unit.clone(), is_party("unit = ?")),
+            (query.partner.clone(), is_party("partner = ?")),
+            (units.map(str::to_owned), is_party("unit IN (SELECT value FROM json_each(?))")),
+        ];
+        for (value, test) in tests {
+            if let Some(value) = value {
+                self.sql.push_str(&test);
+                self.values.push(Value::from(value));
+            }
+        }
+        self.sql.push_str(&format!(" ORDER BY {at} DESC, {id} DESC LIMIT ?"));
+        self.values.push(Value::from(i64::from(query.limit).saturating_add(1)));
+        self
+    }
+
+    fn ask(self, db: &Statements<'_>) -> Result<Vec<Reverse<(i64, Uuid)>>, StoreError> {
+        db.all(&self.sql, params_from_iter(self.values), |row| Ok(Reverse((row.get("at")?, uuid(row, "id")?))))
+    }
+}

@@ -1,0 +1,52 @@
+//! Expectations: what must still hold when a commit is written. Checked by the writer, so nothing can come in between.
+
+use super::Expect;
+use super::apply::{Refusal, Writing};
+use super::read_exchange::{REVISION, REVISION_OF_DOCUMENT};
+use super::read_resource::{BY_IDENTIFIER, VERSION_NOW};
+
+const ANSWERED: &str = "SELECT 1 FROM answer WHERE caller = ?1 AND key = ?2";
+const HEARD: &str = "SELECT 1 FROM inbound WHERE partner = ?1 AND key = ?2";
+const STATE: &str = "SELECT state FROM delivery WHERE id = ?1";
+
+impl Writing<'_, '_> {
+    pub(super) fn check(&self, expect: &Expect) -> Result<(), Refusal> {
+        if self.holds(expect)? { Ok(()) } else { Err(Refusal::Unmet(expect.clone())) }
+    }
+
+    fn holds(&self, expect: &Expect) -> Result<bool, rusqlite::Error> {
+        let db = self.statements;
+        match expect {
+            Expect::Patient { system, value, id } => {
+                let found: Option<String> = db.first(BY_IDENTIFIER, ("Patient", system, value), |row| row.get("id"))?;
+                Ok(found == *id)
+            }
+            Expect::Version { resource_type, id, version } => {
+                let found: Option<u32> = db.first(VERSION_NOW, (resource_type, id), |row| row.get("version"))?;
+                Ok(found == *version)
+            }
+            Expect::NoIdentifier { resource_type, system, value } => {
+                Ok(db.first(BY_IDENTIFIER, (resource_type, system, value), found)?.is_none())
+            }
+            Expect::Exchange { organisation, kind, document, revision } => {
+                let key = (organisation, kind.name(), document);
+                let found: Option<u32> = db.first(REVISION_OF_DOCUMENT, key, |row| row.get("revision"))?;
+                Ok(found == *revision)
+            }
+            Expect::Revision { exchange, revision } => {
+                let found: Option<u32> = db.first(REVISION, [exchange.as_bytes()], |row| row.get("revision"))?;
+                Ok(found == Some(*revision))
+            }
+            Expect::FreshKey { caller, key } => Ok(db.first(ANSWERED, (caller, key), found)?.is_none()),
+            Expect::Unheard { partner, key } => Ok(db.first(HEARD, (partner, key), found)?.is_none()),
+            Expect::Delivery { delivery, state } => {
+                let found: Option<String> = db.first(STATE, [delivery.as_bytes()], |row| row.get("state"))?;
+                Ok(found.as_deref() == Some(state.code()))
+            }
+        }
+    }
+}
+
+fn found(_: &rusqlite::Row<'_>) -> Result<(), rusqlite::Error> {
+    Ok(())
+}

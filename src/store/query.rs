@@ -1,0 +1,165 @@
+//! What can be asked of the store, as plain values: who asks, and for what.
+
+use chrono::{DateTime, Utc};
+use uuid::Uuid;
+
+use super::record::{Exchange, Stored};
+use super::row::list;
+use crate::domain::{Kind, Stage, delivery};
+
+/// Who is asking. Every read of resources and exchanges requires one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Filter {
+    /// The gateway itself.
+    All,
+    /// These units, by HSA-id, compared without regard to case: they see what concerns them.
+    Units(Vec<String>),
+}
+
+impl Filter {
+    /// The units as the database keeps them; `None` where nothing of this type is hidden.
+    pub(super) fn units_for(&self, resource_type: &str) -> Option<String> {
+        // Who exists in care is no secret of a patient's, and every resource refers to actors.
+        let actor = matches!(resource_type, "Organization" | "Practitioner" | "PractitionerRole");
+        if actor { None } else { self.units() }
+    }
+
+    pub(super) fn units(&self) -> Option<String> {
+        match self {
+            Self::All => None,
+            Self::Units(units) => Some(list(units.iter().map(|unit| unit.to_ascii_uppercase()))),
+        }
+    }
+}
+
+/// A search for resources of one type. Ordered by `seq`; pass the last `seq` of a page as `after` to get the next.
+/// Oldest first misses nothing: what changes meanwhile comes again at the end. Newest first shows the list as it was
+/// when paging began, without what changed since.
+#[derive(Debug, Clone)]
+pub struct Search {
+    pub resource_type: String,
+    /// All of them must hold.
+    pub clauses: Vec<Clause>,
+    pub limit: u32,
+    pub after: Option<i64>,
+    pub newest_first: bool,
+}
+
+impl Search {
+    /// Everything of a type.
+    pub fn of(resource_type: impl Into<String>) -> Self {
+        Self { resource_type: resource_type.into(), clauses: Vec::new(), limit: 100, after: None, newest_first: false }
+    }
+}
+
+/// One condition of a search. An empty list matches nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Clause {
+    Id(Vec<String>),
+    Token {
+        param: String,
+        any_of: Vec<TokenMatch>,
+    },
+    /// Targets as they were indexed: `Type/id`, or `identifier:system|value`.
+    Reference {
+        param: String,
+        any_of: Vec<String>,
+    },
+    Date {
+        param: String,
+        op: DateOp,
+        low: i64,
+        high: i64,
+    },
+    LastUpdated {
+        op: DateOp,
+        low: i64,
+        high: i64,
+    },
+}
+
+/// FHIR's `system|code`. `|code` is the system `""`, `code` any system, `system|` any code; neither matches nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TokenMatch {
+    pub system: Option<String>,
+    pub code: Option<String>,
+}
+
+/// FHIR's prefixes for spans of time (<http://hl7.org/fhir/R4/search.html#prefix>).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DateOp {
+    Eq,
+    Ne,
+    Gt,
+    Ge,
+    Lt,
+    Le,
+    /// Starts after.
+    Sa,
+    /// Ends before.
+    Eb,
+}
+
+/// A page of what a search found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Page {
+    pub matches: Vec<Stored>,
+    /// Whether there is at least one more behind the last.
+    pub more: bool,
+}
+
+/// A question for exchanges, newest change first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExchangeQuery {
+    pub stage: Option<Stage>,
+    /// A partner that serves one of the parties.
+    pub partner: Option<String>,
+    /// The HSA-id of one of the parties.
+    pub unit: Option<String>,
+    pub kind: Option<Kind>,
+    /// The id of the Patient.
+    pub patient: Option<String>,
+    /// Only those of which something more is expected.
+    pub open: bool,
+    pub limit: u32,
+    /// Only those behind this one: `updated_at` and `id` of the last of the page before.
+    pub before: Option<(DateTime<Utc>, Uuid)>,
+}
+
+impl Default for ExchangeQuery {
+    fn default() -> Self {
+        Self {
+            stage: None,
+            partner: None,
+            unit: None,
+            kind: None,
+            patient: None,
+            open: false,
+            limit: 100,
+            before: None,
+        }
+    }
+}
+
+/// A page of exchanges.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExchangePage {
+    pub matches: Vec<Exchange>,
+    pub more: bool,
+}
+
+/// A question for deliveries, oldest first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeliveryQuery {
+    pub id: Option<Uuid>,
+    pub exchange: Option<Uuid>,
+    pub partner: Option<String>,
+    pub state: Option<delivery::State>,
+    pub limit: u32,
+}
+
+impl Default for DeliveryQuery {
+    fn default() -> Self {
+        Self { id: None, exchange: None, partner: None, state: None, limit: 100 }
+    }
+}

@@ -1,0 +1,196 @@
+//! Reads exchanges, their documents, what partners said about them, and answers kept for a key.
+
+use rusqlite::Row;
+use uuid::Uuid;
+
+use super::query::Filter;
+use super::record::{Answer, Document, Exchange, Inbound, Party};
+use super::row::{time, uuid, uuid_if_any, word};
+use super::statement::Statements;
+use super::{Store, StoreError};
+use crate::domain::{Format, Kind, PartyRole, Stage, task};
+
+pub(super) const REVISION: &str = "SELECT revision FROM exchange WHERE id = ?1";
+pub(super) const REVISION_OF_DOCUMENT: &str =
+    "SELECT id, revision FROM exchange WHERE organisation = ?1 AND kind = ?2 AND document = ?3";
+/// `Type/id` of the version in force.
+pub(super) const RESOURCES: &str = "SELECT r.type || '/' || r.id FROM exchange_resource x CROSS JOIN resource r ON r.rid = x.rid \
+                                    WHERE x.exchange = ?1 AND x.position IS NOT NULL ORDER BY x.position";
+const EXCHANGE: &str = "SELECT * FROM exchange WHERE id = ?1";
+const PARTIES: &str = "SELECT * FROM party WHERE exchange = ?1 ORDER BY position";
+const SEES: &str = "SELECT 1 FROM party WHERE exchange = ?1 AND unit IN (SELECT value FROM json_each(?2)) LIMIT 1";
+const OF_RESOURCE: &str = "SELECT x.exchange FROM resource r CROSS JOIN exchange_resource x ON x.rid = r.rid \
+                           WHERE r.type = ?1 AND r.id = ?2 ORDER BY x.exchange";
+const DOCUMENT: &str = "SELECT * FROM document WHERE exchange = ?1 AND version = ?2";
+const IN_FORCE: &str = "SELECT * FROM document WHERE exchange = ?1 AND in_force = 1";
+const DOCUMENTS: &str = "SELECT * FROM document WHERE exchange = ?1 ORDER BY version DESC";
+const ANSWER: &str = "SELECT * FROM answer WHERE caller = ?1 AND key = ?2";
+const HELD: &str = "SELECT * FROM inbound WHERE finding IS NOT NULL ORDER BY at LIMIT ?1";
+const HELD_OF: &str = "SELECT * FROM inbound WHERE finding IS NOT NULL AND partner = ?2 ORDER BY at LIMIT ?1";
+const SAID: &str = "SELECT * FROM inbound WHERE exchange = ?1 ORDER BY at";
+/// The terms of the index `party_open_task`: not final, and the partner's system has it.
+const OPEN_TASKS: &str = "SELECT exchange, task FROM party WHERE partner = ?1 AND task > ?2 \
+     AND status IN ('requested', 'received', 'on-hold', 'accepted', 'in-progress') AND stage NOT IN ('parked', 'waiting') \
+     AND role <> 'sender' ORDER BY task LIMIT ?3";
+
+/// The exchange, if one of the units in the JSON array `units` is a party to it; without units everyone's.
+pub(super) fn exchange(db: &Statements<'_>, id: Uuid, units: Option<&str>) -> Result<Option<Exchange>, StoreError> {
+    let key = id.as_bytes();
+    if let Some(units) = units
+        && db.first(SEES, (key, units), |_| Ok::<_, StoreError>(()))?.is_none()
+    {
+        return Ok(None);
+    }
+    let found = db.first(EXCHANGE, [key], |row| {
+        Ok::<_, StoreError>(Exchange {
+            id,
+            revision: row.get("revision")?,
+            kind: word(row, "kind", "a kind", |word| word.parse().ok())?,
+            format: format(row)?,
+            organisation: row.get("organisation")?,
+            document: row.get("document")?,
+            version: row.get("version")?,
+            entered_in_error: row.get("entered_in_error")?,
+            patient: row.get("patient")?,
+            stage: word(row, "stage", "a stage", Stage::parse)?,
+            created_at: time(row, "created_at")?,
+            updated_at: time(row, "updated_at")?,
+            parties: Vec::new(),
+            resources: Vec::new(),
+        })
+    })?;
+    let Some(mut exchange) = found else { return Ok(None) };
+    exchange.parties = db.all(PARTIES, [key], party)?;
+    exchange.resources = db.all(RESOURCES, [key], |row| row.get(0).map_err(StoreError::from))?;
+    Ok(Some(exchange))
+}
+
+fn format(row: &Row<'_>) -> Result<Format, StoreError> {
+    word(row, "format", "a format", |word| word.parse().ok())
+}
+
+fn party(row: &Row<'_>) -> Result<Party, StoreError> {
+    let status: Option<String> = row.get("status")?;
+    let status =
+        status.map(|code| task::Status::parse(&code).ok_or(StoreError::Corrupt("a task status"))).transpose()?;
+    Ok(Party {
+        unit: row.get("unit")?,
+        partner: row.get("partner")?,
+        role: word(row, "role", "a role", PartyRole::parse)?,
+        task: row.get("task")?,
+        status,
+        stage: word(row, "stage", "a stage", Stage::parse)?,
+    })
+}
+
+fn document(row: &Row<'_>) -> Result<Document, StoreError> {
+    Ok(Document {
+        exchange: uuid(row, "exchange")?,
+        version: row.get("version")?,
+        format: format(row)?,
+        source: row.get("source")?,
+        hash: row.get("hash")?,
+        table: row.get("table_name")?,
+        table_version: row.get("table_version")?,
+        received_at: time(row, "received_at")?,
+        in_force: row.get("in_force")?,
+        receipt: row.get("receipt")?,
+    })
+}
+
+fn inbound(row: &Row<'_>) -> Result<Inbound, StoreError> {
+    Ok(Inbound {
+        partner: row.get("partner")?,
+        key: row.get("key")?,
+        exchange: uuid_if_any(row, "exchange")?,
+        at: time(row, "at")?,
+        body: row.get("body")?,
+        finding: row.get("finding")?,
+    })
+}
+
+fn answer(row: &Row<'_>) -> Result<Answer, StoreError> {
+    Ok(Answer {
+        caller: row.get("caller")?,
+        key: row.get("key")?,
+        request_hash: row.get("request_hash")?,
+        exchange: uuid_if_any(row, "exchange")?,
+        status: row.get("status")?,
+        location: row.get("location")?,
+        body: row.get("body")?,
+    })
+}
+
+impl Store {
+    pub async fn exchange(&self, filter: &Filter, id: Uuid) -> Result<Option<Exchange>, StoreError> {
+        let units = filter.units();
+        self.read(move |db| exchange(db, id, units.as_deref())).await
+    }
+
+    /// The exchange of a document, for the gateway itself.
+    pub async fn exchange_of(
+        &self,
+        organisation: &str,
+        kind: Kind,
+        document: &str,
+    ) -> Result<Option<Exchange>, StoreError> {
+        let key = (organisation.to_owned(), kind.name(), document.to_owned());
+        self.read(move |db| {
+            let id = db.first(REVISION_OF_DOCUMENT, key, |row| uuid(row, "id"))?;
+            id.map(|id| exchange(db, id, None)).transpose().map(Option::flatten)
+        })
+        .await
+    }
+
+    /// The exchanges a resource belongs to, oldest first.
+    pub async fn exchange_of_resource(&self, resource_type: &str, id: &str) -> Result<Vec<Uuid>, StoreError> {
+        let key = (resource_type.to_owned(), id.to_owned());
+        self.read(move |db| db.all(OF_RESOURCE, key, |row| uuid(row, "exchange"))).await
+    }
+
+    /// One version of the document, or the one in force.
+    pub async fn document(&self, exchange: Uuid, version: Option<u32>) -> Result<Option<Document>, StoreError> {
+        self.read(move |db| match version {
+            Some(version) => db.first(DOCUMENT, (exchange.as_bytes(), version), document),
+            None => db.first(IN_FORCE, [exchange.as_bytes()], document),
+        })
+        .await
+    }
+
+    /// Every version of the document, newest first.
+    pub async fn documents(&self, exchange: Uuid) -> Result<Vec<Document>, StoreError> {
+        self.read(move |db| db.all(DOCUMENTS, [exchange.as_bytes()], document)).await
+    }
+
+    /// The answer that was given for this Idempotency-Key.
+    pub async fn recall(&self, caller: &str, key: &str) -> Result<Option<Answer>, StoreError> {
+        let key = (caller.to_owned(), key.to_owned());
+        self.read(move |db| db.first(ANSWER, key, answer)).await
+    }
+
+    /// Tasks that a partner has and of which more is expected, by Task id; `after` is the last of the page before.
+    pub async fn open_tasks(
+        &self,
+        partner: &str,
+        limit: u32,
+        after: Option<String>,
+    ) -> Result<Vec<(Uuid, String)>, StoreError> {
+        let key = (partner.to_owned(), after.unwrap_or_default(), limit);
+        self.read(move |db| db.all(OPEN_TASKS, key, |row| Ok((uuid(row, "exchange")?, row.get("task")?)))).await
+    }
+
+    /// What partners said that could not be applied, oldest first.
+    pub async fn held_inbound(&self, partner: Option<&str>, limit: u32) -> Result<Vec<Inbound>, StoreError> {
+        let partner = partner.map(str::to_owned);
+        self.read(move |db| match partner {
+            Some(partner) => db.all(HELD_OF, (limit, partner), inbound),
+            None => db.all(HELD, [limit], inbound),
+        })
+        .await
+    }
+
+    /// What partners said about an exchange, oldest first.
+    pub async fn inbound_of(&self, exchange: Uuid) -> Result<Vec<Inbound>, StoreError> {
+        self.read(move |db| db.all(SAID, [exchange.as_bytes()], inbound)).await
+    }
+}

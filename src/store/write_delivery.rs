@@ -1,0 +1,86 @@
+//! Writes deliveries and their changes, and keeps the head of each lane: the one delivery that may go next.
+
+use super::Expect;
+use super::apply::{Refusal, Writing};
+use super::record::{Delivery, DeliveryChange};
+use crate::domain::delivery::State;
+
+const INSERT: &str = "INSERT INTO delivery (seq, id, exchange, document_version, partner, unit, patient, action, state, head, \
+                      attempts, created_at, first_attempt_at, due_at, note, body) \
+                      VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, \
+                      ?10 AND NOT EXISTS (SELECT 1 FROM delivery WHERE partner = ?5 AND patient = ?7 AND head = 1), \
+                      ?11, ?12, ?13, ?14, ?15, ?16)";
+const STANDING: &str = "SELECT state, partner, patient, attempts FROM delivery WHERE id = ?1";
+const CHANGE: &str = "UPDATE delivery SET state = ?2, head = head AND ?3, due_at = ?4, note = ?5, attempts = ?6, \
+                      first_attempt_at = coalesce(first_attempt_at, ?7) WHERE id = ?1";
+const PROMOTE: &str = "UPDATE delivery SET head = 1 WHERE seq = (SELECT min(seq) FROM delivery \
+                       WHERE partner = ?1 AND patient = ?2 AND state IN ('waiting', 'parked'))";
+const INSERT_ATTEMPT: &str = "INSERT INTO attempt (delivery, number, at, class, status, reason, duration_ms) \
+                              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+
+struct Standing {
+    state: String,
+    partner: String,
+    patient: String,
+    attempts: u32,
+}
+
+/// Whether it holds those behind it in its lane.
+fn holds(state: State) -> bool {
+    matches!(state, State::Waiting | State::Parked)
+}
+
+impl Writing<'_, '_> {
+    /// Its place in the lane is given here, whatever `delivery.seq` says.
+    pub(super) fn put_delivery(&mut self, delivery: &Delivery) -> Result<(), Refusal> {
+        let seq = self.state.next_seq();
+        self.statements.run(
+            INSERT,
+            (
+                seq,
+                delivery.id.as_bytes(),
+                delivery.exchange.as_bytes(),
+                delivery.document_version,
+                &delivery.partner,
+                &delivery.unit,
+                &delivery.patient,
+                delivery.action.code(),
+                delivery.state.code(),
+                holds(delivery.state),
+                delivery.attempts,
+                delivery.created_at.timestamp_millis(),
+                delivery.first_attempt_at.map(|at| at.timestamp_millis()),
+                delivery.due_at.timestamp_millis(),
+                &delivery.note,
+                &delivery.body,
+            ),
+        )?;
+        Ok(())
+    }
+
+    pub(super) fn change_delivery(&mut self, change: &DeliveryChange) -> Result<(), Refusal> {
+        let db = self.statements;
+        let id = change.id.as_bytes();
+        let standing = db.first(STANDING, [id], |row| {
+            let (state, partner) = (row.get("state")?, row.get("partner")?);
+            Ok::<_, Refusal>(Standing { state, partner, patient: row.get("patient")?, attempts: row.get("attempts")? })
+        })?;
+        let Some(standing) = standing.filter(|standing| standing.state == change.from.code()) else {
+            return Err(Refusal::Unmet(Expect::Delivery { delivery: change.id, state: change.from }));
+        };
+        let attempts = standing.attempts.saturating_add(change.attempt.iter().map(|_| 1).sum());
+        let tried_at = change.attempt.as_ref().map(|attempt| attempt.at.timestamp_millis());
+        let (to, due_at) = (change.to.code(), change.due_at.timestamp_millis());
+        db.run(CHANGE, (id, to, holds(change.to), due_at, &change.note, attempts, tried_at))?;
+        if holds(change.from) && !holds(change.to) {
+            // Where something else in the lane was skipped this sets the head that is there already.
+            db.run(PROMOTE, (&standing.partner, &standing.patient))?;
+        }
+        if let Some(attempt) = &change.attempt {
+            let at = attempt.at.timestamp_millis();
+            let row = (id, attempts, at, &attempt.class, attempt.status, &attempt.reason, attempt.duration_ms);
+            db.run(INSERT_ATTEMPT, row)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,98 @@
+//! Writes a resource version: its bytes, its search values, and whom it concerns.
+
+use serde::Deserialize;
+
+use super::apply::{Refusal, Writing};
+use super::record::{Index, Put};
+use super::{Expect, StoreError};
+
+const STANDING: &str = "SELECT rid, version FROM resource WHERE type = ?1 AND id = ?2";
+const INSERT: &str =
+    "INSERT INTO resource (type, id, version, seq, updated_at, patient) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+const UPDATE: &str = "UPDATE resource SET version = ?2, seq = ?3, updated_at = ?4, patient = ?5 WHERE rid = ?1";
+const INSERT_VERSION: &str = "INSERT INTO version (seq, rid, version, at, body) VALUES (?1, ?2, ?3, ?4, ?5)";
+const FORGET: [&str; 3] =
+    ["DELETE FROM token WHERE rid = ?1", "DELETE FROM reference WHERE rid = ?1", "DELETE FROM date WHERE rid = ?1"];
+const INSERT_TOKEN: &str =
+    "INSERT INTO token (param, code, system_id, rid) VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO NOTHING";
+const INSERT_REFERENCE: &str = "INSERT INTO reference (param, target, rid) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING";
+const INSERT_DATE: &str = "INSERT INTO date (param, lo, hi, rid) VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO NOTHING";
+const INSERT_CONCERN: &str = "INSERT INTO concern (rid, unit) VALUES (?1, ?2) ON CONFLICT DO NOTHING";
+const BELONGS: &str = "INSERT INTO exchange_resource (exchange, rid) VALUES (?1, ?2) ON CONFLICT DO NOTHING";
+
+impl Writing<'_, '_> {
+    /// `said_at` is the version's own `meta.lastUpdated`.
+    pub(super) fn put_resource(&mut self, put: &Put, said_at: Option<i64>) -> Result<(), Refusal> {
+        let db = self.statements;
+        let standing: Option<(i64, u32)> =
+            db.first(STANDING, (&put.resource_type, &put.id), |row| Ok::<_, StoreError>((row.get(0)?, row.get(1)?)))?;
+        let before = put.version.checked_sub(1).filter(|version| *version > 0);
+        if standing.map(|(_, version)| version) != before {
+            let (resource_type, id) = (put.resource_type.clone(), put.id.clone());
+            return Err(Refusal::Unmet(Expect::Version { resource_type, id, version: before }));
+        }
+        let at = said_at.unwrap_or(self.now_ms);
+        let seq = self.state.next_seq();
+        let rid = match standing {
+            Some((rid, _)) => {
+                db.run(UPDATE, (rid, put.version, seq, at, &put.patient))?;
+                for table in FORGET {
+                    db.run(table, [rid])?;
+                }
+                rid
+            }
+            None => {
+                db.run(INSERT, (&put.resource_type, &put.id, put.version, seq, at, &put.patient))?;
+                db.connection().last_insert_rowid()
+            }
+        };
+        db.run(INSERT_VERSION, (seq, rid, put.version, at, &put.body))?;
+        for value in &put.index {
+            self.put_index(rid, &put.resource_type, value)?;
+        }
+        for unit in &put.units {
+            db.run(INSERT_CONCERN, (rid, unit.to_ascii_uppercase()))?;
+        }
+        if let Some(exchange) = put.exchange {
+            db.run(BELONGS, (exchange.as_bytes(), rid))?;
+        }
+        Ok(())
+    }
+
+    fn put_index(&mut self, rid: i64, resource_type: &str, value: &Index) -> Result<(), rusqlite::Error> {
+        let db = self.statements;
+        match value {
+            Index::Token { param, system, code } => {
+                let param = self.state.param(db, resource_type, param)?;
+                let system = self.state.system(db, system)?;
+                db.run(INSERT_TOKEN, (param, code, system, rid))?;
+            }
+            Index::Reference { param, target } => {
+                let param = self.state.param(db, resource_type, param)?;
+                db.run(INSERT_REFERENCE, (param, target, rid))?;
+            }
+            Index::Date { param, low, high } => {
+                let param = self.state.param(db, resource_type, param)?;
+                db.run(INSERT_DATE, (param, low, high, rid))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Put {
+    /// When the version was made, as its `meta.lastUpdated` says: `_lastUpdated` must agree with what a reader sees.
+    pub(super) fn said_at(&self) -> Option<i64> {
+        #[derive(Deserialize)]
+        struct Resource {
+            meta: Meta,
+        }
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Meta {
+            last_updated: chrono::DateTime<chrono::Utc>,
+        }
+        let resource: Resource = serde_json::from_slice(&self.body).ok()?;
+        Some(resource.meta.last_updated.timestamp_millis())
+    }
+}
