@@ -1,5 +1,7 @@
 //! FHIR R4 facts: the schema, findings, and what is built on them. Pure: no clock, no socket, no file.
 
 pub mod canonical;
+pub mod guard;
 pub mod issue;
+pub mod primitive;
 pub mod r4;
