@@ -69,6 +69,18 @@ impl Issuer {
         SYSTEMS.iter().find(|(issuer, _)| *issuer == self).map_or("", |(_, s)| *s)
     }
 
+    /// What the number is called.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Population => "personnummer",
+            Self::Coordination => "samordningsnummer",
+            Self::National => "nationellt reservnummer",
+            Self::VgrLocal => "LRID, Västra Götalandsregionen",
+            Self::VgrGlobal => "GRID, Västra Götalandsregionen",
+            Self::Stockholm => "reservnummer, Region Stockholm",
+        }
+    }
+
     pub fn kind(self) -> PersonIdKind {
         match self {
             Self::Population => PersonIdKind::Personnummer,
@@ -96,8 +108,8 @@ pub enum PersonIdError {
     Date,
     #[error("has a wrong check digit; probably a digit is mistyped")]
     CheckDigit,
-    #[error("is a valid {found}, but stands under the identifier system of another kind of number")]
-    OtherIssuer { found: &'static str },
+    #[error("has the form of another number ({}), which has an identifier system of its own", found.name())]
+    OtherIssuer { found: Issuer },
 }
 
 impl PersonIdError {
@@ -109,7 +121,7 @@ impl PersonIdError {
             Self::Date => "börjar med ett datum som inte finns".to_owned(),
             Self::CheckDigit => "har fel kontrollsiffra; troligen är en siffra felskriven".to_owned(),
             Self::OtherIssuer { found } => {
-                format!("är ett giltigt {found}, men står under en annan nummersorts identifierarsystem")
+                format!("har en annan nummersorts form ({}), som har ett eget identifierarsystem", found.name())
             }
         }
     }
@@ -137,7 +149,7 @@ impl PersonId {
         }
         match issuer_by_form(&value)? {
             found if found == issuer => Ok(Self { issuer, value }),
-            found => Err(PersonIdError::OtherIssuer { found: found.kind().name() }),
+            found => Err(PersonIdError::OtherIssuer { found }),
         }
     }
 
@@ -352,7 +364,7 @@ mod tests {
         assert!(PersonId::parse_in(system, "195009072553").unwrap().is_ok());
         assert_eq!(
             PersonId::parse_in(system, "196109732393").unwrap(),
-            Err(PersonIdError::OtherIssuer { found: "samordningsnummer" })
+            Err(PersonIdError::OtherIssuer { found: Issuer::Coordination })
         );
         assert!(PersonId::parse_in("urn:oid:1.2.752.113.11.0.2.1.1.4", "20210325A123").unwrap().is_ok());
         assert!(PersonId::parse_in("https://example.org/mrn", "1").is_none());

@@ -4,4 +4,6 @@ pub mod canonical;
 pub mod guard;
 pub mod issue;
 pub mod primitive;
+pub mod profile;
 pub mod r4;
+pub mod validate;

@@ -282,7 +282,10 @@ fn zoned(clock: &str) -> Result<(), Wrong> {
     let (clock, zone) = match clock.find(['Z', '+', '-']) {
         Some(at) => clock.split_at(at),
         None => {
-            return wrong("klockslaget saknar tidszon, t.ex. +01:00 eller Z", "the time lacks its zone, as +01:00 or Z");
+            return wrong(
+                "klockslaget saknar tidszon, t.ex. +01:00 eller Z",
+                "the time lacks its zone, as +01:00 or Z",
+            );
         }
     };
     time(clock)?;
