@@ -2,10 +2,16 @@
 
 pub mod delivery;
 pub mod exchange;
+pub mod hsa_id;
+pub mod icd10;
 pub mod kind;
+pub mod kva;
+pub mod person_id;
 pub mod task;
 pub mod unit;
 
 pub use exchange::{PartyRole, Stage};
+pub use hsa_id::HsaId;
 pub use kind::{Format, Kind};
+pub use person_id::{PersonId, PersonIdKind};
 pub use unit::{Directory, Level, Unit};

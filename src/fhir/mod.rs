@@ -1,5 +1,9 @@
 //! FHIR R4 facts: the schema, findings, and what is built on them. Pure: no clock, no socket, no file.
 
 pub mod canonical;
+pub mod guard;
 pub mod issue;
+pub mod primitive;
+pub mod profile;
 pub mod r4;
+pub mod validate;
