@@ -6,9 +6,10 @@ use actix_web::{HttpRequest, HttpResponse, Responder};
 use chrono::DateTime;
 use serde_json::{Value, json};
 
+use super::interaction::Verb;
 use super::records::Version;
 use super::search::Found;
-use super::transaction::{Outcome, Verb};
+use super::transaction::Outcome;
 use super::{Receiver, locked};
 
 const FHIR_JSON: &str = "application/fhir+json; charset=utf-8";

@@ -3,8 +3,9 @@
 use serde_json::{Value, json};
 
 use super::Receiver;
-use super::search::{INCLUDES, served};
-use super::transaction::is_served;
+use super::interaction::is_served;
+use super::search::INCLUDES;
+use super::terms::served;
 use crate::fhir::r4;
 
 const INTERACTIONS: &[&str] =

@@ -7,8 +7,9 @@ use serde_json::Value;
 use serde_json::json;
 
 use super::answer::{Answer, Links};
+use super::interaction::{Entry, Target, Verb, entries, target, version_of};
 use super::refusal::Refusal;
-use super::transaction::{Entry, Target, Verb, entries, perform, target, version_of};
+use super::transaction::perform;
 use super::{Receiver, capability, check, locked, search};
 use crate::fhir::issue::{Code, Issue, any_error};
 
@@ -135,14 +136,7 @@ fn json_of(request: &HttpRequest, body: &[u8], media_types: &[&str]) -> Result<V
         let issue = Issue::error(Code::NotSupported, "", sv, en);
         return Err(Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, issue));
     }
-    serde_json::from_slice(body).map_err(|e| {
-        let (line, column) = (e.line(), e.column());
-        let (sv, en) = (
-            format!("JSON-felet är på rad {line}, tecken {column}."),
-            format!("Not JSON at line {line}, column {column}."),
-        );
-        Refusal::malformed("", &sv, &en)
-    })
+    serde_json::from_slice(body).map_err(|e| Refusal::unreadable(&e))
 }
 
 /// The body as a resource of the type that the address names, its structure checked.

@@ -104,8 +104,7 @@ async fn show(receiver: Data<Receiver>) -> Answer {
 }
 
 async fn add(receiver: Data<Receiver>, body: Bytes) -> Result<Answer, Refusal> {
-    let fault: Fault = serde_json::from_slice(&body)
-        .map_err(|e| Refusal::malformed("", "Felet går inte att läsa.", &format!("The fault cannot be read: {e}.")))?;
+    let fault: Fault = serde_json::from_slice(&body).map_err(|e| Refusal::unreadable(&e))?;
     receiver.faults.add(fault);
     Ok(show(receiver).await)
 }

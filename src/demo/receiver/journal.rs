@@ -52,7 +52,7 @@ pub async fn record(
         next.call(request).await?.map_into_left_body()
     };
     if let Some(receiver) = receiver.filter(|_| path != "/journal" && path != "/faults") {
-        let path = if forbidden { "/…" } else { address.as_str() };
+        let path = if forbidden { "/…" } else { path.as_str() };
         let mut line = json!({ "at": at, "method": method, "path": path, "status": response.status().as_u16() });
         if let Some(Struck(fault)) = response.request().extensions().get() {
             line["fault"] = json!(fault);

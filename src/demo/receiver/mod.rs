@@ -4,17 +4,18 @@
 //! a socket. One interaction alone and one in a transaction Bundle walk the same path (`transaction::perform`).
 //!
 //! - `face`: the HTTP side of FHIR; `capability`: what it says of itself
-//! - `transaction`: interactions, alone or together; `references`: what they point at; `patch`: JSON Patch
-//! - `check`: is this R4 at all; `search`: parameters, terms, pages; `records`: the only SQL
+//! - `interaction`: what is asked; `transaction`: doing it, one or many together; `answer`, `refusal`: what comes of it
+//! - `references`: what resources point at; `patch`: JSON Patch; `check`: is this R4 at all
+//! - `terms`, `search`: how resources are found; `records`: the only SQL that writes
 //! - `staff`: what the people at the unit do; `worklist`: what they see
 //! - `faults`: misbehaviour on demand; `journal`: which requests came
-//! - `answer`: how it answers; `refusal`: how it says no
 
 mod answer;
 mod capability;
 mod check;
 mod face;
 mod faults;
+mod interaction;
 mod journal;
 mod patch;
 mod records;
@@ -22,6 +23,7 @@ mod references;
 mod refusal;
 mod search;
 mod staff;
+mod terms;
 mod transaction;
 mod worklist;
 

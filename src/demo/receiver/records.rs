@@ -7,7 +7,7 @@ use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 use serde_json::{Map, Value, json};
 
 use super::refusal::Refusal;
-use super::search;
+use super::terms::terms;
 use crate::fhir::issue::Code;
 
 const SCHEMA: &str = "
@@ -202,7 +202,7 @@ impl Desk<'_> {
         run("DELETE FROM live WHERE kind = ? AND id = ?", params![v.kind, v.id])?;
         let Some(resource) = &v.resource else { return Ok(()) };
         run("INSERT INTO live VALUES (?, ?, ?, ?)", params![v.kind, v.id, v.number, v.updated_ms])?;
-        for term in search::terms(&v.kind, resource) {
+        for term in terms(&v.kind, resource) {
             run(
                 "INSERT OR IGNORE INTO term VALUES (?, ?, ?, ?, ?)",
                 params![v.kind, term.param, term.value, term.system, v.id],

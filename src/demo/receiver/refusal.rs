@@ -24,6 +24,14 @@ impl Refusal {
         Self::new(StatusCode::BAD_REQUEST, Issue::error(Code::Structure, at, sv, en))
     }
 
+    /// JSON that is none, or not of the expected form. Says where, and never what: that may be somebody's data.
+    pub fn unreadable(error: &serde_json::Error) -> Self {
+        let (line, column) = (error.line(), error.column());
+        let sv = format!("Innehållet kan inte läsas: rad {line}, tecken {column}.");
+        let en = format!("The body cannot be read: line {line}, column {column}.");
+        Self::malformed("", &sv, &en)
+    }
+
     /// A search that cannot be understood.
     pub fn query(issues: Vec<Issue>) -> Self {
         Self { status: StatusCode::BAD_REQUEST, issues }

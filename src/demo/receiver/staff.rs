@@ -13,7 +13,7 @@ use super::answer::Answer;
 use super::face::blocking;
 use super::records::Desk;
 use super::refusal::Refusal;
-use super::search::text;
+use super::terms::text;
 use super::{Receiver, worklist};
 use crate::fhir::issue::{Code, Issue};
 
@@ -70,10 +70,8 @@ async fn take_step(
 ) -> Result<Answer, Refusal> {
     let staff = staff_of(&receiver)?;
     let (task, step) = path.into_inner();
-    let note: Note =
-        if body.is_empty() { Ok(Note::default()) } else { serde_json::from_slice(&body) }.map_err(|e| {
-            Refusal::malformed("", "Innehållet går inte att läsa.", &format!("The body cannot be read: {e}."))
-        })?;
+    let note: Note = if body.is_empty() { Ok(Note::default()) } else { serde_json::from_slice(&body) }
+        .map_err(|e| Refusal::unreadable(&e))?;
     blocking(move || {
         let task = receiver.change(|desk| act(desk, &staff, &task, &step, &note))?;
         Ok(Answer::ok(json!({ "task": task })))
@@ -137,6 +135,9 @@ fn refuse_incomplete(step: &str, note: &Note, task: &Value) -> Result<(), Refusa
     }
     if step == "complete" && task.pointer("/for/reference").is_none() {
         miss("Task.for", "Uppgiften saknar patient.", "The Task has no patient.");
+    }
+    if step != "complete" && (note.contact.is_some() || !note.kva.is_empty()) {
+        miss("kva", "Åtgärder och kontakt anges när uppgiften slutförs.", "Measures and contact belong to completing.");
     }
     if note.kva.iter().any(|c| c == AT_A_DISTANCE) && note.kva.iter().all(|c| c == AT_A_DISTANCE) {
         miss("kva", "ZV051 står aldrig ensam; ange åtgärden.", "ZV051 never stands alone; give the measure.");

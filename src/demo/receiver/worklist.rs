@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::records::Desk;
 use super::references::local;
 use super::refusal::Refusal;
-use super::search::{list, text};
+use super::terms::{list, text};
 
 const CLOSED: &[&str] = &["draft", "rejected", "cancelled", "failed", "completed", "entered-in-error"];
 
