@@ -1,1 +1,3 @@
 //! The journey that `vardkedja demo` plays, and the primary care system it plays it against.
+
+pub mod receiver;

@@ -2,3 +2,4 @@
 
 mod mappings;
 mod r4_table;
+mod receiver;
