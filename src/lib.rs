@@ -1,13 +1,60 @@
-//! Vårdkedja: a FHIR R4 gateway for cancer rehabilitation between specialist and primary care.
+//! Vårdkedja: a FHIR R4 gateway for cancer rehabilitation between specialist and primary care in Sweden.
+//!
+//! Rehab plans, referrals, handovers and KVÅ activities come in as what Swedish systems have, become FHIR, reach the
+//! other side and come back answered.
+//!
+//! # Promises
+//!
+//! 1. **Nothing is acknowledged before it is committed to disk.**
+//! 2. **Nothing leaves except from a stored delivery; a resend is byte-identical and changes no content a second time.**
+//! 3. **Same patient, same partner: in order; a parked delivery holds its successors until it is retried, superseded or
+//!    skipped by a named person. A stuck patient or partner never holds up another.**
+//! 4. **No document is ever dropped: it is delivered, refused with findings, or parked where a person sees it.**
+//! 5. **Every mapped element can be traced to the row that made it; every source field that no row read is reported.**
+//! 6. **What an action did and the record that it was done are one commit; for reads, the record is on disk before the
+//!    answer leaves.**
+//! 7. **No personnummer, name or free text in any log, URL that we make, or error text.**
+//! 8. **`domain`, `fhir` and `mapping` are pure: no clock, no socket, no file after load.**
+//!
+//! # The house
+//!
+//! | folder | what it is |
+//! |---|---|
+//! | [`domain`] | Swedish and process facts: identifiers, code lists, the Task transition table, deliveries |
+//! | [`fhir`] | R4 facts: the schema, findings, Bundles, search parameters, the validator |
+//! | [`mapping`] | tables ↔ FHIR, both ways |
+//! | [`store`] | the only SQL |
+//! | [`partner`] | the only outgoing HTTP |
+//! | [`sync`] | the journeys: submit, deliver, acknowledge, reconcile, cancel |
+//! | [`access`] | who is calling, for which units |
+//! | [`api`] | the only incoming HTTP: one flat list of routes |
+//! | [`demo`] | the journey that `vardkedja demo` plays, and the primary care system it plays it against |
+//!
+//! Imports run one way: `api → {sync, access} → {mapping, store, partner} → fhir → domain`.
+//!
+//! # The walk of one referral
+//!
+//! `POST /v1/referrals` → [`sync::submit()`]: the Idempotency-Key is recalled, the body read and mapped by its table, every
+//! resource gets its id and is validated, and one commit writes resources, index rows, exchange, document, deliveries,
+//! audit row and answer. Only then 202. [`sync::worker::run`] sends what is due: the stored Bundle, in order for each
+//! patient and partner. The primary care unit moves its Task; [`sync::reconcile`] reads it there, or the unit writes it
+//! here, and [`sync::acknowledge`] applies it through the one transition table. `GET /v1/exchanges/{id}/document` shows the
+//! referral with its answer in the format it was sent in.
 
 #![forbid(unsafe_code)]
 
 pub mod access;
 pub mod api;
+mod assets;
+pub mod config;
 pub mod demo;
 pub mod domain;
 pub mod fhir;
+mod gateway;
 pub mod mapping;
 pub mod partner;
 pub mod store;
 pub mod sync;
+
+pub use assets::{mapping_files, profile_files};
+pub use gateway::{Gateway, StartError, run};

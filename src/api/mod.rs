@@ -1,1 +1,96 @@
-//! The only incoming HTTP.
+//! The only incoming HTTP. One flat list of routes; a handler reads the request, makes one call, and writes the answer.
+
+mod body;
+mod caller;
+mod deliveries;
+mod exchanges;
+mod fhir;
+mod ops;
+mod problem;
+mod v1;
+
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_web::dev::Server;
+use actix_web::{App, HttpServer, middleware, web};
+
+use crate::Gateway;
+use crate::domain::Kind;
+
+/// Every route of the gateway: the index of the program. `openapi.yaml` has exactly these.
+pub const ROUTES: &[(&str, &str)] = &[
+    ("GET", "/health/live"),
+    ("GET", "/health/ready"),
+    ("POST", "/v1/rehab-plans"),
+    ("POST", "/v1/referrals"),
+    ("POST", "/v1/handovers"),
+    ("POST", "/v1/activities"),
+    ("GET", "/v1/exchanges"),
+    ("POST", "/v1/exchanges/search"),
+    ("GET", "/v1/exchanges/{id}"),
+    ("GET", "/v1/exchanges/{id}/document"),
+    ("POST", "/v1/exchanges/{id}/cancel"),
+    ("POST", "/v1/exchanges/{id}/retry"),
+    ("GET", "/v1/deliveries"),
+    ("POST", "/v1/deliveries/{id}/retry"),
+    ("POST", "/v1/deliveries/{id}/skip"),
+    ("GET", "/v1/answers/held"),
+    ("GET", "/fhir/metadata"),
+    ("POST", "/fhir/{type}/$validate"),
+    ("POST", "/fhir/{type}/_search"),
+    ("GET", "/fhir/{type}"),
+    ("POST", "/fhir/{type}"),
+    ("GET", "/fhir/{type}/{id}"),
+    ("PUT", "/fhir/{type}/{id}"),
+    ("PATCH", "/fhir/{type}/{id}"),
+    ("GET", "/fhir/{type}/{id}/_history"),
+    ("GET", "/fhir/{type}/{id}/_history/{version}"),
+];
+
+fn routes(app: &mut web::ServiceConfig) {
+    app.route("/health/live", web::get().to(ops::live))
+        .route("/health/ready", web::get().to(ops::ready))
+        .route("/v1/rehab-plans", web::post().to(|call| v1::submit(Kind::RehabPlan, call)))
+        .route("/v1/referrals", web::post().to(|call| v1::submit(Kind::Referral, call)))
+        .route("/v1/handovers", web::post().to(|call| v1::submit(Kind::Handover, call)))
+        .route("/v1/activities", web::post().to(|call| v1::submit(Kind::Activity, call)))
+        .route("/v1/exchanges", web::get().to(exchanges::list))
+        .route("/v1/exchanges/search", web::post().to(exchanges::search))
+        .route("/v1/exchanges/{id}", web::get().to(exchanges::read))
+        .route("/v1/exchanges/{id}/document", web::get().to(exchanges::document))
+        .route("/v1/exchanges/{id}/cancel", web::post().to(exchanges::cancel))
+        .route("/v1/exchanges/{id}/retry", web::post().to(exchanges::retry))
+        .route("/v1/deliveries", web::get().to(deliveries::list))
+        .route("/v1/deliveries/{id}/retry", web::post().to(deliveries::retry))
+        .route("/v1/deliveries/{id}/skip", web::post().to(deliveries::skip))
+        .route("/v1/answers/held", web::get().to(deliveries::held))
+        .route("/fhir/metadata", web::get().to(fhir::metadata))
+        .route("/fhir/{type}/$validate", web::post().to(fhir::validate))
+        .route("/fhir/{type}/_search", web::post().to(fhir::search_post))
+        .route("/fhir/{type}", web::get().to(fhir::search_get))
+        .route("/fhir/{type}", web::post().to(fhir::create))
+        .route("/fhir/{type}/{id}", web::get().to(fhir::read))
+        .route("/fhir/{type}/{id}", web::put().to(fhir::update))
+        .route("/fhir/{type}/{id}", web::patch().to(fhir::patch))
+        .route("/fhir/{type}/{id}/_history", web::get().to(fhir::history))
+        .route("/fhir/{type}/{id}/_history/{version}", web::get().to(fhir::vread))
+        .default_service(web::to(problem::no_route));
+}
+
+/// Makes the server. It runs when it is awaited, and stops gracefully through its handle.
+pub fn serve(gateway: Arc<Gateway>, listener: TcpListener) -> std::io::Result<Server> {
+    let data = web::Data::from(gateway);
+    let server = HttpServer::new(move || {
+        App::new().app_data(data.clone()).wrap(middleware::Compress::default()).configure(routes)
+    })
+    .workers(2)
+    .client_request_timeout(Duration::from_secs(10))
+    .keep_alive(Duration::from_secs(75))
+    .shutdown_timeout(20)
+    .disable_signals()
+    .listen(listener)?
+    .run();
+    Ok(server)
+}

@@ -1,9 +1,13 @@
 //! FHIR R4 facts: the schema, findings, and what is built on them. Pure: no clock, no socket, no file.
 
+pub mod bundle;
 pub mod canonical;
 pub mod guard;
 pub mod issue;
+pub mod lifecycle;
 pub mod primitive;
 pub mod profile;
 pub mod r4;
+pub mod resource;
+pub mod search;
 pub mod validate;

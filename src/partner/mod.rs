@@ -1,1 +1,7 @@
-//! The only outgoing HTTP.
+//! The only outgoing HTTP: a partner's FHIR server as deliveries, Tasks and answers, every failure classified in one place.
+
+mod client;
+mod outcome;
+
+pub use client::{Client, Reply, fetch_small};
+pub use outcome::{classify, unreadable};

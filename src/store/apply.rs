@@ -56,6 +56,9 @@ impl<'w, 'c> Writing<'w, 'c> {
         for (put, said_at) in commit.put.iter().zip(times) {
             self.put_resource(put, said_at)?;
         }
+        for share in &commit.share {
+            self.share(share)?;
+        }
         for exchange in &commit.exchanges {
             self.put_exchange_resources(exchange)?;
         }

@@ -30,15 +30,22 @@ mod writer;
 
 use std::sync::Arc;
 
-pub use commit::{Commit, Committed, Expect, StoreError};
+pub use crate::fhir::search::Index;
+pub use commit::{Commit, Committed, Expect, Share, StoreError};
 pub use open::Options;
 pub use query::{Clause, DateOp, DeliveryQuery, ExchangePage, ExchangeQuery, Filter, Page, Search, TokenMatch};
 pub use record::{
-    Action, Answer, Attempt, Audit, Delivery, DeliveryChange, Document, Exchange, Inbound, Index, Party, Put, Stored,
+    Action, Answer, Attempt, Audit, Delivery, DeliveryChange, Document, Exchange, Inbound, Party, Put, Stored,
 };
 
 /// The database, as everyone else sees it: cheap to clone, closed when the last clone is dropped.
 #[derive(Clone)]
 pub struct Store {
     shared: Arc<open::Shared>,
+}
+
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Store")
+    }
 }

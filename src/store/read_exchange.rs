@@ -29,6 +29,7 @@ const HELD: &str = "SELECT * FROM inbound WHERE finding IS NOT NULL ORDER BY at 
 const HELD_OF: &str = "SELECT * FROM inbound WHERE finding IS NOT NULL AND partner = ?2 ORDER BY at LIMIT ?1";
 const SAID: &str = "SELECT * FROM inbound WHERE exchange = ?1 ORDER BY at";
 /// The terms of the index `party_open_task`: not final, and the partner's system has it.
+const IS_HEARD: &str = "SELECT 1 FROM inbound WHERE partner = ?1 AND key = ?2";
 const OPEN_TASKS: &str = "SELECT exchange, task FROM party WHERE partner = ?1 AND task > ?2 \
      AND status IN ('requested', 'received', 'on-hold', 'accepted', 'in-progress') AND stage NOT IN ('parked', 'waiting') \
      AND role <> 'sender' ORDER BY task LIMIT ?3";
@@ -177,6 +178,14 @@ impl Store {
     ) -> Result<Vec<(Uuid, String)>, StoreError> {
         let key = (partner.to_owned(), after.unwrap_or_default(), limit);
         self.read(move |db| db.all(OPEN_TASKS, key, |row| Ok((uuid(row, "exchange")?, row.get("task")?)))).await
+    }
+
+    /// Whether the partner has said this before.
+    pub async fn is_heard(&self, partner: &str, key: &str) -> Result<bool, StoreError> {
+        let key = (partner.to_owned(), key.to_owned());
+        let found =
+            self.read(move |db| db.first(IS_HEARD, key, |row| Ok::<_, StoreError>(row.get::<_, i64>(0)?))).await?;
+        Ok(found.is_some())
     }
 
     /// What partners said that could not be applied, oldest first.

@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use crate::domain::{Format, Kind, PartyRole, Stage, delivery, task};
+use crate::fhir::search::Index;
 
 /// A resource as it stands now, or as it stood in one version.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,27 +33,6 @@ pub struct Put {
     pub index: Vec<Index>,
     /// The exchange it belongs to.
     pub exchange: Option<Uuid>,
-}
-
-/// One search value of a resource. Params are the names of search parameters (`identifier`, `status`, `patient`).
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Index {
-    Token {
-        param: &'static str,
-        system: String,
-        code: String,
-    },
-    /// `Type/id` of the target, or `identifier:system|value` of a logical reference.
-    Reference {
-        param: &'static str,
-        target: String,
-    },
-    /// A span of time in milliseconds, both ends included.
-    Date {
-        param: &'static str,
-        low: i64,
-        high: i64,
-    },
 }
 
 /// An exchange with its parties.

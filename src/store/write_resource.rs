@@ -3,8 +3,8 @@
 use serde::Deserialize;
 
 use super::apply::{Refusal, Writing};
-use super::record::{Index, Put};
-use super::{Expect, StoreError};
+use super::record::Put;
+use super::{Expect, Index, Share, StoreError};
 
 const STANDING: &str = "SELECT rid, version FROM resource WHERE type = ?1 AND id = ?2";
 const INSERT: &str =
@@ -18,6 +18,8 @@ const INSERT_TOKEN: &str =
 const INSERT_REFERENCE: &str = "INSERT INTO reference (param, target, rid) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING";
 const INSERT_DATE: &str = "INSERT INTO date (param, lo, hi, rid) VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO NOTHING";
 const INSERT_CONCERN: &str = "INSERT INTO concern (rid, unit) VALUES (?1, ?2) ON CONFLICT DO NOTHING";
+const SHARE: &str =
+    "INSERT INTO concern (rid, unit) SELECT rid, ?3 FROM resource WHERE type = ?1 AND id = ?2 ON CONFLICT DO NOTHING";
 const BELONGS: &str = "INSERT INTO exchange_resource (exchange, rid) VALUES (?1, ?2) ON CONFLICT DO NOTHING";
 
 impl Writing<'_, '_> {
@@ -55,6 +57,16 @@ impl Writing<'_, '_> {
         }
         if let Some(exchange) = put.exchange {
             db.run(BELONGS, (exchange.as_bytes(), rid))?;
+        }
+        Ok(())
+    }
+
+    /// Resources that do not exist are passed over.
+    pub(super) fn share(&mut self, share: &Share) -> Result<(), Refusal> {
+        for (resource_type, id) in share.resources.iter().filter_map(|r| r.split_once('/')) {
+            for unit in &share.units {
+                self.statements.run(SHARE, (resource_type, id, unit.to_ascii_uppercase()))?;
+            }
         }
         Ok(())
     }

@@ -1,1 +1,29 @@
-//! The journeys of a document: submit, deliver, acknowledge, reconcile.
+//! The journeys of a document.
+//!
+//! `submit` takes it in: recall, map, identify, validate, commit. `worker` delivers what is due. `reconcile` reads
+//! partners' Tasks, and `acknowledge` applies an answer, whoever brought it, through the one transition table.
+//! Everything here reads, decides, and commits once; a `Conflict` means that somebody was faster, and it is done again.
+
+pub mod acknowledge;
+pub mod cancel;
+pub mod contribute;
+pub mod deliver;
+pub mod identify;
+pub mod package;
+pub mod present;
+pub mod receipt;
+pub mod reconcile;
+pub mod refusal;
+pub mod release;
+pub mod route;
+pub mod submit;
+pub mod take;
+pub mod weigh;
+pub mod witness;
+pub mod worker;
+
+pub use refusal::Refusal;
+pub use submit::{Answered, Submission, submit};
+
+/// How often a journey is begun again when others commit in between.
+const TRIES: usize = 20;

@@ -114,8 +114,12 @@ fn structure(content: &str, node: &Value, place: &str, findings: &mut Vec<String
         for value in values {
             let codes: Vec<&str> = found.element.codes.iter().flat_map(|c| c.codes.iter().copied()).collect();
             match value {
-                Value::Object(_) if !r4::is_primitive(found.type_code) => structure(found.content, value, &place, findings),
-                Value::String(code) if found.type_code == "code" && !codes.is_empty() && !codes.contains(&code.as_str()) => {
+                Value::Object(_) if !r4::is_primitive(found.type_code) => {
+                    structure(found.content, value, &place, findings)
+                }
+                Value::String(code)
+                    if found.type_code == "code" && !codes.is_empty() && !codes.contains(&code.as_str()) =>
+                {
                     findings.push(format!("{place}: {code} is none of {}", codes.join(", ")));
                 }
                 _ if r4::is_primitive(found.type_code) => {}

@@ -1,0 +1,75 @@
+//! Verifies a caller's token: RS384 or ES384, signed by the partner named in `iss`, meant for us, short-lived.
+
+use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header};
+use serde::Deserialize;
+
+use super::keys::Keyring;
+use crate::config::Config;
+
+/// Seconds a token may live: SMART Backend Services' five minutes.
+const LIFETIME_S: i64 = 300;
+/// Seconds by which clocks may differ.
+const LEEWAY_S: u64 = 30;
+
+/// Why a caller is not let in. Texts say what to mend and nothing of what was shown.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Denied {
+    #[error("a token is needed: Authorization: Bearer …")]
+    NoToken,
+    #[error("the token cannot be read: it is no signed JWT")]
+    Malformed,
+    #[error("the token is signed with an algorithm other than RS384 or ES384")]
+    Algorithm,
+    #[error("the issuer of the token is no partner with keys here")]
+    UnknownIssuer,
+    #[error("the token is signed with a key that its issuer has not published")]
+    UnknownKey,
+    #[error("the token does not verify: signature, audience or time is wrong")]
+    NotVerified,
+    #[error("the token lives longer than five minutes")]
+    TooLong,
+    #[error("unit {0:?} is not one that this caller may speak for")]
+    UnknownUnit(String),
+}
+
+/// What a verified token says.
+#[derive(Debug)]
+pub struct Shown {
+    pub partner: String,
+    pub unit: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Claims {
+    exp: i64,
+    iat: Option<i64>,
+    /// HSA-id of the unit the system speaks for; without it, all units of the partner.
+    unit: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Issuer {
+    iss: String,
+}
+
+/// Verifies the token against the keys of the partner it says it comes from.
+pub async fn verify(config: &Config, keyring: &Keyring, token: &str, now: i64) -> Result<Shown, Denied> {
+    let header = decode_header(token).map_err(|_| Denied::Malformed)?;
+    if !matches!(header.alg, Algorithm::RS384 | Algorithm::ES384) {
+        return Err(Denied::Algorithm);
+    }
+    let partner = jsonwebtoken::dangerous::insecure_decode::<Issuer>(token).map_err(|_| Denied::Malformed)?.claims.iss;
+    config.partner(&partner).filter(|p| p.keys.is_some()).ok_or(Denied::UnknownIssuer)?;
+    let jwk = keyring.find(config, &partner, header.kid.as_deref(), now).await.ok_or(Denied::UnknownKey)?;
+    let key = DecodingKey::from_jwk(&jwk).map_err(|_| Denied::UnknownKey)?;
+    let mut validation = Validation::new(header.alg);
+    validation.leeway = LEEWAY_S;
+    validation.set_issuer(&[&partner]);
+    validation.set_audience(&[&config.base_url, &config.hsa_id]);
+    validation.set_required_spec_claims(&["exp", "iss", "aud"]);
+    let claims = decode::<Claims>(token, &key, &validation).map_err(|_| Denied::NotVerified)?.claims;
+    if claims.exp - claims.iat.unwrap_or(now) > LIFETIME_S + LEEWAY_S as i64 {
+        return Err(Denied::TooLong);
+    }
+    Ok(Shown { partner, unit: claims.unit })
+}

@@ -1,0 +1,38 @@
+//! Who is calling, as an argument of every handler that is not open to all.
+
+use std::pin::Pin;
+
+use actix_web::http::header::AUTHORIZATION;
+use actix_web::{FromRequest, HttpRequest, dev, web};
+use chrono::{DateTime, Utc};
+
+use super::problem::Problem;
+use crate::Gateway;
+use crate::access::{Caller, admit};
+
+/// A call that was let in: the gateway, the caller, and the time that it is decided by.
+pub struct Call {
+    pub gateway: web::Data<Gateway>,
+    pub caller: Caller,
+    pub now: DateTime<Utc>,
+}
+
+impl FromRequest for Call {
+    type Error = Problem;
+    type Future = Pin<Box<dyn Future<Output = Result<Self, Problem>>>>;
+
+    fn from_request(request: &HttpRequest, _: &mut dev::Payload) -> Self::Future {
+        let gateway = request.app_data::<web::Data<Gateway>>().cloned();
+        let header = |name: &str| request.headers().get(name).and_then(|v| v.to_str().ok()).map(str::to_owned);
+        let authorization = header(AUTHORIZATION.as_str());
+        let unit = header("Vardkedja-Unit");
+        Box::pin(async move {
+            let gateway = gateway.ok_or_else(|| Problem::bad_request("", "Ingen tjänst.", "No service."))?;
+            let now = Utc::now();
+            let caller =
+                admit(&gateway.config, &gateway.keyring, authorization.as_deref(), unit.as_deref(), now.timestamp())
+                    .await?;
+            Ok(Self { gateway, caller, now })
+        })
+    }
+}

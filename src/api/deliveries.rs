@@ -1,0 +1,101 @@
+//! The worklist of whoever is on call: deliveries that wait for a person, and answers that could not be applied.
+
+use actix_web::{HttpRequest, HttpResponse, web};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::body::Body;
+use super::caller::Call;
+use super::problem::{Answer, Problem};
+use crate::access::Reach;
+use crate::domain::delivery::State;
+use crate::fhir::guard;
+use crate::store::{DeliveryQuery, Filter};
+use crate::sync::weigh::instant;
+use crate::sync::{present, refusal, release};
+
+/// `GET /v1/deliveries?state=&partner=&exchange=&limit=`
+pub async fn list(call: Call, request: HttpRequest) -> Answer {
+    let pairs = web::Query::<Vec<(String, String)>>::from_query(request.query_string())
+        .map_err(|_| Problem::bad_request("", "Frågan kan inte läsas.", "The query cannot be read."))?;
+    let limits = &call.gateway.config.limits;
+    let mut query = DeliveryQuery { limit: limits.page, ..DeliveryQuery::default() };
+    for (name, value) in pairs.into_inner() {
+        let wrong = || Problem::bad_request(&name, "Värdet kan inte läsas.", "The value cannot be read.");
+        match name.as_str() {
+            "state" => query.state = Some(State::parse(&value).ok_or_else(wrong)?),
+            "partner" => query.partner = Some(value),
+            "exchange" => query.exchange = Some(value.parse().map_err(|_| wrong())?),
+            "limit" => query.limit = value.parse::<u32>().map_err(|_| wrong())?.clamp(1, limits.page_max),
+            _ => {
+                return Err(Problem::bad_request(
+                    &name,
+                    "Okänd parameter; kända: state, partner, exchange, limit.",
+                    "Unknown parameter; known: state, partner, exchange, limit.",
+                ));
+            }
+        }
+    }
+    let mut shown = Vec::new();
+    for delivery in call.gateway.store.deliveries(&query).await? {
+        if concerns(&call, delivery.exchange).await? {
+            shown.push(present::delivery(&delivery));
+        }
+    }
+    Ok(HttpResponse::Ok().json(json!({ "deliveries": shown })))
+}
+
+/// `POST /v1/deliveries/{id}/retry`
+pub async fn retry(call: Call, id: web::Path<String>) -> Answer {
+    let id = own(&call, &id).await?;
+    let delivery = release::decide(&call.gateway, id, release::Decision::Retry, &call.caller.name, call.now).await?;
+    Ok(HttpResponse::Ok().json(present::delivery(&delivery)))
+}
+
+/// `POST /v1/deliveries/{id}/skip { "by": "…", "reason": "…" }`: a named person decides.
+pub async fn skip(call: Call, id: web::Path<String>, body: Body) -> Answer {
+    let value = guard::parse(&body.0, &guard::Limits::DOCUMENT).map_err(refusal::Refusal::Malformed)?;
+    let text = |name: &str| value[name].as_str().map(str::trim).filter(|t| !t.is_empty());
+    let (Some(by), Some(reason)) = (text("by"), text("reason")) else {
+        return Err(Problem::bad_request(
+            "by",
+            "Ange vem som beslutar och varför: { \"by\": \"…\", \"reason\": \"…\" }.",
+            "Say who decides and why: { \"by\": \"…\", \"reason\": \"…\" }.",
+        ));
+    };
+    let id = own(&call, &id).await?;
+    let decision = release::Decision::Skip { by, reason };
+    let delivery = release::decide(&call.gateway, id, decision, &call.caller.name, call.now).await?;
+    Ok(HttpResponse::Ok().json(present::delivery(&delivery)))
+}
+
+/// `GET /v1/answers/held`: what partners said that could not be applied.
+pub async fn held(call: Call) -> Answer {
+    let partner = match call.caller.reach {
+        Reach::Everything => None,
+        Reach::Units(_) => Some(call.caller.partner.clone().unwrap_or_default()),
+    };
+    let held = call.gateway.store.held_inbound(partner.as_deref(), call.gateway.config.limits.page_max).await?;
+    let shown: Vec<Value> = held
+        .iter()
+        .map(|i| json!({ "partner": i.partner, "key": i.key, "exchange": i.exchange.map(|e| e.to_string()), "at": instant(i.at), "finding": i.finding }))
+        .collect();
+    Ok(HttpResponse::Ok().json(json!({ "answers": shown })))
+}
+
+async fn own(call: &Call, id: &str) -> Result<Uuid, Problem> {
+    let id: Uuid = id.parse().map_err(|_| refusal::missing("delivery"))?;
+    let query = DeliveryQuery { id: Some(id), ..DeliveryQuery::default() };
+    let delivery = call.gateway.store.deliveries(&query).await?.into_iter().next();
+    match delivery {
+        Some(delivery) if concerns(call, delivery.exchange).await? => Ok(id),
+        _ => Err(refusal::missing("delivery").into()),
+    }
+}
+
+async fn concerns(call: &Call, exchange: Uuid) -> Result<bool, Problem> {
+    match call.caller.filter() {
+        Filter::All => Ok(true),
+        filter => Ok(call.gateway.store.exchange(&filter, exchange).await?.is_some()),
+    }
+}

@@ -1,0 +1,45 @@
+//! The FHIR face: what a partner that speaks FHIR reads here, and the Tasks and Procedures it writes.
+
+mod capability;
+mod query;
+mod read;
+mod write;
+
+pub use capability::metadata;
+pub use read::{history, read, search_get, search_post, vread};
+pub use write::{create, patch, update, validate};
+
+use actix_web::http::StatusCode;
+use actix_web::http::header::{ETAG, HttpDate, LAST_MODIFIED};
+use actix_web::{HttpResponse, HttpResponseBuilder};
+
+use super::problem::Problem;
+use crate::fhir::issue::{Code, Issue};
+use crate::fhir::search;
+use crate::store::Stored;
+
+const FHIR_JSON: &str = "application/fhir+json";
+
+/// The resource as it is stored, with its version and time.
+fn show(status: StatusCode, stored: &Stored) -> HttpResponse {
+    let mut response: HttpResponseBuilder = HttpResponse::build(status);
+    response.insert_header((ETAG, format!("W/\"{}\"", stored.version)));
+    response.insert_header((LAST_MODIFIED, HttpDate::from(std::time::SystemTime::from(stored.updated_at)).to_string()));
+    response.content_type(FHIR_JSON).body(stored.body.clone())
+}
+
+/// Refuses types that are not served.
+fn known_type(resource_type: &str) -> Result<(), Problem> {
+    if search::is_searchable(resource_type) {
+        return Ok(());
+    }
+    Err(Problem::new(
+        StatusCode::NOT_FOUND,
+        Issue::error(
+            Code::NotSupported,
+            resource_type,
+            "Resurstypen finns inte här; se /fhir/metadata.",
+            "The resource type is not served; see /fhir/metadata.",
+        ),
+    ))
+}

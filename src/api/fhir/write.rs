@@ -1,0 +1,167 @@
+//! What a partner writes: the Tasks it owns (PUT, PATCH), and what it did and answers (POST Procedure, Communication).
+
+use actix_web::http::StatusCode;
+use actix_web::http::header::{ETAG, HeaderName, IF_MATCH, LOCATION};
+use actix_web::{HttpRequest, HttpResponse, web};
+use serde_json::Value;
+
+use super::super::body::{Body, media_type};
+use super::super::caller::Call;
+use super::super::problem::{Answer, Problem};
+use super::capability::{CREATED, UPDATED};
+use super::{FHIR_JSON, known_type, query, show};
+use crate::fhir::guard::{self, Limits, Strictness};
+use crate::fhir::issue::{Code, Issue, outcome};
+use crate::sync::contribute::{self, Created};
+use crate::sync::refusal::Refusal;
+use crate::sync::take;
+
+const IF_NONE_EXIST: HeaderName = HeaderName::from_static("if-none-exist");
+
+/// `POST /fhir/{type}/$validate`: the findings, 200 whatever they are.
+pub async fn validate(call: Call, resource_type: web::Path<String>, body: Body) -> Answer {
+    let mut issues = Vec::new();
+    match resource(&call, &body, &resource_type) {
+        Ok(value) => issues.extend(call.gateway.validate(&[value])),
+        Err(Refusal::Malformed(found) | Refusal::Findings(found)) => issues = found,
+        Err(other) => return Err(other.into()),
+    }
+    Ok(HttpResponse::Ok().content_type(FHIR_JSON).body(outcome(&issues).to_string()))
+}
+
+/// `PUT /fhir/Task/{id}` with If-Match: the owner moves its Task.
+pub async fn update(call: Call, path: web::Path<(String, String)>, request: HttpRequest, body: Body) -> Answer {
+    let (resource_type, id) = path.into_inner();
+    allowed(&resource_type, &UPDATED, "PUT")?;
+    let version = if_match(&request)?;
+    let value = resource(&call, &body, &resource_type)?;
+    moved(&call, &id, value, version).await
+}
+
+/// `PATCH /fhir/Task/{id}` with If-Match: JSON Patch (RFC 6902).
+pub async fn patch(call: Call, path: web::Path<(String, String)>, request: HttpRequest, body: Body) -> Answer {
+    let (resource_type, id) = path.into_inner();
+    allowed(&resource_type, &UPDATED, "PATCH")?;
+    if media_type(&request) != "application/json-patch+json" {
+        return Err(Problem::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Issue::error(
+                Code::NotSupported,
+                "Content-Type",
+                "PATCH tas emot som application/json-patch+json.",
+                "PATCH is taken as application/json-patch+json.",
+            ),
+        ));
+    }
+    let version = if_match(&request)?;
+    let operations = guard::parse(&body.0, &Limits { strictness: Strictness::Document, ..limits(&call) })
+        .map_err(Refusal::Malformed)?;
+    let operations: json_patch::Patch = serde_json::from_value(operations).map_err(|e| {
+        Problem::bad_request("", "Ändringen är ingen JSON Patch.", format!("This is no JSON Patch: {e}."))
+    })?;
+    let mut value = take::current(&call.gateway, &call.caller, &id).await?;
+    json_patch::patch(&mut value, &operations).map_err(|e| {
+        let issue = Issue::error(
+            Code::Processing,
+            e.path.to_string(),
+            "Ändringen går inte att göra på uppgiften som den är.",
+            format!("The patch does not apply: {}.", e.kind),
+        );
+        Problem::new(StatusCode::UNPROCESSABLE_ENTITY, issue)
+    })?;
+    moved(&call, &id, value, version).await
+}
+
+async fn moved(call: &Call, id: &str, value: Value, version: u32) -> Answer {
+    take::take(&call.gateway, &call.caller, id, &value, version, call.now).await?;
+    let stored = call.gateway.store.resource(&call.caller.filter(), "Task", id).await?;
+    let stored = stored.ok_or_else(|| crate::sync::refusal::missing("Task"))?;
+    Ok(show(StatusCode::OK, &stored))
+}
+
+/// `POST /fhir/{type}`, with If-None-Exist created once however often it is sent.
+pub async fn create(call: Call, resource_type: web::Path<String>, request: HttpRequest, body: Body) -> Answer {
+    let resource_type = resource_type.into_inner();
+    allowed(&resource_type, &CREATED, "POST")?;
+    let identifier = if_none_exist(&request)?;
+    let value = resource(&call, &body, &resource_type)?;
+    let made = contribute::create(&call.gateway, &call.caller, value, identifier, call.now).await?;
+    let (status, stored) = match &made {
+        Created::New(stored) => (StatusCode::CREATED, stored),
+        Created::There(stored) => (StatusCode::OK, stored),
+    };
+    let location =
+        format!("{}/fhir/{resource_type}/{}/_history/{}", call.gateway.config.base_url, stored.id, stored.version);
+    Ok(HttpResponse::build(status)
+        .insert_header((LOCATION, location))
+        .insert_header((ETAG, format!("W/\"{}\"", stored.version)))
+        .content_type(FHIR_JSON)
+        .body(stored.body.clone()))
+}
+
+fn limits(call: &Call) -> Limits {
+    let limits = &call.gateway.config.limits;
+    Limits { bytes: limits.body_bytes, depth: limits.depth, strictness: Strictness::Resource }
+}
+
+fn resource(call: &Call, body: &Body, resource_type: &str) -> Result<Value, Refusal> {
+    let value = guard::parse(&body.0, &limits(call)).map_err(Refusal::Malformed)?;
+    if value["resourceType"] != *resource_type {
+        return Err(Refusal::Malformed(vec![Issue::error(
+            Code::Structure,
+            "resourceType",
+            format!("Kroppen är ingen {resource_type}."),
+            format!("The body is no {resource_type}."),
+        )]));
+    }
+    Ok(value)
+}
+
+fn allowed(resource_type: &str, types: &[&str], method: &str) -> Result<(), Problem> {
+    known_type(resource_type)?;
+    if types.contains(&resource_type) {
+        return Ok(());
+    }
+    let types = types.join(", ");
+    Err(Problem::new(
+        StatusCode::METHOD_NOT_ALLOWED,
+        Issue::error(
+            Code::NotSupported,
+            resource_type,
+            format!("{method} tas emot för {types}."),
+            format!("{method} is taken for {types}."),
+        ),
+    ))
+}
+
+fn if_match(request: &HttpRequest) -> Result<u32, Problem> {
+    let header = request.headers().get(IF_MATCH).and_then(|h| h.to_str().ok()).unwrap_or_default();
+    let version = header.trim().trim_start_matches("W/").trim_matches('"').parse();
+    version.map_err(|_| {
+        Problem::bad_request(
+            "If-Match",
+            "Ange versionen du läste: If-Match: W/\"3\".",
+            "Give the version you read: If-Match: W/\"3\".",
+        )
+    })
+}
+
+fn if_none_exist(request: &HttpRequest) -> Result<Option<(String, String)>, Problem> {
+    let Some(header) = request.headers().get(IF_NONE_EXIST) else { return Ok(None) };
+    let wrong = || {
+        Problem::bad_request(
+            "If-None-Exist",
+            "Tas emot som identifier=system|värde.",
+            "Taken as identifier=system|value.",
+        )
+    };
+    let text = header.to_str().map_err(|_| wrong())?;
+    let pairs = query::pairs(text.trim_start_matches('?'))?;
+    match pairs.as_slice() {
+        [(name, value)] if name == "identifier" => {
+            let (system, value) = value.split_once('|').ok_or_else(wrong)?;
+            Ok(Some((system.to_owned(), value.to_owned())))
+        }
+        _ => Err(wrong()),
+    }
+}

@@ -1,0 +1,156 @@
+//! Every refusal as an HTTP answer: one table of statuses, one shape (OperationOutcome).
+
+use std::fmt;
+
+use actix_web::http::StatusCode;
+use actix_web::http::header::{RETRY_AFTER, WWW_AUTHENTICATE};
+use actix_web::{HttpRequest, HttpResponse, ResponseError};
+use uuid::Uuid;
+
+use crate::access::Denied;
+use crate::fhir::issue::{Code, Issue, outcome};
+use crate::store::StoreError;
+use crate::sync::Refusal;
+use crate::sync::receipt::bounded_outcome;
+
+/// The most findings in an answer where no configuration is at hand.
+const MOST_FINDINGS: usize = 200;
+
+/// A request that is answered with what is wrong.
+#[derive(Debug)]
+pub struct Problem {
+    status: StatusCode,
+    issues: Vec<Issue>,
+    retry_after_s: Option<u32>,
+}
+
+/// What a handler gives back.
+pub type Answer = Result<HttpResponse, Problem>;
+
+impl Problem {
+    pub fn new(status: StatusCode, issue: Issue) -> Self {
+        Self { status, issues: vec![issue], retry_after_s: None }
+    }
+
+    /// 400 with where and what.
+    pub fn bad_request(expression: &str, sv: impl Into<String>, en: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, Issue::error(Code::Value, expression, sv, en))
+    }
+
+    pub fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    /// The findings as an OperationOutcome.
+    pub fn outcome(&self) -> serde_json::Value {
+        bounded_outcome(&self.issues, MOST_FINDINGS)
+    }
+}
+
+/// The table of statuses.
+impl From<Refusal> for Problem {
+    fn from(refusal: Refusal) -> Self {
+        let (status, issues) = match refusal {
+            Refusal::Malformed(issues) => (StatusCode::BAD_REQUEST, issues),
+            Refusal::Findings(issues) => (StatusCode::UNPROCESSABLE_ENTITY, issues),
+            Refusal::Forbidden(issue) => (StatusCode::FORBIDDEN, vec![issue]),
+            Refusal::Missing(issue) => (StatusCode::NOT_FOUND, vec![issue]),
+            Refusal::Conflict(issue) => (StatusCode::CONFLICT, vec![issue]),
+            Refusal::Stale(issue) => (StatusCode::PRECONDITION_FAILED, vec![issue]),
+            Refusal::KeyReused => (
+                StatusCode::UNPROCESSABLE_ENTITY,
+                vec![Issue::error(
+                    Code::Duplicate,
+                    "Idempotency-Key",
+                    "Nyckeln har använts med en annan begäran; välj en ny för ett nytt dokument.",
+                    "The key was used with another request; choose a new one for a new document.",
+                )],
+            ),
+            Refusal::Busy => (
+                StatusCode::TOO_MANY_REQUESTS,
+                vec![Issue::error(
+                    Code::Transient,
+                    "",
+                    "För mycket väntar just nu; inget togs emot. Sänd igen om en stund.",
+                    "Too much is waiting; nothing was accepted. Send again in a while.",
+                )],
+            ),
+            Refusal::Store(error) => return fault(&error),
+        };
+        let retry_after_s = (status == StatusCode::TOO_MANY_REQUESTS).then_some(2);
+        Self { status, issues, retry_after_s }
+    }
+}
+
+impl From<StoreError> for Problem {
+    fn from(error: StoreError) -> Self {
+        Refusal::from(error).into()
+    }
+}
+
+/// A fault of ours: a number to ask about and nothing else. The disk's refusals are 503, because they pass.
+fn fault(error: &StoreError) -> Problem {
+    let id = Uuid::now_v7();
+    let mut chain = error.to_string();
+    let mut source = std::error::Error::source(error);
+    while let Some(inner) = source {
+        chain.push_str(": ");
+        chain.push_str(&inner.to_string());
+        source = inner.source();
+    }
+    tracing::error!(fault = %id, error = chain, "fault {id}");
+    let passes = matches!(error, StoreError::Commit(_) | StoreError::Stopped);
+    let status = if passes { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::INTERNAL_SERVER_ERROR };
+    let issue = Issue::error(
+        Code::Exception,
+        "",
+        format!("Fel i tjänsten; inget togs emot. Ange {id} vid felanmälan."),
+        format!("A fault of the service; nothing was accepted. Quote {id} when reporting."),
+    );
+    Problem { status, issues: vec![issue], retry_after_s: passes.then_some(5) }
+}
+
+impl From<Denied> for Problem {
+    fn from(denied: Denied) -> Self {
+        let status = match denied {
+            Denied::UnknownUnit(_) => StatusCode::FORBIDDEN,
+            _ => StatusCode::UNAUTHORIZED,
+        };
+        let code = if status == StatusCode::FORBIDDEN { Code::Forbidden } else { Code::Login };
+        Self::new(status, Issue::error(code, "Authorization", "Anroparen kan inte släppas in.", denied.to_string()))
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.status)
+    }
+}
+
+impl ResponseError for Problem {
+    fn status_code(&self) -> StatusCode {
+        self.status
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        let mut response = HttpResponse::build(self.status);
+        if let Some(seconds) = self.retry_after_s {
+            response.insert_header((RETRY_AFTER, seconds.to_string()));
+        }
+        if self.status == StatusCode::UNAUTHORIZED {
+            response.insert_header((WWW_AUTHENTICATE, "Bearer"));
+        }
+        response.content_type("application/fhir+json").body(self.outcome().to_string())
+    }
+}
+
+/// No such address, or not with this method.
+pub async fn no_route(request: HttpRequest) -> HttpResponse {
+    let issue = Issue::error(
+        Code::NotFound,
+        "",
+        format!("{} på den adressen finns inte; se openapi.yaml.", request.method()),
+        format!("{} at that address does not exist; see openapi.yaml.", request.method()),
+    );
+    HttpResponse::NotFound().content_type("application/fhir+json").body(outcome(&[issue]).to_string())
+}

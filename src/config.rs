@@ -1,0 +1,352 @@
+//! Settings: raw TOML and environment → a checked `Config`. `config.default.toml` beside this file is the manual.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use figment::Figment;
+use figment::providers::{Env, Format as _, Toml};
+use serde::Deserialize;
+
+use crate::domain::delivery::Schedule;
+use crate::domain::{Directory, Level, Unit};
+use crate::fhir::bundle::Dialect;
+
+/// What the program runs on, checked.
+#[derive(Debug, Clone)]
+pub struct Config {
+    pub listen: SocketAddr,
+    pub db: PathBuf,
+    pub hsa_id: String,
+    pub name: String,
+    pub base_url: String,
+    pub directory: Directory,
+    /// Folder of mapping tables; `None`: those inside the program.
+    pub mappings: Option<PathBuf>,
+    /// Folder of profiles; `None`: those inside the program.
+    pub profiles: Option<PathBuf>,
+    pub limits: Limits,
+    pub delivery: DeliverySettings,
+    pub partners: Vec<Partner>,
+    /// Things that are legal but surprising, to be said at start.
+    pub warnings: Vec<String>,
+}
+
+/// Bounds on what one request may cost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Limits {
+    pub body_bytes: usize,
+    pub depth: usize,
+    pub findings: usize,
+    pub lines: usize,
+    pub page: u32,
+    pub page_max: u32,
+    pub queue: usize,
+}
+
+/// How deliveries are made.
+#[derive(Debug, Clone)]
+pub struct DeliverySettings {
+    pub max_in_flight: usize,
+    pub poll_every: Duration,
+}
+
+/// How a partner gets what is meant for its units.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Channel {
+    /// We send to its FHIR server, and read its Tasks for answers.
+    Push { fhir_base: String },
+    /// It reads from us and moves its Tasks here.
+    Poll,
+}
+
+/// Where a partner's public keys are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Keys {
+    File(PathBuf),
+    Url(String),
+}
+
+/// A system we exchange with.
+#[derive(Debug, Clone)]
+pub struct Partner {
+    pub name: String,
+    pub channel: Channel,
+    pub dialect: Dialect,
+    pub keys: Option<Keys>,
+    pub timeout: Duration,
+    pub max_in_flight: usize,
+    pub schedule: Schedule,
+}
+
+/// Why there is no configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    #[error("{0}")]
+    Raw(#[source] Box<figment::Error>),
+    #[error("cannot read {path}")]
+    File {
+        path: PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
+    #[error("{path} row {row}: {what}")]
+    Units { path: String, row: usize, what: String },
+    #[error("{key}: {what}")]
+    Value { key: String, what: String },
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Raw {
+    gateway: RawGateway,
+    limits: Limits,
+    delivery: RawDelivery,
+    #[serde(default)]
+    partner: Vec<RawPartner>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawGateway {
+    listen: String,
+    db: PathBuf,
+    hsa_id: String,
+    name: String,
+    base_url: String,
+    units: PathBuf,
+    mappings: PathBuf,
+    profiles: PathBuf,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawDelivery {
+    retry_s: Vec<u64>,
+    give_up_after_h: u64,
+    max_in_flight: usize,
+    poll_s: u64,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawPartner {
+    name: String,
+    channel: String,
+    fhir_base: Option<String>,
+    #[serde(default)]
+    identifiers: BTreeMap<String, String>,
+    jwks_file: Option<PathBuf>,
+    jwks_url: Option<String>,
+    timeout_s: Option<u64>,
+    max_in_flight: Option<usize>,
+    retry_s: Option<Vec<u64>>,
+}
+
+const DEFAULTS: &str = include_str!("config.default.toml");
+const EXAMPLE_UNITS: &str = include_str!("units.example.csv");
+
+impl Config {
+    /// Defaults, then the file, then the environment.
+    pub fn load(file: Option<&Path>) -> Result<Self, ConfigError> {
+        let mut figment = Figment::from(Toml::string(DEFAULTS));
+        if let Some(path) = file {
+            let text = fs::read_to_string(path).map_err(|source| ConfigError::File { path: path.into(), source })?;
+            figment = figment.merge(Toml::string(&text));
+        }
+        figment = figment.merge(Env::prefixed("VARDKEDJA_").map(|key| format!("gateway.{key}").into()).split("."));
+        let raw: Raw = figment.extract().map_err(|e| ConfigError::Raw(Box::new(e)))?;
+        let base = file.and_then(Path::parent).unwrap_or(Path::new(""));
+        check(raw, base)
+    }
+}
+
+fn check(raw: Raw, base: &Path) -> Result<Config, ConfigError> {
+    let value = |key: &str, what: &str| ConfigError::Value { key: key.into(), what: what.into() };
+    let gateway = raw.gateway;
+    let listen: SocketAddr = gateway
+        .listen
+        .parse()
+        .map_err(|_| value("gateway.listen", "is not an address and port, like 127.0.0.1:8080"))?;
+    let mut warnings = Vec::new();
+    let units = if gateway.units.as_os_str().is_empty() {
+        warnings
+            .push("no units file is configured (gateway.units): using the invented units inside the program".into());
+        parse_units("units.example.csv", EXAMPLE_UNITS)?
+    } else {
+        let path = base.join(&gateway.units);
+        let text = fs::read_to_string(&path).map_err(|source| ConfigError::File { path: path.clone(), source })?;
+        parse_units(&path.display().to_string(), &text)?
+    };
+    let patience = Duration::from_secs(raw.delivery.give_up_after_h.saturating_mul(3600));
+    let schedule = |key: &str, delays: Vec<u64>| {
+        Schedule::new(delays, patience).ok_or_else(|| {
+            value(key, "needs at least one delay, and delivery.give_up_after_h at least 192 (eight days)")
+        })
+    };
+    let mut partners: Vec<Partner> = Vec::new();
+    for (index, partner) in raw.partner.into_iter().enumerate() {
+        let key = format!("partner[{index}] ({})", partner.name);
+        if partners.iter().any(|p| p.name == partner.name) {
+            return Err(value(&key, "is named twice"));
+        }
+        let channel = match (partner.channel.as_str(), partner.fhir_base) {
+            ("push", Some(base)) if base.starts_with("http://") || base.starts_with("https://") => {
+                Channel::Push { fhir_base: base.trim_end_matches('/').to_owned() }
+            }
+            ("push", _) => return Err(value(&key, "channel push needs fhir_base, an http or https address")),
+            ("poll", _) => Channel::Poll,
+            _ => return Err(value(&key, "channel is \"push\" or \"poll\"")),
+        };
+        let keys = match (partner.jwks_file, partner.jwks_url) {
+            (Some(_), Some(_)) => return Err(value(&key, "has both jwks_file and jwks_url: choose one")),
+            (Some(path), None) => Some(Keys::File(base.join(path))),
+            (None, Some(url)) => Some(Keys::Url(url)),
+            (None, None) => None,
+        };
+        partners.push(Partner {
+            channel,
+            keys,
+            dialect: partner.identifiers.into_iter().collect(),
+            timeout: Duration::from_secs(partner.timeout_s.unwrap_or(30).max(1)),
+            max_in_flight: partner.max_in_flight.unwrap_or(4).max(1),
+            schedule: schedule(&key, partner.retry_s.unwrap_or_else(|| raw.delivery.retry_s.clone()))?,
+            name: partner.name,
+        });
+    }
+    let authenticated = partners.iter().any(|p| p.keys.is_some());
+    if !listen.ip().is_loopback() && !authenticated {
+        return Err(value(
+            "gateway.listen",
+            "is beyond loopback, and no partner has jwks_file or jwks_url to tell callers apart",
+        ));
+    }
+    for unit in units.iter().filter(|u| !partners.iter().any(|p| p.name == u.partner)) {
+        warnings.push(format!(
+            "unit {} is served by {:?}, which is no configured partner: its system has to read from us",
+            unit.hsa_id, unit.partner
+        ));
+    }
+    schedule("delivery.retry_s", raw.delivery.retry_s.clone())?;
+    let folder = |path: PathBuf| (!path.as_os_str().is_empty()).then(|| base.join(path));
+    Ok(Config {
+        base_url: if gateway.base_url.is_empty() { format!("http://{listen}") } else { gateway.base_url },
+        listen,
+        db: base.join(gateway.db),
+        hsa_id: gateway.hsa_id,
+        name: gateway.name,
+        directory: Directory::new(units),
+        mappings: folder(gateway.mappings),
+        profiles: folder(gateway.profiles),
+        limits: raw.limits,
+        delivery: DeliverySettings {
+            max_in_flight: raw.delivery.max_in_flight.max(1),
+            poll_every: Duration::from_secs(raw.delivery.poll_s.max(1)),
+        },
+        partners,
+        warnings,
+    })
+}
+
+impl Config {
+    /// The configured partner of that name; a system that is not configured reads from us.
+    pub fn partner(&self, name: &str) -> Option<&Partner> {
+        self.partners.iter().find(|p| p.name == name)
+    }
+
+    /// Whether callers must show a token.
+    pub fn is_authenticated(&self) -> bool {
+        self.partners.iter().any(|p| p.keys.is_some())
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct UnitRow {
+    hsa_id: String,
+    name: String,
+    care_provider_hsa_id: String,
+    orgnr: String,
+    level: String,
+    region: String,
+    partner: String,
+    valid_from: Option<chrono::NaiveDate>,
+    valid_to: Option<chrono::NaiveDate>,
+}
+
+/// Reads `units.csv`. The first finding with its row is the error: a directory that is half read routes wrongly.
+pub fn parse_units(path: &str, text: &str) -> Result<Vec<Unit>, ConfigError> {
+    let mut units: Vec<Unit> = Vec::new();
+    let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(text.as_bytes());
+    for (index, row) in reader.deserialize::<UnitRow>().enumerate() {
+        let row_error = |what: String| ConfigError::Units { path: path.to_owned(), row: index + 2, what };
+        let row = row.map_err(|e| row_error(e.to_string()))?;
+        let level = Level::parse(&row.level).ok_or_else(|| {
+            row_error(format!("level {:?} is not specialist, primary, municipality or external", row.level))
+        })?;
+        if row.hsa_id.is_empty() || row.partner.is_empty() || row.care_provider_hsa_id.is_empty() {
+            return Err(row_error("hsa_id, care_provider_hsa_id and partner must have a value".into()));
+        }
+        if units.iter().any(|u| u.hsa_id.eq_ignore_ascii_case(&row.hsa_id)) {
+            return Err(row_error(format!("{} stands twice", row.hsa_id)));
+        }
+        units.push(Unit {
+            hsa_id: row.hsa_id,
+            name: row.name,
+            care_provider: row.care_provider_hsa_id,
+            orgnr: row.orgnr,
+            level,
+            region: row.region,
+            partner: row.partner,
+            valid_from: row.valid_from,
+            valid_to: row.valid_to,
+        });
+    }
+    Ok(units)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(text: &str) -> Result<Config, ConfigError> {
+        let raw: Raw = Figment::from(Toml::string(DEFAULTS))
+            .merge(Toml::string(text))
+            .extract()
+            .map_err(|e| ConfigError::Raw(Box::new(e)))?;
+        check(raw, Path::new(""))
+    }
+
+    #[test]
+    fn the_defaults_alone_are_a_working_configuration() {
+        let config = load("").unwrap();
+        assert!(config.listen.ip().is_loopback());
+        assert!(config.directory.find("SE2321000131-E000000000101").is_some());
+    }
+
+    #[test]
+    fn an_unknown_key_is_an_error_that_names_it() {
+        let error = load("[gateway]\nlissten = \"x\"").unwrap_err().to_string();
+        assert!(error.contains("lissten"), "{error}");
+    }
+
+    #[test]
+    fn nothing_listens_beyond_loopback_without_keys() {
+        let error = load("[gateway]\nlisten = \"0.0.0.0:8080\"").unwrap_err().to_string();
+        assert!(error.contains("jwks_file"), "{error}");
+    }
+
+    #[test]
+    fn a_schedule_shorter_than_eight_days_is_refused() {
+        assert!(load("[delivery]\ngive_up_after_h = 24").is_err());
+    }
+
+    #[test]
+    fn a_bad_row_of_units_is_named() {
+        let error = parse_units("units.csv", &EXAMPLE_UNITS.replace("specialist", "hospital")).unwrap_err().to_string();
+        assert!(error.starts_with("units.csv row 2:"), "{error}");
+    }
+}

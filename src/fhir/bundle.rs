@@ -1,0 +1,185 @@
+//! The transaction Bundle a partner gets: what is created only once, what is brought up to date, and how it is recognised.
+//!
+//! Sent twice it leaves one of each: actors and Tasks are created only where none is (`ifNoneExist`) and never updated by a
+//! Bundle; everything else is a conditional update on our own identifier. Personal identifiers stand in the body only.
+
+use std::collections::HashMap;
+
+use serde_json::{Map, Value, json};
+
+use super::canonical::RESOURCE_ID;
+use super::resource::{id_of, reference_of, type_of, visit_references};
+
+/// A partner's own names for identifier systems: ours → theirs.
+pub type Dialect = HashMap<String, String>;
+
+/// Who has the say over a Task in the Bundle.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TaskMode {
+    /// The recipient moves it from here on: created once, never updated by a Bundle.
+    CreateOnce,
+    /// A report to the one who asked: our copy is the authority and replaces theirs.
+    Replace,
+}
+
+/// Builds the Bundle. References between its resources become `urn:uuid:`, references out of it become logical ones.
+pub fn transaction(resources: &[Value], tasks: TaskMode, dialect: &Dialect) -> Value {
+    let inside: Vec<String> = resources.iter().filter_map(reference_of).collect();
+    let entries: Vec<Value> = resources.iter().filter_map(|r| entry(r, &inside, tasks, dialect)).collect();
+    json!({ "resourceType": "Bundle", "type": "transaction", "entry": entries })
+}
+
+fn entry(resource: &Value, inside: &[String], tasks: TaskMode, dialect: &Dialect) -> Option<Value> {
+    let (resource_type, id) = (type_of(resource), id_of(resource)?);
+    let mut copy = resource.clone();
+    let object = copy.as_object_mut()?;
+    object.shift_remove("id");
+    strip_meta(object);
+    identify(object, resource_type, id);
+    translate(&mut copy, dialect);
+    visit_references(&mut copy, &mut |reference| point(reference, inside));
+    let by_id = format!("identifier={RESOURCE_ID}|{id}");
+    let request = match resource_type {
+        "Patient" | "Organization" | "Practitioner" | "PractitionerRole" | "RelatedPerson" => {
+            json!({ "method": "POST", "url": resource_type, "ifNoneExist": natural_key(&copy).unwrap_or(by_id) })
+        }
+        "Task" if tasks == TaskMode::CreateOnce => json!({ "method": "POST", "url": "Task", "ifNoneExist": by_id }),
+        _ => json!({ "method": "PUT", "url": format!("{resource_type}?{by_id}") }),
+    };
+    Some(json!({ "fullUrl": format!("urn:uuid:{id}"), "resource": copy, "request": request }))
+}
+
+/// `meta` without what every server writes itself.
+fn strip_meta(object: &mut Map<String, Value>) {
+    if let Some(meta) = object.get_mut("meta").and_then(Value::as_object_mut) {
+        meta.shift_remove("versionId");
+        meta.shift_remove("lastUpdated");
+        if meta.is_empty() {
+            object.shift_remove("meta");
+        }
+    }
+}
+
+/// Adds our own identifier. `Composition` and `QuestionnaireResponse` have room for one only, and then it is ours.
+fn identify(object: &mut Map<String, Value>, resource_type: &str, id: &str) {
+    let ours = json!({ "system": RESOURCE_ID, "value": id });
+    if matches!(resource_type, "Composition" | "QuestionnaireResponse") {
+        object.insert("identifier".into(), ours);
+        return;
+    }
+    match object.get_mut("identifier").and_then(Value::as_array_mut) {
+        Some(list) => list.push(ours),
+        None => {
+            object.insert("identifier".into(), json!([ours]));
+        }
+    }
+}
+
+/// What the rest of the world knows an actor by: its first identifier that is not ours.
+fn natural_key(resource: &Value) -> Option<String> {
+    let identifiers = resource["identifier"].as_array()?;
+    let known = identifiers.iter().find(|i| i["system"] != RESOURCE_ID)?;
+    let (system, value) = (known["system"].as_str()?, known["value"].as_str()?);
+    Some(format!("identifier={}|{}", encode(system), encode(value)))
+}
+
+/// Percent-encodes what would end a query value; `|` and `,` have a meaning in a token search and are escaped as R4 says.
+fn encode(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '&' => out.push_str("%26"),
+            '#' => out.push_str("%23"),
+            '+' => out.push_str("%2B"),
+            '%' => out.push_str("%25"),
+            ' ' => out.push_str("%20"),
+            ',' | '|' | '$' | '\\' => {
+                out.push('\\');
+                out.push(c);
+            }
+            _ => out.push(c),
+        }
+    }
+    out
+}
+
+fn point(reference: &mut Map<String, Value>, inside: &[String]) {
+    let Some(target) = reference.get("reference").and_then(Value::as_str) else { return };
+    let Some((resource_type, id)) = target.split_once('/') else { return };
+    if inside.iter().any(|r| r == target) {
+        reference.insert("reference".into(), json!(format!("urn:uuid:{id}")));
+        return;
+    }
+    let (resource_type, id) = (resource_type.to_owned(), id.to_owned());
+    reference.shift_remove("reference");
+    reference.entry("type").or_insert(json!(resource_type));
+    reference.entry("identifier").or_insert(json!({ "system": RESOURCE_ID, "value": id }));
+}
+
+/// Writes identifier systems as the partner knows them, wherever an Identifier stands.
+fn translate(value: &mut Value, dialect: &Dialect) {
+    if dialect.is_empty() {
+        return;
+    }
+    match value {
+        Value::Array(items) => items.iter_mut().for_each(|item| translate(item, dialect)),
+        Value::Object(object) => {
+            for (name, child) in object.iter_mut() {
+                match child.as_str().filter(|_| name == "system").and_then(|system| dialect.get(system)) {
+                    Some(theirs) => *child = json!(theirs),
+                    None => translate(child, dialect),
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn resources() -> Vec<Value> {
+        vec![
+            json!({ "resourceType": "Patient", "id": "p", "meta": { "versionId": "3" },
+                "identifier": [{ "system": "http://electronichealth.se/identifier/personnummer", "value": "195009072553" }] }),
+            json!({ "resourceType": "ServiceRequest", "id": "s", "subject": { "reference": "Patient/p" },
+                "basedOn": [{ "reference": "CarePlan/elsewhere" }] }),
+            json!({ "resourceType": "Task", "id": "t", "focus": { "reference": "ServiceRequest/s" } }),
+        ]
+    }
+
+    #[test]
+    fn actors_and_tasks_are_created_once_and_the_rest_brought_up_to_date() {
+        let bundle = transaction(&resources(), TaskMode::CreateOnce, &Dialect::new());
+        let request = |i: usize| &bundle["entry"][i]["request"];
+        assert_eq!(request(0)["method"], "POST");
+        assert_eq!(
+            request(0)["ifNoneExist"],
+            "identifier=http://electronichealth.se/identifier/personnummer|195009072553"
+        );
+        assert_eq!(request(1)["url"], format!("ServiceRequest?identifier={RESOURCE_ID}|s"));
+        assert_eq!(request(2)["ifNoneExist"], format!("identifier={RESOURCE_ID}|t"));
+        assert_eq!(bundle["entry"][0]["resource"].get("id"), None);
+        assert_eq!(bundle["entry"][0]["resource"].get("meta"), None);
+    }
+
+    #[test]
+    fn references_stay_inside_the_bundle_or_become_logical() {
+        let bundle = transaction(&resources(), TaskMode::CreateOnce, &Dialect::new());
+        let request = &bundle["entry"][1]["resource"];
+        assert_eq!(request["subject"]["reference"], "urn:uuid:p");
+        assert_eq!(request["basedOn"][0]["identifier"]["value"], "elsewhere");
+        assert_eq!(request["basedOn"][0].get("reference"), None);
+    }
+
+    #[test]
+    fn a_partner_reads_identifiers_in_its_own_dialect() {
+        let theirs = "urn:oid:1.2.752.129.2.1.3.1";
+        let dialect = Dialect::from([("http://electronichealth.se/identifier/personnummer".into(), theirs.into())]);
+        let bundle = transaction(&resources(), TaskMode::Replace, &dialect);
+        assert_eq!(bundle["entry"][0]["resource"]["identifier"][0]["system"], theirs);
+        assert_eq!(bundle["entry"][0]["request"]["ifNoneExist"], format!("identifier={theirs}|195009072553"));
+        assert_eq!(bundle["entry"][2]["request"]["method"], "PUT");
+    }
+}

@@ -1,0 +1,171 @@
+//! The HTTP client. No redirects, no proxies from the environment, a time limit and a size limit on every answer.
+
+use std::time::{Duration, Instant};
+
+use reqwest::header::{ACCEPT, CONTENT_TYPE, ETAG, IF_MATCH, RETRY_AFTER};
+use reqwest::{Method, Response, StatusCode};
+use serde_json::Value;
+
+use super::outcome::{classify, unreadable};
+use crate::domain::delivery::Outcome;
+
+/// The largest answer that is read, in bytes.
+const MOST_BYTES: usize = 8 * 1024 * 1024;
+const FHIR_JSON: &str = "application/fhir+json";
+
+/// What a write came to.
+#[derive(Debug, Clone)]
+pub struct Reply {
+    pub outcome: Outcome,
+    pub status: Option<u16>,
+    pub took: Duration,
+}
+
+/// A client for one partner.
+#[derive(Debug, Clone)]
+pub struct Client {
+    http: reqwest::Client,
+    base: String,
+}
+
+impl Client {
+    /// `base` is the partner's FHIR address, without a slash at the end.
+    pub fn new(base: &str, timeout: Duration) -> Result<Self, reqwest::Error> {
+        Ok(Self { http: http(timeout)?, base: base.to_owned() })
+    }
+
+    /// Posts a transaction Bundle.
+    pub async fn transact(&self, body: Vec<u8>) -> Reply {
+        let started = Instant::now();
+        let request = self.http.post(&self.base).header(CONTENT_TYPE, FHIR_JSON).header(ACCEPT, FHIR_JSON).body(body);
+        let (outcome, status) = write(request).await;
+        Reply { outcome, status, took: started.elapsed() }
+    }
+
+    /// Brings the partner's copy of a Task to what `change` makes of it: read, change, put with If-Match.
+    /// `change` returning `None` means that the copy is already right.
+    pub async fn move_task(&self, identifier: &str, change: impl Fn(&Value) -> Option<Value>) -> Reply {
+        let started = Instant::now();
+        let (outcome, status) = match self.try_move(identifier, change).await {
+            Ok(done) => done,
+            Err(outcome) => (outcome, None),
+        };
+        Reply { outcome, status, took: started.elapsed() }
+    }
+
+    async fn try_move(
+        &self,
+        identifier: &str,
+        change: impl Fn(&Value) -> Option<Value>,
+    ) -> Result<(Outcome, Option<u16>), Outcome> {
+        let mut found = self.tasks(&[identifier.to_owned()]).await?;
+        let (Some(task), true) = (found.pop(), found.is_empty()) else {
+            return Ok((Outcome::Conflict { reason: "the partner has none or several of this Task".into() }, None));
+        };
+        let id = task["id"].as_str().unwrap_or_default().to_owned();
+        let Some(changed) = change(&task) else { return Ok((Outcome::Delivered, None)) };
+        let version = match task["meta"]["versionId"].as_str() {
+            Some(version) => format!("W/\"{version}\""),
+            None => self.get(&format!("Task/{id}"), &[]).await?.1.unwrap_or_default(),
+        };
+        let body = serde_json::to_vec(&changed).unwrap_or_default();
+        let request = self
+            .http
+            .put(format!("{}/Task/{id}", self.base))
+            .header(CONTENT_TYPE, FHIR_JSON)
+            .header(ACCEPT, FHIR_JSON)
+            .header(IF_MATCH, version)
+            .body(body);
+        // A stale version is a race with the partner's own people: the next attempt reads again.
+        Ok(match write(request).await {
+            (Outcome::Conflict { reason }, status) => (Outcome::Transient { reason, retry_after: None }, status),
+            other => other,
+        })
+    }
+
+    /// The partner's copies of our Tasks, by our identifier (`system|value`).
+    pub async fn tasks(&self, identifiers: &[String]) -> Result<Vec<Value>, Outcome> {
+        let joined = identifiers.join(",");
+        let count = identifiers.len().saturating_mul(2).max(10).to_string();
+        let (bundle, _) = self.get("Task", &[("identifier", &joined), ("_count", &count)]).await?;
+        if bundle["resourceType"] != "Bundle" {
+            return Err(Outcome::Permanent { reason: "a search was not answered with a Bundle".into() });
+        }
+        let entries = bundle["entry"].as_array().map_or(&[][..], Vec::as_slice);
+        let tasks = entries.iter().map(|e| &e["resource"]).filter(|r| r["resourceType"] == "Task");
+        Ok(tasks.cloned().collect())
+    }
+
+    /// Reads one resource of the partner (`Type/id`).
+    pub async fn read(&self, reference: &str) -> Result<Value, Outcome> {
+        Ok(self.get(reference, &[]).await?.0)
+    }
+
+    async fn get(&self, path: &str, query: &[(&str, &str)]) -> Result<(Value, Option<String>), Outcome> {
+        let mut url = reqwest::Url::parse(&format!("{}/{path}", self.base))
+            .map_err(|_| Outcome::Permanent { reason: "the address cannot be built".into() })?;
+        if !query.is_empty() {
+            url.query_pairs_mut().extend_pairs(query);
+        }
+        let request = self.http.request(Method::GET, url).header(ACCEPT, FHIR_JSON);
+        let response = request.send().await.map_err(|e| unreadable(&e))?;
+        let (status, etag) = (response.status(), text_header(&response, ETAG.as_str()));
+        let retry_after = retry_after(&response);
+        let body = bounded(response).await?;
+        if status != StatusCode::OK {
+            return Err(classify(status, retry_after, &body));
+        }
+        let value = serde_json::from_slice(&body)
+            .map_err(|_| Outcome::Transient { reason: "the answer is no FHIR JSON".into(), retry_after: None })?;
+        Ok((value, etag))
+    }
+}
+
+async fn write(request: reqwest::RequestBuilder) -> (Outcome, Option<u16>) {
+    let response = match request.send().await {
+        Ok(response) => response,
+        Err(error) => return (unreadable(&error), None),
+    };
+    let (status, retry_after) = (response.status(), retry_after(&response));
+    match bounded(response).await {
+        Ok(body) => (classify(status, retry_after, &body), Some(status.as_u16())),
+        Err(outcome) => (outcome, Some(status.as_u16())),
+    }
+}
+
+async fn bounded(mut response: Response) -> Result<Vec<u8>, Outcome> {
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(|e| unreadable(&e))? {
+        if body.len() + chunk.len() > MOST_BYTES {
+            return Err(Outcome::Transient { reason: "the answer is too large".into(), retry_after: None });
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body)
+}
+
+fn text_header(response: &Response, name: &str) -> Option<String> {
+    response.headers().get(name)?.to_str().ok().map(str::to_owned)
+}
+
+/// Retry-After in seconds; the form with a date is rare between systems and is read as no wish.
+fn retry_after(response: &Response) -> Option<Duration> {
+    text_header(response, RETRY_AFTER.as_str())?.trim().parse().ok().map(Duration::from_secs)
+}
+
+fn http(timeout: Duration) -> Result<reqwest::Client, reqwest::Error> {
+    reqwest::Client::builder()
+        .timeout(timeout)
+        .connect_timeout(timeout.min(Duration::from_secs(10)))
+        .redirect(reqwest::redirect::Policy::none())
+        .no_proxy()
+        .user_agent(concat!("vardkedja/", env!("CARGO_PKG_VERSION")))
+        .build()
+}
+
+/// Fetches a small public document, like a JWK set.
+pub async fn fetch_small(url: &str, timeout: Duration) -> Result<Vec<u8>, reqwest::Error> {
+    let response = http(timeout)?.get(url).send().await?.error_for_status()?;
+    let bytes = response.bytes().await?;
+    Ok(bytes.slice(..bytes.len().min(MOST_BYTES)).to_vec())
+}

@@ -1,0 +1,327 @@
+//! Applies an answer: a Task moved by the unit that owns it, with what it did and wrote. One way in for every channel.
+
+use chrono::{DateTime, Utc};
+use serde_json::{Value, json};
+
+use super::package::{self, Address, is_pushed};
+use super::refusal::missing;
+use super::weigh::{Current, Scale, Weighed, current, instant};
+use super::{Refusal, TRIES};
+use crate::Gateway;
+use crate::domain::task::{self, Role, Status, Verdict};
+use crate::domain::{PartyRole, Stage};
+use crate::fhir::bundle::TaskMode;
+use crate::fhir::canonical::BASE;
+use crate::fhir::issue::{Code, Issue, any_error};
+use crate::fhir::resource::{reference_of, type_of};
+use crate::store::{Audit, Commit, Committed, Delivery, Exchange, Expect, Filter, Inbound};
+
+/// What the owner of a Task made of it, in our ids.
+#[derive(Debug, Clone)]
+pub struct Change {
+    pub status: Status,
+    /// `Task.statusReason`, `Task.businessStatus` as told; `Null` where there is none.
+    pub reason: Value,
+    pub business_status: Value,
+    /// `Task.output`, as it is to stand.
+    pub output: Vec<Value>,
+    /// Communications and Procedures that come with it.
+    pub resources: Vec<Value>,
+}
+
+/// Who told it, and how it is recognised when it is told again.
+#[derive(Debug, Clone)]
+pub struct Heard<'a> {
+    pub partner: &'a str,
+    pub actor: &'a str,
+    pub key: &'a str,
+    pub body: &'a [u8],
+    /// If-Match: the version of the Task that the owner saw.
+    pub expected_version: Option<u32>,
+}
+
+/// What became of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Applied {
+    Moved {
+        version: u32,
+    },
+    /// Told before, or nothing new in it.
+    Same {
+        version: u32,
+    },
+}
+
+/// Applies a change to our Task, which is the authority.
+pub async fn acknowledge(
+    gateway: &Gateway,
+    task_id: &str,
+    change: &Change,
+    heard: &Heard<'_>,
+    now: DateTime<Utc>,
+) -> Result<Applied, Refusal> {
+    for _ in 0..TRIES {
+        if let Some(applied) = attempt(gateway, task_id, change, heard, now).await? {
+            return Ok(applied);
+        }
+    }
+    Err(Refusal::Busy)
+}
+
+async fn attempt(
+    gateway: &Gateway,
+    task_id: &str,
+    change: &Change,
+    heard: &Heard<'_>,
+    now: DateTime<Utc>,
+) -> Result<Option<Applied>, Refusal> {
+    let store = &gateway.store;
+    let ids = store.exchange_of_resource("Task", task_id).await?;
+    let exchange = match ids.first() {
+        Some(id) => store.exchange(&Filter::All, *id).await?,
+        None => None,
+    };
+    let exchange = exchange.ok_or_else(|| missing("Task"))?;
+    let mut names = exchange.resources.clone();
+    names.extend(change.resources.iter().filter_map(reference_of));
+    names.extend(outputs(change).map(str::to_owned));
+    let current = current(store.resources(&Filter::All, &names).await?);
+    let Some((version, task)) = current.get(&format!("Task/{task_id}")) else { return Err(missing("Task")) };
+    if let Some(expected) = heard.expected_version.filter(|e| e != version) {
+        return Err(Refusal::Stale(Issue::error(
+            Code::Conflict,
+            "Task.meta.versionId",
+            format!("Uppgiften har version {version}, inte {expected}; läs den igen och gör ändringen på nytt."),
+            format!("The Task is at version {version}, not {expected}; read it again and repeat the change."),
+        )));
+    }
+    let from = task["status"].as_str().and_then(Status::parse).unwrap_or(Status::Requested);
+    check_move(from, change)?;
+    let moved = moved(task, change, now);
+    if task::verdict(from, change.status, Role::Filler) == Verdict::Same && same_life(task, &moved) {
+        return Ok(Some(Applied::Same { version: *version }));
+    }
+    check_answer(&moved, change, &current)?;
+    let mut written = change.resources.clone();
+    written.push(moved.clone());
+    let issues = gateway.validate(&written);
+    if any_error(&issues) {
+        return Err(Refusal::Findings(issues));
+    }
+    let commit = commit_of(gateway, &exchange, &moved, change, heard, &current, now);
+    let next = commit.put.iter().find(|p| p.id == task_id).map_or(*version, |p| p.version);
+    match store.commit(commit).await? {
+        Committed::Done { .. } => {
+            gateway.wake.notify_one();
+            Ok(Some(Applied::Moved { version: next }))
+        }
+        Committed::Conflict(Expect::Unheard { .. }) => Ok(Some(Applied::Same { version: *version })),
+        Committed::Conflict(_) => Ok(None),
+    }
+}
+
+fn check_move(from: Status, change: &Change) -> Result<(), Refusal> {
+    if matches!(task::verdict(from, change.status, Role::Filler), Verdict::Allowed | Verdict::Same) {
+        return Ok(());
+    }
+    let to = change.status;
+    let open: Vec<&str> = task::moves(from, Role::Filler).into_iter().map(Status::code).collect();
+    let (sv, en) = if open.is_empty() { ("ingen".into(), "none".into()) } else { (open.join(", "), open.join(", ")) };
+    Err(Refusal::Conflict(Issue::error(
+        Code::BusinessRule,
+        "Task.status",
+        format!("Från {from} kan den utförande enheten inte gå till {to}; möjliga steg: {sv}."),
+        format!("From {from} the filler cannot go to {to}; possible: {en}."),
+    )))
+}
+
+/// The stored Task with what the owner may change, and nothing else.
+fn moved(task: &Value, change: &Change, now: DateTime<Utc>) -> Value {
+    let mut moved = task.clone();
+    let Some(object) = moved.as_object_mut() else { return moved };
+    let fields = [
+        ("status", json!(change.status.code())),
+        ("statusReason", change.reason.clone()),
+        ("businessStatus", change.business_status.clone()),
+        ("output", if change.output.is_empty() { Value::Null } else { json!(change.output) }),
+        ("lastModified", json!(instant(now))),
+    ];
+    for (name, value) in fields {
+        if value.is_null() {
+            object.shift_remove(name);
+        } else {
+            object.insert(name.into(), value);
+        }
+    }
+    moved
+}
+
+fn same_life(a: &Value, b: &Value) -> bool {
+    ["status", "statusReason", "businessStatus", "output"].iter().all(|name| a.get(name) == b.get(name))
+}
+
+/// Completion and rejection tell the sender what came of it; an active handover ends with a confirmed contact.
+fn check_answer(moved: &Value, change: &Change, current: &Current) -> Result<(), Refusal> {
+    let mut issues = Vec::new();
+    if change.status.needs_answer() && !has_answer(change, current) {
+        issues.push(Issue::error(
+            Code::Required,
+            "Task.output",
+            "Ett svar saknas: sänd en Communication med text i Task.output, eller statusReason.text vid avvisning.",
+            "An answer is missing: send a Communication with text in Task.output, or statusReason.text when rejecting.",
+        ));
+    }
+    let handover = format!("{BASE}/StructureDefinition/active-handover-task");
+    let is_handover = moved["meta"]["profile"].as_array().is_some_and(|p| p.iter().any(|p| *p == handover));
+    if is_handover && change.status == Status::Completed && !has_output(change, "patient-contact") {
+        issues.push(Issue::error(
+            Code::Required,
+            "Task.output",
+            "En aktiv överlämning avslutas med bekräftad kontakt med patienten: lägg till den i Task.output (typ patient-contact).",
+            "An active handover ends with a confirmed contact with the patient: add it to Task.output (type patient-contact).",
+        ));
+    }
+    if issues.is_empty() { Ok(()) } else { Err(Refusal::Findings(issues)) }
+}
+
+/// `Type/id` of what the output points at.
+fn outputs(change: &Change) -> impl Iterator<Item = &str> {
+    change.output.iter().filter_map(|o| o["valueReference"]["reference"].as_str())
+}
+
+fn has_output(change: &Change, kind: &str) -> bool {
+    change.output.iter().any(|o| o["type"]["text"] == kind)
+}
+
+fn has_answer(change: &Change, current: &Current) -> bool {
+    let text = |v: &Value| v.as_str().is_some_and(|t| !t.trim().is_empty());
+    let in_reason = change.status != Status::Completed && text(&change.reason["text"]);
+    let in_output = change.output.iter().any(|o| {
+        text(&o["valueString"])
+            || o["valueReference"]["reference"].as_str().is_some_and(|target| {
+                let sent = change.resources.iter().find(|r| reference_of(r).as_deref() == Some(target));
+                sent.or_else(|| current.get(target).map(|(_, r)| r))
+                    .is_some_and(|r| type_of(r) == "Communication" && text(&r["payload"][0]["contentString"]))
+            })
+    });
+    in_reason || in_output
+}
+
+fn commit_of(
+    gateway: &Gateway,
+    before: &Exchange,
+    task: &Value,
+    change: &Change,
+    heard: &Heard<'_>,
+    current: &Current,
+    now: DateTime<Utc>,
+) -> Commit {
+    let mut exchange = before.clone();
+    exchange.revision += 1;
+    exchange.updated_at = now;
+    for party in exchange.parties.iter_mut().filter(|p| p.task.as_deref() == task["id"].as_str()) {
+        party.status = Some(change.status);
+        if party.role != PartyRole::Sender {
+            party.stage = Stage::of_task(change.status);
+        }
+    }
+    exchange.stage = Stage::of_all(exchange.recipients().map(|p| p.stage));
+    for name in outputs(change) {
+        if !exchange.resources.iter().any(|r| r == name) {
+            exchange.resources.push(name.to_owned());
+        }
+    }
+    let units = exchange.units();
+    let scale = Scale { now, patient: exchange.patient.as_deref(), units: &units, exchange: Some(exchange.id) };
+    let mut weighed = Weighed::default();
+    for resource in change.resources.iter().chain([task]) {
+        scale.add(resource, current, &mut weighed);
+    }
+    let mut commit = Commit {
+        put: weighed.put,
+        expect: weighed.expect,
+        deliveries: reports(gateway, &exchange, task, change, current, now),
+        inbound: vec![Inbound {
+            partner: heard.partner.to_owned(),
+            key: heard.key.to_owned(),
+            exchange: Some(exchange.id),
+            at: now,
+            body: heard.body.to_vec(),
+            finding: None,
+        }],
+        audit: vec![Audit {
+            at: now,
+            actor: heard.actor.to_owned(),
+            action: "answer".into(),
+            object: format!("Task/{}", task["id"].as_str().unwrap_or_default()),
+            payload: json!({ "exchange": exchange.id.to_string(), "status": change.status.code() }).to_string(),
+        }],
+        ..Commit::default()
+    };
+    commit.expect.push(Expect::Revision { exchange: before.id, revision: before.revision });
+    commit.expect.push(Expect::Unheard { partner: heard.partner.to_owned(), key: heard.key.to_owned() });
+    commit.exchanges.push(exchange);
+    commit
+}
+
+/// What the sender's own FHIR server gets, where it has one: the Task as it stands, and what came with it.
+fn reports(
+    gateway: &Gateway,
+    exchange: &Exchange,
+    task: &Value,
+    change: &Change,
+    current: &Current,
+    now: DateTime<Utc>,
+) -> Vec<Delivery> {
+    let Some(sender) = exchange.sender().filter(|s| is_pushed(gateway, &s.partner)) else { return Vec::new() };
+    let carried = ["Patient", "Organization", "Practitioner", "PractitionerRole", "ServiceRequest"];
+    let mut resources: Vec<Value> = exchange
+        .resources
+        .iter()
+        .filter(|name| carried.iter().any(|c| name.starts_with(&format!("{c}/"))))
+        .filter_map(|name| current.get(name))
+        .map(|(_, value)| value.clone())
+        .collect();
+    resources.extend(change.resources.iter().cloned());
+    resources.push(task.clone());
+    let address = Address {
+        exchange: exchange.id,
+        version: exchange.version,
+        partner: &sender.partner,
+        unit: &sender.unit,
+        patient: exchange.patient.as_deref().unwrap_or_default(),
+        now,
+    };
+    vec![package::bundle(gateway, &address, &resources, TaskMode::Replace, None)]
+}
+
+/// Keeps what a partner said that could not be applied, where a person sees it.
+pub async fn hold(
+    gateway: &Gateway,
+    heard: &Heard<'_>,
+    exchange: Option<uuid::Uuid>,
+    finding: String,
+    now: DateTime<Utc>,
+) -> Result<(), Refusal> {
+    let commit = Commit {
+        expect: vec![Expect::Unheard { partner: heard.partner.to_owned(), key: heard.key.to_owned() }],
+        inbound: vec![Inbound {
+            partner: heard.partner.to_owned(),
+            key: heard.key.to_owned(),
+            exchange,
+            at: now,
+            body: heard.body.to_vec(),
+            finding: Some(finding),
+        }],
+        audit: vec![Audit {
+            at: now,
+            actor: heard.actor.to_owned(),
+            action: "hold".into(),
+            object: exchange.map_or_else(|| "inbound".to_owned(), |id| format!("exchange/{id}")),
+            payload: json!({ "key": heard.key }).to_string(),
+        }],
+        ..Commit::default()
+    };
+    gateway.store.commit(commit).await?;
+    Ok(())
+}

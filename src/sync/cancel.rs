@@ -1,0 +1,176 @@
+//! The sender takes its request back: at once while nobody has accepted it, by asking the owner from then on.
+
+use chrono::{DateTime, Utc};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::identify;
+use super::package::{self, Address, is_pushed};
+use super::refusal::missing;
+use super::weigh::{Scale, Weighed, current, instant, set_status};
+use super::{Refusal, TRIES};
+use crate::Gateway;
+use crate::access::Caller;
+use crate::domain::Stage;
+use crate::domain::task::{self, Role, Status, Verdict};
+use crate::fhir::bundle::TaskMode;
+use crate::fhir::issue::{Code, Issue};
+use crate::fhir::resource::type_of;
+use crate::store::{Audit, Commit, Committed, Exchange, Expect, Filter};
+
+/// The code of a Task that asks for another Task to be stopped.
+const TASK_CODE: &str = "http://hl7.org/fhir/CodeSystem/task-code";
+
+/// What came of it, one line for each recipient.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cancelled {
+    /// Units whose Task is cancelled.
+    pub cancelled: Vec<String>,
+    /// Units that have accepted and are now asked to stop.
+    pub asked: Vec<String>,
+}
+
+/// Cancels what can be cancelled, and asks the rest.
+pub async fn cancel(
+    gateway: &Gateway,
+    caller: &Caller,
+    id: Uuid,
+    reason: &str,
+    now: DateTime<Utc>,
+) -> Result<Cancelled, Refusal> {
+    for _ in 0..TRIES {
+        let exchange = gateway.store.exchange(&caller.filter(), id).await?.ok_or_else(|| missing("exchange"))?;
+        let sender = exchange.sender().map(|s| s.unit.clone()).unwrap_or_default();
+        if !caller.may_act_for(&sender) {
+            return Err(Refusal::Forbidden(Issue::error(
+                Code::Forbidden,
+                "exchange",
+                "Bara den sändande enheten kan ta tillbaka en begäran.",
+                "Only the sending unit can take a request back.",
+            )));
+        }
+        let (commit, cancelled) = plan(gateway, caller, &exchange, reason, now).await?;
+        if let Committed::Done { .. } = gateway.store.commit(commit).await? {
+            gateway.wake.notify_one();
+            return Ok(cancelled);
+        }
+    }
+    Err(Refusal::Busy)
+}
+
+async fn plan(
+    gateway: &Gateway,
+    caller: &Caller,
+    before: &Exchange,
+    reason: &str,
+    now: DateTime<Utc>,
+) -> Result<(Commit, Cancelled), Refusal> {
+    let current = current(gateway.store.resources(&Filter::All, &before.resources).await?);
+    let mut exchange = Exchange { revision: before.revision + 1, updated_at: now, ..before.clone() };
+    let mut cancelled = Cancelled { cancelled: Vec::new(), asked: Vec::new() };
+    let mut changed: Vec<Value> = Vec::new();
+    let mut commit = Commit::default();
+    for party in exchange.parties.iter_mut().filter(|p| p.role != crate::domain::PartyRole::Sender) {
+        let Some((_, task)) = party.task.as_ref().and_then(|id| current.get(&format!("Task/{id}"))) else { continue };
+        let from = task["status"].as_str().and_then(Status::parse).unwrap_or(Status::Requested);
+        if from.is_final() {
+            continue;
+        }
+        let address = Address {
+            exchange: before.id,
+            version: before.version,
+            partner: &party.partner,
+            unit: &party.unit,
+            patient: before.patient.as_deref().unwrap_or_default(),
+            now,
+        };
+        if task::verdict(from, Status::Cancelled, Role::Placer) == Verdict::Allowed {
+            let mut task = task.clone();
+            if let Some(object) = task.as_object_mut() {
+                set_status(object, Status::Cancelled, Some(reason));
+                object.insert("lastModified".into(), json!(instant(now)));
+            }
+            if is_pushed(gateway, &party.partner) {
+                commit.deliveries.push(package::task_move(&address, &task));
+            }
+            party.status = Some(Status::Cancelled);
+            party.stage = if is_pushed(gateway, &party.partner) { Stage::Waiting } else { Stage::Cancelled };
+            changed.push(task);
+            cancelled.cancelled.push(party.unit.clone());
+        } else {
+            let abort = abort(before, task, reason, now);
+            if is_pushed(gateway, &party.partner) {
+                let carried: Vec<Value> = current
+                    .values()
+                    .map(|(_, v)| v)
+                    .filter(|r| matches!(type_of(r), "Patient" | "Organization"))
+                    .chain([&abort])
+                    .cloned()
+                    .collect();
+                let id = abort["id"].as_str();
+                commit.deliveries.push(package::bundle(gateway, &address, &carried, TaskMode::CreateOnce, id));
+            }
+            changed.push(abort);
+            cancelled.asked.push(party.unit.clone());
+        }
+    }
+    if changed.is_empty() {
+        return Err(Refusal::Conflict(Issue::error(
+            Code::BusinessRule,
+            "exchange.stage",
+            format!("Det finns inget att ta tillbaka: ärendet står på {}.", before.stage),
+            format!("There is nothing to take back: the exchange stands at {}.", before.stage),
+        )));
+    }
+    if cancelled.asked.is_empty() {
+        for (_, request) in current.values().filter(|(_, r)| type_of(r) == "ServiceRequest") {
+            let mut request = request.clone();
+            request["status"] = json!("revoked");
+            changed.push(request);
+        }
+    }
+    for resource in &changed {
+        let name = format!("{}/{}", type_of(resource), resource["id"].as_str().unwrap_or_default());
+        if !exchange.resources.contains(&name) {
+            exchange.resources.push(name);
+        }
+    }
+    exchange.stage = Stage::of_all(exchange.recipients().map(|p| p.stage));
+    let units = exchange.units();
+    let scale = Scale { now, patient: exchange.patient.as_deref(), units: &units, exchange: Some(exchange.id) };
+    let mut weighed = Weighed::default();
+    for resource in &changed {
+        scale.add(resource, &current, &mut weighed);
+    }
+    commit.put = weighed.put;
+    commit.expect = weighed.expect;
+    commit.expect.push(Expect::Revision { exchange: before.id, revision: before.revision });
+    commit.audit.push(Audit {
+        at: now,
+        actor: caller.name.clone(),
+        action: "cancel".into(),
+        object: format!("exchange/{}", before.id),
+        payload: json!({ "cancelled": cancelled.cancelled, "asked": cancelled.asked }).to_string(),
+    });
+    commit.exchanges.push(exchange);
+    Ok((commit, cancelled))
+}
+
+/// A Task that asks the owner of another to stop: HL7's Clinical Order Workflows, cancellation after acceptance.
+fn abort(exchange: &Exchange, task: &Value, reason: &str, now: DateTime<Utc>) -> Value {
+    let focus = format!("Task/{}", task["id"].as_str().unwrap_or_default());
+    json!({
+        "resourceType": "Task",
+        "id": identify::id(&["abort", &focus, &exchange.version.to_string()]),
+        "status": "requested",
+        "intent": "order",
+        "code": { "coding": [{ "system": TASK_CODE, "code": "abort" }] },
+        "focus": { "reference": focus },
+        "for": task["for"],
+        "authoredOn": instant(now),
+        "lastModified": instant(now),
+        "requester": task["requester"],
+        "owner": task["owner"],
+        "reasonCode": { "text": reason },
+    })
+}

@@ -1,0 +1,156 @@
+//! Makes one delivery: sends the stored bytes, and commits what came of it.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use serde_json::{Value, json};
+
+use super::package::apply_move;
+use super::{Refusal, TRIES};
+use crate::Gateway;
+use crate::domain::delivery::{Next, Outcome, State, after};
+use crate::domain::{PartyRole, Stage};
+use crate::partner::Reply;
+use crate::store::{
+    Action, Attempt, Audit, Commit, Committed, Delivery, DeliveryChange, DeliveryQuery, Exchange, Expect, Filter,
+};
+
+/// Sends the delivery and records the outcome. `started_at` is when the attempt began, `dice` spreads the next one.
+pub async fn deliver(
+    gateway: &Gateway,
+    delivery: &Delivery,
+    started_at: DateTime<Utc>,
+    dice: f64,
+) -> Result<Outcome, Refusal> {
+    let reply = send(gateway, delivery).await;
+    let finished_at = started_at + reply.took;
+    record(gateway, delivery, &reply, started_at, finished_at, dice).await?;
+    Ok(reply.outcome)
+}
+
+async fn send(gateway: &Gateway, delivery: &Delivery) -> Reply {
+    let Some(client) = gateway.clients.get(&delivery.partner) else {
+        let reason = "the partner is not configured for push any more".to_owned();
+        return Reply { outcome: Outcome::Permanent { reason }, status: None, took: Duration::ZERO };
+    };
+    match delivery.action {
+        Action::Transaction => client.transact(delivery.body.clone()).await,
+        Action::MoveTask => {
+            let stored: Value = serde_json::from_slice(&delivery.body).unwrap_or_default();
+            let identifier = stored["identifier"].as_str().unwrap_or_default().to_owned();
+            let refused = std::sync::Mutex::new(None);
+            let mut reply = client
+                .move_task(&identifier, |theirs| match apply_move(&stored, theirs) {
+                    Ok(changed) => changed,
+                    Err(reason) => {
+                        if let Ok(mut slot) = refused.lock() {
+                            *slot = Some(reason);
+                        }
+                        None
+                    }
+                })
+                .await;
+            if let Some(reason) = refused.into_inner().ok().flatten() {
+                reply.outcome = Outcome::Conflict { reason };
+            }
+            reply
+        }
+    }
+}
+
+async fn record(
+    gateway: &Gateway,
+    delivery: &Delivery,
+    reply: &Reply,
+    started_at: DateTime<Utc>,
+    finished_at: DateTime<Utc>,
+    dice: f64,
+) -> Result<(), Refusal> {
+    let waited = (started_at - delivery.first_attempt_at.unwrap_or(started_at)).to_std().unwrap_or_default();
+    let schedule = gateway.config.partner(&delivery.partner).map(|p| &p.schedule);
+    let next = match schedule {
+        Some(schedule) => after(&reply.outcome, delivery.attempts + 1, waited, schedule, dice),
+        None => Next::Park,
+    };
+    let (to, due_at) = match next {
+        Next::Done => (State::Delivered, delivery.due_at),
+        Next::Park => (State::Parked, delivery.due_at),
+        Next::RetryIn(delay) => (State::Waiting, finished_at + delay),
+    };
+    let reason = reply.outcome.reason().map(str::to_owned);
+    let change = DeliveryChange {
+        id: delivery.id,
+        from: State::Waiting,
+        to,
+        due_at,
+        note: (to == State::Parked).then(|| reason.clone().unwrap_or_default()),
+        attempt: Some(Attempt {
+            at: started_at,
+            class: reply.outcome.class().to_owned(),
+            status: reply.status,
+            reason,
+            duration_ms: u32::try_from(reply.took.as_millis()).unwrap_or(u32::MAX),
+        }),
+    };
+    let audit = Audit {
+        at: finished_at,
+        actor: "gateway".into(),
+        action: "deliver".into(),
+        object: format!("delivery/{}", delivery.id),
+        payload: json!({
+            "exchange": delivery.exchange.to_string(), "partner": delivery.partner, "unit": delivery.unit,
+            "class": reply.outcome.class(), "state": to.code(),
+        })
+        .to_string(),
+    };
+    for _ in 0..TRIES {
+        let mut commit =
+            Commit { delivery_changes: vec![change.clone()], audit: vec![audit.clone()], ..Commit::default() };
+        if let Some(exchange) = staged(gateway, delivery, to, finished_at).await? {
+            commit.expect.push(Expect::Revision { exchange: exchange.id, revision: exchange.revision - 1 });
+            commit.exchanges.push(exchange);
+        }
+        if let Committed::Done { .. } = gateway.store.commit(commit).await? {
+            return Ok(());
+        }
+    }
+    Err(Refusal::Busy)
+}
+
+/// The exchange with the recipient's new stage; `None` where the stage stays as it is.
+pub async fn staged(
+    gateway: &Gateway,
+    delivery: &Delivery,
+    to: State,
+    now: DateTime<Utc>,
+) -> Result<Option<Exchange>, Refusal> {
+    let Some(mut exchange) = gateway.store.exchange(&Filter::All, delivery.exchange).await? else { return Ok(None) };
+    let query = DeliveryQuery { exchange: Some(delivery.exchange), ..DeliveryQuery::default() };
+    let siblings = gateway.store.deliveries(&query).await?;
+    let mut states: Vec<State> =
+        siblings.iter().filter(|d| d.unit == delivery.unit && d.id != delivery.id).map(|d| d.state).collect();
+    states.push(to);
+    let before = exchange.clone();
+    for party in exchange.parties.iter_mut().filter(|p| p.role != PartyRole::Sender && p.unit == delivery.unit) {
+        party.stage = if states.contains(&State::Parked) {
+            Stage::Parked
+        } else if states.contains(&State::Waiting) {
+            Stage::Waiting
+        } else {
+            party.status.map_or(Stage::Delivered, Stage::of_task)
+        };
+    }
+    if exchange.entered_in_error {
+        for party in exchange.parties.iter_mut().filter(|p| p.stage == Stage::Delivered && p.role != PartyRole::Sender)
+        {
+            party.stage = Stage::EnteredInError;
+        }
+    }
+    exchange.stage = Stage::of_all(exchange.recipients().map(|p| p.stage));
+    if exchange == before {
+        return Ok(None);
+    }
+    exchange.revision += 1;
+    exchange.updated_at = now;
+    Ok(Some(exchange))
+}

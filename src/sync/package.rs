@@ -1,0 +1,115 @@
+//! Packs what a recipient gets into the bytes of a delivery. After the commit these bytes never change.
+
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use chrono::{DateTime, Utc};
+
+use crate::Gateway;
+use crate::config::Channel;
+use crate::domain::delivery;
+use crate::domain::task::Status;
+use crate::fhir::bundle::{Dialect, TaskMode, transaction};
+use crate::fhir::canonical::RESOURCE_ID;
+use crate::fhir::resource::type_of;
+use crate::store::{Action, Delivery};
+
+/// Where a delivery belongs.
+#[derive(Debug, Clone)]
+pub struct Address<'a> {
+    pub exchange: Uuid,
+    pub version: u32,
+    pub partner: &'a str,
+    pub unit: &'a str,
+    pub patient: &'a str,
+    pub now: DateTime<Utc>,
+}
+
+/// Whether the partner wants deliveries; one that is not configured reads from us.
+pub fn is_pushed(gateway: &Gateway, partner: &str) -> bool {
+    matches!(gateway.config.partner(partner).map(|p| &p.channel), Some(Channel::Push { .. }))
+}
+
+/// The Bundle for one recipient: everything but other recipients' Tasks.
+pub fn bundle(
+    gateway: &Gateway,
+    address: &Address<'_>,
+    resources: &[Value],
+    tasks: TaskMode,
+    own_task: Option<&str>,
+) -> Delivery {
+    let none = Dialect::new();
+    let dialect = gateway.config.partner(address.partner).map_or(&none, |p| &p.dialect);
+    let mine: Vec<Value> = resources
+        .iter()
+        .filter(|r| type_of(r) != "Task" || own_task.is_none_or(|id| r["id"] == id) || tasks == TaskMode::Replace)
+        .cloned()
+        .collect();
+    let body = serde_json::to_vec(&transaction(&mine, tasks, dialect)).unwrap_or_default();
+    delivery_of(address, Action::Transaction, body)
+}
+
+/// A move of the partner's copy of a Task: what is set is all that changes.
+pub fn task_move(address: &Address<'_>, task: &Value) -> Delivery {
+    let mut set = serde_json::Map::new();
+    for name in ["status", "statusReason", "businessStatus", "lastModified"] {
+        if let Some(value) = task.get(name) {
+            set.insert(name.to_owned(), value.clone());
+        }
+    }
+    let identifier = format!("{RESOURCE_ID}|{}", task["id"].as_str().unwrap_or_default());
+    let body = serde_json::to_vec(&json!({ "identifier": identifier, "set": set })).unwrap_or_default();
+    delivery_of(address, Action::MoveTask, body)
+}
+
+fn delivery_of(address: &Address<'_>, action: Action, body: Vec<u8>) -> Delivery {
+    Delivery {
+        id: Uuid::now_v7(),
+        exchange: address.exchange,
+        document_version: address.version,
+        partner: address.partner.to_owned(),
+        unit: address.unit.to_owned(),
+        patient: address.patient.to_owned(),
+        action,
+        body,
+        state: delivery::State::Waiting,
+        attempts: 0,
+        seq: 0,
+        created_at: address.now,
+        first_attempt_at: None,
+        due_at: address.now,
+        note: None,
+    }
+}
+
+/// What a stored Task move asks of the partner's copy: the changed Task, `None` if it is already right,
+/// or why it cannot be (the partner's people were faster).
+pub fn apply_move(stored: &Value, theirs: &Value) -> Result<Option<Value>, String> {
+    use crate::domain::task::{Role, Verdict, verdict};
+    let set = stored["set"].as_object().cloned().unwrap_or_default();
+    let status = |v: &Value| v.as_str().and_then(Status::parse);
+    if let (Some(from), Some(to)) = (status(&theirs["status"]), set.get("status").and_then(status))
+        && !matches!(verdict(from, to, Role::Placer), Verdict::Allowed | Verdict::Same)
+    {
+        return Err(format!("the partner's Task stands at {from} and cannot be moved to {to} by the sender"));
+    }
+    let mut changed = theirs.clone();
+    let Some(object) = changed.as_object_mut() else { return Ok(None) };
+    for (name, value) in set {
+        object.insert(name, value);
+    }
+    Ok((changed != *theirs).then_some(changed))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cancellation_does_not_overrun_an_acceptance() {
+        let stored = json!({ "set": { "status": "cancelled" } });
+        assert!(apply_move(&stored, &json!({ "status": "requested" })).unwrap().is_some());
+        assert_eq!(apply_move(&stored, &json!({ "status": "cancelled" })), Ok(None));
+        assert!(apply_move(&stored, &json!({ "status": "accepted" })).is_err());
+    }
+}

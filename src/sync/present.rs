@@ -1,0 +1,126 @@
+//! Shows an exchange: where it stands and how it came there, and the document as its sender would write it now.
+
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::Refusal;
+use super::refusal::missing;
+use super::weigh::{current, instant};
+use crate::Gateway;
+use crate::access::Caller;
+use crate::domain::Format;
+use crate::fhir::issue::{Code, Issue};
+use crate::store::{Delivery, DeliveryQuery, Exchange, Filter};
+
+/// One line of a list of exchanges.
+pub fn summary(exchange: &Exchange) -> Value {
+    let parties: Vec<Value> = exchange
+        .parties
+        .iter()
+        .map(|p| {
+            json!({
+                "unit": p.unit, "partner": p.partner, "role": p.role.code(),
+                "task": p.task.as_ref().map(|t| format!("Task/{t}")),
+                "status": p.status.map(|s| s.code()), "stage": p.stage.code(),
+            })
+        })
+        .collect();
+    json!({
+        "id": exchange.id.to_string(),
+        "kind": exchange.kind.name(),
+        "format": exchange.format.name(),
+        "document": { "id": exchange.document, "version": exchange.version },
+        "enteredInError": exchange.entered_in_error,
+        "stage": exchange.stage.code(),
+        "patient": exchange.patient.as_ref().map(|p| format!("Patient/{p}")),
+        "createdAt": instant(exchange.created_at),
+        "updatedAt": instant(exchange.updated_at),
+        "parties": parties,
+    })
+}
+
+/// A delivery as people see it; never its bytes.
+pub fn delivery(delivery: &Delivery) -> Value {
+    json!({
+        "id": delivery.id.to_string(),
+        "exchange": delivery.exchange.to_string(),
+        "documentVersion": delivery.document_version,
+        "partner": delivery.partner,
+        "unit": delivery.unit,
+        "action": delivery.action.code(),
+        "state": delivery.state.code(),
+        "attempts": delivery.attempts,
+        "createdAt": instant(delivery.created_at),
+        "dueAt": instant(delivery.due_at),
+        "note": delivery.note,
+    })
+}
+
+/// An exchange whole: versions, deliveries with their attempts, answers, and what waits for a person.
+pub async fn exchange(gateway: &Gateway, caller: &Caller, id: Uuid) -> Result<Value, Refusal> {
+    let store = &gateway.store;
+    let exchange = store.exchange(&caller.filter(), id).await?.ok_or_else(|| missing("exchange"))?;
+    let mut shown = summary(&exchange);
+    shown["resources"] = json!(exchange.resources);
+    let mut versions = Vec::new();
+    for document in store.documents(id).await? {
+        versions.push(json!({
+            "version": document.version, "receivedAt": instant(document.received_at), "inForce": document.in_force,
+            "table": document.table, "tableVersion": document.table_version, "hash": document.hash,
+        }));
+    }
+    shown["versions"] = json!(versions);
+    let query = DeliveryQuery { exchange: Some(id), ..DeliveryQuery::default() };
+    let mut deliveries = Vec::new();
+    for made in store.deliveries(&query).await? {
+        let mut line = delivery(&made);
+        let attempts: Vec<Value> = store
+            .attempts(made.id)
+            .await?
+            .iter()
+            .map(|a| json!({ "at": instant(a.at), "class": a.class, "status": a.status, "reason": a.reason, "durationMs": a.duration_ms }))
+            .collect();
+        line["attempts"] = json!(attempts);
+        deliveries.push(line);
+    }
+    shown["deliveries"] = json!(deliveries);
+    let answers: Vec<Value> = store
+        .inbound_of(id)
+        .await?
+        .iter()
+        .map(|i| json!({ "at": instant(i.at), "partner": i.partner, "key": i.key, "held": i.finding.is_some(), "finding": i.finding }))
+        .collect();
+    shown["answers"] = json!(answers);
+    Ok(shown)
+}
+
+/// The document as its sender would write it now: the current state mapped back to the sender's own format.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Shown {
+    pub format: Format,
+    pub body: Vec<u8>,
+}
+
+/// Maps the exchange's resources back through the table that made them.
+pub async fn document(gateway: &Gateway, caller: &Caller, id: Uuid) -> Result<Shown, Refusal> {
+    let store = &gateway.store;
+    let exchange = store.exchange(&caller.filter(), id).await?.ok_or_else(|| missing("exchange"))?;
+    let document = store.document(id, None).await?.ok_or_else(|| missing("document"))?;
+    let table = gateway.mappings.tables().find(|t| t.name() == document.table).ok_or_else(|| {
+        Refusal::Conflict(Issue::error(
+            Code::NotFound,
+            "document",
+            format!("Tabellen {} som dokumentet mappades med finns inte längre.", document.table),
+            format!("Table {}, which mapped the document, is not here any more.", document.table),
+        ))
+    })?;
+    let current = current(store.resources(&Filter::All, &exchange.resources).await?);
+    let resources: Vec<Value> =
+        exchange.resources.iter().filter_map(|name| current.get(name)).map(|(_, value)| value.clone()).collect();
+    let back = table.back(&resources);
+    let body = match table.format() {
+        Format::Json => serde_json::to_vec_pretty(&back.tree).unwrap_or_default(),
+        Format::Riv => gateway.mappings.write(table, &back.tree),
+    };
+    Ok(Shown { format: table.format(), body })
+}

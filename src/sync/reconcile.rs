@@ -1,0 +1,204 @@
+//! Reads the partners' copies of our open Tasks and applies what changed there: how answers come back from a pushed partner.
+
+use std::collections::HashMap;
+
+use chrono::{DateTime, Utc};
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use uuid::Uuid;
+
+use super::Refusal;
+use super::acknowledge::{Change, Heard, acknowledge, hold};
+use super::identify;
+use crate::Gateway;
+use crate::domain::task::Status;
+use crate::fhir::canonical::RESOURCE_ID;
+use crate::fhir::issue::Issue;
+use crate::fhir::resource::{identifier, reference_of, type_of, visit_references};
+use crate::partner::Client;
+use crate::store::Filter;
+
+/// Tasks asked for in one search.
+const AT_ONCE: u32 = 50;
+
+/// What one round brought.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Round {
+    pub read: usize,
+    pub applied: usize,
+    pub held: usize,
+    /// Whether the partner could not be read; it is asked again in the next round.
+    pub unreachable: bool,
+}
+
+/// One round over a partner's open Tasks.
+pub async fn reconcile(gateway: &Gateway, partner: &str, now: DateTime<Utc>) -> Result<Round, Refusal> {
+    let mut round = Round::default();
+    let Some(client) = gateway.clients.get(partner) else { return Ok(round) };
+    let mut after: Option<String> = None;
+    loop {
+        let open = gateway.store.open_tasks(partner, AT_ONCE, after.take()).await?;
+        let Some((_, last)) = open.last() else { return Ok(round) };
+        let next = last.clone();
+        let asked: Vec<String> = open.iter().map(|(_, task)| format!("{RESOURCE_ID}|{task}")).collect();
+        let tasks = match client.tasks(&asked).await {
+            Ok(tasks) => tasks,
+            Err(outcome) => {
+                tracing::warn!(partner, reason = outcome.reason(), "cannot read the partner's Tasks");
+                round.unreachable = true;
+                return Ok(round);
+            }
+        };
+        for task in &tasks {
+            let Some(ours) = identifier(task, RESOURCE_ID) else { continue };
+            let Some((exchange, _)) = open.iter().find(|(_, id)| id == ours) else { continue };
+            round.read += 1;
+            apply(gateway, client, partner, *exchange, ours, task, now, &mut round).await?;
+        }
+        if open.len() < AT_ONCE as usize {
+            return Ok(round);
+        }
+        after = Some(next);
+    }
+}
+
+#[expect(clippy::too_many_arguments, reason = "one step of the loop above, taken out so that both can be read")]
+async fn apply(
+    gateway: &Gateway,
+    client: &Client,
+    partner: &str,
+    exchange: Uuid,
+    ours: &str,
+    task: &Value,
+    now: DateTime<Utc>,
+    round: &mut Round,
+) -> Result<(), Refusal> {
+    let body = serde_json::to_vec(task).unwrap_or_default();
+    let key = key_of(task, &body);
+    if gateway.store.is_heard(partner, &key).await? {
+        return Ok(());
+    }
+    let heard = Heard { partner, actor: partner, key: &key, body: &body, expected_version: None };
+    let change = match translate(gateway, client, partner, ours, task).await {
+        Ok(Some(change)) => change,
+        Ok(None) => return Ok(()),
+        Err(finding) => {
+            round.held += 1;
+            return hold(gateway, &heard, Some(exchange), finding, now).await;
+        }
+    };
+    match acknowledge(gateway, ours, &change, &heard, now).await {
+        Ok(_) => round.applied += 1,
+        Err(Refusal::Findings(issues)) => {
+            round.held += 1;
+            let lines: Vec<String> = issues.iter().filter(|i| i.is_error()).map(Issue::line).collect();
+            hold(gateway, &heard, Some(exchange), lines.join("\n"), now).await?;
+        }
+        Err(Refusal::Conflict(issue)) => {
+            round.held += 1;
+            hold(gateway, &heard, Some(exchange), issue.line(), now).await?;
+        }
+        Err(other) => return Err(other),
+    }
+    Ok(())
+}
+
+/// What makes a partner's Task the same if it is read again.
+fn key_of(task: &Value, body: &[u8]) -> String {
+    let id = task["id"].as_str().unwrap_or_default();
+    match task["meta"]["versionId"].as_str() {
+        Some(version) => format!("Task/{id}/{version}"),
+        None => format!("Task/{id}/{:x}", Sha256::digest(body)),
+    }
+}
+
+/// The partner's Task in our ids, with what its output points at. `None` where its status is not one we follow (`draft`, `ready`).
+async fn translate(
+    gateway: &Gateway,
+    client: &Client,
+    partner: &str,
+    ours: &str,
+    task: &Value,
+) -> Result<Option<Change>, String> {
+    let Some(status) = task["status"].as_str().and_then(Status::parse) else { return Ok(None) };
+    let stored = gateway.store.resource(&Filter::All, "Task", ours).await.map_err(|e| e.to_string())?;
+    let stored: Value = stored.and_then(|s| serde_json::from_slice(&s.body).ok()).unwrap_or_default();
+    // What the partner calls the things that we have under our own names.
+    let mut names: HashMap<String, String> = HashMap::new();
+    for element in ["for", "focus"] {
+        if let (Some(theirs), Some(own)) = (task[element]["reference"].as_str(), stored[element]["reference"].as_str())
+        {
+            names.insert(theirs.to_owned(), own.to_owned());
+        }
+    }
+    let patient = task["for"]["reference"].as_str().unwrap_or_default().to_owned();
+    let outputs = task["output"].as_array().map_or(&[][..], Vec::as_slice);
+    let mut resources = Vec::new();
+    for reference in outputs.iter().filter_map(|o| o["valueReference"]["reference"].as_str()) {
+        let resource = client.read(reference).await.map_err(|o| {
+            format!(
+                "Task.output — {reference} kan inte läsas hos parten | {reference} cannot be read at the partner ({})",
+                o.class()
+            )
+        })?;
+        let kind = type_of(&resource);
+        if !matches!(kind, "Communication" | "Procedure" | "DocumentReference" | "Observation") {
+            return Err(format!("Task.output — {kind} tas inte emot som svar | {kind} is not taken as an answer"));
+        }
+        if resource["subject"]["reference"] != *patient {
+            return Err(format!(
+                "Task.output — {reference} rör en annan patient än uppgiften | {reference} is about another patient than the Task"
+            ));
+        }
+        names.insert(reference.to_owned(), format!("{kind}/{}", identify::id(&["partner", partner, reference])));
+        resources.push((reference.to_owned(), resource));
+    }
+    let resources = resources.into_iter().map(|(reference, resource)| adopt(resource, &reference, &names)).collect();
+    let mut output = task["output"].clone();
+    rename(&mut output, &names);
+    Ok(Some(Change {
+        status,
+        reason: task["statusReason"].clone(),
+        business_status: task["businessStatus"].clone(),
+        output: output.as_array().cloned().unwrap_or_default(),
+        resources,
+    }))
+}
+
+/// A partner's resource as ours: our id, our references, and where it came from.
+fn adopt(mut resource: Value, reference: &str, names: &HashMap<String, String>) -> Value {
+    rename(&mut resource, names);
+    if let Some(object) = resource.as_object_mut() {
+        let id = names.get(reference).and_then(|n| n.split_once('/')).map_or("", |(_, id)| id);
+        object.insert("id".into(), json!(id));
+        let mut meta = json!({ "source": format!("urn:vardkedja:partner:{reference}") });
+        if let Some(profile) = object.get("meta").and_then(|m| m.get("profile")) {
+            meta["profile"] = profile.clone();
+        }
+        object.insert("meta".into(), meta);
+        object.shift_remove("text");
+    }
+    debug_assert!(reference_of(&resource).is_some());
+    resource
+}
+
+/// Puts our names where the partner's stand; what we do not have becomes a reference that says so.
+fn rename(value: &mut Value, names: &HashMap<String, String>) {
+    visit_references(value, &mut |reference| {
+        let Some(theirs) = reference.get("reference").and_then(Value::as_str) else { return };
+        match names.get(theirs) {
+            Some(own) => {
+                let own = json!(own);
+                reference.insert("reference".into(), own);
+            }
+            None => {
+                let kind = theirs.split('/').next().unwrap_or_default().to_owned();
+                reference.shift_remove("reference");
+                reference.entry("type").or_insert(json!(kind));
+                if !reference.contains_key("identifier") {
+                    reference.entry("display").or_insert(json!("hos mottagaren | at the recipient"));
+                }
+            }
+        }
+    });
+}

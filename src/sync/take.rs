@@ -1,0 +1,97 @@
+//! The owner of a Task moves it here, through the FHIR face. Everybody else reads it.
+
+use chrono::{DateTime, Utc};
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+use super::Refusal;
+use super::acknowledge::{Applied, Change, Heard, acknowledge};
+use super::refusal::missing;
+use crate::Gateway;
+use crate::access::Caller;
+use crate::domain::task::Status;
+use crate::fhir::issue::{Code, Issue};
+use crate::fhir::resource::content;
+
+/// What the owner of a Task may change; the rest belongs to the one who asked.
+const OWNERS: [&str; 6] = ["status", "statusReason", "businessStatus", "output", "lastModified", "note"];
+
+/// The Task as the caller sees it.
+pub async fn current(gateway: &Gateway, caller: &Caller, id: &str) -> Result<Value, Refusal> {
+    let stored = gateway.store.resource(&caller.filter(), "Task", id).await?.ok_or_else(|| missing("Task"))?;
+    serde_json::from_slice(&stored.body).map_err(|_| missing("Task"))
+}
+
+/// Applies the owner's Task to ours.
+pub async fn take(
+    gateway: &Gateway,
+    caller: &Caller,
+    id: &str,
+    wanted: &Value,
+    version: u32,
+    now: DateTime<Utc>,
+) -> Result<Applied, Refusal> {
+    let stored = current(gateway, caller, id).await?;
+    check_owner(gateway, caller, id).await?;
+    check_fields(&stored, wanted)?;
+    let status = wanted["status"].as_str().unwrap_or_default();
+    let status = Status::parse(status).ok_or_else(|| {
+        let known: Vec<&str> = Status::ALL.iter().map(|s| s.code()).collect();
+        Refusal::Findings(vec![Issue::error(
+            Code::CodeInvalid,
+            "Task.status",
+            format!("Statusen används inte här; använd någon av {}.", known.join(", ")),
+            format!("The status is not used here; use one of {}.", known.join(", ")),
+        )])
+    })?;
+    let change = Change {
+        status,
+        reason: wanted["statusReason"].clone(),
+        business_status: wanted["businessStatus"].clone(),
+        output: wanted["output"].as_array().cloned().unwrap_or_default(),
+        resources: Vec::new(),
+    };
+    let body = serde_json::to_vec(wanted).unwrap_or_default();
+    let key = format!("Task/{id}/{version}/{:x}", Sha256::digest(&body));
+    let partner = caller.partner.as_deref().unwrap_or(&caller.name);
+    let heard = Heard { partner, actor: &caller.name, key: &key, body: &body, expected_version: Some(version) };
+    acknowledge(gateway, id, &change, &heard, now).await
+}
+
+async fn check_owner(gateway: &Gateway, caller: &Caller, id: &str) -> Result<(), Refusal> {
+    for exchange in gateway.store.exchange_of_resource("Task", id).await? {
+        let exchange = gateway.store.exchange(&caller.filter(), exchange).await?.ok_or_else(|| missing("Task"))?;
+        let owner = exchange.parties.iter().find(|p| p.task.as_deref() == Some(id));
+        if owner.is_some_and(|o| caller.may_act_for(&o.unit)) {
+            return Ok(());
+        }
+    }
+    Err(Refusal::Forbidden(Issue::error(
+        Code::Forbidden,
+        "Task.owner",
+        "Bara den enhet som äger uppgiften kan flytta den.",
+        "Only the unit that owns the Task can move it.",
+    )))
+}
+
+fn check_fields(stored: &Value, wanted: &Value) -> Result<(), Refusal> {
+    let (stored, wanted) = (content(stored), content(wanted));
+    let empty = serde_json::Map::new();
+    let (a, b) = (stored.as_object().unwrap_or(&empty), wanted.as_object().unwrap_or(&empty));
+    let mut names: Vec<&String> = a.keys().chain(b.keys()).filter(|n| !OWNERS.contains(&n.as_str())).collect();
+    names.sort();
+    names.dedup();
+    let issues: Vec<Issue> = names
+        .into_iter()
+        .filter(|name| *name != "meta" && a.get(*name) != b.get(*name))
+        .map(|name| {
+            Issue::error(
+                Code::BusinessRule,
+                format!("Task.{name}"),
+                "Elementet tillhör den som bad om uppgiften; sänd det som du läste det.",
+                "The element belongs to the one who asked; send it as you read it.",
+            )
+        })
+        .collect();
+    if issues.is_empty() { Ok(()) } else { Err(Refusal::Findings(issues)) }
+}

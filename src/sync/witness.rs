@@ -1,0 +1,90 @@
+//! The record of who saw what: on disk before the answer leaves. A partner that reads its Task here has it.
+
+use chrono::{DateTime, Utc};
+use serde_json::{Value, json};
+
+use super::package::is_pushed;
+use super::{Refusal, TRIES};
+use crate::Gateway;
+use crate::access::Caller;
+use crate::domain::{PartyRole, Stage};
+use crate::store::{Audit, Commit, Committed, Expect, Filter, Stored};
+
+/// Records a read or a search.
+pub async fn record(
+    gateway: &Gateway,
+    caller: &Caller,
+    action: &str,
+    object: &str,
+    payload: &Value,
+    now: DateTime<Utc>,
+) -> Result<(), Refusal> {
+    let audit = audit(caller, action, object, payload, now);
+    gateway.store.commit(Commit { audit: vec![audit], ..Commit::default() }).await?;
+    Ok(())
+}
+
+fn audit(caller: &Caller, action: &str, object: &str, payload: &Value, now: DateTime<Utc>) -> Audit {
+    Audit {
+        at: now,
+        actor: caller.name.clone(),
+        action: action.to_owned(),
+        object: object.to_owned(),
+        payload: payload.to_string(),
+    }
+}
+
+/// Records that resources were shown, and that a Task which its owner read here has reached it.
+pub async fn shown(
+    gateway: &Gateway,
+    caller: &Caller,
+    action: &str,
+    object: &str,
+    resources: &[Stored],
+    now: DateTime<Utc>,
+) -> Result<(), Refusal> {
+    let names: Vec<String> = resources.iter().map(|r| format!("{}/{}/{}", r.resource_type, r.id, r.version)).collect();
+    record(gateway, caller, action, object, &json!({ "shown": names }), now).await?;
+    for task in resources.iter().filter(|r| r.resource_type == "Task") {
+        reach(gateway, caller, &task.id, now).await?;
+    }
+    Ok(())
+}
+
+async fn reach(gateway: &Gateway, caller: &Caller, task: &str, now: DateTime<Utc>) -> Result<(), Refusal> {
+    for _ in 0..TRIES {
+        let Some(id) = gateway.store.exchange_of_resource("Task", task).await?.into_iter().next() else {
+            return Ok(());
+        };
+        let Some(mut exchange) = gateway.store.exchange(&Filter::All, id).await? else { return Ok(()) };
+        let revision = exchange.revision;
+        let mut reached = false;
+        for party in exchange
+            .parties
+            .iter_mut()
+            .filter(|p| p.role != PartyRole::Sender && p.stage == Stage::Waiting && p.task.as_deref() == Some(task))
+        {
+            // The operator looking on is not the recipient having it.
+            if !is_pushed(gateway, &party.partner) && caller.partner.as_deref() == Some(&*party.partner) {
+                party.stage = party.status.map_or(Stage::Delivered, Stage::of_task);
+                reached = true;
+            }
+        }
+        if !reached {
+            return Ok(());
+        }
+        exchange.stage = Stage::of_all(exchange.recipients().map(|p| p.stage));
+        exchange.revision += 1;
+        exchange.updated_at = now;
+        let commit = Commit {
+            expect: vec![Expect::Revision { exchange: id, revision }],
+            audit: vec![audit(caller, "fetch", &format!("Task/{task}"), &json!({ "exchange": id.to_string() }), now)],
+            exchanges: vec![exchange],
+            ..Commit::default()
+        };
+        if let Committed::Done { .. } = gateway.store.commit(commit).await? {
+            return Ok(());
+        }
+    }
+    Err(Refusal::Busy)
+}
