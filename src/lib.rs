@@ -55,6 +55,7 @@ pub mod mapping;
 pub mod partner;
 pub mod store;
 pub mod sync;
+pub mod tools;
 
 pub use assets::{mapping_files, profile_files};
 pub use gateway::{Gateway, StartError, run};

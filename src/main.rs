@@ -1,3 +1,209 @@
-//! The program's verbs.
+//! The program's verbs. Thin: each parses its words, makes one call, and says how it ended.
 
-fn main() {}
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::{Parser, Subcommand};
+use vardkedja::config::Config;
+use vardkedja::domain::{Format, Kind};
+use vardkedja::{demo, tools};
+
+#[derive(Parser)]
+#[command(name = "vardkedja", version, about = "A FHIR R4 gateway for cancer rehabilitation in Sweden")]
+struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Run the gateway.
+    Serve {
+        /// Settings; without a file the defaults hold (see config.default.toml).
+        #[arg(long)]
+        config: Option<PathBuf>,
+    },
+    /// Play one patient's whole way through a gateway and a primary care system.
+    Demo {
+        /// Keep both systems running at the end, to look around.
+        #[arg(long)]
+        stay: bool,
+        /// Send every message twice.
+        #[arg(long)]
+        twice: bool,
+    },
+    /// The primary care system of the demo.
+    #[command(hide = true)]
+    DemoReceiver {
+        #[arg(long)]
+        db: PathBuf,
+        #[arg(long, default_value = "127.0.0.1:0")]
+        listen: String,
+    },
+    /// Map a document to a FHIR transaction Bundle (or, with --back, a Bundle to the document).
+    Map {
+        /// The document; `-` reads standard input.
+        file: PathBuf,
+        #[arg(long)]
+        kind: Kind,
+        #[arg(long, default_value = "json")]
+        format: Format,
+        /// Map FHIR resources (a Bundle or an array) back to the document.
+        #[arg(long)]
+        back: bool,
+        /// Say for each element which row made it, on standard error.
+        #[arg(long)]
+        explain: bool,
+        /// A folder of tables instead of those inside the program.
+        #[arg(long)]
+        mappings: Option<PathBuf>,
+    },
+    /// Check the mapping tables, their examples and the profiles.
+    Check {
+        #[arg(long)]
+        mappings: Option<PathBuf>,
+        #[arg(long)]
+        profiles: Option<PathBuf>,
+    },
+    /// Validate FHIR resources: one OperationOutcome for each file.
+    Validate {
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+        #[arg(long)]
+        profiles: Option<PathBuf>,
+    },
+    /// List deliveries of a running gateway, those that wait for a person first in mind.
+    Deliveries {
+        #[command(flatten)]
+        at: At,
+        #[arg(long, default_value = "parked")]
+        state: String,
+    },
+    /// Try a parked delivery again.
+    Retry {
+        id: String,
+        #[command(flatten)]
+        at: At,
+    },
+    /// Decide that a delivery shall never be sent.
+    Skip {
+        id: String,
+        /// Who decides.
+        #[arg(long)]
+        by: String,
+        #[arg(long)]
+        reason: String,
+        #[command(flatten)]
+        at: At,
+    },
+}
+
+#[derive(clap::Args)]
+struct At {
+    /// The gateway's address.
+    #[arg(long, default_value = "http://127.0.0.1:8080")]
+    url: String,
+    /// A file with the token to show.
+    #[arg(long)]
+    token_file: Option<PathBuf>,
+}
+
+fn main() -> ExitCode {
+    match run(Cli::parse().verb) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("vardkedja: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Whether the verb ended well.
+fn run(verb: Verb) -> anyhow::Result<bool> {
+    match verb {
+        Verb::Serve { config } => block_on(serve(config.as_deref())),
+        Verb::Demo { stay, twice } => block_on(demo::play(demo::Wish { stay, twice })),
+        Verb::DemoReceiver { db, listen } => block_on(receive(&db, &listen)),
+        Verb::Map { file, kind, format, back, explain, mappings } => {
+            let wish = tools::MapWish { kind, format, back, explain };
+            tools::map(&read(&file)?, wish, mappings.as_deref())
+        }
+        Verb::Check { mappings, profiles } => tools::check(mappings.as_deref(), profiles.as_deref()),
+        Verb::Validate { files, profiles } => tools::validate(&files, profiles.as_deref()),
+        Verb::Deliveries { at, state } => {
+            block_on(tools::get(&at.url, at.token()?, &format!("/v1/deliveries?state={state}")))
+        }
+        Verb::Retry { id, at } => {
+            block_on(tools::post(&at.url, at.token()?, &format!("/v1/deliveries/{id}/retry"), serde_json::json!({})))
+        }
+        Verb::Skip { id, by, reason, at } => {
+            let body = serde_json::json!({ "by": by, "reason": reason });
+            block_on(tools::post(&at.url, at.token()?, &format!("/v1/deliveries/{id}/skip"), body))
+        }
+    }
+}
+
+impl At {
+    fn token(&self) -> anyhow::Result<Option<String>> {
+        let read =
+            |path: &PathBuf| std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()));
+        self.token_file.as_ref().map(read).transpose().map(|t| t.map(|t| t.trim().to_owned()))
+    }
+}
+
+fn block_on<T>(future: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    runtime.block_on(future)
+}
+
+fn read(file: &Path) -> anyhow::Result<Vec<u8>> {
+    if file == Path::new("-") {
+        let mut bytes = Vec::new();
+        std::io::Read::read_to_end(&mut std::io::stdin(), &mut bytes)?;
+        return Ok(bytes);
+    }
+    std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))
+}
+
+async fn serve(file: Option<&Path>) -> anyhow::Result<bool> {
+    tracing_subscriber::fmt().json().with_writer(std::io::stderr).init();
+    let mut config = Config::load(file)?;
+    for warning in &config.warnings {
+        tracing::warn!("{warning}");
+    }
+    let listener = TcpListener::bind(config.listen).with_context(|| format!("cannot listen on {}", config.listen))?;
+    let address = listener.local_addr()?;
+    if config.base_url == format!("http://{}", config.listen) {
+        config.base_url = format!("http://{address}");
+    }
+    vardkedja::run(config, listener, async move {
+        println!("listening on http://{address}");
+        stop_signal().await;
+    })
+    .await?;
+    Ok(true)
+}
+
+async fn receive(db: &Path, listen: &str) -> anyhow::Result<bool> {
+    let listener = TcpListener::bind(listen)?;
+    println!("listening on http://{}", listener.local_addr()?);
+    demo::receiver::serve(listener, db, demo::receiver::Options::default()).await?;
+    Ok(true)
+}
+
+/// SIGTERM or Ctrl-C.
+async fn stop_signal() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let interrupt = tokio::signal::ctrl_c();
+    match signal(SignalKind::terminate()) {
+        Ok(mut terminate) => {
+            tokio::select! { _ = interrupt => {}, _ = terminate.recv() => {} }
+        }
+        Err(_) => {
+            let _ = interrupt.await;
+        }
+    }
+}

@@ -72,3 +72,26 @@ impl Table {
         Back { tree: Value::Null, issues: vec![] }
     }
 }
+pub struct ExampleIds;
+impl Ids for ExampleIds {
+    fn id(&self, ask: &IdAsk<'_>) -> String {
+        ask.key.to_owned()
+    }
+}
+pub struct Trace {
+    pub expression: String,
+    pub resource: String,
+    pub origin: String,
+    pub source: String,
+    pub via: Option<String>,
+}
+impl Mappings {
+    pub fn check(&self, _: &Files) -> Vec<Issue> {
+        vec![]
+    }
+}
+impl Table {
+    pub fn kind(&self) -> Kind {
+        Kind::Referral
+    }
+}

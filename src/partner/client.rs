@@ -169,3 +169,24 @@ pub async fn fetch_small(url: &str, timeout: Duration) -> Result<Vec<u8>, reqwes
     let bytes = response.bytes().await?;
     Ok(bytes.slice(..bytes.len().min(MOST_BYTES)).to_vec())
 }
+
+/// A call to a gateway of our own kind, for the command line: GET, or POST where there is a body.
+pub async fn call(
+    url: &str,
+    token: Option<String>,
+    path: &str,
+    body: Option<Value>,
+) -> Result<(u16, Value), reqwest::Error> {
+    let client = http(Duration::from_secs(30))?;
+    let url = format!("{}{path}", url.trim_end_matches('/'));
+    let mut request = match body {
+        Some(body) => client.post(url).json(&body),
+        None => client.get(url),
+    };
+    if let Some(token) = token {
+        request = request.bearer_auth(token);
+    }
+    let response = request.send().await?;
+    let status = response.status().as_u16();
+    Ok((status, response.json().await.unwrap_or_default()))
+}

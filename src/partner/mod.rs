@@ -3,5 +3,5 @@
 mod client;
 mod outcome;
 
-pub use client::{Client, Reply, fetch_small};
+pub use client::{Client, Reply, call, fetch_small};
 pub use outcome::{classify, unreadable};

@@ -1,0 +1,169 @@
+//! What the command line does without a server: map, check, validate; and the few calls it makes to a running one.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+use serde_json::{Value, json};
+
+use crate::assets;
+use crate::domain::{Format, Kind};
+use crate::fhir::bundle::{Dialect, TaskMode, transaction};
+use crate::fhir::guard::{self, Limits};
+use crate::fhir::issue::{Issue, any_error, outcome};
+use crate::mapping::{ExampleIds, Mappings};
+
+/// How a document is to be mapped.
+#[derive(Debug, Clone, Copy)]
+pub struct MapWish {
+    pub kind: Kind,
+    pub format: Format,
+    pub back: bool,
+    pub explain: bool,
+}
+
+/// Prints the Bundle (or the document) on standard output and findings on standard error; false where there are errors.
+pub fn map(bytes: &[u8], wish: MapWish, folder: Option<&Path>) -> anyhow::Result<bool> {
+    let files = assets::mapping_files(folder).context("cannot read the mapping tables")?;
+    let (mappings, issues) = Mappings::load(&files);
+    report(&issues.into_iter().filter(Issue::is_error).collect::<Vec<_>>());
+    if wish.back { back(&mappings, bytes, wish) } else { out(&mappings, bytes, wish) }
+}
+
+fn out(mappings: &Mappings, bytes: &[u8], wish: MapWish) -> anyhow::Result<bool> {
+    let (tree, mut issues) = match wish.format {
+        Format::Json => guard::read(bytes, &Limits::DOCUMENT),
+        Format::Riv => match mappings.read(wish.kind, wish.format, bytes) {
+            Ok(tree) => (Some(tree), Vec::new()),
+            Err(issues) => (None, issues),
+        },
+    };
+    let Some(tree) = tree.filter(|_| !any_error(&issues)) else {
+        report(&issues);
+        return Ok(false);
+    };
+    let table = match mappings.choose(wish.kind, wish.format, &tree) {
+        Ok(table) => table,
+        Err(issue) => {
+            report(&[issue]);
+            return Ok(false);
+        }
+    };
+    let mapped = table.out(&tree, &ExampleIds);
+    issues.extend(mapped.issues);
+    let resources: Vec<Value> = mapped.resources.into_iter().map(|m| m.value).collect();
+    if wish.explain {
+        for line in &mapped.trace {
+            let via = line.via.as_ref().map_or(String::new(), |v| format!(" via {v}"));
+            eprintln!("{} ← {}{via}   [{}]", line.expression, line.source, line.origin);
+        }
+    }
+    let bundle = transaction(&resources, TaskMode::CreateOnce, &Dialect::new());
+    println!("{}", serde_json::to_string_pretty(&bundle)?);
+    report(&issues);
+    Ok(!any_error(&issues))
+}
+
+fn back(mappings: &Mappings, bytes: &[u8], wish: MapWish) -> anyhow::Result<bool> {
+    let value = match guard::parse(bytes, &Limits::RESOURCE) {
+        Ok(value) => value,
+        Err(issues) => {
+            report(&issues);
+            return Ok(false);
+        }
+    };
+    let resources = resources_of(&value);
+    let candidates = mappings.tables().filter(|t| t.kind() == wish.kind && t.format() == wish.format);
+    // The table that finds everything it needs is the one that made them.
+    let Some((table, back)) = candidates
+        .map(|t| (t, t.back(&resources)))
+        .min_by_key(|(_, back)| back.issues.iter().filter(|i| i.is_error()).count())
+    else {
+        bail!("there is no table for {} in {}", wish.kind, wish.format);
+    };
+    match wish.format {
+        Format::Json => println!("{}", serde_json::to_string_pretty(&back.tree)?),
+        Format::Riv => println!("{}", String::from_utf8_lossy(&mappings.write(table, &back.tree))),
+    }
+    report(&back.issues);
+    Ok(!any_error(&back.issues))
+}
+
+/// The resources of a Bundle (its `urn:uuid:` references put right), of an array, or the one.
+fn resources_of(value: &Value) -> Vec<Value> {
+    let Some(entries) = value["entry"].as_array() else {
+        return value.as_array().cloned().unwrap_or_else(|| vec![value.clone()]);
+    };
+    let mut names: BTreeMap<String, String> = BTreeMap::new();
+    let mut resources = Vec::new();
+    for entry in entries {
+        let mut resource = entry["resource"].clone();
+        if let (Some(full), Some(kind)) =
+            (entry["fullUrl"].as_str(), resource["resourceType"].as_str().map(str::to_owned))
+        {
+            let id = full.trim_start_matches("urn:uuid:").rsplit('/').next().unwrap_or_default().to_owned();
+            names.insert(full.to_owned(), format!("{kind}/{id}"));
+            resource["id"] = json!(id);
+        }
+        resources.push(resource);
+    }
+    for resource in &mut resources {
+        crate::fhir::resource::visit_references(resource, &mut |reference| {
+            let name = reference.get("reference").and_then(Value::as_str).and_then(|r| names.get(r));
+            if let Some(name) = name {
+                let name = json!(name);
+                reference.insert("reference".into(), name);
+            }
+        });
+    }
+    resources
+}
+
+/// Checks tables and profiles; prints every finding, and false where one is an error.
+pub fn check(mappings: Option<&Path>, profiles: Option<&Path>) -> anyhow::Result<bool> {
+    let files = assets::mapping_files(mappings).context("cannot read the mapping tables")?;
+    let (tables, mut issues) = Mappings::load(&files);
+    issues.extend(tables.check(&files));
+    let _ = assets::profile_files(profiles).context("cannot read the profiles")?;
+    report(&issues);
+    let errors = issues.iter().filter(|i| i.is_error()).count();
+    println!("{} tables, {errors} errors, {} other findings", tables.tables().count(), issues.len() - errors);
+    Ok(errors == 0)
+}
+
+/// Validates each file; one OperationOutcome a line, in the order given.
+pub fn validate(files: &[PathBuf], profiles: Option<&Path>) -> anyhow::Result<bool> {
+    let _ = profiles;
+    let mut good = true;
+    for file in files {
+        let bytes = std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
+        let issues = match guard::parse(&bytes, &Limits::RESOURCE) {
+            Ok(_) => Vec::new(),
+            Err(issues) => issues,
+        };
+        good &= !any_error(&issues);
+        println!("{}", outcome(&issues));
+    }
+    Ok(good)
+}
+
+fn report(issues: &[Issue]) {
+    for issue in issues {
+        eprintln!("{}: {}", issue.severity.code(), issue.line());
+    }
+}
+
+/// Asks a running gateway, and prints what it answers.
+pub async fn get(url: &str, token: Option<String>, path: &str) -> anyhow::Result<bool> {
+    show(crate::partner::call(url, token, path, None).await?)
+}
+
+/// Tells a running gateway something, and prints what it answers.
+pub async fn post(url: &str, token: Option<String>, path: &str, body: Value) -> anyhow::Result<bool> {
+    show(crate::partner::call(url, token, path, Some(body)).await?)
+}
+
+fn show((status, body): (u16, Value)) -> anyhow::Result<bool> {
+    println!("{}", serde_json::to_string_pretty(&body)?);
+    Ok((200..300).contains(&status))
+}
