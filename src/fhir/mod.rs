@@ -6,4 +6,5 @@ pub mod issue;
 pub mod primitive;
 pub mod profile;
 pub mod r4;
+pub mod terminology;
 pub mod validate;
