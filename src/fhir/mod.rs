@@ -10,4 +10,5 @@ pub mod profile;
 pub mod r4;
 pub mod resource;
 pub mod search;
+pub mod terminology;
 pub mod validate;

@@ -27,10 +27,7 @@ pub struct Mapped {
     pub block: String,
     pub value: Value,
 }
-pub struct Out {
-    pub resources: Vec<Mapped>,
-    pub issues: Vec<Issue>,
-}
+pub struct Out { pub resources: Vec<Mapped>, pub issues: Vec<Issue>, pub trace: Vec<Trace> }
 pub struct Back {
     pub tree: Value,
     pub issues: Vec<Issue>,
@@ -66,7 +63,7 @@ impl Table {
         Envelope { id: String::new(), version: None, entered_in_error: false, unit: None, recipients: vec![] }
     }
     pub fn out(&self, _: &Value, _: &dyn Ids) -> Out {
-        Out { resources: vec![], issues: vec![] }
+        Out { resources: vec![], issues: vec![], trace: vec![] }
     }
     pub fn back(&self, _: &[Value]) -> Back {
         Back { tree: Value::Null, issues: vec![] }

@@ -18,7 +18,7 @@ use crate::fhir::profile::Profiles;
 
 pub(crate) use near::{hint, nearest};
 pub(crate) use path::Path;
-pub(crate) use schema::{Class, Content, Field, Role, Schema, schema};
+pub(crate) use reference::{Surroundings, target_type};
 
 /// What a resource is validated against.
 #[derive(Clone, Copy)]

@@ -80,6 +80,15 @@ pub fn check(
     }
 }
 
+/// The type of resource that a Reference leads to, where that can be known.
+pub fn target_type<'a>(reference: &'a Map<String, Value>, around: &Surroundings<'a>) -> Option<&'a str> {
+    let text = |name: &str| reference.get(name).and_then(Value::as_str);
+    match text("reference").map(|r| target(r, around)) {
+        Some(Target::Type(name)) => Some(name),
+        _ => text("type").and_then(|t| t.rsplit('/').next()),
+    }
+}
+
 fn allow(name: &str, targets: &[&str], path: &Path<'_>, out: &mut Vec<Issue>) {
     if targets.is_empty() {
         if !type_names::exists(name) {

@@ -66,9 +66,8 @@ fn resource(object: &Object, place: &Place<'_>, profiles: &[&str], context: &Con
         out,
     };
     walk.object(at, object, path, None);
-    let acts = std::mem::take(&mut walk.acts);
-    walk.resource.judge(&acts, walk.out);
-    context.profiles.apply(object, kind, profiles, path, context, out);
+    walk.resource.judge(&walk.acts, walk.out);
+    context.profiles.apply(object, profiles, path, &walk.around, walk.out);
 }
 
 /// A type we do not serve may be right; one that R4 does not have is wrong.
@@ -208,7 +207,7 @@ impl Walk<'_, '_> {
         let places = [class.name, field.map_or("", |f| f.element.path)];
         for (index, extension) in list.iter().enumerate() {
             if let Some(extension) = extension.as_object() {
-                self.context.profiles.extension(extension, places, modifier, &path.item(index), self.context, self.out);
+                self.context.profiles.extension(extension, places, modifier, &path.item(index), &self.around, self.out);
             }
         }
     }
