@@ -27,7 +27,11 @@ pub struct Mapped {
     pub block: String,
     pub value: Value,
 }
-pub struct Out { pub resources: Vec<Mapped>, pub issues: Vec<Issue>, pub trace: Vec<Trace> }
+pub struct Out {
+    pub resources: Vec<Mapped>,
+    pub issues: Vec<Issue>,
+    pub trace: Vec<Trace>,
+}
 pub struct Back {
     pub tree: Value,
     pub issues: Vec<Issue>,
