@@ -1,1 +1,83 @@
 //! Tables read both ways: a source document to FHIR resources and back. Pure: no clock, no socket, no file after load.
+
+mod codes;
+mod compile;
+mod convert;
+mod draft;
+mod folder;
+mod ledger;
+mod near;
+mod out;
+mod path;
+mod plan;
+mod shape;
+mod table;
+mod time;
+
+use serde_json::Value;
+use uuid::Uuid;
+
+pub use folder::{Envelope, Files, Mappings};
+pub use plan::Table;
+
+use crate::fhir::issue::Issue;
+
+/// The resources of a document, what is to be said about them, and where every element comes from.
+#[derive(Debug)]
+pub struct Out {
+    pub resources: Vec<Mapped>,
+    pub issues: Vec<Issue>,
+    pub trace: Vec<Trace>,
+}
+
+/// A resource and the block of the table that made it. References between resources are `Type/id`.
+#[derive(Debug, Clone)]
+pub struct Mapped {
+    pub block: String,
+    pub value: Value,
+}
+
+/// Where one element comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Trace {
+    /// `ServiceRequest.reasonCode[0].text`
+    pub expression: String,
+    /// `Type/id`
+    pub resource: String,
+    /// `referral.json.toml [request] row 5`
+    pub origin: String,
+    /// The field's path in the document; empty for links and constants.
+    pub source: String,
+    pub via: Option<String>,
+}
+
+/// Who gives resources their ids: the same question must get the same answer.
+pub trait Ids {
+    fn id(&self, ask: &IdAsk<'_>) -> String;
+}
+
+/// What an id is asked for.
+#[derive(Debug, Clone, Copy)]
+pub struct IdAsk<'a> {
+    pub resource_type: &'a str,
+    pub block: &'a str,
+    /// The block's key in this item, with those of enclosing items; empty for a block without one.
+    pub key: &'a str,
+    /// Someone outside the document: one however many documents and blocks name it.
+    pub actor: bool,
+}
+
+/// Ids for examples and tests, the same on every run.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct ExampleIds;
+
+impl Ids for ExampleIds {
+    fn id(&self, ask: &IdAsk<'_>) -> String {
+        let block = if ask.actor { "" } else { ask.block };
+        let name = format!("vardkedja example|{}|{block}|{}", ask.resource_type, ask.key);
+        Uuid::new_v5(&Uuid::NAMESPACE_URL, name.as_bytes()).to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests;
