@@ -194,7 +194,9 @@ fn uri(text: &str) -> Result<(), Wrong> {
     if text.chars().any(char::is_whitespace) {
         return wrong("en adress (uri) har inga blanksteg", "a uri has no white space");
     }
-    if text.strip_prefix("urn:oid:").is_some_and(|oid| !is_oid(oid)) {
+    // A fragment may follow: Inera writes a system of origin as urn:oid:1.2.752.129.2.1.4.1#SE….
+    let plain = text.split('#').next().unwrap_or_default();
+    if plain.strip_prefix("urn:oid:").is_some_and(|oid| !is_oid(oid)) {
         return wrong("urn:oid: ska följas av en OID", "urn:oid: must be followed by an OID");
     }
     if text.strip_prefix("urn:uuid:").is_some_and(|u| !is_uuid(&u.to_ascii_lowercase())) {
@@ -394,7 +396,7 @@ mod tests {
         bad(Primitive::Id, &["", "a_b", "å", "a b", &"x".repeat(65)]);
         ok(
             Primitive::Uri,
-            &["http://x", "urn:oid:1.2.752.29.4.19", "#a", "urn:uuid:0c3151bd-1cbf-4d64-b04d-cd9187a4c6e0"],
+            &["http://x", "urn:oid:1.2.752.29.4.19", "urn:oid:1.2.752.129.2.1.4.1#SE2321000131-E1", "#a", "urn:uuid:0c3151bd-1cbf-4d64-b04d-cd9187a4c6e0"],
         );
         bad(Primitive::Uri, &["http://x y", "urn:oid:1.2.", "urn:oid:1.02", "urn:uuid:0c3151bd"]);
         ok(Primitive::Oid, &["urn:oid:1.2.752", "urn:oid:2.5.4.97"]);

@@ -11,6 +11,7 @@ mod out;
 mod path;
 mod plan;
 mod shape;
+mod stub;
 mod table;
 mod time;
 
