@@ -15,7 +15,7 @@ mod world;
 
 use std::time::Instant;
 
-pub use clinic::Clinic;
+pub use clinic::{Clinic, Left};
 pub use journey::{Journey, Places};
 pub use teller::Teller;
 
@@ -26,6 +26,12 @@ pub struct Wish {
     pub stay: bool,
     /// Send every message twice.
     pub twice: bool,
+}
+
+/// How the demo's primary care system is set up: Vårdcentralen Norr and its people.
+pub fn receiver_options() -> receiver::Options {
+    let staff = receiver::Staff { hsa_id: documents::NORTH.into(), name: "Vårdcentralen Norr (exempel)".into() };
+    receiver::Options { staff: Some(staff), ..receiver::Options::default() }
 }
 
 /// Plays the journey; true where everything came out as it should.

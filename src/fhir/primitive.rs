@@ -396,7 +396,13 @@ mod tests {
         bad(Primitive::Id, &["", "a_b", "å", "a b", &"x".repeat(65)]);
         ok(
             Primitive::Uri,
-            &["http://x", "urn:oid:1.2.752.29.4.19", "urn:oid:1.2.752.129.2.1.4.1#SE2321000131-E1", "#a", "urn:uuid:0c3151bd-1cbf-4d64-b04d-cd9187a4c6e0"],
+            &[
+                "http://x",
+                "urn:oid:1.2.752.29.4.19",
+                "urn:oid:1.2.752.129.2.1.4.1#SE2321000131-E1",
+                "#a",
+                "urn:uuid:0c3151bd-1cbf-4d64-b04d-cd9187a4c6e0",
+            ],
         );
         bad(Primitive::Uri, &["http://x y", "urn:oid:1.2.", "urn:oid:1.02", "urn:uuid:0c3151bd"]);
         ok(Primitive::Oid, &["urn:oid:1.2.752", "urn:oid:2.5.4.97"]);

@@ -1,5 +1,10 @@
 //! One test binary: real files, real sockets on loopback, the real program.
 
+mod answers;
+mod deliver;
+mod journey;
 mod mappings;
 mod r4_table;
 mod receiver;
+mod submit;
+mod world;
