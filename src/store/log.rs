@@ -40,12 +40,13 @@ pub(super) fn make_room(connection: &Connection) -> Result<(), rusqlite::Error> 
 
 /// Looks after the log between groups.
 pub(super) struct Keeper {
-    restart_at: i64,
+    pub(super) restart_at: i64,
+    pub(super) patience: Duration,
 }
 
 impl Keeper {
     pub(super) fn new() -> Self {
-        Self { restart_at: RESTART_PAGES }
+        Self { restart_at: RESTART_PAGES, patience: PATIENCE }
     }
 
     /// Moves the log into the database if it has become long. What fails here fails at the next commit too, and there
@@ -53,7 +54,7 @@ impl Keeper {
     pub(super) fn tend(&mut self, db: &Statements<'_>) -> Result<(), rusqlite::Error> {
         let pages = checkpoint(db, "PRAGMA wal_checkpoint(NOOP)")?.pages;
         if pages >= self.restart_at {
-            db.connection().busy_timeout(PATIENCE)?;
+            db.connection().busy_timeout(self.patience)?;
             let ended = checkpoint(db, "PRAGMA wal_checkpoint(RESTART)");
             db.connection().busy_timeout(BUSY)?;
             // Not to wait again after every group for a reader that stays.

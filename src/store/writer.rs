@@ -104,7 +104,9 @@ impl<'c> Writer<'c> {
                 let full = group.len() >= GROUP_COMMITS || bytes >= GROUP_BYTES;
                 next = if full { None } else { queue.try_recv().ok() };
             }
-            self.write(group);
+            if !group.is_empty() {
+                self.write(group);
+            }
             let _ = self.log.tend(&self.statements);
         }
     }

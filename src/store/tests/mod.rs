@@ -6,6 +6,7 @@ mod expectations;
 mod filter;
 mod groups;
 mod lanes;
+mod log;
 mod opening;
 mod plans;
 mod resources;

@@ -121,49 +121,6 @@ async fn closing_writes_what_is_in_the_queue_and_stops_every_handle() {
 }
 
 #[test]
-fn the_log_has_room_from_the_start_and_the_database_does_not_grow_for_it() {
-    let folder = Folder::new();
-    let store = open_at(&folder.database());
-    let bytes = |name: &str| std::fs::metadata(folder.0.join(name)).unwrap().len();
-    assert!(bytes("store.db-wal") >= 16 << 20, "{}", bytes("store.db-wal"));
-    assert!(bytes("store.db") < 1 << 20, "{}", bytes("store.db"));
-    drop(store);
-    assert!(!folder.0.join("store.db-wal").exists(), "closing moves the log into the database");
-}
-
-/// Commits of a megabyte each, one after the other.
-async fn write_megabytes(store: &Store, from: u32, to: u32) {
-    for n in from..to {
-        let large = Put { body: vec![b' '; 1 << 20], ..put("Binary", &format!("b{n}"), 1) };
-        store.done(puts([large])).await;
-    }
-}
-
-#[tokio::test]
-async fn the_log_is_moved_into_the_database_as_it_fills() {
-    let folder = Folder::new();
-    let store = open_at(&folder.database());
-    write_megabytes(&store, 0, 40).await;
-    let bytes = |name: &str| std::fs::metadata(folder.0.join(name)).unwrap().len();
-    assert!(bytes("store.db") > 30 << 20, "{}", bytes("store.db"));
-    assert!(bytes("store.db-wal") < 20 << 20, "{}", bytes("store.db-wal"));
-}
-
-#[tokio::test]
-async fn a_reader_that_stays_lets_the_log_grow_and_when_it_leaves_the_log_begins_again() {
-    let folder = Folder::new();
-    let store = open_at(&folder.database());
-    let raw = rusqlite::Connection::open(folder.database()).unwrap();
-    raw.execute_batch("BEGIN; SELECT * FROM heartbeat;").unwrap();
-    write_megabytes(&store, 0, 40).await;
-    let bytes = || std::fs::metadata(folder.0.join("store.db-wal")).unwrap().len();
-    assert!(bytes() > 40 << 20, "{}", bytes());
-    raw.execute_batch("COMMIT").unwrap();
-    write_megabytes(&store, 40, 42).await;
-    assert!(bytes() < 20 << 20, "{}", bytes());
-}
-
-#[test]
 fn a_database_of_a_newer_program_is_refused() {
     let folder = Folder::new();
     drop(open_at(&folder.database()));
