@@ -94,7 +94,9 @@ mod tests {
 
     #[test]
     fn markup_that_is_not_ours_is_left_out_and_that_is_said() {
-        let made = read(r#"<div xmlns="http://www.w3.org/1999/xhtml"><p class="x">Anna &quot;A&#246;&quot;</p><br /></div>"#).unwrap();
+        let made =
+            read(r#"<div xmlns="http://www.w3.org/1999/xhtml"><p class="x">Anna &quot;A&#246;&quot;</p><br /></div>"#)
+                .unwrap();
         assert_eq!(made.value, json!("Anna \"Aö\"\n"));
         assert!(made.note.is_some());
         assert!(read("<p>no div</p>").is_err());

@@ -2,6 +2,7 @@
 
 mod answers;
 mod deliver;
+mod house;
 mod journey;
 mod mappings;
 mod r4_table;
