@@ -128,6 +128,69 @@ fn what_the_tables_make_follows_the_profiles() {
     assert!(wrong.is_empty(), "{wrong}");
 }
 
+/// A personnummer that no good example has.
+const SECRET: &str = "195009072553";
+
+/// Replaces the nth value inside, or renames its first field.
+fn mutate(value: &mut Value, nth: &mut usize, with: &Value) {
+    if *nth == 0 {
+        *nth = usize::MAX;
+        match value.as_object_mut() {
+            Some(object) if with.is_null() => {
+                if let Some((_, first)) = object.shift_remove_entry(&object.keys().next().cloned().unwrap_or_default())
+                {
+                    object.insert(SECRET.to_owned(), first);
+                }
+            }
+            _ => *value = with.clone(),
+        }
+        return;
+    }
+    *nth = nth.saturating_sub(1);
+    match value {
+        Value::Object(object) => object.values_mut().for_each(|v| mutate(v, nth, with)),
+        Value::Array(items) => items.iter_mut().for_each(|v| mutate(v, nth, with)),
+        _ => {}
+    }
+}
+
+#[test]
+fn whatever_is_put_in_an_example_nothing_panics_and_no_finding_repeats_it() {
+    let files = files();
+    let (profiles, _) = Profiles::load(&files);
+    let context = Context { profiles: &profiles, codes: profiles.codes() };
+    let strange = [
+        json!(null),
+        json!([]),
+        json!({}),
+        json!(""),
+        json!(SECRET),
+        json!(-1.5),
+        json!([null]),
+        json!([SECRET]),
+        json!({ SECRET: SECRET, "system": [], "url": 1, "coding": {} }),
+    ];
+    let mut seen = 0;
+    for (name, text) in files.iter().filter(|(name, _)| name.ends_with(".good.json")) {
+        let good: Value = serde_json::from_str(text).expect("JSON");
+        for with in &strange {
+            for place in 0.. {
+                let mut bad = good.clone();
+                let mut nth = place;
+                mutate(&mut bad, &mut nth, with);
+                if nth < usize::MAX / 2 {
+                    break;
+                }
+                seen += 1;
+                for issue in validate(&bad, &context) {
+                    assert!(!issue.line().contains(SECRET), "{name} {place}: {}", issue.line());
+                }
+            }
+        }
+    }
+    assert!(seen > 5_000, "{seen}");
+}
+
 /// Every address under the base in a text.
 fn addresses(text: &str) -> Vec<String> {
     let ends = |c: char| !(c.is_ascii_alphanumeric() || matches!(c, '/' | '-' | '.' | ':' | '_'));
