@@ -5,6 +5,7 @@ mod deliver;
 mod house;
 mod journey;
 mod mappings;
+mod profiles;
 mod r4_table;
 mod receiver;
 mod submit;
