@@ -5,7 +5,7 @@
 
 use serde_json::{Value, json};
 
-use super::{narrative, time};
+use super::time;
 
 /// A converter by its name.
 #[derive(Debug)]
@@ -139,14 +139,6 @@ pub(super) static CONVERTERS: &[Converter] = &[
             Some(contact) => Ok(json!(contact).into()),
             None => Err(Text::new("Värdet ska sluta med |ZV051.", "The value should end in |ZV051.")),
         },
-    },
-    Converter {
-        name: "narrative",
-        makes: Makes::Element("Narrative", &["status", "div"]),
-        from_text: true,
-        personal: true,
-        out: narrative::out,
-        back: narrative::back,
     },
 ];
 

@@ -6,7 +6,6 @@ mod convert;
 mod draft;
 mod folder;
 mod ledger;
-mod narrative;
 mod near;
 mod out;
 mod path;
