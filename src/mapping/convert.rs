@@ -5,15 +5,13 @@
 
 use serde_json::{Value, json};
 
-use super::time;
+use super::{narrative, time};
 
 /// A converter by its name.
 #[derive(Debug)]
 pub(super) struct Converter {
     pub name: &'static str,
     pub makes: Makes,
-    /// Whether the source side is a text, so that XML can carry it.
-    pub from_text: bool,
     /// Values may identify a person: findings name the path only.
     pub personal: bool,
     pub out: fn(&Value) -> Result<Made, Text>,
@@ -60,7 +58,6 @@ pub(super) static CONVERTERS: &[Converter] = &[
     Converter {
         name: "integer",
         makes: Makes::Value(&["integer", "positiveInt", "unsignedInt"]),
-        from_text: true,
         personal: false,
         out: integer_out,
         back: number_back,
@@ -68,7 +65,6 @@ pub(super) static CONVERTERS: &[Converter] = &[
     Converter {
         name: "decimal",
         makes: Makes::Value(&["decimal"]),
-        from_text: true,
         personal: false,
         out: decimal_out,
         back: number_back,
@@ -76,7 +72,6 @@ pub(super) static CONVERTERS: &[Converter] = &[
     Converter {
         name: "boolean",
         makes: Makes::Value(&["boolean"]),
-        from_text: true,
         personal: false,
         out: boolean_out,
         back: boolean_back,
@@ -84,7 +79,6 @@ pub(super) static CONVERTERS: &[Converter] = &[
     Converter {
         name: "person-id",
         makes: Makes::Element("Identifier", &["system", "value"]),
-        from_text: false,
         personal: true,
         out: person_id_out,
         back: person_id_back,
@@ -92,7 +86,6 @@ pub(super) static CONVERTERS: &[Converter] = &[
     Converter {
         name: "personnummer",
         makes: Makes::Element("Identifier", &["system", "value"]),
-        from_text: true,
         personal: true,
         out: personnummer_out,
         back: personnummer_back,
@@ -100,7 +93,6 @@ pub(super) static CONVERTERS: &[Converter] = &[
     Converter {
         name: "oid",
         makes: Makes::Value(&["uri", "oid", "canonical", "url"]),
-        from_text: true,
         personal: false,
         out: |v| Ok(json!(system_of(text(v)?)).into()),
         back: |v| oid_of(text(v)?).map(|oid| json!(oid).into()),
@@ -108,7 +100,6 @@ pub(super) static CONVERTERS: &[Converter] = &[
     Converter {
         name: "riv-time",
         makes: Makes::Value(&["dateTime", "instant"]),
-        from_text: true,
         personal: false,
         out: |v| time::time_out(text(v)?),
         back: |v| time::time_back(text(v)?),
@@ -116,7 +107,6 @@ pub(super) static CONVERTERS: &[Converter] = &[
     Converter {
         name: "riv-date",
         makes: Makes::Value(&["date", "dateTime"]),
-        from_text: true,
         personal: false,
         out: |v| time::date_out(text(v)?),
         back: |v| time::date_back(text(v)?),
@@ -124,15 +114,20 @@ pub(super) static CONVERTERS: &[Converter] = &[
     Converter {
         name: "riv-address",
         makes: Makes::Element("Address", &["line", "city", "postalCode"]),
-        from_text: false,
         personal: true,
         out: address_out,
         back: address_back,
     },
     Converter {
+        name: "narrative",
+        makes: Makes::Element("Narrative", &["status", "div"]),
+        personal: true,
+        out: |v| Ok(json!({ "status": "additional", "div": narrative::div(text(v)?)? }).into()),
+        back: |v| narrative::text(field(v, "div")?).map(|text| json!(text).into()),
+    },
+    Converter {
         name: "add-on-id",
         makes: Makes::Value(&["string"]),
-        from_text: true,
         personal: false,
         out: |v| Ok(json!(format!("{}{ADD_ON}", text(v)?)).into()),
         back: |v| match text(v)?.strip_suffix(ADD_ON) {

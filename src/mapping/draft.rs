@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use serde_json::{Map, Value};
 
-use super::path::{Step, Take, is_absent};
+use super::path::{Step, Take, Test, is_absent};
 
 /// One node; it becomes an object, list or value by what is first written to it.
 #[derive(Debug, Default)]
@@ -64,7 +64,7 @@ impl<'t> Draft<'t> {
         };
         let child = self.child(step, number).ok_or(Clash::Other(note))?;
         child.put(rest, numbers, content, note)?;
-        for cond in step.conds.iter().filter(|c| !c.soft) {
+        for cond in step.conds.iter().filter(|c| c.test == Test::Picks) {
             match child.get(&cond.steps) {
                 Some(value) if cond.values.contains(value) => {}
                 Some(_) => return Err(Clash::Unpicked),
@@ -266,7 +266,7 @@ impl<'t> Draft<'t> {
                         _ => 0,
                     };
                     if entry.number != expected {
-                        told(Told::Gap(path, expected));
+                        told(Told::Gap(path));
                     }
                     before = Some((entry.slot, entry.number));
                     push_number(path, list.len());
@@ -282,7 +282,7 @@ impl<'t> Draft<'t> {
 /// What is heard of a tree being finished.
 pub(super) enum Told<'a> {
     Value(&'a str, u32),
-    Gap(&'a str, u32),
+    Gap(&'a str),
 }
 
 fn push_number(path: &mut String, number: usize) {
@@ -327,7 +327,7 @@ mod tests {
         picked.conds = vec![Cond {
             steps: vec![step("system", 0, 2, false, Take::First)],
             values: vec![json!("a"), json!("b")],
-            soft: false,
+            test: Test::Picks,
         }];
         let value = [picked.clone(), step("value", 1, 3, false, Take::First)];
         let whole = [picked];

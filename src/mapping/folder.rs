@@ -8,12 +8,13 @@ use sha2::{Digest, Sha256};
 
 use super::codes::CodeMap;
 use super::compile::{self, Library};
+use super::message::{self, Source};
 use super::path;
 use super::plan::{Table, holds};
 use super::shape::Shape;
 use super::table::{self, Parts, TableText};
 use crate::domain::{Format, Kind};
-use crate::fhir::issue::{Code, Issue};
+use crate::fhir::issue::{Code, Issue, Severity};
 
 /// The files of the folder: path below it → text.
 pub type Files = BTreeMap<String, String>;
@@ -84,6 +85,44 @@ impl Mappings {
 
     pub fn tables(&self) -> impl Iterator<Item = &Table> {
         self.tables.iter()
+    }
+
+    /// Reads a source document as the tree that tables read.
+    pub fn read(&self, kind: Kind, format: Format, bytes: &[u8]) -> Result<Value, Vec<Issue>> {
+        self.parse(kind, format, bytes).map(|source| source.tree)
+    }
+
+    /// Reads a source document with what is to be said about it that does not stop it.
+    pub fn parse(&self, kind: Kind, format: Format, bytes: &[u8]) -> Result<Source, Vec<Issue>> {
+        match format {
+            Format::Json => match serde_json::from_slice(bytes) {
+                Ok(tree) => Ok(Source { tree, issues: Vec::new(), logical_address: None }),
+                Err(error) => {
+                    let (line, column) = (error.line(), error.column());
+                    Err(vec![Issue::new(
+                        Severity::Fatal,
+                        Code::Structure,
+                        "",
+                        format!("JSON går inte att läsa, rad {line}, tecken {column}."),
+                        format!("The JSON cannot be read, line {line}, column {column}."),
+                    )])
+                }
+            },
+            Format::Riv => {
+                let tables = self.tables.iter().filter(|t| t.kind == kind && t.format == format);
+                let mut shapes: Vec<&Shape> = tables.filter_map(|t| t.shape.as_deref()).collect();
+                shapes.dedup_by_key(|s| s.name.clone());
+                message::read(bytes, &shapes)
+            }
+        }
+    }
+
+    /// Writes a document in its table's format.
+    pub fn write(&self, table: &Table, document: &Value) -> Vec<u8> {
+        match &table.shape {
+            Some(shape) => message::write(shape, document),
+            None => document.to_string().into_bytes(),
+        }
     }
 
     /// The table for a document, by its kind and format and by the tables' own guards.

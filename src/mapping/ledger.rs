@@ -18,15 +18,11 @@ pub(super) fn unread_fields(document: &Value, marks: &Marks, table: &str, issues
 }
 
 /// One finding for every value of a resource that no row read.
-pub(super) fn unread_elements(resource: &Value, marks: &Marks, place: &str, name: &str, issues: &mut Vec<Issue>) {
+pub(super) fn unread_elements(resource: &Value, marks: &Marks, place: &str, issues: &mut Vec<Issue>) {
     let mut paths = Vec::new();
-    let mut path = name.to_owned();
-    let Value::Object(fields) = resource else { return };
-    for (field, value) in fields.iter().filter(|(f, _)| !matches!(f.as_str(), "resourceType" | "id")) {
-        path.truncate(name.len());
-        let _ = write!(path, ".{field}");
-        unread(value, marks, &mut path, &mut paths);
-    }
+    let mut path = name(resource).to_owned();
+    ["resourceType", "id"].iter().filter_map(|n| resource.get(n)).for_each(|value| marks.see(value));
+    unread(resource, marks, &mut path, &mut paths);
     report(paths, place, ("elementet läses inte av någon rad", "no row reads this element"), issues);
 }
 
@@ -62,4 +58,33 @@ fn unread(value: &Value, marks: &Marks, path: &mut String, paths: &mut Vec<Strin
         }
         _ => paths.push(path.clone()),
     }
+}
+
+/// The FHIRPath of a value inside a resource: found by looking for it, which only findings need.
+pub(super) fn locate(resource: &Value, wanted: &Value) -> String {
+    fn search(value: &Value, wanted: &Value, path: &mut String) -> bool {
+        if std::ptr::eq(value, wanted) {
+            return true;
+        }
+        let length = path.len();
+        let mut enter = |step: std::fmt::Arguments<'_>, child: &Value| {
+            path.truncate(length);
+            let _ = path.write_fmt(step);
+            search(child, wanted, path)
+        };
+        match value {
+            Value::Object(fields) => fields.iter().any(|(name, child)| enter(format_args!(".{name}"), child)),
+            Value::Array(list) => list.iter().enumerate().any(|(n, child)| enter(format_args!("[{n}]"), child)),
+            _ => false,
+        }
+    }
+    let mut path = name(resource).to_owned();
+    if !search(resource, wanted, &mut path) {
+        path.truncate(name(resource).len());
+    }
+    path
+}
+
+fn name(resource: &Value) -> &str {
+    resource.get("resourceType").and_then(Value::as_str).unwrap_or("?")
 }

@@ -1,23 +1,32 @@
 //! Tables read both ways: a source document to FHIR resources and back. Pure: no clock, no socket, no file after load.
 
+mod back;
+mod check;
+mod claim;
 mod codes;
 mod compile;
 mod convert;
 mod draft;
 mod folder;
 mod ledger;
+mod message;
+mod narrative;
 mod near;
 mod out;
 mod path;
+mod place;
 mod plan;
 mod shape;
 mod table;
 mod time;
+mod xml;
 
 use serde_json::Value;
 use uuid::Uuid;
 
+pub use back::Back;
 pub use folder::{Envelope, Files, Mappings};
+pub use message::Source;
 pub use plan::Table;
 
 use crate::fhir::issue::Issue;

@@ -452,7 +452,7 @@ impl<'t, 'v> Maker<'t, 'v> {
             self.issues.push(
                 Issue::error(
                     Code::Required,
-                    self.element(item.resource, &row.fhir.text),
+                    self.element(item.resource, &row.fhir.full),
                     format!("Det finns inget [{name}] att peka på."),
                     format!("There is no [{name}] to point at."),
                 )
@@ -463,7 +463,7 @@ impl<'t, 'v> Maker<'t, 'v> {
             self.issues.push(
                 Issue::error(
                     Code::Conflict,
-                    self.element(item.resource, &row.fhir.text),
+                    self.element(item.resource, &row.fhir.full),
                     "Flera resurser för en enda referens.",
                     "Several resources for a single reference.",
                 )
@@ -562,8 +562,10 @@ impl<'t, 'v> Maker<'t, 'v> {
         self.made.get(resource).map_or(String::new(), |m| format!("{}/{}", m.block.resource_type, m.id))
     }
 
-    fn element(&self, resource: usize, path: &str) -> String {
-        self.made.get(resource).map_or(path.to_owned(), |m| format!("{}.{path}", m.block.resource_type))
+    fn element(&self, resource: usize, steps: &[Step]) -> String {
+        let kind = self.made.get(resource).map_or("?", |m| m.block.resource_type);
+        let element = steps.split_last().map_or(steps, |(_, element)| element);
+        super::plan::named(kind, element)
     }
 
     fn source_value(&self, source: &SourcePath, node: &'v Value) -> Option<&'v Value> {
@@ -599,7 +601,7 @@ impl<'t, 'v> Maker<'t, 'v> {
                         via: note.via.map(str::to_owned),
                     });
                 }
-                Told::Gap(expression, _) => issues.push(
+                Told::Gap(expression) => issues.push(
                     Issue::warning(
                         Code::Structure,
                         expression,

@@ -41,8 +41,18 @@ pub(super) struct Cond {
     pub steps: Vec<Step>,
     /// The first is written, all are read.
     pub values: Vec<Value>,
-    /// Fails only for another value, not for a missing one, and is never written.
-    pub soft: bool,
+    pub test: Test,
+}
+
+/// What a condition asks of the values it finds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Test {
+    /// One of them is wanted; it is written on the way out and read on the way back.
+    Picks,
+    /// None may be another than those wanted.
+    Agrees,
+    /// None may be one of these.
+    Differs,
 }
 
 impl Step {
@@ -59,7 +69,11 @@ impl Cond {
             equal |= self.values.contains(value);
             equal
         });
-        equal || (self.soft && !seen)
+        match self.test {
+            Test::Picks => equal,
+            Test::Agrees => equal || !seen,
+            Test::Differs => !equal,
+        }
     }
 
     /// Notes the values by which the element was picked as read.
@@ -136,7 +150,7 @@ pub(super) fn walk<'v>(
         if hit {
             used = true;
             if let Some(marks) = marks {
-                step.conds.iter().filter(|c| !c.soft).for_each(|c| c.mark(element, marks));
+                step.conds.iter().filter(|c| c.test == Test::Picks).for_each(|c| c.mark(element, marks));
             }
         }
         if step.take == Take::First {
@@ -295,7 +309,7 @@ mod tests {
         let tree = json!({ "a": [{ "s": "x", "v": 1 }, { "s": "y", "v": 2 }, { "s": "x", "v": 3 }] });
         let mut picked = step("a", Take::Each);
         picked.conds =
-            vec![Cond { steps: vec![step("s", Take::Any)], values: vec![json!("w"), json!("x")], soft: false }];
+            vec![Cond { steps: vec![step("s", Take::Any)], values: vec![json!("w"), json!("x")], test: Test::Picks }];
         let marks = Marks::default();
         let mut all = Vec::new();
         walk(&tree, &[picked, step("v", Take::First)], &mut Vec::new(), Some(&marks), &mut |index, value| {

@@ -24,8 +24,6 @@ pub struct Table {
     pub(super) blocks: Vec<Block>,
     /// The block whose resource the way back starts from.
     pub(super) anchor: usize,
-    /// Source lists whose order is that of a list inside one resource, not of resources.
-    pub(super) paired: Vec<usize>,
 }
 
 #[derive(Debug, Default)]
@@ -52,6 +50,8 @@ pub(super) struct Block {
     pub key: Vec<SourcePath>,
     /// Where the way back finds each key: rows that carry it.
     pub key_reads: Vec<Vec<KeyRead>>,
+    /// Whether the key tells which item a resource is; otherwise a link does.
+    pub placed_by_key: bool,
     pub need: bool,
     pub guard: Vec<Guard>,
     pub profile: Option<Profile>,
@@ -84,6 +84,7 @@ pub(super) struct Group {
     pub rows: Vec<Row>,
     pub fixed: Vec<Fixed>,
     pub parts: Vec<Group>,
+    pub origin: String,
 }
 
 /// A source path of a row: the whole of it from the root, and where the item ends.
@@ -279,15 +280,15 @@ fn untranslated(map: &CodeMap, value: &Value, outwards: bool) -> Text {
     }
 }
 
-/// A row by which the way back learns a key.
+/// How the way back learns a key.
 #[derive(Debug)]
-pub(super) struct KeyRead {
-    pub steps: Vec<Step>,
-    pub via: Option<Via>,
-    /// What of the converted value is the key.
-    pub rest: Vec<Step>,
-    /// The row is a link: the key is the target's.
-    pub link: Option<usize>,
+pub(super) enum KeyRead {
+    /// A row carries it, or something around it.
+    Row { steps: Vec<Step>, via: Option<Via>, rest: Vec<Step> },
+    /// A row links to the block whose key it is.
+    Link { steps: Vec<Step>, block: usize, key: usize },
+    /// It can only be this.
+    Constant(Value),
 }
 
 impl Block {
@@ -326,4 +327,10 @@ pub(super) fn holds(guards: &[Guard], document: &Value, item: &Value) -> bool {
 /// The value a guard looks at.
 pub(super) fn guard_value<'v>(guard: &Guard, document: &'v Value, item: &'v Value) -> Option<&'v Value> {
     super::path::first(if guard.path.root { document } else { item }, guard.path.tail()).filter(|v| !is_absent(v))
+}
+
+/// A path by its names alone, as FHIRPath: for what is missing and so has no number.
+pub(super) fn named(resource_type: &str, steps: &[Step]) -> String {
+    let names = steps.iter().map(|s| &*s.name);
+    std::iter::once(resource_type).chain(names).collect::<Vec<_>>().join(".")
 }

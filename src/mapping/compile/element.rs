@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
+use crate::fhir::canonical::RESOURCE_ID;
 use crate::fhir::issue::{Code, Issue};
 use crate::fhir::r4;
 use crate::mapping::near;
-use crate::mapping::path::{Cond, Part, Step, Take, Written};
+use crate::mapping::path::{Cond, Part, Step, Take, Test, Written};
 use crate::mapping::plan::Class;
 use crate::mapping::table::AliasText;
 
@@ -195,6 +196,7 @@ impl<'a> Elements<'a> {
         let scope = Scope { content: found.content, key: key.clone(), steps: Vec::new() };
         let conds = match part.alias {
             Some(alias) => vec![self.cond(&scope, found.type_code, alias, text, aim)?],
+            None if list && found.type_code == "Identifier" => vec![not_ours()],
             None => Vec::new(),
         };
         let take = match (part.each, list && aim.cond) {
@@ -259,7 +261,7 @@ impl<'a> Elements<'a> {
         for value in &values {
             check_value(text, value, &end)?;
         }
-        Ok(Cond { steps: end.steps, values, soft: false })
+        Ok(Cond { steps: end.steps, values, test: Test::Picks })
     }
 
     /// Goes on from a picked element to its value.
@@ -305,6 +307,13 @@ pub(super) fn check_value(text: &str, value: &Value, end: &Reached) -> Result<()
         }
         _ => Ok(()),
     }
+}
+
+/// The identifier that the gateway adds to a resource is nobody else's, least of all the only one.
+fn not_ours() -> Cond {
+    let system =
+        Step { name: "system".into(), position: 0, list: false, take: Take::First, slot: u32::MAX, conds: Vec::new() };
+    Cond { steps: vec![system], values: vec![json!(RESOURCE_ID)], test: Test::Differs }
 }
 
 fn wrong(text: &str, sv: impl Into<String>, en: impl Into<String>) -> Issue {

@@ -109,7 +109,6 @@ impl Compiler<'_> {
         }
         // Links count blocks by their place, so nothing more can be said about a table that lacks one.
         let whole = blocks.len() == text.blocks.len();
-        let mut paired = Vec::new();
         if whole {
             for (n, block) in text.blocks.iter().enumerate() {
                 let key = self.key(n, block);
@@ -118,7 +117,8 @@ impl Compiler<'_> {
                     compiled.key = key;
                 }
             }
-            paired = rules::check(&mut blocks, &self.sources, text, self.issues);
+            borrowed_keys(&mut blocks);
+            rules::check(&mut blocks, &self.sources, text, self.issues);
         }
         let anchor = match &text.anchor {
             None => 0,
@@ -144,7 +144,6 @@ impl Compiler<'_> {
             envelope,
             blocks,
             anchor,
-            paired,
         }
     }
 
@@ -188,6 +187,7 @@ impl Compiler<'_> {
             chain: base.chain,
             key: Vec::new(),
             key_reads: Vec::new(),
+            placed_by_key: false,
             need: text.need,
             guard,
             profile,
@@ -218,7 +218,7 @@ impl Compiler<'_> {
         let rows = text.rows.iter().filter_map(|row| self.row(base, scope, row)).collect();
         let parts = text.parts.iter().filter_map(|part| self.part(base, scope, part)).collect();
         let fixed = text.fixed.iter().filter_map(|fixed| self.fixed(base, scope, fixed)).collect();
-        Group { each, into, chain: base.chain.clone(), guard, rows, fixed, parts }
+        Group { each, into, chain: base.chain.clone(), guard, rows, fixed, parts, origin: text.origin.clone() }
     }
 
     fn part(&mut self, base: &Base, scope: &Scope, text: &GroupText) -> Option<Group> {
@@ -675,15 +675,49 @@ fn key_reads(block: &Block, key: &SourcePath, sources: &Sources<'_>) -> Vec<KeyR
         if lists(&row.fhir.full) > 0 || !(source.node == key.node || (whole && sources.within(key.node, source.node))) {
             continue;
         }
-        let link = row.link.as_ref().map(|l| l.block);
         let mut steps = row.fhir.full.clone();
-        if link.is_some() {
-            steps.pop();
-        }
-        let rest = key.full.get(source.full.len()..).unwrap_or(&[]).to_vec();
-        reads.push(KeyRead { steps, via: row.via.clone(), rest, link });
+        reads.push(match &row.link {
+            Some(link) => {
+                steps.pop();
+                KeyRead::Link { steps, block: link.block, key: 0 }
+            }
+            None => {
+                let rest = key.full.get(source.full.len()..).unwrap_or(&[]).to_vec();
+                KeyRead::Row { steps, via: row.via.clone(), rest }
+            }
+        });
     }
+    let fixed = block.fixed().into_iter().filter(|(_, f)| f.source.as_ref().is_some_and(|s| s.node == key.node));
+    reads.extend(fixed.map(|(_, f)| KeyRead::Constant(f.value.clone())));
+    let guards = block.guard.iter().filter(|g| g.path.node == key.node);
+    reads.extend(guards.map(|g| KeyRead::Constant(g.value.clone())));
     reads
+}
+
+/// A block without a row for a key has that of the block it links to on the same item.
+fn borrowed_keys(blocks: &mut [Block]) {
+    let mut borrowed = Vec::new();
+    for (number, block) in blocks.iter().enumerate() {
+        for (_, row) in block.rows() {
+            let Some(link) = row.link.as_ref().filter(|l| !l.by_key && !l.appends) else { continue };
+            let Some(target) = blocks.get(link.block) else { continue };
+            if target.chain != block.chain || block.chain.is_empty() {
+                continue;
+            }
+            for (own, path) in block.key.iter().enumerate() {
+                let key = target.key.iter().position(|k| k.node == path.node);
+                if let Some(key) = key.filter(|_| block.key_reads.get(own).is_some_and(Vec::is_empty)) {
+                    let steps = row.fhir.full.split_last().map_or(Vec::new(), |(_, steps)| steps.to_vec());
+                    borrowed.push((number, own, KeyRead::Link { steps, block: link.block, key }));
+                }
+            }
+        }
+    }
+    for (number, own, read) in borrowed {
+        if let Some(reads) = blocks.get_mut(number).and_then(|b| b.key_reads.get_mut(own)) {
+            reads.push(read);
+        }
+    }
 }
 
 fn overlap(a: Option<&AliasText>, b: Option<&AliasText>) -> bool {

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use super::error;
 use super::source::Sources;
 use crate::fhir::issue::Issue;
-use crate::mapping::path::{Cond, Step, Take, lists};
+use crate::mapping::path::{Cond, Step, Take, Test, lists};
 use crate::mapping::plan::{BelowLink, Block, Group, Guard, Row, Standing};
 use crate::mapping::table::{Only, TableText};
 
@@ -55,7 +55,7 @@ fn tie_group(
             && last.take == Take::Each
             && counts_back
         {
-            let cond = Cond { steps: anywhere(rest), values: vec![fixed.value.clone()], soft: true };
+            let cond = Cond { steps: anywhere(rest), values: vec![fixed.value.clone()], test: Test::Agrees };
             soft.push((last.slot, cond));
         }
     }
@@ -93,44 +93,36 @@ fn same(a: &[Step], b: &[Step]) -> bool {
     a.len() == b.len() && shared(a, b) == a.len()
 }
 
-/// Checks a table as a whole; returns the source lists whose order is that of a list inside a resource.
-pub(super) fn check(
-    blocks: &mut [Block],
-    sources: &Sources<'_>,
-    text: &TableText,
-    issues: &mut Vec<Issue>,
-) -> Vec<usize> {
+/// Checks a table as a whole.
+pub(super) fn check(blocks: &mut [Block], sources: &Sources<'_>, text: &TableText, issues: &mut Vec<Issue>) {
     let paired = owners(blocks, sources, issues);
     read_back(blocks, sources, text, issues);
-    for number in 0..blocks.len() {
-        branches(blocks, number, issues);
-        keys(blocks, number, &paired, issues);
-    }
     for number in 0..blocks.len() {
         let parent = enclosing(blocks, number);
         if let Some(block) = blocks.get_mut(number) {
             block.parent = parent;
         }
     }
-    paired
+    for number in 0..blocks.len() {
+        branches(blocks, number, issues);
+        keys(blocks, number, &paired, issues);
+    }
 }
 
-/// The nearest block on an enclosing list that has a key.
+/// The nearest block on an enclosing list that has a key; for a block without one, also on its own list.
 fn enclosing(blocks: &[Block], number: usize) -> Option<usize> {
     let own = blocks.get(number)?;
+    let limit = if own.key.is_empty() { own.chain.len() + 1 } else { own.chain.len() };
     (0..blocks.len())
         .filter(|n| {
             blocks.get(*n).is_some_and(|b| {
-                !b.key.is_empty()
-                    && !b.chain.is_empty()
-                    && b.chain.len() < own.chain.len()
-                    && own.chain.starts_with(&b.chain)
+                !b.key.is_empty() && !b.chain.is_empty() && b.chain.len() < limit && own.chain.starts_with(&b.chain)
             })
         })
         .max_by_key(|n| blocks.get(*n).map_or(0, |b| b.chain.len()))
 }
 
-/// A source list has one owner: resources with keys, or one list inside a resource.
+/// A source list has one owner: resources with keys, or one list inside a resource. Returns those of the second kind.
 fn owners(blocks: &[Block], sources: &Sources<'_>, issues: &mut Vec<Issue>) -> Vec<usize> {
     let mut owned: BTreeMap<u32, (usize, u32, String)> = BTreeMap::new();
     for (number, block) in blocks.iter().enumerate() {
@@ -312,10 +304,11 @@ fn set_below(group: &mut Group, below: &BTreeMap<String, BelowLink>) {
 }
 
 /// A block that repeats, or stands for an actor, needs a key, and each of its resources a place to return to.
-fn keys(blocks: &[Block], number: usize, paired: &[usize], issues: &mut Vec<Issue>) {
+fn keys(blocks: &mut [Block], number: usize, paired: &[usize], issues: &mut Vec<Issue>) {
     let Some(block) = blocks.get(number) else { return };
     let depth = block.chain.len();
-    if block.key.is_empty() && (depth > 0 || block.actor) {
+    let whose = block.parent.and_then(|p| blocks.get(p)).is_some_and(|p| p.chain.len() == depth);
+    if block.made && block.key.is_empty() && (block.actor || (depth > 0 && !whose)) {
         issues.push(error(
             &block.origin,
             "key",
@@ -333,36 +326,36 @@ fn keys(blocks: &[Block], number: usize, paired: &[usize], issues: &mut Vec<Issu
             "Nothing in a document can make the block: it needs a key or a row with source.",
         ));
     }
-    if depth == 0 {
-        return;
-    }
+    let Some(list) = block.chain.last() else { return };
     let linked = |least: usize| {
         let own = block.rows().iter().any(|(_, row)| row.link.as_ref().is_some_and(|l| !l.by_key && l.common >= least));
         let others = blocks.iter().flat_map(Block::rows);
         let mut pointing = others.filter_map(|(_, row)| row.link.as_ref()).filter(|l| !l.by_key && l.block == number);
         own || pointing.any(|l| l.common >= least)
     };
-    let in_resource = block.chain.iter().any(|list| paired.contains(list));
-    let by_key = !block.chain.last().is_some_and(|list| paired.contains(list))
+    // The first block on a list whose key its resources carry names the items; others with the same key agree.
+    let same_key = |other: &Block| other.key.iter().map(|k| k.node).eq(block.key.iter().map(|k| k.node));
+    let named_otherwise = blocks.iter().take(number).any(|b| b.placed_by_key && b.chain == block.chain && !same_key(b));
+    let by_key = !paired.contains(list)
+        && !named_otherwise
         && block.key_reads.iter().any(|reads| !reads.is_empty())
         && (depth == 1 || linked(depth - 1));
     if !by_key && !linked(depth) {
         let each = &block.each_text;
-        let (sv, en) = if in_resource {
+        let (sv, en) = if block.chain.iter().any(|list| paired.contains(list)) {
             (
                 format!("{each} hör ihop med en lista i en resurs; blocket behöver en länk från en rad i den listan."),
                 format!("{each} belongs with a list in a resource; the block needs a link from a row in that list."),
             )
         } else {
             (
-                format!(
-                    "Ingen rad bär nyckeln, och ingen länk visar vilket {each} en resurs hör till på vägen tillbaka."
-                ),
-                format!(
-                    "No row carries the key, and no link tells which {each} a resource belongs to on the way back."
-                ),
+                format!("Varken nyckeln eller en länk visar vilket {each} en resurs hör till på vägen tillbaka."),
+                format!("Neither the key nor a link tells which {each} a resource belongs to on the way back."),
             )
         };
         issues.push(error(&block.origin, "key", sv, en));
+    }
+    if let Some(block) = blocks.get_mut(number) {
+        block.placed_by_key = by_key;
     }
 }
