@@ -61,7 +61,7 @@ fn out(mappings: &Mappings, bytes: &[u8], wish: MapWish) -> anyhow::Result<bool>
             eprintln!("{} ← {}{via}   [{}]", line.expression, line.source, line.origin);
         }
     }
-    let bundle = transaction(&resources, TaskMode::CreateOnce, &Dialect::new());
+    let bundle = transaction(&resources, TaskMode::CreateOnce, &Dialect::default());
     println!("{}", serde_json::to_string_pretty(&bundle)?);
     report(&issues);
     Ok(!any_error(&issues))

@@ -38,7 +38,7 @@ pub fn bundle(
     tasks: TaskMode,
     own_task: Option<&str>,
 ) -> Delivery {
-    let none = Dialect::new();
+    let none = Dialect::default();
     let dialect = gateway.config.partner(address.partner).map_or(&none, |p| &p.dialect);
     let mine: Vec<Value> = resources
         .iter()

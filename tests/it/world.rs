@@ -58,18 +58,31 @@ impl World {
 
     /// `more` is added to the settings.
     pub async fn open_with(more: &str) -> Self {
+        let mut world = Self::empty();
+        world.open_clinic();
+        let settings = settings(&world.clinic, more);
+        world.open_gateway(&settings);
+        world
+    }
+
+    fn empty() -> Self {
         let folder = std::env::temp_dir().join(format!("vardkedja-it-{}", uuid::Uuid::new_v4()));
         std::fs::create_dir(&folder).unwrap();
-        let mut world = Self {
+        Self {
             gateway: String::new(),
             clinic: String::new(),
             folder,
             http: reqwest::Client::builder().no_proxy().build().unwrap(),
             stop: Vec::new(),
             running: Vec::new(),
-        };
-        world.open_clinic();
-        let settings = settings(&world.clinic, more);
+        }
+    }
+
+    /// A gateway that sends to a server which is already there.
+    pub fn open_against(clinic: &str, contained: &str) -> Self {
+        let mut world = Self::empty();
+        world.clinic = clinic.to_owned();
+        let settings = settings(&world.clinic, "").replace("timeout_s = 2", &format!("contained = {contained}"));
         world.open_gateway(&settings);
         world
     }
