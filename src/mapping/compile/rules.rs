@@ -51,12 +51,12 @@ fn tie_group(
         if fixed.tie == 0 && counts_back {
             standing.push(Standing { cond: anywhere(&path.full), value: fixed.value.clone() });
         }
-        if let Some(last) = made.last()
-            && last.take == Take::Each
+        if let Some(at) = made.iter().rposition(|s| s.take == Take::Each)
+            && let Some((list, inside)) = path.full.get(at..).and_then(<[Step]>::split_first)
             && counts_back
         {
-            let cond = Cond { steps: anywhere(rest), values: vec![fixed.value.clone()], test: Test::Agrees };
-            soft.push((last.slot, cond));
+            let cond = Cond { steps: anywhere(inside), values: vec![fixed.value.clone()], test: Test::Agrees };
+            soft.push((list.slot, cond));
         }
     }
     for part in &mut group.parts {
