@@ -473,7 +473,7 @@ impl Compiler<'_> {
         };
         let guard = self.guards(base, &text.when, &text.origin);
         let (value, only, origin) = (text.constant.clone(), text.only, text.origin.clone());
-        Some(Fixed { source, fhir, tie: 0, value, only, guard, origin })
+        Some(Fixed { source, fhir, tie: 0, source_tie: 0, value, only, guard, origin })
     }
 
     fn guards(&mut self, base: &Base, when: &[(String, Value)], origin: &str) -> Vec<Guard> {

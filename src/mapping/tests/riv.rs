@@ -104,6 +104,38 @@ fn a_constant_of_the_source_is_checked() {
 }
 
 #[test]
+fn a_constant_beside_a_row_comes_back_only_where_the_row_wrote() {
+    let table = TABLE
+        .replace("  { source = \"kind.code\", const = \"4\" },\n", "  { source = \"id.root\", const = \"1.2.3\" },\n");
+    let table = table.replace(
+        "{ source = \"id.extension\", fhir = \"identifier[doc-id]\", need = true }",
+        "{ source = \"id.extension\", fhir = \"identifier[doc-id]\" }",
+    );
+    let mappings = load_with(&table, &[("shapes/x.shape", SHAPE)]);
+    let read = |text: &str| {
+        let text = text.replace("<c:kind code=\"4\"/>", "");
+        mappings.read(Kind::Referral, Format::Riv, message(&text).as_bytes()).unwrap()
+    };
+    both(&mappings, &read(&FULL.replace("extension=\"SE1#1\"", "extension=\"SE1#1\" root=\"1.2.3\"")));
+    both(&mappings, &read(&FULL.replace("<c:id extension=\"SE1#1\"/>", "")));
+    assert_eq!(out(&mappings, &read(FULL)).1, "request.id.root: Comes back as \"1.2.3\".");
+}
+
+#[test]
+fn a_constant_of_a_part_comes_back_only_where_the_part_did() {
+    let part = "[[resource.part]]\neach = \"kind\"\nrow = [ { source = \"code\", fhir = \"instantiatesUri\" } ]\nfixed = [ { source = \"#text\", const = \"K\" } ]\n";
+    let table = TABLE.replace("  { source = \"kind.code\", const = \"4\" },\n", "");
+    let table = table.replace("[[resource]]\nname = \"patient\"", &format!("{part}\n[[resource]]\nname = \"patient\""));
+    let mappings = load_with(&table, &[("shapes/x.shape", SHAPE)]);
+    let read = |kind: &str| {
+        let text = FULL.replace("<c:kind code=\"4\"/>", kind);
+        mappings.read(Kind::Referral, Format::Riv, message(&text).as_bytes()).unwrap()
+    };
+    both(&mappings, &read("<c:kind code=\"4\">K</c:kind>"));
+    both(&mappings, &read(""));
+}
+
+#[test]
 fn strangers_are_kept_for_the_ledger() {
     let mappings = load();
     let text = format!("{FULL}<o:more xmlns:o=\"urn:o\"><o:x>1</o:x></o:more>");
