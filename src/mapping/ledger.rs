@@ -1,0 +1,90 @@
+//! What nobody read: the fields of a tree that no row has marked, so that nothing is lost without a word.
+
+use std::fmt::Write as _;
+
+use serde_json::Value;
+
+use super::path::{Marks, is_absent};
+use crate::fhir::issue::Issue;
+
+/// More findings of this kind than this help nobody.
+const MOST: usize = 200;
+
+/// One finding for every value of a source document that no row read.
+pub(super) fn unread_fields(document: &Value, marks: &Marks, table: &str, issues: &mut Vec<Issue>) {
+    let mut paths = Vec::new();
+    unread(document, marks, &mut String::new(), &mut paths);
+    report(paths, table, ("fältet läses inte av någon rad", "no row reads this field"), issues);
+}
+
+/// One finding for every value of a resource that no row read.
+pub(super) fn unread_elements(resource: &Value, marks: &Marks, place: &str, issues: &mut Vec<Issue>) {
+    let mut paths = Vec::new();
+    let mut path = name(resource).to_owned();
+    ["resourceType", "id"].iter().filter_map(|n| resource.get(n)).for_each(|value| marks.see(value));
+    unread(resource, marks, &mut path, &mut paths);
+    report(paths, place, ("elementet läses inte av någon rad", "no row reads this element"), issues);
+}
+
+fn report(paths: Vec<String>, origin: &str, (sv, en): (&str, &str), issues: &mut Vec<Issue>) {
+    let rest = paths.len().saturating_sub(MOST);
+    issues.extend(paths.into_iter().take(MOST).map(|path| Issue::information(path, sv, en).from(origin)));
+    if rest > 0 {
+        let (sv, en) = (format!("… och {rest} till"), format!("… and {rest} more"));
+        issues.push(Issue::information("", sv, en).from(origin));
+    }
+}
+
+fn unread(value: &Value, marks: &Marks, path: &mut String, paths: &mut Vec<String>) {
+    if is_absent(value) || marks.has(value) {
+        return;
+    }
+    let length = path.len();
+    match value {
+        Value::Object(fields) => {
+            for (name, field) in fields {
+                let dot = if length == 0 { "" } else { "." };
+                let _ = write!(path, "{dot}{name}");
+                unread(field, marks, path, paths);
+                path.truncate(length);
+            }
+        }
+        Value::Array(list) => {
+            for (number, element) in list.iter().enumerate() {
+                let _ = write!(path, "[{number}]");
+                unread(element, marks, path, paths);
+                path.truncate(length);
+            }
+        }
+        _ => paths.push(path.clone()),
+    }
+}
+
+/// The FHIRPath of a value inside a resource: found by looking for it, which only findings need.
+pub(super) fn locate(resource: &Value, wanted: &Value) -> String {
+    fn search(value: &Value, wanted: &Value, path: &mut String) -> bool {
+        if std::ptr::eq(value, wanted) {
+            return true;
+        }
+        let length = path.len();
+        let mut enter = |step: std::fmt::Arguments<'_>, child: &Value| {
+            path.truncate(length);
+            let _ = path.write_fmt(step);
+            search(child, wanted, path)
+        };
+        match value {
+            Value::Object(fields) => fields.iter().any(|(name, child)| enter(format_args!(".{name}"), child)),
+            Value::Array(list) => list.iter().enumerate().any(|(n, child)| enter(format_args!("[{n}]"), child)),
+            _ => false,
+        }
+    }
+    let mut path = name(resource).to_owned();
+    if !search(resource, wanted, &mut path) {
+        path.truncate(name(resource).len());
+    }
+    path
+}
+
+fn name(resource: &Value) -> &str {
+    resource.get("resourceType").and_then(Value::as_str).unwrap_or("?")
+}
