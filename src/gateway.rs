@@ -10,9 +10,12 @@ use tokio::sync::{Notify, watch};
 
 use crate::access::Keyring;
 use crate::config::{Channel, Config};
+use crate::domain::kva::CodeList;
 use crate::domain::{Format, Kind};
 use crate::fhir::guard::{self, Limits, Strictness};
-use crate::fhir::issue::Issue;
+use crate::fhir::issue::{Code, Issue};
+use crate::fhir::profile::Profiles;
+use crate::fhir::validate::{self, Context};
 use crate::mapping::Mappings;
 use crate::partner::Client;
 use crate::store::{Options, Store, StoreError};
@@ -24,6 +27,7 @@ pub struct Gateway {
     pub config: Config,
     pub store: Store,
     pub mappings: Mappings,
+    pub conformance: Conformance,
     pub keyring: Keyring,
     pub clients: HashMap<String, Client>,
     /// Rung when there may be something to deliver.
@@ -41,8 +45,8 @@ pub enum StartError {
         #[source]
         source: std::io::Error,
     },
-    #[error("the mapping tables have errors:\n{0}")]
-    Mappings(String),
+    #[error("the {what} have errors:\n{findings}")]
+    Findings { what: &'static str, findings: String },
     #[error("a client for partner {partner} cannot be made")]
     Client {
         partner: String,
@@ -52,6 +56,50 @@ pub enum StartError {
     #[error("the server failed")]
     Serve(#[source] std::io::Error),
 }
+
+/// What resources are validated against: the profiles, and the KVÅ list that the regional process team owns.
+pub struct Conformance {
+    pub profiles: Profiles,
+    pub codes: CodeList,
+}
+
+impl std::fmt::Debug for Conformance {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Conformance")
+    }
+}
+
+impl Conformance {
+    /// Loads a package; every finding names its file.
+    pub fn load(files: &assets::Files) -> (Self, Vec<Issue>) {
+        let (profiles, mut issues) = Profiles::load(files);
+        let codes = match files.get(KVA_FILE).map(|text| CodeList::parse(text)) {
+            Some(Ok(codes)) => codes,
+            Some(Err(error)) => {
+                issues.push(Issue::error(Code::Structure, KVA_FILE, "Kodlistan kan inte läsas.", error.to_string()));
+                CodeList::default()
+            }
+            None => {
+                issues.push(Issue::error(
+                    Code::NotFound,
+                    KVA_FILE,
+                    "Kodlistan för KVÅ saknas.",
+                    "The KVÅ code list is missing.",
+                ));
+                CodeList::default()
+            }
+        };
+        (Self { profiles, codes }, issues)
+    }
+
+    /// Validates resources that go out or come in.
+    pub fn validate(&self, resources: &[Value]) -> Vec<Issue> {
+        let context = Context { profiles: &self.profiles, codes: &self.codes };
+        resources.iter().flat_map(|r| validate::validate(r, &context)).collect()
+    }
+}
+
+const KVA_FILE: &str = "CodeSystem-kva.json";
 
 /// A document read into a tree, with what was noticed on the way.
 #[derive(Debug)]
@@ -66,13 +114,11 @@ impl Gateway {
         let files = assets::mapping_files(config.mappings.as_deref())
             .map_err(|source| StartError::Files { what: "mapping tables", source })?;
         let (mappings, issues) = Mappings::load(&files);
-        let errors: Vec<String> = issues.iter().filter(|i| i.is_error()).map(Issue::line).collect();
-        if !errors.is_empty() {
-            return Err(StartError::Mappings(errors.join("\n")));
-        }
-        for issue in &issues {
-            tracing::warn!("{}", issue.line());
-        }
+        refuse("mapping tables", &issues)?;
+        let files = assets::profile_files(config.profiles.as_deref())
+            .map_err(|source| StartError::Files { what: "profiles", source })?;
+        let (conformance, issues) = Conformance::load(&files);
+        refuse("profiles", &issues)?;
         let mut clients = HashMap::new();
         for partner in &config.partners {
             if let Channel::Push { fhir_base } = &partner.channel {
@@ -82,7 +128,7 @@ impl Gateway {
             }
         }
         let store = Store::open(&config.db, Options { queue: config.limits.queue, ..Options::default() })?;
-        Ok(Self { config, store, mappings, keyring: Keyring::default(), clients, wake: Notify::new() })
+        Ok(Self { config, store, mappings, conformance, keyring: Keyring::default(), clients, wake: Notify::new() })
     }
 
     /// Reads a document's bytes into a tree; what makes it unreadable is returned whole.
@@ -105,9 +151,17 @@ impl Gateway {
 
     /// Validates resources that go out or come in.
     pub fn validate(&self, resources: &[Value]) -> Vec<Issue> {
-        let _ = resources;
-        Vec::new()
+        self.conformance.validate(resources)
     }
+}
+
+/// Errors stop the start, everything else is said.
+fn refuse(what: &'static str, issues: &[Issue]) -> Result<(), StartError> {
+    let errors: Vec<String> = issues.iter().filter(|i| i.is_error()).map(Issue::line).collect();
+    for issue in issues.iter().filter(|i| !i.is_error()) {
+        tracing::warn!("{}", issue.line());
+    }
+    if errors.is_empty() { Ok(()) } else { Err(StartError::Findings { what, findings: errors.join("\n") }) }
 }
 
 /// Serves until `shutdown` is ready: requests under way and deliveries in flight are finished, then the store is closed.

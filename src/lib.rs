@@ -58,4 +58,4 @@ pub mod sync;
 pub mod tools;
 
 pub use assets::{mapping_files, profile_files};
-pub use gateway::{Gateway, StartError, run};
+pub use gateway::{Conformance, Gateway, StartError, run};

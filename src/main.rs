@@ -190,7 +190,7 @@ async fn serve(file: Option<&Path>) -> anyhow::Result<bool> {
 async fn receive(db: &Path, listen: &str) -> anyhow::Result<bool> {
     let listener = TcpListener::bind(listen)?;
     println!("listening on http://{}", listener.local_addr()?);
-    demo::receiver::serve(listener, db, demo::receiver::Options::default()).await?;
+    demo::receiver::serve(listener, db, demo::receiver_options()).await?;
     Ok(true)
 }
 

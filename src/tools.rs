@@ -6,11 +6,14 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 use serde_json::{Value, json};
 
+use crate::Conformance;
 use crate::assets;
 use crate::domain::{Format, Kind};
 use crate::fhir::bundle::{Dialect, TaskMode, transaction};
 use crate::fhir::guard::{self, Limits};
-use crate::fhir::issue::{Issue, any_error, outcome};
+use crate::fhir::issue::{Code, Issue, any_error, outcome};
+use crate::fhir::validate::not_enforced;
+use crate::fhir::{cursor, profile};
 use crate::mapping::{ExampleIds, Mappings};
 
 /// How a document is to be mapped.
@@ -124,7 +127,14 @@ pub fn check(mappings: Option<&Path>, profiles: Option<&Path>) -> anyhow::Result
     let files = assets::mapping_files(mappings).context("cannot read the mapping tables")?;
     let (tables, mut issues) = Mappings::load(&files);
     issues.extend(tables.check(&files));
-    let _ = assets::profile_files(profiles).context("cannot read the profiles")?;
+    let package = assets::profile_files(profiles).context("cannot read the profiles")?;
+    issues.extend(profile::check(&package));
+    for difference in cursor::differences() {
+        issues.push(Issue::error(Code::Structure, "src/fhir/r4.tsv", "Schemat och fhirbolt skiljer sig.", difference));
+    }
+    for (path, key, why) in not_enforced() {
+        println!("not enforced: {key} on {path}: {why}");
+    }
     report(&issues);
     let errors = issues.iter().filter(|i| i.is_error()).count();
     println!("{} tables, {errors} errors, {} other findings", tables.tables().count(), issues.len() - errors);
@@ -133,12 +143,14 @@ pub fn check(mappings: Option<&Path>, profiles: Option<&Path>) -> anyhow::Result
 
 /// Validates each file; one OperationOutcome a line, in the order given.
 pub fn validate(files: &[PathBuf], profiles: Option<&Path>) -> anyhow::Result<bool> {
-    let _ = profiles;
+    let package = assets::profile_files(profiles).context("cannot read the profiles")?;
+    let (conformance, issues) = Conformance::load(&package);
+    report(&issues.into_iter().filter(Issue::is_error).collect::<Vec<_>>());
     let mut good = true;
     for file in files {
         let bytes = std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
         let issues = match guard::parse(&bytes, &Limits::RESOURCE) {
-            Ok(_) => Vec::new(),
+            Ok(resource) => conformance.validate(&[resource]),
             Err(issues) => issues,
         };
         good &= !any_error(&issues);

@@ -2,6 +2,7 @@
 
 pub mod bundle;
 pub mod canonical;
+pub mod cursor;
 pub mod guard;
 pub mod issue;
 pub mod lifecycle;

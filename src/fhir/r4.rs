@@ -138,6 +138,13 @@ pub fn resources() -> &'static [&'static str] {
     &table().resources
 }
 
+/// Every type and resource of the table, sorted.
+pub fn types() -> Vec<&'static str> {
+    let mut types: Vec<&str> = table().children.keys().copied().filter(|c| !c.contains('.')).collect();
+    types.sort_unstable();
+    types
+}
+
 /// The element at an exact definition path (`Task.input.value[x]`).
 pub fn element(path: &str) -> Option<&'static Element> {
     table().by_path.get(path)

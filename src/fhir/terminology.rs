@@ -174,6 +174,11 @@ impl ValueSet {
         self.systems.values().any(|codes| codes.has(code))
     }
 
+    /// The systems of which every code is accepted, because nobody here can list them.
+    pub fn open_systems(&self) -> impl Iterator<Item = &str> {
+        self.systems.iter().filter(|(_, codes)| **codes == Codes::Any).map(|(system, _)| system.as_str())
+    }
+
     /// What the set allows, for people: its codes if they are few, otherwise its systems; and the nearest code.
     pub fn help(&self, code: Option<&str>) -> (String, String) {
         let listed = || {
@@ -255,6 +260,7 @@ mod tests {
         let set = terminology().compose("v|1.0", &mut Vec::new()).unwrap();
         assert!(set.has("s:area", "sleep") && !set.has("s:area", "DV143") && set.has_code("sleep"));
         assert!(set.has("s:kva", "AB123"), "a part of a system cannot deny a code");
+        assert_eq!(set.open_systems().collect::<Vec<_>>(), ["s:kva"]);
         assert!(set.has("s:x", "a") && !set.has("s:x", "c") && !set.has("s:y", "a"));
         assert!(set.help(Some("fatige")).1.contains("did you mean fatigue?"));
     }

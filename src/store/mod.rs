@@ -9,6 +9,7 @@ mod audit;
 pub mod commit;
 mod exchanges;
 mod expect;
+mod log;
 mod migrate;
 mod open;
 pub mod query;

@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::thread::JoinHandle;
-use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags};
 use tokio::sync::mpsc;
@@ -14,7 +13,7 @@ use uuid::Uuid;
 
 use super::migrate::migrate;
 use super::writer::{self, Job, Writer};
-use super::{Commit, Store, StoreError, reader};
+use super::{Commit, Store, StoreError, log, reader};
 
 /// How the store is run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,12 +29,6 @@ impl Default for Options {
         Self { queue: 1024, readers: 4 }
     }
 }
-
-/// The log grows to this at start: growing it later, under load, costs a journal commit of the file system for every sync.
-const LOG_BYTES: u32 = 16 * 1024 * 1024;
-
-/// Pages in the log before a commit moves them into the database: half of what the log has room for.
-const CHECKPOINT_PAGES: u32 = 2048;
 
 /// What all handles share. Dropping the last one closes the store.
 pub(super) struct Shared {
@@ -99,6 +92,13 @@ impl Shared {
     }
 }
 
+#[cfg(test)]
+impl Shared {
+    pub(super) fn temporary(&self) -> Option<PathBuf> {
+        self.temporary.clone()
+    }
+}
+
 impl Drop for Shared {
     fn drop(&mut self) {
         self.close();
@@ -119,7 +119,7 @@ fn open(path: &Path, options: &Options, disk: Disk, temporary: Option<PathBuf>) 
     let connection = connect(path, disk)?;
     migrate(&connection)?;
     if disk == Disk::Durable {
-        grow_log(&connection).map_err(StoreError::Open)?;
+        log::make_room(&connection).map_err(StoreError::Open)?;
     }
     let ready = Arc::new(AtomicBool::new(true));
     let (jobs, queue) = mpsc::channel(options.queue.max(1));
@@ -170,12 +170,13 @@ fn lock(path: &Path) -> Result<File, StoreError> {
 fn connect(path: &Path, disk: Disk) -> Result<Connection, StoreError> {
     let set = || {
         let connection = Connection::open(path)?;
-        connection.busy_timeout(Duration::from_secs(5))?;
+        connection.busy_timeout(log::BUSY)?;
         let synchronous = if disk == Disk::Durable { "FULL" } else { "OFF" };
         connection.execute_batch(&format!(
             "PRAGMA journal_mode = WAL; PRAGMA synchronous = {synchronous}; PRAGMA foreign_keys = ON; \
-             PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}; PRAGMA cache_size = -65536; PRAGMA temp_store = MEMORY;"
+             PRAGMA temp_store = MEMORY;"
         ))?;
+        log::set_up(&connection)?;
         Ok(connection)
     };
     set().map_err(StoreError::Open)
@@ -185,20 +186,9 @@ fn connect_reader(path: &Path) -> Result<Connection, StoreError> {
     let set = || {
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(path, flags)?;
-        connection.busy_timeout(Duration::from_secs(5))?;
+        connection.busy_timeout(log::BUSY)?;
         connection.execute_batch("PRAGMA cache_size = -16384; PRAGMA temp_store = MEMORY; PRAGMA query_only = ON;")?;
         Ok(connection)
     };
     set().map_err(StoreError::Open)
-}
-
-/// Makes room in the log by writing more than the page cache holds and taking it back: the database itself does not grow.
-fn grow_log(connection: &Connection) -> Result<(), rusqlite::Error> {
-    connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
-    connection.execute_batch("PRAGMA cache_size = 16; BEGIN IMMEDIATE; CREATE TABLE room (filling BLOB);")?;
-    let filled = connection.execute("INSERT INTO room VALUES (zeroblob(?1))", [LOG_BYTES]);
-    connection.execute_batch("ROLLBACK; PRAGMA cache_size = -65536;")?;
-    filled?;
-    // A small commit, so that the first real one does not wait for the room to reach the disk.
-    connection.execute_batch("UPDATE heartbeat SET beats = beats + 1")
 }

@@ -22,6 +22,10 @@ const DUE: &str = "SELECT seq, patient FROM delivery INDEXED BY delivery_due \
                    WHERE head = 1 AND state = 'waiting' AND partner = ?1 AND due_at <= ?2 ORDER BY due_at, seq";
 const NEXT_DUE: &str = "SELECT min(due_at) FROM delivery INDEXED BY delivery_next WHERE head = 1 AND state = 'waiting'";
 
+const ANY: &str = "SELECT * FROM delivery WHERE true";
+const WAITING: &str = "SELECT * FROM delivery INDEXED BY delivery_waiting WHERE state = 'waiting'";
+const PARKED: &str = "SELECT * FROM delivery INDEXED BY delivery_parked WHERE state = 'parked'";
+
 fn delivery(row: &Row<'_>) -> Result<Delivery, StoreError> {
     Ok(Delivery {
         id: uuid(row, "id")?,
@@ -132,19 +136,23 @@ fn in_turns(partners: Vec<Vec<i64>>, limit: usize) -> Vec<i64> {
 
 /// The statement for a question. Of the conditions given, the one that allows least leads; `+` keeps the others from it.
 fn listing(query: &DeliveryQuery) -> (String, Vec<Value>) {
-    let few = |state: State| matches!(state, State::Waiting | State::Parked);
-    let state_leads = query.exchange.is_none() && (query.partner.is_none() || query.state.is_some_and(few));
-    let partner_leads = query.exchange.is_none() && !state_leads;
+    let (from, partner, state) = match (query, query.state) {
+        (DeliveryQuery { id: Some(_), .. } | DeliveryQuery { exchange: Some(_), .. }, _) => (ANY, "+partner", "+state"),
+        (DeliveryQuery { partner: Some(_), .. }, Some(State::Waiting)) => (WAITING, "partner", "+state"),
+        (DeliveryQuery { partner: Some(_), .. }, Some(State::Parked)) => (PARKED, "partner", "+state"),
+        (DeliveryQuery { partner: Some(_), .. }, _) => (ANY, "partner", "+state"),
+        _ => (ANY, "partner", "state"),
+    };
+    let mut sql = from.to_owned();
+    let exchange = if query.id.is_some() { "+exchange" } else { "exchange" };
     let text = |value: &str| Value::from(value.to_owned());
     let bytes = |id: &Uuid| Value::from(id.as_bytes().to_vec());
-    let column = |name: &str, leads: bool| if leads { name.to_owned() } else { format!("+{name}") };
     let tests = [
-        ("id".to_owned(), query.id.as_ref().map(bytes)),
-        (column("exchange", query.id.is_none()), query.exchange.as_ref().map(bytes)),
-        (column("partner", query.id.is_none() && partner_leads), query.partner.as_deref().map(text)),
-        (column("state", query.id.is_none() && state_leads), query.state.map(|state| text(state.code()))),
+        ("id", query.id.as_ref().map(bytes)),
+        (exchange, query.exchange.as_ref().map(bytes)),
+        (partner, query.partner.as_deref().map(text)),
+        (state, query.state.map(|state| text(state.code()))),
     ];
-    let mut sql = String::from("SELECT * FROM delivery WHERE true");
     let mut values = Vec::new();
     for (column, value) in tests {
         if let Some(value) = value {

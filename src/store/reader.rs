@@ -47,6 +47,10 @@ fn snapshot<T>(
     statements: &Statements<'_>,
     question: impl FnOnce(&Statements<'_>) -> Result<T, StoreError>,
 ) -> Result<T, StoreError> {
+    if !statements.connection().is_autocommit() {
+        // The read before could not end its transaction; this one must not see its old snapshot.
+        statements.run("ROLLBACK", [])?;
+    }
     statements.run("BEGIN", [])?;
     let answer = question(statements);
     // Nothing was written, so there is nothing that could fail to be kept.

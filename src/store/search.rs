@@ -17,21 +17,52 @@ use super::{Store, StoreError};
 const RARE: i64 = 1000;
 
 const PARAM: &str = "t.param = (SELECT id FROM param WHERE type = ? AND name = ?)";
+const LIST: &str = "(SELECT value FROM json_each(?))";
 
 /// What a clause allows: any of these.
 type Condition = Vec<Set>;
 
-/// Rows of one index table, as everything behind `SELECT t.rid`. Without a condition on `rid` yet.
+/// Rows of an index table that satisfy a test.
 struct Set {
-    from: String,
+    table: Table,
+    test: String,
     values: Vec<Value>,
 }
 
 impl Set {
-    fn new(from: impl Into<String>, values: impl IntoIterator<Item = Value>) -> Self {
-        Self { from: from.into(), values: values.into_iter().collect() }
+    fn new(table: Table, test: impl Into<String>, values: impl IntoIterator<Item = Value>) -> Self {
+        Self { table, test: test.into(), values: values.into_iter().collect() }
+    }
+
+    /// Everything behind `SELECT t.rid`.
+    fn rows(&self) -> String {
+        format!("FROM {} WHERE {}", self.table.by_value, self.test)
+    }
+
+    /// The question to the row `r`. Which index to use is said, because SQLite would at times rather read a whole range of
+    /// values for every row that is asked.
+    fn holds(&self) -> String {
+        format!("EXISTS (SELECT 1 FROM {} WHERE {} AND t.rid = r.rid)", self.table.by_rid, self.test)
     }
 }
+
+/// An index table, always called `t`, read from its values or from a `rid`.
+#[derive(Clone, Copy)]
+struct Table {
+    by_value: &'static str,
+    by_rid: &'static str,
+}
+
+const TOKEN: Table = Table { by_value: "token t", by_rid: "token t INDEXED BY token_of" };
+/// Tokens named as `[system, code]` in a JSON array.
+const NAMED_TOKEN: Table = Table {
+    by_value: "json_each(?) m CROSS JOIN system s ON s.uri = m.value ->> 0 CROSS JOIN token t",
+    by_rid: "json_each(?) m CROSS JOIN system s ON s.uri = m.value ->> 0 CROSS JOIN token t INDEXED BY token_of",
+};
+const REFERENCE: Table = Table { by_value: "reference t", by_rid: "reference t INDEXED BY reference_of" };
+const DATE: Table = Table { by_value: "date t", by_rid: "date t INDEXED BY date_of" };
+const RESOURCE: Table = Table { by_value: "resource t", by_rid: "resource t NOT INDEXED" };
+const CONCERN: Table = Table { by_value: "concern t", by_rid: "concern t" };
 
 impl Store {
     pub async fn search(&self, filter: &Filter, search: &Search) -> Result<Page, StoreError> {
@@ -59,8 +90,7 @@ impl Query {
         let mut conditions: Vec<Condition> =
             search.clauses.iter().map(|clause| condition(&search.resource_type, clause)).collect();
         if let Some(units) = units {
-            let concerned = "FROM concern t WHERE t.unit IN (SELECT value FROM json_each(?))";
-            conditions.push(vec![Set::new(concerned, [Value::from(units)])]);
+            conditions.push(vec![Set::new(CONCERN, format!("t.unit IN {LIST}"), [Value::from(units)])]);
         }
         let mut rarest: Option<(i64, usize)> = None;
         for (index, condition) in conditions.iter().enumerate() {
@@ -78,7 +108,7 @@ impl Query {
         let mut sql = String::from("SELECT r.seq FROM ");
         match lead {
             Some(sets) => {
-                let union: Vec<String> = sets.iter().map(|set| format!("SELECT t.rid {}", set.from)).collect();
+                let union: Vec<String> = sets.iter().map(|set| format!("SELECT t.rid {}", set.rows())).collect();
                 let union = if union.is_empty() { "SELECT NULL AS rid".to_owned() } else { union.join(" UNION ") };
                 sql.push_str(&format!("(SELECT DISTINCT rid FROM ({union})) l CROSS JOIN resource r ON r.rid = l.rid"));
                 values.extend(sets.into_iter().flat_map(|set| set.values));
@@ -92,8 +122,7 @@ impl Query {
             values.push(Value::from(after));
         }
         for sets in others {
-            let any: Vec<String> =
-                sets.iter().map(|set| format!("EXISTS (SELECT 1 {} AND t.rid = r.rid)", set.from)).collect();
+            let any: Vec<String> = sets.iter().map(Set::holds).collect();
             let any = if any.is_empty() { "false".to_owned() } else { any.join(" OR ") };
             sql.push_str(&format!(" AND ({any})"));
             values.extend(sets.into_iter().flat_map(|set| set.values));
@@ -113,7 +142,7 @@ impl Query {
 fn count(db: &Statements<'_>, condition: &Condition) -> Result<i64, StoreError> {
     let mut sum = 0;
     for set in condition {
-        let sql = format!("SELECT count(*) FROM (SELECT 1 {} LIMIT {})", set.from, RARE + 1);
+        let sql = format!("SELECT count(*) FROM (SELECT 1 {} LIMIT {})", set.rows(), RARE + 1);
         let rows: Option<i64> = db.first(&sql, params_from_iter(&set.values), |row| row.get(0))?;
         sum += rows.unwrap_or(0);
     }
@@ -121,27 +150,26 @@ fn count(db: &Statements<'_>, condition: &Condition) -> Result<i64, StoreError> 
 }
 
 fn condition(resource_type: &str, clause: &Clause) -> Condition {
-    let param = |name: &String| [Value::from(resource_type.to_owned()), Value::from(name.clone())];
+    let of_type = || Value::from(resource_type.to_owned());
+    let param = |name: &String| [of_type(), Value::from(name.clone())];
     match clause {
         Clause::Id(ids) => {
-            let from = "FROM resource t WHERE t.type = ? AND t.id IN (SELECT value FROM json_each(?))";
-            vec![Set::new(from, [Value::from(resource_type.to_owned()), Value::from(list(ids.iter().cloned()))])]
+            let ids = Value::from(list(ids.iter().cloned()));
+            vec![Set::new(RESOURCE, format!("t.type = ? AND t.id IN {LIST}"), [of_type(), ids])]
         }
         Clause::Token { param: name, any_of } => tokens(&param(name), any_of),
         Clause::Reference { param: name, any_of } => {
-            let from = format!("FROM reference t WHERE {PARAM} AND t.target IN (SELECT value FROM json_each(?))");
             let targets = Value::from(list(any_of.iter().cloned()));
-            vec![Set::new(from, param(name).into_iter().chain([targets]))]
+            let test = format!("{PARAM} AND t.target IN {LIST}");
+            vec![Set::new(REFERENCE, test, param(name).into_iter().chain([targets]))]
         }
         Clause::Date { param: name, op, low, high } => {
             let (test, bounds) = span(*op, "t.lo", "t.hi", *low, *high);
-            vec![Set::new(format!("FROM date t WHERE {PARAM} AND {test}"), param(name).into_iter().chain(bounds))]
+            vec![Set::new(DATE, format!("{PARAM} AND {test}"), param(name).into_iter().chain(bounds))]
         }
         Clause::LastUpdated { op, low, high } => {
             let (test, bounds) = span(*op, "t.updated_at", "t.updated_at", *low, *high);
-            let resource_type = Value::from(resource_type.to_owned());
-            let from = format!("FROM resource t WHERE t.type = ? AND {test}");
-            vec![Set::new(from, [resource_type].into_iter().chain(bounds))]
+            vec![Set::new(RESOURCE, format!("t.type = ? AND {test}"), [of_type()].into_iter().chain(bounds))]
         }
     }
 }
@@ -159,25 +187,19 @@ fn tokens(param: &[Value; 2], any_of: &[TokenMatch]) -> Condition {
             (None, None) => {}
         }
     }
-    let whole_from = format!(
-        "FROM json_each(?) m CROSS JOIN system s ON s.uri = m.value ->> 0 \
-         CROSS JOIN token t ON t.code = m.value ->> 1 AND t.system_id = s.id WHERE {PARAM}"
-    );
-    let codes_from = format!("FROM token t WHERE {PARAM} AND t.code IN (SELECT value FROM json_each(?))");
-    let systems_from = format!(
-        "FROM token t WHERE {PARAM} AND t.system_id IN \
-         (SELECT id FROM system WHERE uri IN (SELECT value FROM json_each(?)))"
-    );
     let param = || param.iter().cloned();
     let mut sets = Vec::new();
     if !whole.is_empty() {
-        sets.push(Set::new(whole_from, [Value::from(list(whole))].into_iter().chain(param())));
+        let test = format!("t.code = m.value ->> 1 AND t.system_id = s.id AND {PARAM}");
+        sets.push(Set::new(NAMED_TOKEN, test, [Value::from(list(whole))].into_iter().chain(param())));
     }
     if !codes.is_empty() {
-        sets.push(Set::new(codes_from, param().chain([Value::from(list(codes))])));
+        let test = format!("{PARAM} AND t.code IN {LIST}");
+        sets.push(Set::new(TOKEN, test, param().chain([Value::from(list(codes))])));
     }
     if !systems.is_empty() {
-        sets.push(Set::new(systems_from, param().chain([Value::from(list(systems))])));
+        let test = format!("{PARAM} AND t.system_id IN (SELECT id FROM system WHERE uri IN {LIST})");
+        sets.push(Set::new(TOKEN, test, param().chain([Value::from(list(systems))])));
     }
     sets
 }

@@ -9,6 +9,7 @@ use tokio::sync::mpsc::{self, error::TrySendError};
 use tokio::sync::oneshot;
 
 use super::apply::{Refusal, Writing};
+use super::log::Keeper;
 use super::record::Put;
 use super::statement::Statements;
 use super::{Commit, Committed, Store, StoreError};
@@ -21,7 +22,7 @@ const GROUP_BYTES: usize = 4 * 1024 * 1024;
 
 /// What the writer is asked to do.
 pub(super) enum Job {
-    Commit(Member),
+    Commit(Box<Member>),
     /// For tests that need a disk which refuses.
     #[cfg(test)]
     Run(Box<dyn FnOnce(&Connection) + Send>),
@@ -49,7 +50,7 @@ impl Store {
         let (answer, receiver) = oneshot::channel();
         let times = commit.put.iter().map(Put::said_at).collect();
         let bytes = size(&commit);
-        self.send(Job::Commit(Member { commit, times, bytes, answer }))?;
+        self.send(Job::Commit(Box::new(Member { commit, times, bytes, answer })))?;
         Ok(receiver)
     }
 
@@ -76,12 +77,13 @@ fn size(commit: &Commit) -> usize {
 pub(super) struct Writer<'c> {
     statements: Statements<'c>,
     state: State,
+    log: Keeper,
     ready: &'c AtomicBool,
 }
 
 impl<'c> Writer<'c> {
     pub(super) fn new(connection: &'c Connection, state: State, ready: &'c AtomicBool) -> Self {
-        Self { statements: Statements::new(connection), state, ready }
+        Self { statements: Statements::new(connection), state, log: Keeper::new(), ready }
     }
 
     /// Writes until nobody can send any more and the queue is empty.
@@ -94,7 +96,7 @@ impl<'c> Writer<'c> {
                 match job {
                     Job::Commit(member) => {
                         bytes += member.bytes;
-                        group.push(member);
+                        group.push(*member);
                     }
                     #[cfg(test)]
                     Job::Run(work) => work(self.statements.connection()),
@@ -102,7 +104,10 @@ impl<'c> Writer<'c> {
                 let full = group.len() >= GROUP_COMMITS || bytes >= GROUP_BYTES;
                 next = if full { None } else { queue.try_recv().ok() };
             }
-            self.write(group);
+            if !group.is_empty() {
+                self.write(group);
+            }
+            let _ = self.log.tend(&self.statements);
         }
     }
 
@@ -134,7 +139,7 @@ impl<'c> Writer<'c> {
         self.statements.run("BEGIN IMMEDIATE", [])?;
         if !self.ready.load(Ordering::Acquire) {
             // A transaction that writes nothing would succeed on a disk that takes nothing.
-            self.statements.run("UPDATE heartbeat SET beats = beats + 1", [])?;
+            self.statements.run("UPDATE heartbeat SET beats = beats + 1 WHERE id = 1", [])?;
         }
         let mut answers = Vec::with_capacity(group.len());
         for member in group {

@@ -101,6 +101,7 @@ async fn attempt(
     if task::verdict(from, change.status, Role::Filler) == Verdict::Same && same_life(task, &moved) {
         return Ok(Some(Applied::Same { version: *version }));
     }
+    check_outputs(change, &current)?;
     check_answer(&moved, change, &current)?;
     let mut written = change.resources.clone();
     written.push(moved.clone());
@@ -158,6 +159,29 @@ fn moved(task: &Value, change: &Change, now: DateTime<Utc>) -> Value {
 
 fn same_life(a: &Value, b: &Value) -> bool {
     ["status", "statusReason", "businessStatus", "output"].iter().all(|name| a.get(name) == b.get(name))
+}
+
+/// What the output points at is here and belongs to the exchange's patient, or came along.
+fn check_outputs(change: &Change, current: &Current) -> Result<(), Refusal> {
+    let known = |name: &str| {
+        current.contains_key(name) || change.resources.iter().any(|r| reference_of(r).as_deref() == Some(name))
+    };
+    let issues: Vec<Issue> = change
+        .output
+        .iter()
+        .enumerate()
+        .filter_map(|(index, o)| Some((index, o["valueReference"]["reference"].as_str()?)))
+        .filter(|(_, name)| !known(name))
+        .map(|(index, _)| {
+            Issue::error(
+                Code::NotFound,
+                format!("Task.output[{index}].valueReference"),
+                "Resursen finns inte här; skapa den först (POST) och peka sedan på den.",
+                "The resource is not here; create it first (POST) and then point at it.",
+            )
+        })
+        .collect();
+    if issues.is_empty() { Ok(()) } else { Err(Refusal::Findings(issues)) }
 }
 
 /// Completion and rejection tell the sender what came of it; an active handover ends with a confirmed contact.

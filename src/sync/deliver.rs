@@ -113,6 +113,12 @@ async fn record(
         if let Committed::Done { .. } = gateway.store.commit(commit).await? {
             return Ok(());
         }
+        let query = DeliveryQuery { id: Some(delivery.id), ..DeliveryQuery::default() };
+        if gateway.store.deliveries(&query).await?.first().is_none_or(|d| d.state != State::Waiting) {
+            // A person decided about it while it was on its way; the decision stands.
+            tracing::warn!(delivery = %delivery.id, "delivery {} was decided on while it was sent", delivery.id);
+            return Ok(());
+        }
     }
     Err(Refusal::Busy)
 }

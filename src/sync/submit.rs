@@ -13,6 +13,7 @@ use super::weigh::{Scale, Weighed, current, instant, join, set_status};
 use super::{Refusal, TRIES};
 use crate::Gateway;
 use crate::access::Caller;
+use crate::domain::delivery::State;
 use crate::domain::task::Status;
 use crate::domain::{Format, Kind, PartyRole, Stage};
 use crate::fhir::bundle::TaskMode;
@@ -21,7 +22,10 @@ use crate::fhir::issue::{Code, Issue, any_error};
 use crate::fhir::lifecycle::retract;
 use crate::fhir::resource::{reference_of, type_of};
 use crate::mapping::{Envelope, Table};
-use crate::store::{Answer, Audit, Commit, Committed, Delivery, Document, Exchange, Expect, Filter, Party, Share};
+use crate::store::{
+    Answer, Audit, Commit, Committed, Delivery, DeliveryChange, DeliveryQuery, Document, Exchange, Expect, Filter,
+    Party, Share,
+};
 
 /// A document that somebody sends.
 #[derive(Debug, Clone)]
@@ -374,13 +378,21 @@ async fn supersede(
         .map(|(_, value)| value.clone())
         .collect();
     let all: Vec<Value> = resources.iter().chain(&fallen).chain(&plan).cloned().collect();
-    let deliveries = deliveries(gateway, &exchange, &all, before.as_ref(), now);
+    let mut deliveries = deliveries(gateway, &exchange, &all, before.as_ref(), now);
+    let mut stopped = Vec::new();
+    if consent_withdrawn(&resources) {
+        let Some(before) = &before else { return Err(Refusal::Findings(vec![no_consent()])) };
+        let stop = stop_deliveries(gateway, before.id, now).await?;
+        deliveries.retain(|d| stop.informed.contains(&d.unit));
+        stopped = stop.changes;
+    }
 
     let mut commit = Commit {
         put: weighed.put,
         expect: weighed.expect,
         share: vec![Share { resources: kept_and(&exchange.resources, &followed.plan), units }],
         deliveries,
+        delivery_changes: stopped,
         ..Commit::default()
     };
     commit.expect.push(Expect::Exchange {
@@ -397,6 +409,47 @@ async fn supersede(
     commit.documents.push(document(submission, read, id, version, receipt, true));
     commit.exchanges.push(exchange);
     Ok(commit)
+}
+
+/// Whether the patient has taken back the consent that the document rests on.
+fn consent_withdrawn(resources: &[Value]) -> bool {
+    resources.iter().any(|r| type_of(r) == "Consent" && r["status"] == "inactive")
+}
+
+fn no_consent() -> Issue {
+    Issue::error(
+        Code::BusinessRule,
+        "consent.decision",
+        "En SIP kan inte börja med ett återkallat samtycke (HSL 16 kap. 4 §).",
+        "A SIP cannot begin with a withdrawn consent (HSL 16:4).",
+    )
+}
+
+/// What a withdrawal stops, and who has to be told of it.
+struct Stop {
+    changes: Vec<DeliveryChange>,
+    /// Units that have got something of it.
+    informed: Vec<String>,
+}
+
+/// What was not sent is never sent; whoever has got the plan is told that the consent is withdrawn.
+async fn stop_deliveries(gateway: &Gateway, exchange: Uuid, now: DateTime<Utc>) -> Result<Stop, Refusal> {
+    let query = DeliveryQuery { exchange: Some(exchange), ..DeliveryQuery::default() };
+    let made = gateway.store.deliveries(&query).await?;
+    let informed = made.iter().filter(|d| d.state == State::Delivered).map(|d| d.unit.clone()).collect();
+    let changes = made
+        .iter()
+        .filter(|d| matches!(d.state, State::Waiting | State::Parked))
+        .map(|d| DeliveryChange {
+            id: d.id,
+            from: d.state,
+            to: State::Skipped,
+            due_at: d.due_at,
+            note: Some("samtycket är återkallat | the consent is withdrawn".into()),
+            attempt: None,
+        })
+        .collect();
+    Ok(Stop { changes, informed })
 }
 
 fn kept_and(resources: &[String], plan: &[String]) -> Vec<String> {

@@ -1,7 +1,14 @@
 //! One test binary: real files, real sockets on loopback, the real program.
 
+mod answers;
+mod deliver;
 mod gateway;
+mod house;
+mod journey;
 mod mappings;
 mod openapi;
+mod profiles;
 mod r4_table;
 mod receiver;
+mod submit;
+mod world;

@@ -43,6 +43,17 @@ const RESOURCES: &[&str] = &[
     "Task",
 ];
 
+/// What Medplum adds to R4 for its own server; fhirbolt's schema, which has none of it, shows any that is missed here.
+const NOT_R4: &[&str] = &[
+    "Binary.url",
+    "Meta.account",
+    "Meta.accounts",
+    "Meta.author",
+    "Meta.compartment",
+    "Meta.onBehalfOf",
+    "Meta.project",
+];
+
 /// A value set with more codes than this is checked by form, not by list.
 const MOST_CODES: usize = 400;
 
@@ -194,6 +205,9 @@ fn make_the_table() {
             }
             for element in definition["snapshot"]["element"].as_array().into_iter().flatten() {
                 let path = element["path"].as_str().unwrap_or_default();
+                if NOT_R4.contains(&path) {
+                    continue;
+                }
                 let keys: Vec<&str> = element["constraint"]
                     .as_array()
                     .into_iter()

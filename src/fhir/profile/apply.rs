@@ -58,6 +58,8 @@ impl Application<'_, '_> {
             }
             if !name.allowed {
                 self.not_in_choice(node, path);
+                // It is there, if wrongly: that it is missing need not be said too.
+                count = count.max(1);
                 continue;
             }
             items = match value {

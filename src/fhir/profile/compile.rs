@@ -8,6 +8,7 @@ use super::definition::{Definition, Draft, not_enforced};
 use super::expression::Expression;
 use super::json_name;
 use super::plan::{Binding, Invariant, Matcher, Name, Node, Plan, Rules, Slice, Slicing};
+use crate::domain::{icd10, kva};
 use crate::fhir::issue::{Code, Issue, Severity};
 use crate::fhir::r4::{self, Element};
 use crate::fhir::terminology::Terminology;
@@ -230,6 +231,10 @@ impl Work<'_> {
         };
         match self.compiler.terminology.compose(url, &mut Vec::new()) {
             Some(set) => {
+                // KVÅ and ICD-10-SE have checks of their own; of any other system only its name is then held to.
+                for system in set.open_systems().filter(|s| !kva::is_system(s) && !icd10::is_system(s)) {
+                    self.unenforced(id, "binding", &format!("the codes of {system} are not listed in the package"));
+                }
                 let name = url.rsplit('/').next().unwrap_or(url).to_owned();
                 rules.bindings.push(Binding { name, set, required });
             }

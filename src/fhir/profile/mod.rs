@@ -3,6 +3,7 @@
 //! What a profile says and the validator cannot enforce is a warning when it is loaded, never silently ignored.
 
 mod apply;
+mod check;
 mod compile;
 mod definition;
 mod expression;
@@ -22,7 +23,9 @@ use super::guard::{self, Limits};
 use super::issue::{Code, Issue, any_error};
 use super::terminology::Terminology;
 use super::validate::{Path, Surroundings, hint, nearest};
+use crate::domain::kva::{CodeList, CodeListError};
 
+pub use check::check;
 pub use snapshot::snapshot;
 
 /// The files of a package by their names in it: `StructureDefinition-rehab-plan.json`, `examples/…`.
@@ -34,6 +37,7 @@ pub struct Profiles {
     plans: Vec<Plan>,
     by_url: BTreeMap<String, usize>,
     terminology: Terminology,
+    codes: CodeList,
 }
 
 impl Profiles {
@@ -41,6 +45,7 @@ impl Profiles {
     pub fn load(files: &Files) -> (Self, Vec<Issue>) {
         let mut issues = Vec::new();
         let mut terminology = Terminology::default();
+        let mut codes = CodeList::default();
         let mut definitions: Vec<Definition> = Vec::new();
         for (file, text) in files.iter().filter(|(name, _)| is_part(name)) {
             let resource = match guard::read(text.as_bytes(), &Limits::RESOURCE) {
@@ -58,7 +63,22 @@ impl Profiles {
                     definitions.extend(read.filter(|_| !any_error(&found)));
                     issues.append(&mut found);
                 }
-                Some("CodeSystem") => terminology.add_system(file, &resource, &mut issues),
+                Some("CodeSystem") => {
+                    terminology.add_system(file, &resource, &mut issues);
+                    match CodeList::read(&resource) {
+                        Ok(list) => codes = list,
+                        Err(CodeListError::OtherSystem) => {}
+                        Err(error) => issues.push(
+                            Issue::error(
+                                Code::Value,
+                                "CodeSystem.concept",
+                                format!("kodlistan går inte att läsa: {error}"),
+                                format!("the code list {error}"),
+                            )
+                            .from(file.as_str()),
+                        ),
+                    }
+                }
                 Some("ValueSet") => terminology.add_set(file, &resource, &mut issues),
                 // Read by people and by other tools.
                 Some("NamingSystem" | "SearchParameter" | "ImplementationGuide" | "CapabilityStatement") => {}
@@ -74,7 +94,8 @@ impl Profiles {
             }
         }
         terminology.check(&mut issues);
-        let profiles = Self::compile(&definitions, terminology, &mut issues);
+        let mut profiles = Self::compile(&definitions, terminology, &mut issues);
+        profiles.codes = codes;
         (profiles, issues)
     }
 
@@ -88,7 +109,7 @@ impl Profiles {
                 );
             }
         }
-        let mut profiles = Self { plans: Vec::new(), by_url: BTreeMap::new(), terminology };
+        let mut profiles = Self { terminology, ..Self::default() };
         for definition in definitions {
             let compiler = Compiler { terminology: &profiles.terminology, kinds: &kinds };
             let mut found = Vec::new();
@@ -111,6 +132,16 @@ impl Profiles {
     /// The value sets and code systems of the package.
     pub fn terminology(&self) -> &Terminology {
         &self.terminology
+    }
+
+    /// KVÅ in force: the package's CodeSystem of it.
+    pub fn codes(&self) -> &CodeList {
+        &self.codes
+    }
+
+    /// Whether a url is an extension's.
+    pub fn is_extension(&self, url: &str) -> bool {
+        self.plan(url).is_some_and(|p| p.kind == "Extension")
     }
 
     fn plan(&self, url: &str) -> Option<&Plan> {

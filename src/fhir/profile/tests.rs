@@ -204,7 +204,7 @@ fn extensions_are_held_to_their_definition_and_place() {
         elements.clone(),
         &more,
         with(json!({ "url": url("level"), "valueString": "primary" })),
-        &["error structure Task.extension[0].value", "error required Task.extension[0].value"],
+        &["error structure Task.extension[0].value"],
     );
     finds(
         elements.clone(),
@@ -248,13 +248,15 @@ fn what_cannot_be_enforced_is_a_warning_with_profile_element_and_key() {
         { "id": "Task", "path": "Task", "constraint": [ { "key": "t-9", "severity": "error", "human": "h", "expression": "code.memberOf('x')" } ] },
         { "id": "Task.authoredOn", "path": "Task.authoredOn", "minValueDateTime": "2020" },
         { "id": "Task.code", "path": "Task.code", "binding": { "strength": "required", "valueSet": "http://elsewhere" } },
+        { "id": "Task.statusReason", "path": "Task.statusReason", "binding": { "strength": "required", "valueSet": "v:open" } },
         { "id": "Task.for", "path": "Task.for", "type": [ { "code": "Reference", "targetProfile": ["http://elsewhere/Patient"], "aggregation": ["contained"] } ] },
         { "id": "Task.input", "path": "Task.input", "slicing": { "discriminator": [ { "type": "exists", "path": "value" } ], "rules": "open" } },
         { "id": "Task.input:a", "path": "Task.input", "sliceName": "a" },
         { "id": "Task.output.value[x].text", "path": "Task.output.value[x].text", "min": 1 } ]);
     let mut part = definition("p", "Task", elements);
     part["baseDefinition"] = json!("http://hl7.se/fhir/ig/base/StructureDefinition/SEBaseTask");
-    let (profiles, issues) = load(&[part]);
+    let open = json!({ "resourceType": "ValueSet", "url": "v:open", "compose": { "include": [ { "system": "http://snomed.info/sct" } ] } });
+    let (profiles, issues) = load(&[part, open]);
     assert_eq!(profiles.urls().count(), 1, "the rest is in force");
     let found: Vec<String> = issues
         .iter()
@@ -267,6 +269,7 @@ fn what_cannot_be_enforced_is_a_warning_with_profile_element_and_key() {
             "warning Task the profile p says baseDefinition",
             "warning Task the profile p says t-9",
             "warning Task.code the profile p says binding",
+            "warning Task.statusReason the profile p says binding",
             "warning Task.for the profile p says type.targetProfile",
             "warning Task.for the profile p says type.aggregation",
             "warning Task.input the profile p says slicing.discriminator",

@@ -1,10 +1,12 @@
 //! Validates a resource against base R4, Swedish values and our profiles; every finding at once.
 
+mod contained;
 mod invariant;
 mod narrative;
 mod near;
 mod path;
 mod reference;
+mod required;
 mod schema;
 mod swedish;
 mod type_names;

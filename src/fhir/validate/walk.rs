@@ -8,10 +8,9 @@ use super::path::Path;
 use super::reference::{self, Entries, Surroundings};
 use super::schema::{Class, Content, Field, Role, bit, schema};
 use super::swedish::{self, Acts};
-use super::{Context, MOST_FINDINGS, narrative, near, type_names};
+use super::{Context, MOST_FINDINGS, contained, narrative, near, required, type_names};
 use crate::fhir::guard::is_name;
 use crate::fhir::issue::{Code, Issue, Severity};
-use crate::fhir::r4::Codes;
 
 type Object = Map<String, Value>;
 
@@ -162,13 +161,13 @@ impl Walk<'_, '_> {
             Role::Coding => {
                 swedish::coding(object, path, &self.resource, &mut self.acts, self.out);
                 if let Some(field) = field.filter(|f| f.type_code == "Coding" && !f.element.codes.is_empty()) {
-                    self.bound(std::iter::once(object), &field.element.codes, path);
+                    required::bound(std::iter::once(object), &field.element.codes, path, self.out);
                 }
             }
             Role::CodeableConcept => {
                 if let Some(field) = field.filter(|f| !f.element.codes.is_empty()) {
                     let codings = object.get("coding").and_then(Value::as_array).into_iter().flatten();
-                    self.bound(codings.filter_map(Value::as_object), &field.element.codes, path);
+                    required::bound(codings.filter_map(Value::as_object), &field.element.codes, path, self.out);
                 }
             }
             Role::Reference => {
@@ -185,7 +184,7 @@ impl Walk<'_, '_> {
                     self.error(Code::Invariant, path, sv, en);
                 }
             }
-            Role::Resource => self.contained(object, path),
+            Role::Resource => contained::check(object, path, self.out),
             Role::Other => {
                 if class.name == "Narrative"
                     && let Some(div) = object.get("div").and_then(Value::as_str)
@@ -265,7 +264,7 @@ impl Walk<'_, '_> {
                 Err(wrong) => self.error(Code::Value, path, wrong.sv, wrong.en),
                 Ok(()) => {
                     if let Some(code) = value.as_str().filter(|_| !field.element.codes.is_empty()) {
-                        self.code(code, &field.element.codes, path);
+                        required::code(code, &field.element.codes, path, self.out);
                     }
                 }
             },
@@ -303,49 +302,6 @@ impl Walk<'_, '_> {
         let nested = contained.then_some(self.around.container);
         let place = Place { path, nested, outermost: false, entries: self.around.entries };
         resource(object, &place, &[], self.context, self.out);
-    }
-
-    /// dom-3 to dom-5: what holds of the contained resources of a resource.
-    fn contained(&mut self, object: &Object, path: &Path<'_>) {
-        let Some(list) = object.get("contained").and_then(Value::as_array) else { return };
-        for (index, inner) in list.iter().enumerate() {
-            let here = path.field("contained").item(index);
-            let meta = inner.get("meta");
-            if meta.is_some_and(|m| {
-                m.get("versionId").or_else(|| m.get("lastUpdated")).or_else(|| m.get("security")).is_some()
-            }) {
-                let (sv, en) = (
-                    "en innesluten resurs har ingen version, tid eller säkerhetsetikett (dom-4, dom-5)",
-                    "a contained resource has no version, time or security label (dom-4, dom-5)",
-                );
-                self.error(Code::Invariant, &here.field("meta"), sv, en);
-            }
-            let Some(id) = inner.get("id").and_then(Value::as_str) else {
-                self.error(
-                    Code::Required,
-                    &here.field("id"),
-                    "saknas: en innesluten resurs pekas ut med #id",
-                    "is missing: a contained resource is pointed at by #id",
-                );
-                continue;
-            };
-            let refers = |value: &Value| value.as_str().and_then(|v| v.strip_prefix('#')) == Some(id);
-            let named = object.iter().any(|(key, value)| {
-                if key == "contained" {
-                    list.iter().enumerate().any(|(i, other)| i != index && any(other, &refers))
-                } else {
-                    any(value, &refers)
-                }
-            });
-            let back = any(inner, &|value: &Value| value == "#");
-            if !named && !back {
-                let (sv, en) = (
-                    "inget i resursen pekar på den inneslutna resursen (dom-3)",
-                    "nothing points at the contained resource (dom-3)",
-                );
-                self.error(Code::Invariant, &here, sv, en);
-            }
-        }
     }
 
     /// `_birthDate`: id and extensions of a primitive.
@@ -413,49 +369,5 @@ impl Walk<'_, '_> {
                 format!("only one of {list} may be given"),
             );
         }
-    }
-
-    /// A code of a required binding.
-    fn code(&mut self, code: &str, sets: &[Codes], path: &Path<'_>) {
-        if sets.iter().any(|s| s.codes.binary_search(&code).is_ok()) {
-            return;
-        }
-        let all = || sets.iter().flat_map(|s| s.codes.iter().copied());
-        let (sv, en) = near::hint(near::nearest(code, all()));
-        let list = if all().count() <= 12 { all().collect::<Vec<_>>().join(", ") } else { String::new() };
-        let (sv_list, en_list) = match list.as_str() {
-            "" => Default::default(),
-            list => (format!(": {list}"), format!(": {list}")),
-        };
-        self.error(
-            Code::CodeInvalid,
-            path,
-            format!("koden är ingen av dem som R4 tillåter{sv_list}{sv}"),
-            format!("the code is none of those that R4 allows{en_list}{en}"),
-        );
-    }
-
-    /// A coded element with a required binding: one of its codings must be in the set.
-    fn bound<'v>(&mut self, codings: impl Iterator<Item = &'v Object>, sets: &[Codes], path: &Path<'_>) {
-        let text = |coding: &'v Object, name: &str| coding.get(name).and_then(Value::as_str);
-        let mut codings = codings;
-        let found = codings.any(|coding| {
-            let (system, code) = (text(coding, "system"), text(coding, "code"));
-            sets.iter().any(|s| system == Some(s.system) && code.is_some_and(|c| s.codes.binary_search(&c).is_ok()))
-        });
-        if !found {
-            let sets: Vec<String> = sets.iter().map(|s| format!("{} ({})", s.system, s.codes.join(", "))).collect();
-            let sets = sets.join("; ");
-            self.error(Code::CodeInvalid, path, format!("kräver en kod ur {sets}"), format!("needs a code of {sets}"));
-        }
-    }
-}
-
-/// Whether any value inside fits.
-fn any(value: &Value, fits: &dyn Fn(&Value) -> bool) -> bool {
-    match value {
-        Value::Array(items) => items.iter().any(|v| any(v, fits)),
-        Value::Object(object) => object.values().any(|v| any(v, fits)),
-        _ => fits(value),
     }
 }

@@ -179,6 +179,8 @@ CREATE INDEX delivery_due ON delivery (partner, due_at, seq, patient) WHERE head
 CREATE INDEX delivery_next ON delivery (due_at) WHERE head = 1 AND state = 'waiting';
 CREATE INDEX delivery_of_exchange ON delivery (exchange, seq);
 CREATE INDEX delivery_of_partner ON delivery (partner, seq);
+CREATE INDEX delivery_waiting ON delivery (partner, seq) WHERE state = 'waiting';
+CREATE INDEX delivery_parked ON delivery (partner, seq) WHERE state = 'parked';
 CREATE INDEX delivery_of_state ON delivery (state, seq);
 CREATE TRIGGER delivery_bytes_stay
   BEFORE UPDATE OF seq, id, exchange, document_version, partner, unit, patient, action, created_at, body ON delivery

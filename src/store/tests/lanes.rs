@@ -1,0 +1,237 @@
+//! Lanes: same patient, same partner, in order; whatever is stuck holds what is behind it and nothing else.
+
+use std::collections::BTreeSet;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::domain::delivery::State;
+
+async fn store_with(deliveries: &[Delivery], exchange: &Exchange) -> Store {
+    let store = Store::open_temporary().unwrap();
+    store
+        .done(Commit { exchanges: vec![exchange.clone()], deliveries: deliveries.to_vec(), ..Commit::default() })
+        .await;
+    store
+}
+
+async fn changed(store: &Store, change: DeliveryChange) -> Result<Committed, StoreError> {
+    store.commit(Commit { delivery_changes: vec![change], ..Commit::default() }).await
+}
+
+async fn due(store: &Store) -> Vec<Uuid> {
+    store.due(at(0), &[], 100).await.unwrap().into_iter().map(|delivery| delivery.id).collect()
+}
+
+#[tokio::test]
+async fn a_parked_delivery_holds_its_successors_and_no_other_lane() {
+    let exchange = exchange("d1");
+    let of = |partner: &str, patient: &str| delivery(exchange.id, partner, patient);
+    let [first, second] = [of("norr", "p1"), of("norr", "p1")];
+    let [other_patient, other_partner] = [of("norr", "p2"), of("väst", "p1")];
+    let all = [first.clone(), second.clone(), other_patient.clone(), other_partner.clone()];
+    let store = store_with(&all, &exchange).await;
+    assert_eq!(due(&store).await, [first.id, other_partner.id, other_patient.id]);
+    changed(&store, change(&first, State::Waiting, State::Parked)).await.unwrap();
+    assert_eq!(due(&store).await, [other_patient.id, other_partner.id]);
+    changed(&store, change(&first, State::Parked, State::Waiting)).await.unwrap();
+    assert_eq!(due(&store).await, [first.id, other_partner.id, other_patient.id], "retried");
+    changed(&store, change(&first, State::Waiting, State::Parked)).await.unwrap();
+    changed(&store, change(&first, State::Parked, State::Skipped)).await.unwrap();
+    assert_eq!(due(&store).await, [second.id, other_partner.id, other_patient.id], "skipped");
+}
+
+#[tokio::test]
+async fn what_waits_for_its_time_holds_its_lane_too() {
+    let exchange = exchange("d1");
+    let first = Delivery { due_at: at(5), ..delivery(exchange.id, "norr", "p1") };
+    let second = delivery(exchange.id, "norr", "p1");
+    let store = store_with(&[first.clone(), second], &exchange).await;
+    assert!(due(&store).await.is_empty());
+    assert_eq!(store.next_due().await.unwrap(), Some(at(5)));
+    let ready = store.due(at(5), &[], 10).await.unwrap();
+    assert_eq!(ready.iter().map(|delivery| delivery.id).collect::<Vec<_>>(), [first.id]);
+}
+
+#[tokio::test]
+async fn lanes_under_way_are_left_out_and_do_not_use_up_the_limit() {
+    let exchange = exchange("d1");
+    let all: Vec<_> = (0..6).map(|n| delivery(exchange.id, "norr", &format!("p{n}"))).collect();
+    let store = store_with(&all, &exchange).await;
+    let busy: Vec<_> =
+        (0..4).map(|n| ("norr".to_owned(), format!("p{n}"))).chain([("väst".into(), "p5".into())]).collect();
+    let due = store.due(at(0), &busy, 2).await.unwrap();
+    assert_eq!(due.iter().map(|delivery| delivery.patient.as_str()).collect::<Vec<_>>(), ["p4", "p5"]);
+}
+
+#[tokio::test]
+async fn a_partner_with_much_to_get_does_not_fill_the_list() {
+    let exchange = exchange("d1");
+    let many = (0..50).map(|n| delivery(exchange.id, "norr", &format!("p{n}")));
+    let few = (0..2).map(|n| Delivery { due_at: at(1), ..delivery(exchange.id, "väst", &format!("p{n}")) });
+    let store = store_with(&many.chain(few).collect::<Vec<_>>(), &exchange).await;
+    let due = store.due(at(1), &[], 6).await.unwrap();
+    let partners: Vec<_> = due.iter().map(|delivery| delivery.partner.as_str()).collect();
+    assert_eq!(partners, ["norr", "väst", "norr", "väst", "norr", "norr"]);
+}
+
+#[tokio::test]
+async fn the_database_refuses_a_delivery_out_of_order_and_one_that_is_over() {
+    let exchange = exchange("d1");
+    let [first, second] = [0, 1].map(|_| delivery(exchange.id, "norr", "p1"));
+    let store = store_with(&[first.clone(), second.clone()], &exchange).await;
+    let early = changed(&store, change(&second, State::Waiting, State::Delivered)).await;
+    assert!(matches!(early, Err(StoreError::Refused(_))), "{early:?}");
+    changed(&store, change(&first, State::Waiting, State::Delivered)).await.unwrap();
+    let again = changed(&store, change(&first, State::Delivered, State::Waiting)).await;
+    assert!(matches!(again, Err(StoreError::Refused(_))), "{again:?}");
+    let stale = changed(&store, change(&first, State::Waiting, State::Parked)).await.unwrap();
+    assert_eq!(stale, Committed::Conflict(Expect::Delivery { delivery: first.id, state: State::Waiting }));
+    changed(&store, change(&second, State::Waiting, State::Delivered)).await.unwrap();
+}
+
+#[tokio::test]
+async fn attempts_are_counted_and_kept_in_order() {
+    let exchange = exchange("d1");
+    let one = delivery(exchange.id, "norr", "p1");
+    let store = store_with(std::slice::from_ref(&one), &exchange).await;
+    let failed = Attempt { status: None, reason: Some("timeout".into()), ..attempt("transient") };
+    let retry =
+        DeliveryChange { due_at: at(9), attempt: Some(failed.clone()), ..change(&one, State::Waiting, State::Waiting) };
+    changed(&store, retry).await.unwrap();
+    let last = Attempt { at: at(9), ..attempt("delivered") };
+    let done = DeliveryChange { attempt: Some(last.clone()), ..change(&one, State::Waiting, State::Delivered) };
+    changed(&store, done).await.unwrap();
+    assert_eq!(store.attempts(one.id).await.unwrap(), [failed, last]);
+    let found = store.deliveries(&DeliveryQuery { id: Some(one.id), ..DeliveryQuery::default() }).await.unwrap();
+    let expected =
+        Delivery { state: State::Delivered, attempts: 2, first_attempt_at: Some(at(1)), seq: 1, ..one.clone() };
+    assert_eq!(found, [expected]);
+}
+
+#[tokio::test]
+async fn deliveries_are_listed_by_every_combination_oldest_first() {
+    let one = exchange("d1");
+    let two = exchange("d2");
+    let store = Store::open_temporary().unwrap();
+    let all: Vec<Delivery> = (0..24_i64)
+        .map(|n| Delivery {
+            state: if n % 3 == 0 { State::Parked } else { State::Waiting },
+            note: (n % 3 == 0).then(|| "why".into()),
+            seq: n + 1,
+            ..delivery(if n % 2 == 0 { one.id } else { two.id }, ["norr", "väst"][usize::from(n % 4 < 2)], "p1")
+        })
+        .collect();
+    store
+        .done(Commit { exchanges: vec![one.clone(), two.clone()], deliveries: all.clone(), ..Commit::default() })
+        .await;
+    for exchange in [None, Some(one.id)] {
+        for partner in [None, Some("norr".to_owned()), Some("nobody".to_owned())] {
+            for state in [None, Some(State::Waiting), Some(State::Parked), Some(State::Delivered)] {
+                for id in [None, Some(all[4].id)] {
+                    let query = DeliveryQuery { id, exchange, partner: partner.clone(), state, limit: 5 };
+                    let expected: Vec<Delivery> = all
+                        .iter()
+                        .filter(|d| id.is_none_or(|id| d.id == id))
+                        .filter(|d| exchange.is_none_or(|id| d.exchange == id))
+                        .filter(|d| partner.as_ref().is_none_or(|name| d.partner == *name))
+                        .filter(|d| state.is_none_or(|state| d.state == state))
+                        .take(5)
+                        .cloned()
+                        .collect();
+                    assert_eq!(store.deliveries(&query).await.unwrap(), expected, "{query:?}");
+                }
+            }
+        }
+    }
+}
+
+/// One step of a random life: something new, or a change of something that is there.
+#[derive(Debug, Clone)]
+enum Step {
+    Add { partner: u8, patient: u8, parked: bool, due: i64 },
+    Move { which: prop::sample::Index, to: State, due: i64 },
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let to = prop::sample::select(State::ALL.to_vec());
+    prop_oneof![
+        (0..3_u8, 0..3_u8, prop::bool::weighted(0.1), 0..4_i64).prop_map(|(partner, patient, parked, due)| Step::Add {
+            partner,
+            patient,
+            parked,
+            due
+        }),
+        (any::<prop::sample::Index>(), to, 0..4_i64).prop_map(|(which, to, due)| Step::Move { which, to, due }),
+    ]
+}
+
+/// The rule in its plainest form: in each lane, the first that is neither delivered nor skipped.
+fn heads(model: &[Delivery]) -> Vec<&Delivery> {
+    let mut lanes = BTreeSet::new();
+    let open = model.iter().filter(|d| matches!(d.state, State::Waiting | State::Parked));
+    open.filter(|d| lanes.insert((&d.partner, &d.patient))).collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
+    #[test]
+    fn whatever_happens_only_the_head_of_each_lane_may_go(steps in prop::collection::vec(step(), 1..60)) {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(live(steps))?;
+    }
+}
+
+async fn live(steps: Vec<Step>) -> Result<(), TestCaseError> {
+    let exchange = exchange("d1");
+    let store = store_with(&[], &exchange).await;
+    let mut model: Vec<Delivery> = Vec::new();
+    for step in steps {
+        match step {
+            Step::Add { partner, patient, parked, due } => {
+                let mut new = delivery(exchange.id, &format!("partner{partner}"), &format!("p{patient}"));
+                new.due_at = at(due);
+                if parked {
+                    (new.state, new.note) = (State::Parked, Some("no route".into()));
+                }
+                store.done(Commit { deliveries: vec![new.clone()], ..Commit::default() }).await;
+                model.push(new);
+            }
+            Step::Move { which, to, due } if !model.is_empty() => {
+                let index = which.index(model.len());
+                let before = model[index].clone();
+                let tried = to == State::Delivered;
+                let moved = DeliveryChange {
+                    due_at: at(due),
+                    attempt: tried.then(|| attempt("delivered")),
+                    ..change(&before, before.state, to)
+                };
+                let is_head = heads(&model).iter().any(|head| head.id == before.id);
+                let over = matches!(before.state, State::Delivered | State::Skipped);
+                let legal = if over { to == before.state } else { to != State::Delivered || is_head };
+                let committed = changed(&store, moved).await;
+                // A delivered one that is "delivered" again is out of order like any that is not a head.
+                if legal && !(over && to == State::Delivered) {
+                    prop_assert!(matches!(committed, Ok(Committed::Done { .. })), "{:?}", committed);
+                    let now = &mut model[index];
+                    (now.state, now.due_at) = (to, at(due));
+                } else {
+                    prop_assert!(matches!(committed, Err(StoreError::Refused(_))), "{:?}", committed);
+                }
+            }
+            Step::Move { .. } => continue,
+        }
+        let waiting: Vec<&Delivery> = heads(&model).into_iter().filter(|d| d.state == State::Waiting).collect();
+        prop_assert_eq!(store.next_due().await.unwrap(), waiting.iter().map(|d| d.due_at).min());
+        let busy = [("partner0".to_owned(), "p0".to_owned())];
+        for busy in [&[][..], &busy[..]] {
+            let lane = |d: &Delivery| (d.partner.clone(), d.patient.clone());
+            let expected: BTreeSet<Uuid> =
+                waiting.iter().filter(|d| d.due_at <= at(1) && !busy.contains(&lane(d))).map(|d| d.id).collect();
+            let found = store.due(at(1), busy, 100).await.unwrap();
+            prop_assert_eq!(found.len(), expected.len());
+            prop_assert_eq!(found.iter().map(|d| d.id).collect::<BTreeSet<_>>(), expected);
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,180 @@
+//! Query plans: every statement the store prepares is explained, and none of them reads a whole table.
+
+use rusqlite::Connection;
+
+use super::*;
+use crate::domain::delivery::State;
+use crate::store::read_exchange::RESOURCES;
+use crate::store::statement::seen;
+
+/// Asks everything that can be asked, in every shape.
+async fn ask_everything(store: &Store) {
+    let one = exchange("d1");
+    let sent = delivery(one.id, "norr", "p1");
+    store
+        .done(Commit {
+            put: vec![Put { units: vec![ASKER.into()], exchange: Some(one.id), ..patient("p1", "195009072553") }],
+            exchanges: vec![one.clone()],
+            documents: vec![document(one.id, 1)],
+            deliveries: vec![sent.clone()],
+            delivery_changes: vec![change(&sent, State::Waiting, State::Delivered)],
+            inbound: vec![inbound("norr", "k")],
+            answer: Some(answer("syd", "k")),
+            audit: vec![audit("submit")],
+            ..Commit::default()
+        })
+        .await;
+    for filter in [Filter::All, units(&[ASKER])] {
+        store.resource(&filter, "Patient", "p1").await.unwrap();
+        store.version(&filter, "Patient", "p1", 1).await.unwrap();
+        store.history(&filter, "Patient", "p1", 5, None).await.unwrap();
+        store.by_identifier(&filter, "Patient", PNR, "195009072553").await.unwrap();
+        store.exchange(&filter, one.id).await.unwrap();
+        let default = ExchangeQuery::default;
+        let before = Some((at(0), one.id));
+        for query in [
+            default(),
+            ExchangeQuery { before, ..default() },
+            ExchangeQuery { open: true, before, ..default() },
+            ExchangeQuery { stage: Some(Stage::Waiting), before, ..default() },
+            ExchangeQuery { patient: Some("p1".into()), before, ..default() },
+            ExchangeQuery { unit: Some(ASKER.into()), before, ..default() },
+            ExchangeQuery { partner: Some("norr".into()), kind: Some(Kind::Referral), before, ..default() },
+        ] {
+            store.exchanges(&filter, &query).await.unwrap();
+        }
+        ask_by_search(store, &filter).await;
+    }
+    // When nothing is rare any more the other plan is made.
+    store.done(puts((0..1100).map(crowded))).await;
+    for filter in [Filter::All, units(&[ASKER])] {
+        ask_by_search(store, &filter).await;
+    }
+    store.patient_id(PNR, "195009072553").await.unwrap();
+    store.exchange_of("org", Kind::Referral, "d1").await.unwrap();
+    store.exchange_of_resource("Patient", "p1").await.unwrap();
+    store.document(one.id, None).await.unwrap();
+    store.document(one.id, Some(1)).await.unwrap();
+    store.documents(one.id).await.unwrap();
+    store.recall("syd", "k").await.unwrap();
+    for (id, exchange, partner, state) in [
+        (Some(sent.id), None, None, None),
+        (None, Some(one.id), None, Some(State::Parked)),
+        (None, None, Some("norr".to_owned()), None),
+        (None, None, Some("norr".to_owned()), Some(State::Parked)),
+        (None, None, Some("norr".to_owned()), Some(State::Waiting)),
+        (None, None, Some("norr".to_owned()), Some(State::Delivered)),
+        (None, None, None, Some(State::Parked)),
+    ] {
+        store.deliveries(&DeliveryQuery { id, exchange, partner, state, limit: 5 }).await.unwrap();
+    }
+    store.attempts(sent.id).await.unwrap();
+    store.due(at(0), &[], 5).await.unwrap();
+    store.next_due().await.unwrap();
+    store.open_tasks("norr", 5, None).await.unwrap();
+    store.held_inbound(None, 5).await.unwrap();
+    store.held_inbound(Some("norr"), 5).await.unwrap();
+    store.inbound_of(one.id).await.unwrap();
+    store.verify_audit().await.unwrap();
+}
+
+async fn ask_by_search(store: &Store, filter: &Filter) {
+    for clause in clauses() {
+        for after in [None, Some(1)] {
+            let search = Search { clauses: vec![clause.clone()], after, ..Search::of("Patient") };
+            store.search(filter, &search).await.unwrap();
+        }
+    }
+}
+
+fn crowded(n: usize) -> Put {
+    let index = vec![
+        identifier(PNR, "195009072553"),
+        Index::Reference { param: "subject", target: "Patient/p1".into() },
+        Index::Date { param: "birthdate", low: 0, high: 1 },
+        Index::Date { param: "birthdate", low: -9, high: -8 },
+        Index::Date { param: "birthdate", low: 8, high: 9 },
+    ];
+    Put { index, units: vec![ASKER.into()], ..put("Patient", &format!("crowded{n}"), 1) }
+}
+
+fn clauses() -> Vec<Clause> {
+    let token = |system: Option<&str>, code: Option<&str>| TokenMatch {
+        system: system.map(str::to_owned),
+        code: code.map(str::to_owned),
+    };
+    let param = || String::from("identifier");
+    let ops = [DateOp::Eq, DateOp::Ne, DateOp::Gt, DateOp::Ge, DateOp::Lt, DateOp::Le, DateOp::Sa, DateOp::Eb];
+    let mut clauses = vec![
+        Clause::Id(vec!["p1".into()]),
+        Clause::Reference { param: "subject".into(), any_of: vec!["Patient/p1".into()] },
+        Clause::Token { param: param(), any_of: vec![token(Some(PNR), Some("195009072553"))] },
+        Clause::Token { param: param(), any_of: vec![token(None, Some("195009072553"))] },
+        Clause::Token { param: param(), any_of: vec![token(Some(PNR), None)] },
+    ];
+    clauses.extend(ops.map(|op| Clause::Date { param: "birthdate".into(), op, low: 0, high: 1 }));
+    clauses.extend(ops.map(|op| Clause::LastUpdated { op, low: 0, high: 1 }));
+    clauses
+}
+
+fn plan(connection: &Connection, sql: &str) -> Vec<String> {
+    let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
+    let count = statement.parameter_count();
+    let nulls = rusqlite::params_from_iter(std::iter::repeat_n(rusqlite::types::Null, count));
+    statement.query_map(nulls, |row| row.get("detail")).unwrap().collect::<Result<_, _>>().unwrap()
+}
+
+/// A step that reads a table from end to end. JSON arrays of the question, lists already narrowed (`l`, a subquery) and
+/// ordered walks along an index that a LIMIT ends are not.
+fn reads_a_whole_table(step: &str) -> bool {
+    let Some(what) = step.strip_prefix("SCAN ") else { return false };
+    let harmless = ["CONSTANT ROW", "l", "m ", "json_each", "(subquery"];
+    !harmless.iter().any(|start| what == start.trim() || (what.starts_with(start) && *start != "l"))
+        && !what.contains("USING INDEX")
+        && !what.contains("USING COVERING INDEX")
+}
+
+/// Whether a question that is put for every row of a walk is answered from what belongs to that row.
+fn asks_one(step: &str, walk: bool) -> bool {
+    let question = step.contains(" EXISTS USING ") || (walk && step.starts_with("SEARCH t "));
+    !question || ["rid=?", "rowid=?", "(exchange=?"].iter().any(|key| step.contains(key))
+}
+
+#[tokio::test]
+async fn no_statement_reads_a_whole_table() {
+    let store = Store::open_temporary().unwrap();
+    ask_everything(&store).await;
+    let connection = Connection::open_in_memory().unwrap();
+    super::super::migrate::migrate(&connection).unwrap();
+    let statements = seen::all();
+    assert!(statements.len() > 80, "only {} statements were seen", statements.len());
+    // A walk in the order of the table that a LIMIT ends, and the sorting of what one exchange is made of.
+    let fine = ["SELECT * FROM delivery WHERE true ORDER BY seq LIMIT ?", RESOURCES];
+    let mut bad = Vec::new();
+    for sql in statements {
+        let steps = plan(&connection, &sql);
+        if std::env::var_os("SHOW_PLANS").is_some() {
+            eprintln!("{sql}\n    {}", steps.join("\n    "));
+        }
+        let sorted = steps.iter().any(|step| step.contains("TEMP B-TREE FOR ORDER BY"));
+        // Sorting is for what is already rare: a search that is led by its rarest condition.
+        if !steps.iter().all(|step| asks_one(step, sql.contains("INDEXED BY resource_walk"))) {
+            bad.push(format!("asks more than one row: {sql}\n    {}", steps.join("\n    ")));
+        }
+        let bad_step =
+            steps.iter().any(|step| reads_a_whole_table(step)) || (sorted && !sql.contains(" l CROSS JOIN "));
+        if bad_step && !fine.contains(&sql.as_str()) {
+            bad.push(format!("{sql}\n    {}", steps.join("\n    ")));
+        }
+    }
+    assert!(bad.is_empty(), "{}", bad.join("\n"));
+}
+
+#[test]
+fn a_whole_table_is_recognised() {
+    let connection = Connection::open_in_memory().unwrap();
+    super::super::migrate::migrate(&connection).unwrap();
+    for sql in ["SELECT * FROM version WHERE at = 1", "SELECT * FROM party WHERE task = ?1"] {
+        assert!(plan(&connection, sql).iter().any(|step| reads_a_whole_table(step)), "{sql}");
+    }
+}

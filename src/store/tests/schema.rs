@@ -1,0 +1,153 @@
+//! The schema: what it refuses, and that it knows every word of the domain.
+
+use rusqlite::Connection;
+
+use super::*;
+
+/// A database with one legal row of everything.
+fn legal() -> Connection {
+    let connection = Connection::open_in_memory().unwrap();
+    super::super::migrate::migrate(&connection).unwrap();
+    connection
+        .execute_batch(
+            "PRAGMA foreign_keys = ON;
+             INSERT INTO resource VALUES (1, 'Task', 't', 1, 1, 0, NULL);
+             INSERT INTO version VALUES (1, 1, 1, 0, x'7b7d');
+             INSERT INTO param VALUES (1, 'Task', 'status');
+             INSERT INTO date VALUES (1, 0, 1, 1);
+             INSERT INTO concern VALUES (1, 'SE-1');
+             INSERT INTO exchange VALUES (zeroblob(16), 1, 'referral', 'json', 'org', 'd', 1, 0, 'p', 'waiting', 0, 0);
+             INSERT INTO party VALUES (zeroblob(16), 0, 'SE-1', 'norr', 'recipient', 't', 'requested', 'waiting', 0);
+             INSERT INTO document VALUES (zeroblob(16), 1, 'json', '', '', '', 0, 1, x'', x'');
+             INSERT INTO delivery VALUES (1, zeroblob(16), zeroblob(16), 1, 'norr', 'SE-1', 'p', 'transaction', 'waiting', 1, 0, 0,
+                                          NULL, 0, NULL, x'');
+             INSERT INTO attempt VALUES (zeroblob(16), 1, 0, 'transient', 503, NULL, 1);
+             INSERT INTO inbound VALUES ('norr', 'k', NULL, 0, NULL, x'');
+             INSERT INTO answer VALUES ('syd', 'k', '', NULL, 202, NULL, 0, x'');",
+        )
+        .unwrap();
+    connection
+}
+
+#[test]
+fn illegal_states_are_refused_by_the_database_itself() {
+    let connection = legal();
+    for sql in [
+        "UPDATE resource SET version = 0",
+        "UPDATE resource SET type = ''",
+        "UPDATE version SET body = x''",
+        "UPDATE date SET lo = 2",
+        "UPDATE concern SET unit = 'se-1'",
+        "UPDATE exchange SET stage = 'lost'",
+        "UPDATE exchange SET kind = 'letter'",
+        "UPDATE exchange SET format = 'pdf'",
+        "UPDATE exchange SET entered_in_error = 2",
+        "UPDATE exchange SET id = zeroblob(15)",
+        "UPDATE party SET stage = 'lost'",
+        "UPDATE party SET role = 'bystander'",
+        "UPDATE party SET status = 'ready'",
+        "UPDATE party SET status = NULL",
+        "UPDATE party SET task = NULL",
+        "UPDATE party SET exchange = randomblob(16)",
+        "INSERT INTO party VALUES (zeroblob(16), 1, 'se-1', 'norr', 'recipient', NULL, NULL, 'waiting', 0)",
+        "UPDATE document SET source = x'00'",
+        "INSERT INTO document VALUES (zeroblob(16), 2, 'json', '', '', '', 0, 1, x'', x'')",
+        "UPDATE delivery SET body = x'00'",
+        "UPDATE delivery SET patient = 'q'",
+        "UPDATE delivery SET state = 'lost'",
+        "UPDATE delivery SET state = 'parked'",
+        "UPDATE delivery SET state = 'parked', note = ''",
+        "UPDATE delivery SET state = 'skipped', head = 0",
+        "UPDATE delivery SET state = 'skipped', note = 'why'",
+        "UPDATE delivery SET state = 'delivered', head = 0",
+        "UPDATE delivery SET attempts = 1",
+        "UPDATE delivery SET first_attempt_at = 1",
+        "INSERT INTO delivery SELECT 2, randomblob(16), exchange, 1, partner, unit, patient, action, state, 1, 0, 0, NULL, 0, NULL,
+         x'' FROM delivery",
+        "UPDATE attempt SET class = 'lost'",
+        "UPDATE attempt SET reason = 'another'",
+        "INSERT INTO attempt VALUES (zeroblob(16), 2, 0, 'lost', NULL, NULL, 1)",
+        "INSERT INTO attempt VALUES (zeroblob(16), 2, 0, 'transient', 20, NULL, 1)",
+        "UPDATE inbound SET finding = ''",
+        "UPDATE answer SET status = 0",
+        "UPDATE exchange SET created_at = 'yesterday'",
+    ] {
+        let refused = connection.execute(sql, []);
+        let code = refused.as_ref().err().and_then(rusqlite::Error::sqlite_error_code);
+        assert_eq!(code, Some(rusqlite::ErrorCode::ConstraintViolation), "{sql}: {refused:?}");
+    }
+}
+
+#[test]
+fn legal_changes_of_the_same_rows_are_not_refused() {
+    let connection = legal();
+    for sql in [
+        "UPDATE resource SET version = 2",
+        "UPDATE party SET status = NULL, task = NULL",
+        "UPDATE document SET in_force = 0",
+        "UPDATE delivery SET attempts = 1, first_attempt_at = 5, note = 'timeout'",
+        "UPDATE delivery SET state = 'parked', note = 'why'",
+        "UPDATE delivery SET state = 'waiting', note = NULL",
+        "UPDATE delivery SET state = 'delivered', head = 0",
+        "UPDATE inbound SET finding = 'why'",
+    ] {
+        assert_eq!(connection.execute(sql, []), Ok(1), "{sql}");
+    }
+}
+
+#[tokio::test]
+async fn every_word_of_the_domain_can_be_written_and_read_back() {
+    let store = Store::open_temporary().unwrap();
+    let mut exchanges = Vec::new();
+    for stage in Stage::ALL {
+        exchanges.push(Exchange { stage, ..exchange(&format!("stage {stage}")) });
+    }
+    for (kind, format) in Kind::ALL.into_iter().flat_map(|kind| Format::ALL.map(|format| (kind, format))) {
+        exchanges.push(Exchange { kind, format, entered_in_error: true, patient: None, ..exchange(format.name()) });
+    }
+    for status in task::Status::ALL {
+        for role in PartyRole::ALL {
+            let mut of = exchange(&format!("{status} {}", role.code()));
+            let stage = Stage::of_task(status);
+            of.parties =
+                vec![Party { task: Some("t".into()), status: Some(status), stage, ..party(HELPER, "norr", role) }];
+            exchanges.push(of);
+        }
+    }
+    for exchange in exchanges {
+        store.done(Commit { exchanges: vec![exchange.clone()], ..Commit::default() }).await;
+        assert_eq!(store.exchange(&Filter::All, exchange.id).await.unwrap(), Some(exchange));
+    }
+}
+
+#[tokio::test]
+async fn every_state_action_and_class_of_a_delivery_can_be_written_and_read_back() {
+    use crate::domain::delivery::{Outcome, State};
+    let store = Store::open_temporary().unwrap();
+    let exchange = exchange("d");
+    store.done(Commit { exchanges: vec![exchange.clone()], ..Commit::default() }).await;
+    let reason = || String::from("why");
+    let outcomes = [
+        Outcome::Delivered,
+        Outcome::Transient { reason: reason(), retry_after: None },
+        Outcome::Unauthorized { reason: reason() },
+        Outcome::Conflict { reason: reason() },
+        Outcome::Permanent { reason: reason() },
+    ];
+    for (n, state) in State::ALL.into_iter().enumerate() {
+        for action in [Action::Transaction, Action::MoveTask] {
+            let one = Delivery { action, ..delivery(exchange.id, "norr", &format!("{n} {action:?}")) };
+            store.done(Commit { deliveries: vec![one.clone()], ..Commit::default() }).await;
+            for outcome in &outcomes {
+                let tried = Attempt { reason: outcome.reason().map(str::to_owned), ..attempt(outcome.class()) };
+                let again = DeliveryChange { attempt: Some(tried), ..change(&one, State::Waiting, State::Waiting) };
+                store.done(Commit { delivery_changes: vec![again], ..Commit::default() }).await;
+            }
+            let last = change(&one, State::Waiting, state);
+            store.done(Commit { delivery_changes: vec![last], ..Commit::default() }).await;
+            let found =
+                store.deliveries(&DeliveryQuery { id: Some(one.id), ..DeliveryQuery::default() }).await.unwrap();
+            assert_eq!(found.iter().map(|d| (d.state, d.action)).collect::<Vec<_>>(), [(state, action)]);
+        }
+    }
+}

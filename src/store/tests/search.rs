@@ -1,0 +1,224 @@
+//! Search: FHIR's matches, and pages that stay whole while others write.
+
+use super::*;
+
+fn token(system: Option<&str>, code: Option<&str>) -> TokenMatch {
+    TokenMatch { system: system.map(str::to_owned), code: code.map(str::to_owned) }
+}
+
+fn tokens(any_of: &[TokenMatch]) -> Clause {
+    Clause::Token { param: "status".into(), any_of: any_of.to_vec() }
+}
+
+fn with(id: &str, index: Vec<Index>) -> Put {
+    Put { index, ..put("Task", id, 1) }
+}
+
+fn status(system: &str, code: &str) -> Index {
+    Index::Token { param: "status", system: system.into(), code: code.into() }
+}
+
+async fn found(store: &Store, clauses: Vec<Clause>) -> String {
+    let page = store.search(&Filter::All, &Search { clauses, ..Search::of("Task") }).await.unwrap();
+    assert!(!page.more);
+    page.matches.into_iter().map(|stored| stored.id).collect::<Vec<_>>().join(" ")
+}
+
+/// Fills the type with so many others that no condition is rare any more, so that the other plan is taken.
+async fn crowd(store: &Store, index: impl Fn(usize) -> Vec<Index>) {
+    store.done(puts((0..1100).map(|n| with(&format!("other{n}"), index(n))))).await;
+}
+
+#[tokio::test]
+async fn tokens_match_as_fhir_says() {
+    let store = Store::open_temporary().unwrap();
+    let of = [("a", "urn:s", "open"), ("b", "urn:t", "open"), ("c", "", "open"), ("d", "urn:s", "done")];
+    store.done(puts(of.map(|(id, system, code)| with(id, vec![status(system, code)])))).await;
+    // The same code under another parameter and for another type is something else.
+    let elsewhere = Index::Token { param: "code", system: "urn:s".into(), code: "open".into() };
+    store
+        .done(puts([with("e", vec![elsewhere]), Put { index: vec![status("urn:s", "open")], ..put("Goal", "g", 1) }]))
+        .await;
+    for (any_of, expected) in [
+        (vec![token(Some("urn:s"), Some("open"))], "a"),
+        (vec![token(None, Some("open"))], "a b c"),
+        (vec![token(Some(""), Some("open"))], "c"),
+        (vec![token(Some("urn:s"), None)], "a d"),
+        (vec![token(None, Some("done")), token(Some("urn:t"), Some("open"))], "b d"),
+        (vec![token(None, Some("open")), token(Some("urn:s"), None), token(Some("urn:s"), Some("open"))], "a b c d"),
+        (vec![token(Some("urn:unknown"), Some("open"))], ""),
+        (vec![token(None, Some("OPEN"))], ""),
+        (vec![token(None, None)], ""),
+        (vec![], ""),
+    ] {
+        assert_eq!(found(&store, vec![tokens(&any_of)]).await, expected, "{any_of:?}");
+    }
+}
+
+#[tokio::test]
+async fn clauses_are_anded_and_an_unknown_parameter_matches_nothing() {
+    let store = Store::open_temporary().unwrap();
+    let reference = |target: &str| Index::Reference { param: "owner", target: target.into() };
+    store
+        .done(puts([
+            with("a", vec![status("s", "open"), reference("Organization/1")]),
+            with("b", vec![status("s", "open"), reference("Organization/2"), reference("identifier:urn:hsa|SE1")]),
+            with("c", vec![status("s", "done"), reference("Organization/1")]),
+        ]))
+        .await;
+    let owner = |targets: &[&str]| Clause::Reference {
+        param: "owner".into(),
+        any_of: targets.iter().map(|target| (*target).to_owned()).collect(),
+    };
+    let open = || tokens(&[token(None, Some("open"))]);
+    let id = |ids: &[&str]| Clause::Id(ids.iter().map(|id| (*id).to_owned()).collect());
+    assert_eq!(found(&store, vec![open(), owner(&["Organization/1"])]).await, "a");
+    assert_eq!(found(&store, vec![owner(&["Organization/1", "identifier:urn:hsa|SE1"])]).await, "a b c");
+    assert_eq!(
+        found(&store, vec![open(), owner(&["Organization/1", "Organization/2"]), id(&["b", "c", "x"])]).await,
+        "b"
+    );
+    assert_eq!(found(&store, vec![id(&["c", "a"])]).await, "a c");
+    assert_eq!(found(&store, vec![id(&[])]).await, "");
+    assert_eq!(found(&store, vec![owner(&[])]).await, "");
+    let unknown = Clause::Token { param: "unheard-of".into(), any_of: vec![token(None, Some("open"))] };
+    assert_eq!(found(&store, vec![open(), unknown]).await, "");
+    assert_eq!(found(&store, vec![]).await, "a b c");
+}
+
+/// The search span is 100..199. `before`, `into`, … say how the resource's span lies to it.
+#[tokio::test]
+async fn spans_of_time_compare_as_fhir_says() {
+    use DateOp::{Eb, Eq, Ge, Gt, Le, Lt, Ne, Sa};
+    let store = Store::open_temporary().unwrap();
+    let span = |id: &str, low, high| with(id, vec![Index::Date { param: "period", low, high }]);
+    store
+        .done(puts([
+            span("before", 0, 99),
+            span("into", 50, 150),
+            span("inside", 120, 130),
+            span("same", 100, 199),
+            span("out", 150, 250),
+            span("after", 200, 300),
+            span("around", 50, 250),
+            span("open-end", 150, i64::MAX),
+        ]))
+        .await;
+    for crowded in [false, true] {
+        if crowded {
+            // Spans on both sides, so that each operator allows more than a few.
+            crowd(&store, |n| {
+                let low = if n % 2 == 0 { -10 } else { 1000 };
+                vec![Index::Date { param: "period", low, high: low + 5 }]
+            })
+            .await;
+        }
+        for (op, expected) in [
+            (Eq, "inside same"),
+            (Ne, "before into out after around open-end"),
+            (Gt, "out after around open-end"),
+            (Lt, "before into around"),
+            (Ge, "inside same out after around open-end"),
+            (Le, "before into inside same around"),
+            (Sa, "after"),
+            (Eb, "before"),
+        ] {
+            let clause = Clause::Date { param: "period".into(), op, low: 100, high: 199 };
+            let search = Search { clauses: vec![clause], limit: 5000, ..Search::of("Task") };
+            let page = store.search(&Filter::All, &search).await.unwrap();
+            let ids: Vec<_> =
+                page.matches.iter().map(|stored| stored.id.as_str()).filter(|id| !id.starts_with("other")).collect();
+            assert_eq!(ids.join(" "), expected, "{op:?}, crowded: {crowded}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn last_updated_is_the_time_the_versions_carry() {
+    let store = Store::open_temporary().unwrap();
+    for (id, version, time) in [("a", 1, "10:00"), ("b", 1, "11:00"), ("a", 2, "12:00")] {
+        let body = format!(r#"{{"meta":{{"lastUpdated":"2026-11-02T{time}:00Z"}}}}"#);
+        store.done(puts([Put { body: body.into(), ..put("Task", id, version) }])).await;
+    }
+    let noon = "2026-11-02T12:00:00Z".parse::<DateTime<Utc>>().unwrap().timestamp_millis();
+    let updated = |op| Clause::LastUpdated { op, low: noon, high: noon + 999 };
+    assert_eq!(found(&store, vec![updated(DateOp::Ge)]).await, "a");
+    assert_eq!(found(&store, vec![updated(DateOp::Lt)]).await, "b");
+    assert_eq!(found(&store, vec![updated(DateOp::Gt)]).await, "");
+}
+
+#[tokio::test]
+async fn the_two_plans_find_the_same() {
+    let store = Store::open_temporary().unwrap();
+    let index = |n: usize| {
+        let target = format!("Organization/{}", n % 3);
+        vec![status("s", ["open", "done"][n % 2]), Index::Reference { param: "owner", target }]
+    };
+    store.done(puts((0..4500).map(|n| Put { units: vec![ASKER.into()], ..with(&format!("t{n}"), index(n)) }))).await;
+    let clauses = vec![
+        tokens(&[token(None, Some("open"))]),
+        Clause::Reference { param: "owner".into(), any_of: vec!["Organization/1".into()] },
+    ];
+    let walk = Search { clauses: clauses.clone(), limit: 5000, ..Search::of("Task") };
+    let expected: Vec<String> = (0..4500).filter(|n| n % 2 == 0 && n % 3 == 1).map(|n| format!("t{n}")).collect();
+    for filter in [Filter::All, units(&[ASKER])] {
+        let page = store.search(&filter, &walk).await.unwrap();
+        assert_eq!(page.matches.iter().map(|task| task.id.clone()).collect::<Vec<_>>(), expected);
+        let some = Clause::Id(expected.iter().take(20).cloned().collect());
+        let lead = Search { clauses: clauses.iter().cloned().chain([some]).collect(), ..walk.clone() };
+        let page = store.search(&filter, &lead).await.unwrap();
+        assert_eq!(page.matches.iter().map(|task| task.id.clone()).collect::<Vec<_>>(), expected[..20]);
+    }
+}
+
+/// Pages through everything, while before each page something new is written and something old changed.
+async fn paged(newest_first: bool) -> (Store, Vec<String>) {
+    let store = Store::open_temporary().unwrap();
+    store.done(puts((0..30).map(|n| with(&format!("t{n:02}"), vec![status("s", "open")])))).await;
+    let clauses = vec![tokens(&[token(None, Some("open"))])];
+    let mut search = Search { clauses, limit: 7, newest_first, ..Search::of("Task") };
+    let mut seen = Vec::new();
+    loop {
+        let page = store.search(&Filter::All, &search).await.unwrap();
+        assert!(page.matches.len() == 7 || !page.more, "only the last page is short");
+        seen.extend(page.matches.iter().map(|task| task.id.clone()));
+        search.after = page.matches.last().map(|task| task.seq);
+        if !page.more {
+            break (store, seen);
+        }
+        if seen.len() < 28 {
+            store.done(puts([with(&format!("new{}", seen.len()), vec![status("s", "open")])])).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn oldest_first_pages_show_each_once_and_what_is_new_at_the_end() {
+    let (_, seen) = paged(false).await;
+    let expected: Vec<String> =
+        (0..30).map(|n| format!("t{n:02}")).chain(["new7", "new14", "new21"].map(str::to_owned)).collect();
+    assert_eq!(seen, expected);
+}
+
+#[tokio::test]
+async fn newest_first_pages_show_the_list_as_it_was_when_paging_began() {
+    let (_, seen) = paged(true).await;
+    let expected: Vec<String> = (0..30).rev().map(|n| format!("t{n:02}")).collect();
+    assert_eq!(seen, expected);
+}
+
+#[tokio::test]
+async fn what_changes_while_someone_pages_oldest_first_comes_again_and_is_never_missed() {
+    let store = Store::open_temporary().unwrap();
+    store.done(puts((0..6).map(|n| with(&format!("t{n}"), Vec::new())))).await;
+    let mut search = Search { limit: 3, ..Search::of("Task") };
+    let first = store.search(&Filter::All, &search).await.unwrap();
+    store
+        .done(puts([Put { version: 2, ..with("t1", Vec::new()) }, Put { version: 2, ..with("t4", Vec::new()) }]))
+        .await;
+    search.after = first.matches.last().map(|task| task.seq);
+    search.limit = 10;
+    let second = store.search(&Filter::All, &search).await.unwrap();
+    let ids: Vec<_> = second.matches.iter().map(|task| task.id.as_str()).collect();
+    assert_eq!(ids, ["t3", "t5", "t1", "t4"]);
+}

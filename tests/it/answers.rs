@@ -1,0 +1,237 @@
+//! How answers come back: from a partner's own server, and from one that writes here.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+use vardkedja::demo::Clinic;
+
+use crate::world::{NORTH, ONCOLOGY, REHAB_TEAM, SOUTH, World, referral, referral_to};
+
+const KVA: &str = "urn:oid:1.2.752.116.1.3.2.1.4";
+
+async fn step(people: &Clinic, task: &str, status: &str, answer: Option<&str>) {
+    people.step(task, status, &vardkedja::demo::Left { answer, ..Default::default() }).await.unwrap();
+}
+
+#[actix_web::test]
+async fn an_answer_from_a_partners_own_server_comes_back_in_the_senders_format() {
+    let world = World::open().await;
+    let exchange = world.refer(&referral(1)).await;
+    world.until(&exchange, "delivered").await;
+    let task = world.task(&exchange, NORTH).await;
+    let people = world.people();
+    step(&people, &task, "accepted", None).await;
+    world.until(&exchange, "accepted").await;
+    let left = vardkedja::demo::Left { answer: Some("Klart."), kva: &["DV133"], ..Default::default() };
+    people.step(&task, "completed", &left).await.unwrap();
+    world.until(&exchange, "completed").await;
+    let document = world.get(&format!("{exchange}/document"), ONCOLOGY).await.json();
+    assert_eq!(document["state"]["status"], "completed", "{document:#}");
+    assert_eq!(document["state"]["answer"]["text"], "Klart.");
+    assert_eq!(document["state"]["activities"][0]["kva"], "DV133");
+    let mut sent = referral(1);
+    let mut read = document.clone();
+    read.as_object_mut().unwrap().shift_remove("state");
+    sent.sort_all_objects();
+    read.sort_all_objects();
+    assert_eq!(read, sent, "the rest reads as it was sent");
+    world.close().await;
+}
+
+#[actix_web::test]
+async fn a_completion_without_an_answer_is_held_where_a_person_sees_it() {
+    let world = World::open().await;
+    let exchange = world.refer(&referral(1)).await;
+    world.until(&exchange, "delivered").await;
+    let task = world.task(&exchange, NORTH).await;
+    step(&world.people(), &task, "completed", None).await;
+    let held = loop {
+        let held = world.get("/v1/answers/held", "").await.json();
+        if held["answers"].as_array().is_some_and(|a| !a.is_empty()) {
+            break held;
+        }
+        tokio::task::yield_now().await;
+    };
+    assert!(held.to_string().contains("Task.output"), "{held}");
+    assert_eq!(world.get(&exchange, "").await.json()["stage"], "delivered", "the sender is told nothing untrue");
+    world.close().await;
+}
+
+#[actix_web::test]
+async fn a_partner_that_reads_here_moves_its_task_here() {
+    let world = World::open().await;
+    let exchange = world.refer(&referral_to(1, SOUTH)).await;
+    assert_eq!(world.get(&exchange, "").await.json()["stage"], "waiting", "nobody has read it yet");
+    let found = world.get("/fhir/Task?status=requested", SOUTH).await.json();
+    let task = found["entry"][0]["resource"].clone();
+    assert_eq!(world.get(&exchange, "").await.json()["stage"], "delivered", "its owner has read it");
+    let id = task["id"].as_str().unwrap();
+    let path = format!("/fhir/Task/{id}");
+
+    let request = task["focus"]["reference"].as_str().unwrap();
+    let procedure = json!({
+        "resourceType": "Procedure", "status": "completed",
+        "identifier": [{ "system": "urn:test", "value": "P-1" }],
+        "code": { "coding": [{ "system": KVA, "code": "DV133" }] },
+        "subject": task["for"], "basedOn": [{ "reference": request }],
+        "performedDateTime": "2026-03-18T13:00:00+01:00",
+    });
+    let headers = [("Vardkedja-Unit", SOUTH), ("If-None-Exist", "identifier=urn:test|P-1")];
+    let made = world.ask("POST", "/fhir/Procedure", &headers, Some(procedure.to_string())).await;
+    assert_eq!(made.status, 201, "{}", made.text);
+    let again = world.ask("POST", "/fhir/Procedure", &headers, Some(procedure.to_string())).await;
+    assert_eq!((again.status, again.json()["id"].clone()), (200, made.json()["id"].clone()));
+    let procedure_id = made.json()["id"].as_str().unwrap().to_owned();
+    let answer = json!({
+        "resourceType": "Communication", "status": "completed", "subject": task["for"],
+        "basedOn": [{ "reference": request }], "sent": "2026-03-18T14:00:00+01:00",
+        "payload": [{ "contentString": "Klart." }],
+    });
+    let answer = world.ask("POST", "/fhir/Communication", &[("Vardkedja-Unit", SOUTH)], Some(answer.to_string())).await;
+    assert_eq!(answer.status, 201, "{}", answer.text);
+    let answer_id = answer.json()["id"].as_str().unwrap().to_owned();
+
+    let patch = json!([
+        { "op": "replace", "path": "/status", "value": "completed" },
+        { "op": "add", "path": "/output", "value": [
+            { "type": { "text": "answer" }, "valueReference": { "reference": format!("Communication/{answer_id}") } },
+            { "type": { "text": "activity" }, "valueReference": { "reference": format!("Procedure/{procedure_id}") } },
+        ] },
+    ]);
+    let version = format!("W/\"{}\"", task["meta"]["versionId"].as_str().unwrap());
+    let headers =
+        [("Vardkedja-Unit", SOUTH), ("If-Match", version.as_str()), ("Content-Type", "application/json-patch+json")];
+    let moved = world.ask("PATCH", &path, &headers, Some(patch.to_string())).await;
+    assert_eq!(moved.status, 200, "{}", moved.text);
+    let stale = world.ask("PATCH", &path, &headers, Some(patch.to_string())).await;
+    assert_eq!(stale.status, 412, "{}", stale.text);
+    world.until(&exchange, "completed").await;
+    let document = world.get(&format!("{exchange}/document"), ONCOLOGY).await.json();
+    assert_eq!(document["state"]["answer"]["text"], "Klart.", "{document:#}");
+    world.close().await;
+}
+
+#[actix_web::test]
+async fn only_the_owner_moves_a_task_and_only_along_the_table() {
+    let world = World::open().await;
+    let exchange = world.refer(&referral_to(1, SOUTH)).await;
+    let id = world.task(&exchange, SOUTH).await;
+    let path = format!("/fhir/Task/{id}");
+    let put = async |unit: &str, change: &dyn Fn(&mut Value)| {
+        let mut task = world.get(&path, SOUTH).await.json();
+        let version = format!("W/\"{}\"", task["meta"]["versionId"].as_str().unwrap());
+        change(&mut task);
+        world.ask("PUT", &path, &[("Vardkedja-Unit", unit), ("If-Match", &version)], Some(task.to_string())).await
+    };
+    let to = |status: &'static str| move |task: &mut Value| task["status"] = json!(status);
+    assert_eq!(put(ONCOLOGY, &to("accepted")).await.status, 403, "the sender does not own it");
+    assert_eq!(put(NORTH, &to("accepted")).await.status, 404, "a stranger does not even see it");
+    assert_eq!(put(SOUTH, &to("cancelled")).await.status, 409, "cancelling is the sender's before acceptance");
+    assert_eq!(put(SOUTH, &to("draft")).await.status, 422);
+    assert_eq!(put(SOUTH, &to("rejected")).await.status, 422, "a rejection says why");
+    let intent = |task: &mut Value| task["intent"] = json!("plan");
+    assert_eq!(put(SOUTH, &intent).await.status, 422, "the rest is the sender's");
+    let without_version = world.ask("PUT", &path, &[("Vardkedja-Unit", SOUTH)], Some("{}".into())).await;
+    assert_eq!(without_version.status, 400);
+    let rejection = |task: &mut Value| {
+        task["status"] = json!("rejected");
+        task["statusReason"] = json!({ "text": "Ingen fysioterapeut just nu." });
+    };
+    assert_eq!(put(SOUTH, &rejection).await.status, 200);
+    world.until(&exchange, "rejected").await;
+    let document = world.get(&format!("{exchange}/document"), ONCOLOGY).await.json();
+    assert_eq!(document["state"]["reason"], "Ingen fysioterapeut just nu.");
+    world.close().await;
+}
+
+#[actix_web::test]
+async fn a_unit_sees_only_what_it_takes_part_in_on_every_path() {
+    let world = World::open().await;
+    let exchange = world.refer(&referral_to(1, SOUTH)).await;
+    let shown = world.get(&exchange, ONCOLOGY).await.json();
+    for stranger in [NORTH, REHAB_TEAM] {
+        assert_eq!(world.get(&exchange, stranger).await.status, 404);
+        assert_eq!(world.get(&format!("{exchange}/document"), stranger).await.status, 404);
+        assert!(world.get("/v1/exchanges", stranger).await.json()["exchanges"].as_array().unwrap().is_empty());
+        for name in shown["resources"].as_array().unwrap() {
+            let name = name.as_str().unwrap();
+            if ["Organization/", "PractitionerRole/", "Practitioner/"].iter().any(|a| name.starts_with(a)) {
+                continue;
+            }
+            assert_eq!(world.get(&format!("/fhir/{name}"), stranger).await.status, 404, "{name}");
+            assert_eq!(world.get(&format!("/fhir/{name}/_history"), stranger).await.status, 404, "{name}");
+            let kind = name.split('/').next().unwrap();
+            let found = world.get(&format!("/fhir/{kind}"), stranger).await.json();
+            assert!(found.get("entry").is_none(), "{kind} leaks");
+        }
+        let form = "identifier=http://electronichealth.se/identifier/personnummer|195009072553";
+        let headers = [("Vardkedja-Unit", stranger), ("Content-Type", "application/x-www-form-urlencoded")];
+        let found = world.ask("POST", "/fhir/Patient/_search", &headers, Some(form.into())).await;
+        assert!(found.json().get("entry").is_none());
+    }
+    for party in [ONCOLOGY, SOUTH] {
+        assert_eq!(world.get(&exchange, party).await.status, 200);
+    }
+    world.close().await;
+}
+
+#[actix_web::test]
+async fn a_request_is_taken_back_at_once_or_by_asking_the_one_who_accepted() {
+    let world = World::open().await;
+    let cancel = async |exchange: &str| {
+        let headers = [("Vardkedja-Unit", ONCOLOGY), ("Content-Type", "application/json")];
+        world
+            .ask("POST", &format!("{exchange}/cancel"), &headers, Some(json!({ "reason": "Flyttat" }).to_string()))
+            .await
+    };
+    let early = world.refer(&referral(1)).await;
+    world.until(&early, "delivered").await;
+    let reply = cancel(&early).await;
+    assert_eq!(reply.json()["cancelled"], json!([NORTH]), "{}", reply.text);
+    world.until(&early, "cancelled").await;
+    let people = world.people();
+    let task = world.task(&early, NORTH).await;
+    assert_eq!(people.task(&task).await.unwrap()["status"], "cancelled", "the partner's copy too");
+    assert_eq!(cancel(&early).await.status, 409);
+
+    let late = world.refer(&referral(2)).await;
+    world.until(&late, "delivered").await;
+    let task = world.task(&late, NORTH).await;
+    step(&people, &task, "accepted", None).await;
+    world.until(&late, "accepted").await;
+    assert_eq!(cancel(&late).await.json()["asked"], json!([NORTH]));
+    while !world.at_clinic("Task").await.iter().any(|t| t["code"]["coding"][0]["code"] == "abort") {
+        tokio::task::yield_now().await; // the owner gets a Task that asks it to stop
+    }
+    assert_eq!(world.get(&late, "").await.json()["stage"], "accepted", "it is still the owner's to answer");
+    step(&people, &task, "cancelled", None).await;
+    world.until(&late, "cancelled").await;
+    world.close().await;
+}
+
+#[actix_web::test]
+async fn eight_at_once_create_one_procedure() {
+    let world = Arc::new(World::open().await);
+    world.refer(&referral_to(1, SOUTH)).await;
+    let task = world.get("/fhir/Task", SOUTH).await.json()["entry"][0]["resource"].clone();
+    let procedure = json!({
+        "resourceType": "Procedure", "status": "completed", "identifier": [{ "system": "urn:test", "value": "P-1" }],
+        "code": { "coding": [{ "system": KVA, "code": "DV133" }] }, "subject": task["for"],
+        "basedOn": [task["focus"]], "performedDateTime": "2026-03-18",
+    });
+    let mut senders = Vec::new();
+    for _ in 0..8 {
+        let (world, body) = (Arc::clone(&world), procedure.to_string());
+        senders.push(tokio::spawn(async move {
+            let headers = [("Vardkedja-Unit", SOUTH), ("If-None-Exist", "identifier=urn:test|P-1")];
+            world.ask("POST", "/fhir/Procedure", &headers, Some(body)).await.status
+        }));
+    }
+    let mut statuses = Vec::new();
+    for sender in senders {
+        statuses.push(sender.await.unwrap());
+    }
+    statuses.sort_unstable();
+    assert_eq!(statuses, [200, 200, 200, 200, 200, 200, 200, 201]);
+    Arc::into_inner(world).unwrap().close().await;
+}

@@ -1,0 +1,249 @@
+//! A gateway and a primary care system on loopback, both for real, each with its own database in a folder of its own.
+
+use std::net::TcpListener;
+use std::path::PathBuf;
+
+use reqwest::Method;
+use serde_json::{Value, json};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use vardkedja::config::Config;
+use vardkedja::demo::Clinic;
+use vardkedja::demo::receiver;
+
+pub const ONCOLOGY: &str = "SE2321000131-E000000000101";
+pub const REHAB_TEAM: &str = "SE2321000131-E000000000102";
+pub const NORTH: &str = "SE2321000131-E000000000202";
+pub const SOUTH: &str = "SE2321000131-E000000000203";
+pub const CLOSED: &str = "SE2321000131-E000000000299";
+
+/// What came back.
+#[derive(Debug)]
+pub struct Reply {
+    pub status: u16,
+    pub location: Option<String>,
+    pub etag: Option<String>,
+    pub text: String,
+}
+
+impl Reply {
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.text).unwrap_or_else(|e| panic!("{e}: {}", self.text))
+    }
+
+    /// All findings in one line.
+    pub fn findings(&self) -> String {
+        let body = self.json();
+        let outcome = if body["issue"].is_array() { &body } else { &body["outcome"] };
+        let line = |i: &Value| format!("{} {} {}", i["severity"], i["expression"][0], i["details"]["text"]);
+        outcome["issue"].as_array().map_or(String::new(), |l| l.iter().map(line).collect::<Vec<_>>().join("\n"))
+    }
+}
+
+/// Both systems.
+pub struct World {
+    pub gateway: String,
+    pub clinic: String,
+    pub folder: PathBuf,
+    http: reqwest::Client,
+    stop: Vec<oneshot::Sender<()>>,
+    running: Vec<JoinHandle<()>>,
+}
+
+impl World {
+    /// Short waits, so that tests end when something has happened and not when a clock says so.
+    pub async fn open() -> Self {
+        Self::open_with("").await
+    }
+
+    /// `more` is added to the settings.
+    pub async fn open_with(more: &str) -> Self {
+        let folder = std::env::temp_dir().join(format!("vardkedja-it-{}", uuid::Uuid::new_v4()));
+        std::fs::create_dir(&folder).unwrap();
+        let mut world = Self {
+            gateway: String::new(),
+            clinic: String::new(),
+            folder,
+            http: reqwest::Client::builder().no_proxy().build().unwrap(),
+            stop: Vec::new(),
+            running: Vec::new(),
+        };
+        world.open_clinic();
+        let settings = settings(&world.clinic, more);
+        world.open_gateway(&settings);
+        world
+    }
+
+    fn open_clinic(&mut self) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        self.clinic = format!("http://{}", listener.local_addr().unwrap());
+        let (stop, stopped) = oneshot::channel::<()>();
+        let db = self.folder.join("clinic.db");
+        let options = receiver::Options {
+            shutdown: Some(Box::pin(async { stopped.await.unwrap_or_default() })),
+            ..receiver::Options::default()
+        };
+        self.running.push(tokio::spawn(async move { receiver::serve(listener, &db, options).await.unwrap() }));
+        self.stop.push(stop);
+    }
+
+    fn open_gateway(&mut self, settings: &str) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        self.gateway = format!("http://{}", listener.local_addr().unwrap());
+        let file = self.folder.join("vardkedja.toml");
+        std::fs::write(&file, settings).unwrap();
+        let mut config = Config::load(Some(&file)).unwrap();
+        config.base_url.clone_from(&self.gateway);
+        let (stop, stopped) = oneshot::channel::<()>();
+        let run = async move {
+            vardkedja::run(config, listener, async { stopped.await.unwrap_or_default() }).await.unwrap();
+        };
+        self.running.push(tokio::spawn(run));
+        self.stop.push(stop);
+    }
+
+    /// Stops the gateway, and starts it again on the same database.
+    pub async fn restart_gateway(&mut self, more: &str) {
+        drop(self.stop.pop());
+        self.running.pop().unwrap().await.unwrap();
+        let settings = settings(&self.clinic, more);
+        self.open_gateway(&settings);
+    }
+
+    pub async fn close(mut self) {
+        for stop in self.stop.drain(..).rev() {
+            drop(stop);
+        }
+        for running in self.running.drain(..).rev() {
+            running.await.unwrap();
+        }
+        let _ = std::fs::remove_dir_all(&self.folder);
+    }
+
+    pub async fn ask(&self, method: &str, path: &str, headers: &[(&str, &str)], body: Option<String>) -> Reply {
+        let url = if path.starts_with("http") { path.to_owned() } else { format!("{}{path}", self.gateway) };
+        let mut request = self.http.request(Method::from_bytes(method.as_bytes()).unwrap(), url);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        if let Some(body) = body {
+            request = request.body(body);
+        }
+        let response = request.send().await.unwrap();
+        let header = |name: &str| response.headers().get(name).map(|v| v.to_str().unwrap().to_owned());
+        let (location, etag) = (header("location"), header("etag"));
+        Reply { status: response.status().as_u16(), location, etag, text: response.text().await.unwrap() }
+    }
+
+    pub async fn get(&self, path: &str, unit: &str) -> Reply {
+        let headers: &[(&str, &str)] = if unit.is_empty() { &[] } else { &[("Vardkedja-Unit", unit)] };
+        self.ask("GET", path, headers, None).await
+    }
+
+    pub async fn post(&self, path: &str, unit: &str, document: &Value) -> Reply {
+        let headers = [("Vardkedja-Unit", unit), ("Content-Type", "application/json")];
+        self.ask("POST", path, &headers, Some(document.to_string())).await
+    }
+
+    pub async fn post_with_key(&self, path: &str, unit: &str, key: &str, document: &Value) -> Reply {
+        let headers = [("Vardkedja-Unit", unit), ("Content-Type", "application/json"), ("Idempotency-Key", key)];
+        self.ask("POST", path, &headers, Some(document.to_string())).await
+    }
+
+    /// Sends a referral and gives the path of its exchange.
+    pub async fn refer(&self, document: &Value) -> String {
+        let reply = self.post("/v1/referrals", ONCOLOGY, document).await;
+        assert_eq!(reply.status, 202, "{}", reply.text);
+        reply.location.unwrap()
+    }
+
+    /// Waits until the exchange stands at a stage, looking again and again; a stage that never comes fails the test.
+    pub async fn until(&self, exchange: &str, stage: &str) -> Value {
+        for _ in 0..600 {
+            let shown = self.get(exchange, "").await.json();
+            if shown["stage"] == stage {
+                return shown;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(25)).await;
+        }
+        panic!("{exchange} never became {stage}: {:#}", self.get(exchange, "").await.json());
+    }
+
+    /// The id of the Task a unit owns in the exchange.
+    pub async fn task(&self, exchange: &str, unit: &str) -> String {
+        let shown = self.get(exchange, "").await.json();
+        let parties = shown["parties"].as_array().unwrap().clone();
+        let party = parties.iter().find(|p| p["unit"] == unit).unwrap();
+        party["task"].as_str().unwrap().trim_start_matches("Task/").to_owned()
+    }
+
+    pub fn people(&self) -> Clinic {
+        Clinic::new(self.http.clone(), &format!("{}/fhir", self.clinic), NORTH)
+    }
+
+    /// What the clinic has of a type.
+    pub async fn at_clinic(&self, resource_type: &str) -> Vec<Value> {
+        let url = format!("{}/fhir/{resource_type}?_count=500", self.clinic);
+        let bundle = self.ask("GET", &url, &[], None).await.json();
+        let entries = bundle["entry"].as_array().cloned().unwrap_or_default();
+        entries.into_iter().map(|e| e["resource"].clone()).collect()
+    }
+
+    /// How many requests of that method and path the clinic has had.
+    pub async fn journal(&self, method: &str, path: &str) -> usize {
+        let lines = self.ask("GET", &format!("{}/journal", self.clinic), &[], None).await.json();
+        lines.as_array().unwrap().iter().filter(|l| l["method"] == method && l["path"] == path).count()
+    }
+
+    /// Makes the clinic's server misbehave.
+    pub async fn misbehave(&self, fault: Value) {
+        let url = format!("{}/faults", self.clinic);
+        let reply = self.ask("POST", &url, &[("Content-Type", "application/json")], Some(fault.to_string())).await;
+        assert!(reply.status < 300, "{}", reply.text);
+    }
+
+    pub async fn behave(&self) {
+        self.ask("DELETE", &format!("{}/faults", self.clinic), &[], None).await;
+    }
+}
+
+fn settings(clinic: &str, more: &str) -> String {
+    format!(
+        "[gateway]\ndb = \"gateway.db\"\n[delivery]\nretry_s = [1]\npoll_s = 1\n\
+         [[partner]]\nname = \"platform\"\nchannel = \"poll\"\n\
+         [[partner]]\nname = \"primary-care\"\nchannel = \"push\"\nfhir_base = \"{clinic}/fhir\"\ntimeout_s = 2\n\
+         [[partner]]\nname = \"reader\"\nchannel = \"poll\"\n{more}\n"
+    )
+}
+
+/// A referral that is right, as the shipped example has it.
+pub fn referral(number: u32) -> Value {
+    let text = include_str!("../../mappings/examples/referral.small.source.json");
+    let mut referral: Value = serde_json::from_str(text).unwrap();
+    referral["id"] = json!(format!("{ONCOLOGY}#R-{number}"));
+    referral
+}
+
+/// The same for a unit that reads from the gateway.
+pub fn referral_to(number: u32, unit: &str) -> Value {
+    let mut referral = referral(number);
+    referral["recipient"]["unit"] = json!(unit);
+    referral
+}
+
+/// A rehab plan that is right.
+pub fn plan(number: u32) -> Value {
+    let text = include_str!("../../mappings/examples/rehab-plan.small.source.json");
+    let mut plan: Value = serde_json::from_str(text).unwrap();
+    plan["id"] = json!(format!("{ONCOLOGY}#RP-{number}"));
+    plan
+}
+
+/// An activity that is right.
+pub fn activity(number: u32) -> Value {
+    let text = include_str!("../../mappings/examples/activity.small.source.json");
+    let mut activity: Value = serde_json::from_str(text).unwrap();
+    activity["id"] = json!(format!("{NORTH}#A-{number}"));
+    activity["contactId"] = json!(format!("{NORTH}#K-{number}"));
+    activity
+}
