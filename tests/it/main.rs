@@ -2,9 +2,11 @@
 
 mod answers;
 mod deliver;
+mod gateway;
 mod house;
 mod journey;
 mod mappings;
+mod openapi;
 mod profiles;
 mod r4_table;
 mod receiver;

@@ -1,0 +1,55 @@
+//! A running gateway for tests: in this process, on a port, with a folder and a database of its own.
+
+use std::net::TcpListener;
+use std::path::PathBuf;
+
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use vardkedja::StartError;
+use vardkedja::config::Config;
+
+pub struct TestGateway {
+    /// `http://127.0.0.1:port`
+    pub url: String,
+    pub config: Config,
+    stop: Option<oneshot::Sender<()>>,
+    server: JoinHandle<Result<(), StartError>>,
+    folder: PathBuf,
+}
+
+impl TestGateway {
+    /// Starts one with the example units. `settings` is TOML after the section `[gateway]`: partners, limits, delivery.
+    pub async fn start(settings: &str) -> Self {
+        let folder = std::env::temp_dir().join(format!("gateway-{}", uuid::Uuid::new_v4()));
+        std::fs::create_dir(&folder).unwrap();
+        let file = folder.join("gateway.toml");
+        let text = format!("[gateway]\nlisten = \"127.0.0.1:0\"\ndb = \"gateway.sqlite\"\n{settings}");
+        std::fs::write(&file, text).unwrap();
+        let mut config = Config::load(Some(&file)).unwrap();
+        let listener = TcpListener::bind(config.listen).unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        config.base_url.clone_from(&url);
+        let (stop, stopped) = oneshot::channel();
+        let shutdown = async { stopped.await.unwrap_or_default() };
+        let mut server = tokio::spawn(vardkedja::run(config.clone(), listener, shutdown));
+        let client = reqwest::Client::builder().no_proxy().build().unwrap();
+        let live = client.get(format!("{url}/health/live")).send();
+        tokio::select! {
+            ended = &mut server => panic!("the gateway did not start: {:?}", ended.unwrap()),
+            answer = live => assert!(answer.unwrap().status().is_success()),
+        }
+        Self { url, config, stop: Some(stop), server, folder }
+    }
+
+    /// Stops it as a signal would: requests and deliveries under way are finished.
+    pub async fn stop(mut self) {
+        self.stop.take();
+        (&mut self.server).await.unwrap().unwrap();
+    }
+}
+
+impl Drop for TestGateway {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.folder);
+    }
+}

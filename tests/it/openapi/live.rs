@@ -1,0 +1,337 @@
+//! Every example of the file is sent to a running gateway, and the answer held against what the file says of it.
+
+use std::path::Path;
+
+use reqwest::Method;
+use serde_json::{Value, json};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use vardkedja::demo::receiver::{self, Fault, Misbehaviour};
+
+use super::schema::{Contract, Operation};
+use crate::gateway::TestGateway;
+
+/// What is sent.
+#[derive(Default)]
+pub struct Ask {
+    pub headers: Vec<(String, String)>,
+    pub query: Vec<(String, String)>,
+    pub body: Vec<u8>,
+}
+
+/// What came back.
+pub struct Reply {
+    pub status: u16,
+    pub headers: reqwest::header::HeaderMap,
+    pub text: String,
+}
+
+impl Reply {
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.text).unwrap_or_else(|e| panic!("{e}: {}", self.text))
+    }
+
+    fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).and_then(|v| v.to_str().ok())
+    }
+}
+
+/// A gateway of its own for one example, with a rehab plan and a referral in it.
+pub struct Scene {
+    gateway: TestGateway,
+    client: reqwest::Client,
+    /// A partner's system that refuses whatever is sent to it.
+    refusing: Option<(oneshot::Sender<()>, JoinHandle<anyhow::Result<()>>, std::path::PathBuf)>,
+    exchange: Value,
+    delivery: String,
+}
+
+impl Scene {
+    /// An empty gateway.
+    pub async fn empty(settings: &str) -> Self {
+        let client = reqwest::Client::builder().no_proxy().build().unwrap();
+        let gateway = TestGateway::start(settings).await;
+        Self { gateway, client, refusing: None, exchange: Value::Null, delivery: String::new() }
+    }
+
+    /// With a plan and a referral to a unit whose system reads from us.
+    pub async fn with_referral(contract: &Contract) -> Self {
+        let mut scene = Self::empty("").await;
+        scene.send_documents(contract).await;
+        scene
+    }
+
+    /// With a plan and a referral to a unit whose system refuses them: the plan's delivery is parked.
+    pub async fn with_parked(contract: &Contract) -> Self {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let base = format!("http://{}/fhir", listener.local_addr().unwrap());
+        let options = receiver::Options::default();
+        let fault = Fault { probability: Some(1.0), next: None, ..Fault::next(Misbehaviour::Outcome, 1) };
+        options.faults.add(fault);
+        let (stop, stopped) = oneshot::channel();
+        let options =
+            receiver::Options { shutdown: Some(Box::pin(async { stopped.await.unwrap_or_default() })), ..options };
+        let folder = std::env::temp_dir().join(format!("refusing-{}", uuid::Uuid::new_v4()));
+        std::fs::create_dir(&folder).unwrap();
+        let db = folder.join("receiver.sqlite");
+        let server = tokio::spawn(async move { receiver::serve(listener, &db, options).await });
+        let partner = format!("[[partner]]\nname = \"primary-care\"\nchannel = \"push\"\nfhir_base = \"{base}\"\n");
+        let mut scene = Self { refusing: Some((stop, server, folder)), ..Self::empty(&partner).await };
+        scene.send_documents(contract).await;
+        for _ in 0..500 {
+            let parked = scene.ask("GET", "/v1/deliveries?state=parked", &Ask::default()).await.json();
+            if let Some(id) = parked["deliveries"][0]["id"].as_str() {
+                scene.delivery = id.to_owned();
+                return scene;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+        panic!("nothing was parked");
+    }
+
+    async fn send_documents(&mut self, contract: &Contract) {
+        for path in ["/v1/rehab-plans", "/v1/referrals"] {
+            let media = &contract.doc["paths"][path]["post"]["requestBody"]["content"]["application/json"];
+            let body = media["examples"]["small"]["value"].to_string().into_bytes();
+            let reply = self.ask("POST", path, &Ask { body, ..Ask::default() }).await;
+            assert_eq!(reply.status, 202, "{path}: {}", reply.text);
+            let exchange = reply.json()["exchange"].as_str().unwrap().to_owned();
+            self.exchange = self.ask("GET", &format!("/v1/exchanges/{exchange}"), &Ask::default()).await.json();
+        }
+    }
+
+    pub async fn ask(&self, method: &str, path: &str, ask: &Ask) -> Reply {
+        let mut url = reqwest::Url::parse(&format!("{}{path}", self.gateway.url)).unwrap();
+        if !ask.query.is_empty() {
+            url.query_pairs_mut().extend_pairs(&ask.query);
+        }
+        let method = Method::from_bytes(method.as_bytes()).unwrap();
+        let mut request = self.client.request(method, url).body(ask.body.clone());
+        for (name, value) in &ask.headers {
+            request = request.header(name, value);
+        }
+        let response = request.send().await.unwrap();
+        let (status, headers) = (response.status().as_u16(), response.headers().clone());
+        Reply { status, headers, text: response.text().await.unwrap() }
+    }
+
+    /// `Type/id` of the only resource of that type in the referral's exchange.
+    pub fn name_of(&self, resource_type: &str) -> String {
+        let names = self.exchange["resources"].as_array().unwrap_or_else(|| panic!("{}", self.exchange));
+        let mut names = names.iter().flat_map(Value::as_str);
+        names.find(|n| n.starts_with(&format!("{resource_type}/"))).unwrap().to_owned()
+    }
+
+    pub fn exchange_id(&self) -> &str {
+        self.exchange["id"].as_str().unwrap()
+    }
+
+    /// The path with what stands in braces replaced by what is there.
+    fn fill(&self, operation: &Operation<'_>, body: &Value) -> String {
+        let mut path = operation.path.clone();
+        for parameter in operation.parameters("path") {
+            let name = parameter["name"].as_str().unwrap();
+            let value = match name {
+                "id" if path.starts_with("/v1/exchanges") => self.exchange_id().to_owned(),
+                "id" if path.starts_with("/v1/deliveries") => self.delivery.clone(),
+                "id" => self.name_of("Task").split_once('/').unwrap().1.to_owned(),
+                "type" if body["resourceType"].is_string() => body["resourceType"].as_str().unwrap().to_owned(),
+                _ => parameter["example"].as_str().map_or_else(|| parameter["example"].to_string(), str::to_owned),
+            };
+            path = path.replace(&format!("{{{name}}}"), &value);
+        }
+        path
+    }
+
+    /// References of the example become those that are there.
+    fn settle(&self, value: &mut Value) {
+        match value {
+            Value::Array(items) => items.iter_mut().for_each(|i| self.settle(i)),
+            Value::Object(object) => {
+                if let Some(Value::String(target)) = object.get_mut("reference") {
+                    *target = self.name_of(target.split('/').next().unwrap());
+                }
+                object.values_mut().for_each(|v| self.settle(v));
+            }
+            _ => {}
+        }
+    }
+
+    pub async fn close(self) {
+        self.gateway.stop().await;
+        if let Some((stop, server, folder)) = self.refusing {
+            drop(stop);
+            server.await.unwrap().unwrap();
+            std::fs::remove_dir_all(folder).unwrap();
+        }
+    }
+}
+
+/// The scene that an operation needs: examples do not see each other.
+async fn scene_for(operation: &Operation<'_>) -> Scene {
+    match operation.path.as_str() {
+        path if path.contains("/deliveries") || path.ends_with("/retry") || path == "/v1/exchanges/{id}" => {
+            Scene::with_parked(operation.contract).await
+        }
+        path if path.contains('{') || path.starts_with("/v1/exchanges") => {
+            Scene::with_referral(operation.contract).await
+        }
+        _ => Scene::empty("").await,
+    }
+}
+
+/// The answer is one that the file has: status, headers, media type and body.
+pub fn check_reply(operation: &Operation<'_>, reply: &Reply, expected: u16) -> Result<(), String> {
+    if reply.status != expected {
+        return Err(format!("{} instead of {expected}: {}", reply.status, reply.text));
+    }
+    let response = operation.response(expected).ok_or(format!("the file has no {expected}"))?;
+    for (name, header) in response["headers"].as_object().into_iter().flatten() {
+        let header = operation.contract.resolve(header);
+        let Some(text) = reply.header(name) else { return Err(format!("header {name} is missing")) };
+        let value = if header["schema"]["type"] == "integer" { json!(text.parse::<u64>().ok()) } else { json!(text) };
+        operation.contract.check(&header["schema"], &value).map_err(|e| format!("header {name}: {e}"))?;
+    }
+    let media_type = reply.header("content-type").unwrap_or_default().split(';').next().unwrap_or_default();
+    let schema = &response["content"].get(media_type).ok_or(format!("the file has no {media_type}"))?["schema"];
+    let bodies: Vec<Value> = match media_type {
+        "application/xml" => vec![json!(reply.text)],
+        "application/x-ndjson" => reply.text.lines().map(|l| serde_json::from_str(l).unwrap()).collect(),
+        _ => vec![reply.json()],
+    };
+    for body in bodies {
+        operation.contract.check(schema, &body).map_err(|e| format!("{e}\n{body:#}"))?;
+    }
+    Ok(())
+}
+
+/// One example of a request: its media type, name and what the file has of it.
+fn examples<'a>(operation: &Operation<'a>) -> Vec<(&'a str, &'a str, &'a Value)> {
+    let content = operation.spec["requestBody"]["content"].as_object();
+    let media = content.into_iter().flatten();
+    media
+        .flat_map(|(media_type, media)| {
+            let examples = media["examples"].as_object().into_iter().flatten();
+            examples.map(move |(name, example)| (media_type.as_str(), name.as_str(), example))
+        })
+        .collect()
+}
+
+async fn send(operation: &Operation<'_>, media_type: &str, example: &Value) -> Result<(), String> {
+    let scene = scene_for(operation).await;
+    let mut value = example["value"].clone();
+    if operation.path.starts_with("/fhir") && operation.path.contains('{') {
+        scene.settle(&mut value);
+    }
+    let path = scene.fill(operation, &value);
+    if example["x-rest-as-read"] == true {
+        let mut whole = scene.ask("GET", &path, &Ask::default()).await.json();
+        whole.as_object_mut().unwrap().extend(value.as_object().unwrap().clone());
+        value = whole;
+    }
+    let mut ask = Ask { headers: vec![("Content-Type".into(), media_type.into())], ..Ask::default() };
+    for header in operation.parameters("header").into_iter().filter(|h| h["example"].is_string()) {
+        ask.headers.push((header["name"].as_str().unwrap().into(), header["example"].as_str().unwrap().into()));
+    }
+    ask.body = match (media_type, &value) {
+        ("application/x-www-form-urlencoded", Value::Object(form)) => {
+            let mut url = reqwest::Url::parse("http://form").unwrap();
+            url.query_pairs_mut().extend_pairs(form.iter().map(|(n, v)| (n, v.as_str().unwrap())));
+            url.query().unwrap().as_bytes().to_vec()
+        }
+        (_, Value::String(text)) => text.as_bytes().to_vec(),
+        _ => value.to_string().into_bytes(),
+    };
+    let expected = example["x-status"].as_u64().and_then(|s| u16::try_from(s).ok()).ok_or("it has no x-status")?;
+    let valid = operation.contract.check(&operation.spec["requestBody"]["content"][media_type]["schema"], &value);
+    if expected < 300 {
+        valid.map_err(|e| format!("it is not valid itself: {e}"))?;
+    }
+    let reply = scene.ask(&operation.method, &path, &ask).await;
+    let checked = check_reply(operation, &reply, expected);
+    scene.close().await;
+    checked
+}
+
+#[tokio::test]
+async fn every_example_request_is_answered_as_the_file_says() {
+    let contract = Contract::read();
+    let (mut sent, mut wrong) = (0, Vec::new());
+    for operation in contract.operations() {
+        let examples = examples(&operation);
+        assert_eq!(examples.is_empty(), operation.spec.get("requestBody").is_none(), "{}", operation.path);
+        for (media_type, name, example) in examples {
+            if let Err(error) = send(&operation, media_type, example).await {
+                wrong.push(format!("{} {} {media_type} {name}: {error}", operation.method, operation.path));
+            }
+            sent += 1;
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
+    assert!(sent > 25, "{sent}");
+}
+
+#[tokio::test]
+async fn every_request_without_a_body_is_answered_as_the_file_says() {
+    let contract = Contract::read();
+    let mut wrong = Vec::new();
+    for operation in contract.operations().filter(|o| o.spec.get("requestBody").is_none()) {
+        let scene = scene_for(&operation).await;
+        let path = scene.fill(&operation, &Value::Null);
+        let statuses = operation.spec["responses"].as_object().unwrap().keys();
+        let expected = statuses.map(|s| s.parse().unwrap()).min().unwrap();
+        let all = operation.parameters("query").into_iter().filter(|p| p.get("example").is_some());
+        let query: Vec<(String, String)> = all
+            .map(|p| (p["name"].as_str().unwrap().to_owned(), p["example"].to_string().trim_matches('"').to_owned()))
+            .collect();
+        for query in [Vec::new(), query] {
+            let ask = Ask { query, ..Ask::default() };
+            let reply = scene.ask(&operation.method, &path, &ask).await;
+            if let Err(error) = check_reply(&operation, &reply, expected) {
+                wrong.push(format!("{} {} {:?}: {error}", operation.method, operation.path, ask.query));
+            }
+            if operation.method != "GET" {
+                break;
+            }
+        }
+        scene.close().await;
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
+}
+
+#[test]
+fn the_documents_in_the_file_are_those_of_mappings() {
+    let contract = Contract::read();
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("mappings/examples");
+    let mut same = Vec::new();
+    for operation in contract.operations() {
+        let kind = match operation.path.as_str() {
+            "/v1/rehab-plans" => "rehab-plan",
+            "/v1/referrals" => "referral",
+            "/v1/handovers" => "handover",
+            "/v1/activities" => "activity",
+            _ => continue,
+        };
+        for (_, name, example) in examples(&operation) {
+            let file = |ending: &str| std::fs::read_to_string(folder.join(format!("{kind}.{name}.source.{ending}")));
+            if let Ok(text) = file("json") {
+                assert_eq!(example["value"], serde_json::from_str::<Value>(&text).unwrap(), "{kind} {name}");
+            } else if let Ok(text) = file("xml") {
+                assert_eq!(example["value"], json!(text), "{kind} {name}");
+            } else {
+                continue;
+            }
+            same.push(format!("{kind}.{name}"));
+        }
+    }
+    let expected = [
+        "activity.small",
+        "handover.active-small",
+        "handover.sip-small",
+        "referral.riv-small",
+        "referral.small",
+        "rehab-plan.small",
+    ];
+    same.sort();
+    assert_eq!(same, expected);
+}

@@ -1,0 +1,191 @@
+//! The table of statuses: each refusal as the file describes it, with the headers it promises.
+
+use serde_json::{Value, json};
+
+use super::live::{Ask, Scene, check_reply};
+use super::schema::{Contract, Operation};
+
+fn operation<'a>(contract: &'a Contract, id: &str) -> Operation<'a> {
+    contract.operations().find(|o| o.spec["operationId"] == id).unwrap()
+}
+
+fn ask(headers: &[(&str, &str)], body: &Value) -> Ask {
+    let headers = headers.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect();
+    Ask { headers, body: if body.is_null() { Vec::new() } else { body.to_string().into_bytes() }, ..Ask::default() }
+}
+
+fn referral(contract: &Contract) -> Value {
+    contract.doc["paths"]["/v1/referrals"]["post"]["requestBody"]["content"]["application/json"]["examples"]["small"]["value"]
+        .clone()
+}
+
+#[tokio::test]
+async fn each_refusal_is_as_the_file_describes_it() {
+    let contract = Contract::read();
+    let scene = Scene::with_referral(&contract).await;
+    let small = referral(&contract);
+    let mut changed = small.clone();
+    changed["question"] = json!("En annan fråga.");
+    let mut next = small.clone();
+    next["version"] = json!(2);
+    let task = format!("/fhir/{}", scene.name_of("Task"));
+    let exchange = format!("/v1/exchanges/{}", scene.exchange_id());
+    let (history, cancel) = (format!("{task}/_history?_since=2026"), format!("{exchange}/cancel"));
+    let nowhere = "/v1/exchanges/01976f0a-5c1e-7d30-b7f2-0a4d5b1c9e11";
+    let none = Value::Null;
+    let accept = json!([{ "op": "replace", "path": "/status", "value": "accepted" }]);
+    let patch = ("Content-Type", "application/json-patch+json");
+    let north = ("Vardkedja-Unit", "SE2321000131-E000000000202");
+    let cases: Vec<(&str, &str, Ask, u16)> = vec![
+        ("submitReferral", "/v1/referrals", ask(&[], &changed), 409),
+        ("submitReferral", "/v1/referrals", ask(&[north], &next), 403),
+        ("submitReferral", "/v1/referrals", ask(&[("Vardkedja-Unit", "SE2321000131-E000000000999")], &next), 403),
+        ("submitReferral", "/v1/referrals", ask(&[("Content-Type", "text/csv")], &next), 415),
+        ("submitReferral", "/v1/referrals", ask(&[("Content-Encoding", "gzip")], &next), 415),
+        ("submitReferral", "/v1/referrals", ask(&[("Idempotency-Key", "")], &next), 400),
+        ("submitRehabPlan", "/v1/rehab-plans", ask(&[], &json!("no document")), 422),
+        ("submitRehabPlan", "/v1/rehab-plans", Ask { body: b"{".to_vec(), ..Ask::default() }, 400),
+        ("submitRehabPlan", "/v1/rehab-plans", ask(&[("Content-Type", "application/xml")], &none), 400),
+        ("listExchanges", "/v1/exchanges?stages=parked", ask(&[], &none), 400),
+        ("listExchanges", "/v1/exchanges?stage=lost", ask(&[], &none), 400),
+        ("searchExchanges", "/v1/exchanges/search", ask(&[], &json!(["195009072553"])), 400),
+        ("readExchange", nowhere, ask(&[], &none), 404),
+        ("readExchange", &exchange, ask(&[("Vardkedja-Unit", "SE2321000131-E000000000102")], &none), 404),
+        ("cancelExchange", &cancel, ask(&[north], &json!({ "reason": "Nej" })), 403),
+        ("listDeliveries", "/v1/deliveries?stage=parked", ask(&[], &none), 400),
+        ("retryDelivery", "/v1/deliveries/1/retry", ask(&[], &none), 404),
+        ("search", "/fhir/Basic", ask(&[], &none), 404),
+        ("search", "/fhir/Patient?identifier=195009072553", ask(&[], &none), 400),
+        ("search", "/fhir/Task?_sort=modified", ask(&[], &none), 400),
+        ("read", "/fhir/Task/1", ask(&[], &none), 404),
+        ("patch", &task, ask(&[patch], &accept), 400),
+        ("patch", &task, ask(&[patch, ("If-Match", "W/\"7\"")], &accept), 412),
+        ("patch", &task, ask(&[("If-Match", "W/\"1\"")], &accept), 415),
+        (
+            "patch",
+            &task,
+            ask(&[patch, ("If-Match", "W/\"1\""), ("Vardkedja-Unit", "SE2321000131-E000000000101")], &accept),
+            403,
+        ),
+        ("create", "/fhir/Procedure", ask(&[], &json!({ "resourceType": "Procedure", "status": "completed" })), 422),
+        ("history", &history, ask(&[], &none), 400),
+    ];
+    let mut wrong = Vec::new();
+    for (id, path, ask, status) in cases {
+        let operation = operation(&contract, id);
+        let reply = scene.ask(&operation.method, path, &ask).await;
+        if let Err(error) = check_reply(&operation, &reply, status) {
+            wrong.push(format!("{id} {path}: {error}"));
+        }
+        assert!(!reply.text.contains("195009072553"), "{id} {path} tells the number");
+    }
+    scene.close().await;
+    assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
+}
+
+#[tokio::test]
+async fn what_has_ended_is_a_conflict() {
+    let contract = Contract::read();
+    let scene = Scene::with_referral(&contract).await;
+    let path = format!("/v1/exchanges/{}/cancel", scene.exchange_id());
+    let cancel = operation(&contract, "cancelExchange");
+    for status in [200, 409] {
+        let reply = scene.ask("POST", &path, &ask(&[], &json!({ "reason": "Flyttat" }))).await;
+        check_reply(&cancel, &reply, status).unwrap();
+    }
+    let task = format!("/fhir/{}", scene.name_of("Task"));
+    let accept = json!([{ "op": "replace", "path": "/status", "value": "accepted" }]);
+    let headers = [("Content-Type", "application/json-patch+json"), ("If-Match", "W/\"2\"")];
+    let reply = scene.ask("PATCH", &task, &ask(&headers, &accept)).await;
+    check_reply(&operation(&contract, "patch"), &reply, 409).unwrap();
+    scene.close().await;
+}
+
+#[tokio::test]
+async fn an_idempotency_key_gives_the_same_answer_again_and_another_body_is_refused() {
+    let contract = Contract::read();
+    let scene = Scene::empty("").await;
+    let submit = operation(&contract, "submitReferral");
+    let small = referral(&contract);
+    let first = scene.ask("POST", "/v1/referrals", &ask(&[("Idempotency-Key", "k")], &small)).await;
+    check_reply(&submit, &first, 202).unwrap();
+    let again = scene.ask("POST", "/v1/referrals", &ask(&[("Idempotency-Key", "k")], &small)).await;
+    assert_eq!(again.text, first.text);
+    let mut other = small;
+    other["version"] = json!(2);
+    let reply = scene.ask("POST", "/v1/referrals", &ask(&[("Idempotency-Key", "k")], &other)).await;
+    check_reply(&submit, &reply, 422).unwrap();
+    scene.close().await;
+}
+
+#[tokio::test]
+async fn what_exists_by_its_identifier_is_not_created_again() {
+    let contract = Contract::read();
+    let scene = Scene::with_referral(&contract).await;
+    let create = operation(&contract, "create");
+    let body = json!({
+        "resourceType": "Procedure",
+        "identifier": [{ "system": "https://vc-norr.example.se/journal", "value": "A-1" }],
+        "basedOn": [{ "reference": scene.name_of("ServiceRequest") }],
+        "status": "completed",
+        "code": { "coding": [{ "system": "urn:oid:1.2.752.116.1.3.2.1.4", "code": "DV133" }] },
+        "subject": { "reference": scene.name_of("Patient") },
+        "performedDateTime": "2026-03-16",
+    });
+    let once = ("If-None-Exist", "identifier=https://vc-norr.example.se/journal|A-1");
+    let mut ids = Vec::new();
+    for status in [201, 200] {
+        let reply = scene.ask("POST", "/fhir/Procedure", &ask(&[once], &body)).await;
+        check_reply(&create, &reply, status).unwrap();
+        ids.push(reply.json()["id"].clone());
+    }
+    assert_eq!(ids[0], ids[1]);
+    scene.close().await;
+}
+
+#[tokio::test]
+async fn without_a_token_nobody_is_let_in_where_a_partner_has_keys() {
+    let contract = Contract::read();
+    let scene = Scene::empty("[[partner]]\nname = \"primary-care\"\nchannel = \"poll\"\njwks_file = \"none.json\"\n").await;
+    for operation in contract.operations() {
+        let open = operation.spec["security"] == json!([{}]);
+        let path = operation.path.replace("{type}", "Task").replace("{id}", "1").replace("{version}", "1");
+        let reply = scene.ask(&operation.method, &path, &ask(&[], &Value::Null)).await;
+        if open {
+            assert_eq!(reply.status, 200, "{path}");
+        } else {
+            check_reply(&operation, &reply, 401).unwrap_or_else(|e| panic!("{} {path}: {e}", operation.method));
+        }
+    }
+    scene.close().await;
+}
+
+#[tokio::test]
+async fn a_body_beyond_the_limit_and_too_many_lines_are_refused() {
+    let contract = Contract::read();
+    let scene = Scene::empty("[limits]\nbody_bytes = 600\nlines = 2\n").await;
+    let submit = operation(&contract, "submitActivity");
+    let long = Ask { body: vec![b' '; 601], ..Ask::default() };
+    check_reply(&submit, &scene.ask("POST", "/v1/activities", &long).await, 413).unwrap();
+    let lines = ask(&[("Content-Type", "application/x-ndjson")], &Value::Null);
+    let lines = Ask { body: b"{}\n{}\n{}\n".to_vec(), ..lines };
+    check_reply(&submit, &scene.ask("POST", "/v1/activities", &lines).await, 413).unwrap();
+    scene.close().await;
+}
+
+#[tokio::test]
+async fn every_route_is_served_and_no_other() {
+    let scene = Scene::empty("").await;
+    for (method, path) in vardkedja::api::ROUTES {
+        let path = path.replace("{type}", "Task").replace("{id}", "1").replace("{version}", "1");
+        let reply = scene.ask(method, &path, &ask(&[], &Value::Null)).await;
+        assert!(!reply.text.contains("openapi.yaml"), "{method} {path}: {}", reply.text);
+    }
+    for (method, path) in [("GET", "/v1/referrals"), ("DELETE", "/fhir/Task/1"), ("GET", "/v2/exchanges"), ("GET", "/")]
+    {
+        let reply = scene.ask(method, path, &ask(&[], &Value::Null)).await;
+        assert_eq!(reply.status, 404, "{method} {path}");
+        assert!(reply.text.contains("openapi.yaml"), "{method} {path}: {}", reply.text);
+    }
+    scene.close().await;
+}
