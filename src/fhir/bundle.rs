@@ -83,9 +83,11 @@ fn entry(resource: &Value, inside: &[String], tasks: TaskMode, dialect: &Dialect
     let (resource_type, id) = (type_of(resource), id_of(resource)?);
     let mut copy = resource.clone();
     let object = copy.as_object_mut()?;
-    object.shift_remove("id");
     strip_meta(object);
-    identify(object, resource_type, id);
+    if resource_type != "Provenance" {
+        object.shift_remove("id");
+        identify(object, resource_type, id);
+    }
     translate(&mut copy, dialect);
     visit_references(&mut copy, &mut |reference| point(reference, inside));
     let by_id = format!("identifier={RESOURCE_ID}|{id}");
@@ -93,6 +95,8 @@ fn entry(resource: &Value, inside: &[String], tasks: TaskMode, dialect: &Dialect
         "Patient" | "Organization" | "Practitioner" | "PractitionerRole" | "RelatedPerson" => {
             json!({ "method": "POST", "url": resource_type, "ifNoneExist": natural_key(&copy).unwrap_or(by_id) })
         }
+        // Provenance has no identifier: only a server that takes our id (updateCreate) can tell it from its copy.
+        "Provenance" => json!({ "method": "PUT", "url": format!("Provenance/{id}") }),
         "Task" if tasks == TaskMode::CreateOnce => json!({ "method": "POST", "url": "Task", "ifNoneExist": by_id }),
         _ => json!({ "method": "PUT", "url": format!("{resource_type}?{by_id}") }),
     };

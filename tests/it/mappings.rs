@@ -244,7 +244,8 @@ fn a_handover_shows_when_the_recipient_met_the_patient() {
     let mut stored = Stored::new("handover.active-full");
     stored.find("Task", 0)["status"] = json!("completed");
     let mut contact = answer("Patienten är kallad.");
-    let kind = json!({ "system": "https://vardkedja.example/fhir/CodeSystem/communication-kind", "code": "patient-contact" });
+    let kind =
+        json!({ "system": "https://vardkedja.example/fhir/CodeSystem/communication-kind", "code": "patient-contact" });
     contact["category"] = json!([{ "coding": [kind] }]);
     let phone = json!({ "system": "http://terminology.hl7.org/CodeSystem/v3-ParticipationMode", "code": "PHONE" });
     contact["medium"] = json!([{ "coding": [phone] }]);
@@ -283,14 +284,16 @@ fn every_example_comes_back_from_what_a_partner_would_have_of_it() {
         resources.reverse();
         for resource in &mut resources {
             let own = json!({ "system": "https://vardkedja.example/fhir/sid/resource", "value": resource["id"] });
-            let listed = r4::find(resource["resourceType"].as_str().unwrap(), "identifier").is_some_and(|f| f.element.is_list());
+            let listed =
+                r4::find(resource["resourceType"].as_str().unwrap(), "identifier").is_some_and(|f| f.element.is_list());
             match resource["identifier"].as_array_mut() {
                 Some(identifiers) => identifiers.insert(0, own),
                 None if listed => resource["identifier"] = json!([own]),
                 None => {}
             }
             resource["meta"]["versionId"] = json!("3");
-            resource["text"] = json!({ "status": "generated", "div": "<div xmlns=\"http://www.w3.org/1999/xhtml\">-</div>" });
+            resource["text"] =
+                json!({ "status": "generated", "div": "<div xmlns=\"http://www.w3.org/1999/xhtml\">-</div>" });
         }
         let back = table.back(&resources);
         assert!(back.issues.iter().all(|i| !i.is_error()), "{name}\n{}", lines(&back.issues));

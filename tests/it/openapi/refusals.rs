@@ -146,7 +146,8 @@ async fn what_exists_by_its_identifier_is_not_created_again() {
 #[tokio::test]
 async fn without_a_token_nobody_is_let_in_where_a_partner_has_keys() {
     let contract = Contract::read();
-    let scene = Scene::empty("[[partner]]\nname = \"primary-care\"\nchannel = \"poll\"\njwks_file = \"none.json\"\n").await;
+    let scene =
+        Scene::empty("[[partner]]\nname = \"primary-care\"\nchannel = \"poll\"\njwks_file = \"none.json\"\n").await;
     for operation in contract.operations() {
         let open = operation.spec["security"] == json!([{}]);
         let path = operation.path.replace("{type}", "Task").replace("{id}", "1").replace("{version}", "1");
