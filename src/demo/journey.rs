@@ -176,12 +176,12 @@ impl<'a> Journey<'a> {
         self.teller.step("A referral to a unit that has closed is refused");
         let referral = documents::referral("SE2321000131-E000000000101#R-3", CLOSED);
         self.refused("/v1/referrals", ONCOLOGY, &referral, 422).await?;
-        self.teller.step(
-            "An activity with an unknown KVÅ code, and ZV051 for a visit in person, is refused with all findings",
-        );
+        self.teller
+            .step("An activity with an unknown KVÅ code and a wrong personnummer is refused with all findings at once");
         let mut activity = documents::activity_at_distance();
         activity["id"] = json!("SE2321000131-E000000000202#A-9");
         activity["codes"] = json!([{ "code": "DV199" }]);
+        activity["patient"]["personnummer"] = json!("191212121211");
         self.refused("/v1/activities", NORTH, &activity, 422).await?;
         Ok(())
     }
