@@ -97,7 +97,7 @@ fn structure(content: &str, node: &Value, place: &str, findings: &mut Vec<String
     };
     for element in r4::children(content).into_iter().filter(|e| e.min > 0) {
         let present = |name: &String| r4::find(content, name).is_some_and(|f| f.element.path == element.path);
-        if !fields.keys().any(|name| present(name)) {
+        if !fields.keys().any(present) {
             findings.push(format!("{place}.{} is missing", element.name));
         }
     }
@@ -114,8 +114,12 @@ fn structure(content: &str, node: &Value, place: &str, findings: &mut Vec<String
         for value in values {
             let codes: Vec<&str> = found.element.codes.iter().flat_map(|c| c.codes.iter().copied()).collect();
             match value {
-                Value::Object(_) if !r4::is_primitive(found.type_code) => structure(found.content, value, &place, findings),
-                Value::String(code) if found.type_code == "code" && !codes.is_empty() && !codes.contains(&code.as_str()) => {
+                Value::Object(_) if !r4::is_primitive(found.type_code) => {
+                    structure(found.content, value, &place, findings)
+                }
+                Value::String(code)
+                    if found.type_code == "code" && !codes.is_empty() && !codes.contains(&code.as_str()) =>
+                {
                     findings.push(format!("{place}: {code} is none of {}", codes.join(", ")));
                 }
                 _ if r4::is_primitive(found.type_code) => {}
@@ -240,7 +244,8 @@ fn a_handover_shows_when_the_recipient_met_the_patient() {
     let mut stored = Stored::new("handover.active-full");
     stored.find("Task", 0)["status"] = json!("completed");
     let mut contact = answer("Patienten är kallad.");
-    let kind = json!({ "system": "https://vardkedja.example/fhir/CodeSystem/communication-kind", "code": "patient-contact" });
+    let kind =
+        json!({ "system": "https://vardkedja.example/fhir/CodeSystem/communication-kind", "code": "patient-contact" });
     contact["category"] = json!([{ "coding": [kind] }]);
     let phone = json!({ "system": "http://terminology.hl7.org/CodeSystem/v3-ParticipationMode", "code": "PHONE" });
     contact["medium"] = json!([{ "coding": [phone] }]);
@@ -279,14 +284,16 @@ fn every_example_comes_back_from_what_a_partner_would_have_of_it() {
         resources.reverse();
         for resource in &mut resources {
             let own = json!({ "system": "https://vardkedja.example/fhir/sid/resource", "value": resource["id"] });
-            let listed = r4::find(resource["resourceType"].as_str().unwrap(), "identifier").is_some_and(|f| f.element.is_list());
+            let listed =
+                r4::find(resource["resourceType"].as_str().unwrap(), "identifier").is_some_and(|f| f.element.is_list());
             match resource["identifier"].as_array_mut() {
                 Some(identifiers) => identifiers.insert(0, own),
                 None if listed => resource["identifier"] = json!([own]),
                 None => {}
             }
             resource["meta"]["versionId"] = json!("3");
-            resource["text"] = json!({ "status": "generated", "div": "<div xmlns=\"http://www.w3.org/1999/xhtml\">-</div>" });
+            resource["text"] =
+                json!({ "status": "generated", "div": "<div xmlns=\"http://www.w3.org/1999/xhtml\">-</div>" });
         }
         let back = table.back(&resources);
         assert!(back.issues.iter().all(|i| !i.is_error()), "{name}\n{}", lines(&back.issues));
@@ -305,4 +312,57 @@ fn sorted(value: &Value) -> Value {
         }
         other => other.clone(),
     }
+}
+/// Example, what is taken out of it, and where the finding that refuses the rest points.
+const REFUSED: &[(&str, &str, &str)] = &[
+    ("referral.small", "/consultation/patient", "consultation.patient"),
+    ("referral.small", "/consultation/primaryCare", "consultation.primaryCare"),
+    ("referral.small", "/careResponsibilityRemains", "careResponsibilityRemains"),
+    ("referral.small", "/planId", "planId"),
+    ("referral.small", "/areas", "areas[]"),
+    ("handover.sip-small", "/consent", "consent"),
+    ("handover.sip-small", "/overallResponsibility", "overallResponsibility"),
+    ("handover.sip-small", "/participants/0/principal", "participants[0].principal"),
+    ("handover.active-small", "/oralContact", "oralContact"),
+    ("handover.active-small", "/sbar/assessment", "sbar.assessment"),
+    ("rehab-plan.small", "/treatment", "treatment"),
+    ("rehab-plan.small", "/assessment", "assessment"),
+    ("rehab-plan.small", "/author", "author"),
+    ("rehab-plan.small", "/goals", "goals[]"),
+    ("rehab-plan.small", "/interventions", "interventions[]"),
+    ("rehab-plan.small", "/followUps", "followUps[]"),
+    ("rehab-plan.small", "/assessment/needs", "assessment.needs[]"),
+    ("handover.sip-small", "/interventions", "interventions[]"),
+    ("referral.small", "/conditions", "conditions[]"),
+    ("activity.small", "/contactId", "contactId"),
+    ("activity.small", "/diagnoses", "diagnoses[]"),
+    ("activity.small", "/codes", "codes[]"),
+];
+
+#[test]
+fn a_document_without_what_it_must_carry_is_refused_and_told_what_is_missing() {
+    let files = files();
+    let (mappings, _) = Mappings::load(&files);
+    for (case, pointer, missing) in REFUSED {
+        let name = format!("examples/{case}.source.json");
+        let (kind, format, _) = example(&name).unwrap();
+        let mut tree: Value = serde_json::from_str(&files[&name]).unwrap();
+        let (parent, field) = pointer.rsplit_once('/').unwrap();
+        tree.pointer_mut(parent).unwrap().as_object_mut().unwrap().shift_remove(field).unwrap();
+        let found = mappings.choose(kind, format, &tree).unwrap().out(&tree, &ExampleIds).issues;
+        let errors: Vec<&Issue> = found.iter().filter(|i| i.is_error()).collect();
+        let hit = errors.iter().any(|i| i.expression == *missing);
+        assert!(hit, "{case} without {pointer}, wanted {missing}\n{}", lines(&found));
+    }
+}
+
+#[test]
+fn a_riv_activity_without_a_patient_is_refused() {
+    let files = files();
+    let (mappings, _) = Mappings::load(&files);
+    let text = &files["examples/activity.riv-small.source.xml"];
+    let (before, rest) = text.split_once("<c:patient>").unwrap();
+    let (_, after) = rest.split_once("</c:patient>").unwrap();
+    let (_, issues) = becomes(&mappings, Kind::Activity, Format::Riv, &format!("{before}{after}"));
+    assert!(issues.iter().any(|i| i.is_error() && i.line().contains("[patient]")), "{}", lines(&issues));
 }
