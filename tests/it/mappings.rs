@@ -323,6 +323,8 @@ const REFUSED: &[(&str, &str, &str)] = &[
     ("handover.sip-small", "/consent", "consent"),
     ("handover.sip-small", "/overallResponsibility", "overallResponsibility"),
     ("handover.sip-small", "/participants/0/principal", "participants[0].principal"),
+    ("handover.sip-small", "/meeting", "meeting"),
+    ("handover.sip-small", "/followUp", "followUp"),
     ("handover.active-small", "/oralContact", "oralContact"),
     ("handover.active-small", "/sbar/assessment", "sbar.assessment"),
     ("rehab-plan.small", "/treatment", "treatment"),
