@@ -10,6 +10,7 @@ use super::path::{Step, is_absent};
 use super::shape::Shape;
 use super::table::Only;
 use crate::domain::{Format, Kind};
+use crate::fhir::issue::{Code, Issue};
 
 /// One table: a kind of document in one format, and the resources it becomes.
 #[derive(Debug)]
@@ -80,11 +81,20 @@ pub(super) struct Group {
     pub into: Vec<Step>,
     /// The lists from the root to this group's items.
     pub chain: Vec<usize>,
+    /// A part that must have at least one item.
+    pub need: Option<Need>,
     pub guard: Vec<Guard>,
     pub rows: Vec<Row>,
     pub fixed: Vec<Fixed>,
     pub parts: Vec<Group>,
     pub origin: String,
+}
+
+/// Both sides of what must be there, from the root, for messages.
+#[derive(Debug)]
+pub(super) struct Need {
+    pub source: Vec<Step>,
+    pub fhir: Vec<Step>,
 }
 
 /// A source path of a row: the whole of it from the root, and where the item ends.
@@ -315,6 +325,12 @@ impl Block {
 }
 
 impl Group {
+    /// The finding that a needed part has nothing in it.
+    pub fn at_least_one(&self, place: String) -> Issue {
+        let (sv, en) = ("Det krävs minst ett sådant.", "At least one is required.");
+        Issue::error(Code::Required, place, sv, en).from(self.origin.clone())
+    }
+
     fn collect<'a>(&'a self, visit: &mut dyn FnMut(&'a Group)) {
         visit(self);
         self.parts.iter().for_each(|part| part.collect(visit));

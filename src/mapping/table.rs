@@ -64,6 +64,7 @@ pub(super) struct BlockText {
 pub(super) struct GroupText {
     pub each: Option<String>,
     pub into: Option<String>,
+    pub need: bool,
     pub when: Vec<(String, Value)>,
     pub rows: Vec<RowText>,
     pub fixed: Vec<FixedText>,
@@ -300,7 +301,13 @@ fn group(mut fields: Fields<'_>, parts: &Parts, used: &mut Vec<String>) -> Group
             );
             continue;
         };
-        if used.contains(&file) && fields.origin.starts_with("parts/") {
+        if fields.origin.split(" in ").any(|outer| outer == file) {
+            fields.issues.push(wrong(
+                &fields.origin,
+                "include",
+                "files that do not include each other",
+                "filer som inte tar med varandra",
+            ));
             continue;
         }
         used.push(file.clone());
@@ -362,12 +369,12 @@ fn group(mut fields: Fields<'_>, parts: &Parts, used: &mut Vec<String>) -> Group
     for (n, table) in fields.tables("part").into_iter().enumerate() {
         let origin = format!("{} part {}", fields.origin, n + 1);
         let mut part = Fields::new(table, &origin, fields.issues);
-        let (each, into, when) = (part.text("each"), part.text("in"), part.when());
+        let (each, into, need, when) = (part.text("each"), part.text("in"), part.flag("need"), part.when());
         let inner = self::group(part, parts, used);
         if each.is_none() && into.is_none() {
             fields.issues.push(wrong(&origin, "part", "`each` and `in`", "`each` och `in`"));
         }
-        group.parts.push(GroupText { each, into, when, ..inner });
+        group.parts.push(GroupText { each, into, need, when, ..inner });
     }
     fields.finish();
     group

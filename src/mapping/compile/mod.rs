@@ -16,7 +16,8 @@ use super::convert::{self, Makes};
 use super::near;
 use super::path::{Step, Take, lists};
 use super::plan::{
-    Block, Class, EnvelopePaths, FhirPath, Fixed, Group, Guard, KeyRead, Link, Profile, Row, SourcePath, Table, Via,
+    Block, Class, EnvelopePaths, FhirPath, Fixed, Group, Guard, KeyRead, Link, Need, Profile, Row, SourcePath, Table,
+    Via,
 };
 use super::shape::Shape;
 use super::table::{AliasText, BlockText, FixedText, GroupText, Only, RowText, TableText};
@@ -249,7 +250,17 @@ impl Compiler<'_> {
         let rows = text.rows.iter().filter_map(|row| self.row(base, scope, row)).collect();
         let parts = text.parts.iter().filter_map(|part| self.part(base, scope, part)).collect();
         let fixed = text.fixed.iter().filter_map(|fixed| self.fixed(base, scope, fixed)).collect();
-        Group { each, into, chain: base.chain.clone(), guard, rows, fixed, parts, origin: text.origin.clone() }
+        Group {
+            each,
+            into,
+            chain: base.chain.clone(),
+            need: None,
+            guard,
+            rows,
+            fixed,
+            parts,
+            origin: text.origin.clone(),
+        }
     }
 
     fn part(&mut self, base: &Base, scope: &Scope, text: &GroupText) -> Option<Group> {
@@ -283,7 +294,9 @@ impl Compiler<'_> {
             return None;
         }
         let guard = self.guards(&inner, &text.when, &text.origin);
-        Some(self.group(&inner, &place, text, each_steps, steps, guard))
+        let need = text.need.then(|| Need { source: inner.steps.clone(), fhir: place.steps.clone() });
+        let group = self.group(&inner, &place, text, each_steps, steps, guard);
+        Some(Group { need, ..group })
     }
 
     fn row(&mut self, base: &Base, scope: &Scope, text: &RowText) -> Option<Row> {
@@ -323,6 +336,15 @@ impl Compiler<'_> {
         {
             self.unequal(text.source.as_deref().unwrap_or_default(), &text.fhir, &text.origin);
             return None;
+        }
+        let object = source.as_ref().filter(|s| !matches!(end, End::Element(_)) && self.sources.has_fields(s.node));
+        if let Some(source) = object {
+            self.issues.push(error(
+                &text.origin,
+                &source.text,
+                "Fältet har egna fält och är inget värde; gå vidare till ett av dem.",
+                "The field has fields of its own and is not a value; go on to one of them.",
+            ));
         }
         let link = match &text.link {
             Some(name) => Some(self.link(base, name, text, &reached, own_lists)?),

@@ -451,3 +451,27 @@ fn odd_resources_do_not_make_it_fall_over() {
         back(&mappings, &[odd]);
     }
 }
+
+#[test]
+fn a_part_that_is_needed_has_at_least_one_both_ways() {
+    let mappings = load(
+        r#"
+[[resource]]
+name = "plan"
+type = "CarePlan"
+row = [ { source = "id", fhir = "identifier[doc-id]", need = true }, { source = "who", fhir = "subject.display" } ]
+fixed = [ { fhir = "status", const = "active", only = "out" }, { fhir = "intent", const = "plan" } ]
+[[resource.part]]
+each = "steps[]"
+in   = "activity[].detail"
+need = true
+row = [ { source = "text", fhir = "description", need = true } ]
+fixed = [ { fhir = "status", const = "scheduled", only = "out" } ]
+"#,
+    );
+    let (_, said) = out(&mappings, &json!({ "id": "D" }));
+    assert_eq!(said, "steps[]: At least one is required.");
+    let mut made = out(&mappings, &json!({ "id": "D", "steps": [{ "text": "walk" }] })).0;
+    find(&mut made, "CarePlan").as_object_mut().unwrap().shift_remove("activity");
+    assert_eq!(back(&mappings, &made).1, "CarePlan.activity.detail: At least one is required.");
+}

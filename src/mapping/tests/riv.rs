@@ -161,6 +161,7 @@ fn rows_are_held_against_the_shape() {
         ("\"info.text\"", "\"info[].text\"", "The element info does not repeat in the format; remove []."),
         (", via = \"integer\"", "", "is a whole number in JSON but XML has only texts; use via."),
         ("const = \"4\"", "const = 4", "XML has only texts; write \"4\"."),
+        ("\"at\"", "\"kind\"", "The field has fields of its own and is not a value"),
         ("\"id.extension\", fhir", "\"id.extension.x\", fhir", "extension is an attribute and has no fields."),
     ] {
         let (mappings, issues) = Mappings::load(&files(&TABLE.replace(from, to), &[("shapes/x.shape", SHAPE)]));
