@@ -2,7 +2,6 @@
 
 mod back;
 mod check;
-mod claim;
 mod codes;
 mod compile;
 mod convert;
@@ -10,15 +9,12 @@ mod draft;
 mod folder;
 mod ledger;
 mod message;
-mod narrative;
 mod near;
 mod out;
 mod path;
-mod place;
 mod plan;
 mod shape;
 mod table;
-mod time;
 mod xml;
 
 use serde_json::Value;

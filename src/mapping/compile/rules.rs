@@ -177,7 +177,10 @@ fn owners(blocks: &[Block], sources: &Sources<'_>, issues: &mut Vec<Issue>) -> V
     owned.into_keys().map(|list| list as usize).collect()
 }
 
-fn claim_parts(group: &Group, origin: &str, claim: &mut dyn FnMut(&[Step], &[Step], &str)) {
+/// Hears which source steps belong with which FHIR steps, in which row.
+type Claim<'a> = dyn FnMut(&[Step], &[Step], &str) + 'a;
+
+fn claim_parts(group: &Group, origin: &str, claim: &mut Claim<'_>) {
     for part in &group.parts {
         claim(&part.each, &part.into, origin);
         claim_parts(part, origin, claim);

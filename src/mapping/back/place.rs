@@ -6,9 +6,9 @@ use std::collections::HashMap;
 use serde_json::Value;
 
 use super::claim::{Claims, reference_steps};
-use super::path::{lists, walk};
-use super::plan::{Link, Table};
 use crate::fhir::issue::{Code, Issue};
+use crate::mapping::path::{lists, walk};
+use crate::mapping::plan::{Link, Table};
 
 /// The document itself.
 const ROOT: usize = 0;

@@ -7,9 +7,9 @@ use std::collections::{HashMap, HashSet};
 
 use serde_json::Value;
 
-use super::path::{Step, walk};
-use super::plan::{Block, Group, KeyRead, Link, Row, Table};
 use crate::fhir::issue::{Code, Issue};
+use crate::mapping::path::{self, Step, walk};
+use crate::mapping::plan::{Block, Group, KeyRead, Link, Row, Table};
 
 pub(super) struct Claims<'t, 'v> {
     table: &'t Table,
@@ -102,15 +102,15 @@ impl<'t, 'v> Claims<'t, 'v> {
         match read {
             KeyRead::Constant(value) => Some(value.clone()),
             KeyRead::Row { steps, via, rest } => {
-                let value = super::path::first(resource, steps)?;
+                let value = path::first(resource, steps)?;
                 let value = match via {
                     Some(via) => via.back(value).ok()?.value,
                     None => value.clone(),
                 };
-                super::path::first(&value, rest).cloned()
+                path::first(&value, rest).cloned()
             }
             KeyRead::Link { steps, block, key } => {
-                let target = self.resolve(super::path::first(resource, steps)?)?;
+                let target = self.resolve(path::first(resource, steps)?)?;
                 // A key that is another's key is one link away, never two.
                 let reads = self.table.blocks.get(*block)?.key_reads.get(*key)?;
                 let target = self.resources.get(target)?;
