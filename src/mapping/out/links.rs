@@ -79,7 +79,8 @@ impl<'t, 'v> Maker<'t, 'v> {
         {
             let place = path::render(&source.full, &placed(source, &item.numbers, numbers, &[]));
             let value = self.source_value(source, node);
-            if let Some(value) = value {
+            // Alone in its object, a constant beside rows does not come back: it is as unread as any field.
+            if let Some(value) = value.filter(|_| !self.is_alone(fixed, source, node)) {
                 self.marks.see(value);
             }
             if value.is_some_and(|value| *value != fixed.value) {
@@ -109,6 +110,14 @@ impl<'t, 'v> Maker<'t, 'v> {
             let content = Content::Value(fixed.value.clone());
             self.put(item.resource, &path.full, &place, content, note);
         }
+    }
+
+    /// Whether the object that rows write beside the constant has nothing else.
+    fn is_alone(&self, fixed: &Fixed, source: &SourcePath, node: &'v Value) -> bool {
+        let Some(beside) = source.full.get(source.at..fixed.source_tie) else { return false };
+        let object = path::first(if source.root { self.document } else { node }, beside);
+        let fields = object.and_then(Value::as_object);
+        fields.is_some_and(|fields| fields.values().filter(|v| !path::is_absent(v)).count() < 2)
     }
 
     /// Whether the document has the object that a constant of the source stands in, or it stands alone.

@@ -118,6 +118,8 @@ fn a_constant_beside_a_row_comes_back_only_where_the_row_wrote() {
     };
     both(&mappings, &read(&FULL.replace("extension=\"SE1#1\"", "extension=\"SE1#1\" root=\"1.2.3\"")));
     both(&mappings, &read(&FULL.replace("<c:id extension=\"SE1#1\"/>", "")));
+    let alone = read(&FULL.replace("extension=\"SE1#1\"", "root=\"1.2.3\""));
+    assert_eq!(out(&mappings, &alone).1, "request.id.root: no row reads this field");
     assert_eq!(out(&mappings, &read(FULL)).1, "request.id.root: Comes back as \"1.2.3\".");
 }
 
