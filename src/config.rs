@@ -143,7 +143,9 @@ struct RawPartner {
     jwks_url: Option<String>,
     timeout_s: Option<u64>,
     max_in_flight: Option<usize>,
-    retry_s: Option<Vec<u64>>,
+    retry: Option<Vec<u64>>,
+    #[serde(default)]
+    contained: Vec<String>,
 }
 
 const DEFAULTS: &str = include_str!("config.default.toml");
@@ -210,10 +212,10 @@ fn check(raw: Raw, base: &Path) -> Result<Config, ConfigError> {
         partners.push(Partner {
             channel,
             keys,
-            dialect: partner.identifiers.into_iter().collect(),
+            dialect: Dialect { systems: partner.identifiers.into_iter().collect(), contained: partner.contained },
             timeout: Duration::from_secs(partner.timeout_s.unwrap_or(30).max(1)),
             max_in_flight: partner.max_in_flight.unwrap_or(4).max(1),
-            schedule: schedule(&key, partner.retry_s.unwrap_or_else(|| raw.delivery.retry_s.clone()))?,
+            schedule: schedule(&key, partner.retry.unwrap_or_else(|| raw.delivery.retry_s.clone()))?,
             name: partner.name,
         });
     }

@@ -1,9 +1,9 @@
 //! Everything a request needs, opened once; and the run of the program from there to the signal that stops it.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::future::Future;
 use std::net::TcpListener;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use serde_json::Value;
 use tokio::sync::{Notify, watch};
@@ -30,6 +30,8 @@ pub struct Gateway {
     pub conformance: Conformance,
     pub keyring: Keyring,
     pub clients: HashMap<String, Client>,
+    /// Partners whose servers take our Provenance, as they said when they were last asked.
+    pub takes_provenance: Mutex<BTreeSet<String>>,
     /// Rung when there may be something to deliver.
     pub wake: Notify,
 }
@@ -128,7 +130,16 @@ impl Gateway {
             }
         }
         let store = Store::open(&config.db, Options { queue: config.limits.queue, ..Options::default() })?;
-        Ok(Self { config, store, mappings, conformance, keyring: Keyring::default(), clients, wake: Notify::new() })
+        Ok(Self {
+            config,
+            store,
+            mappings,
+            conformance,
+            keyring: Keyring::default(),
+            clients,
+            takes_provenance: Mutex::default(),
+            wake: Notify::new(),
+        })
     }
 
     /// Reads a document's bytes into a tree; what makes it unreadable is returned whole.

@@ -14,7 +14,7 @@ use crate::fhir::guard::{self, Limits};
 use crate::fhir::issue::{Code, Issue, any_error, outcome};
 use crate::fhir::validate::not_enforced;
 use crate::fhir::{cursor, profile};
-use crate::mapping::{ExampleIds, Mappings};
+use crate::mapping::{ExampleIds, Mappings, traced};
 
 /// How a document is to be mapped.
 #[derive(Debug, Clone, Copy)]
@@ -61,7 +61,12 @@ fn out(mappings: &Mappings, bytes: &[u8], wish: MapWish) -> anyhow::Result<bool>
             eprintln!("{} ← {}{via}   [{}]", line.expression, line.source, line.origin);
         }
     }
-    let bundle = transaction(&resources, TaskMode::CreateOnce, &Dialect::new());
+    let (conformance, _) = Conformance::load(&assets::profile_files(None).context("cannot read the profiles")?);
+    for resource in &resources {
+        let found = conformance.validate(std::slice::from_ref(resource));
+        issues.extend(found.into_iter().map(|issue| traced(issue, resource, &mapped.trace)));
+    }
+    let bundle = transaction(&resources, TaskMode::CreateOnce, &Dialect::default());
     println!("{}", serde_json::to_string_pretty(&bundle)?);
     report(&issues);
     Ok(!any_error(&issues))

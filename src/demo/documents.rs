@@ -4,7 +4,6 @@ use serde_json::{Value, json};
 
 pub const ONCOLOGY: &str = "SE2321000131-E000000000101";
 pub const NORTH: &str = "SE2321000131-E000000000202";
-pub const SOUTH: &str = "SE2321000131-E000000000203";
 pub const CLOSED: &str = "SE2321000131-E000000000299";
 pub const HOME_CARE: &str = "SE2120001355-E000000000501";
 pub const NUMBER: &str = "191212121212";

@@ -6,8 +6,9 @@ use anyhow::{Context, bail, ensure};
 use serde_json::{Value, json};
 
 use super::clinic::{Clinic, Left};
-use super::documents::{self, CLOSED, HOME_CARE, NORTH, ONCOLOGY, REQUEST_ID, SOUTH};
+use super::documents::{self, CLOSED, HOME_CARE, NORTH, ONCOLOGY, REQUEST_ID};
 use super::teller::Teller;
+use crate::fhir::canonical::HSA_ID;
 
 /// Where the systems are.
 #[derive(Debug, Clone)]
@@ -175,14 +176,13 @@ impl<'a> Journey<'a> {
         self.teller.step("A referral to a unit that has closed is refused");
         let referral = documents::referral("SE2321000131-E000000000101#R-3", CLOSED);
         self.refused("/v1/referrals", ONCOLOGY, &referral, 422).await?;
-        self.teller.step(
-            "An activity with an unknown KVÅ code, and ZV051 for a visit in person, is refused with all findings",
-        );
+        self.teller
+            .step("An activity with an unknown KVÅ code and a wrong personnummer is refused with all findings at once");
         let mut activity = documents::activity_at_distance();
         activity["id"] = json!("SE2321000131-E000000000202#A-9");
         activity["codes"] = json!([{ "code": "DV199" }]);
+        activity["patient"]["personnummer"] = json!("191212121211");
         self.refused("/v1/activities", NORTH, &activity, 422).await?;
-        let _ = SOUTH;
         Ok(())
     }
 
@@ -303,9 +303,11 @@ impl<'a> Journey<'a> {
 
     /// A unit that reads from the gateway looks for its Tasks.
     async fn search_own(&mut self, unit: &str) -> anyhow::Result<()> {
-        let bundle = self.get("/fhir/Task?status=requested", unit).await?;
-        let found = bundle["entry"].as_array().map_or(0, Vec::len);
-        self.teller.did(&format!("GET /fhir/Task?status=requested as {unit} → {found} Task"));
+        let own = self.get(&format!("/fhir/Organization?identifier={HSA_ID}|{unit}"), unit).await?;
+        let id = text(&own["entry"][0]["resource"]["id"]).to_owned();
+        let path = format!("/fhir/Task?owner=Organization/{id}&status=requested");
+        let found = self.get(&path, unit).await?["entry"].as_array().map_or(0, Vec::len);
+        self.teller.did(&format!("GET {path} → {found} Task"));
         Ok(())
     }
 

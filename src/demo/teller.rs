@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use super::documents;
 use super::world::World;
 
 /// Counts what it tells, for the summary.
@@ -30,11 +31,12 @@ impl Teller {
     }
 
     pub fn places(&self, world: &World) {
-        self.say("Vårdkedja: one patient's way between specialist care, primary care and the municipality");
+        self.say("Vårdkedja: one test patient's way between specialist care, primary care and the municipality.");
+        self.say("Two programs have been started, and everything below is real HTTP between them:");
         self.say("");
-        self.say(&format!("  gateway              {}   (SQLite: gateway.db)", world.gateway));
-        self.say(&format!("  primary care system  {}   (another process, its own database)", world.clinic));
-        self.say(&format!("  folder               {}", world.folder.display()));
+        self.say(&format!("  the gateway                {}   its database: gateway.db", world.gateway));
+        self.say(&format!("  Vårdcentralen Norr's FHIR  {}/fhir   another process, its own database", world.clinic));
+        self.say(&format!("  databases and logs         {}", world.folder.display()));
     }
 
     /// A new step: who does what.
@@ -57,12 +59,17 @@ impl Teller {
             .as_array()
             .map_or(&[][..], Vec::as_slice)
             .iter()
-            .map(|r| format!("{} ({})", text(&r["unit"]), text(&r["channel"])))
+            .map(|r| match text(&r["channel"]) {
+                "push" => format!("{}: sent to its server", named(text(&r["unit"]))),
+                _ => format!("{}: it reads from the gateway", named(text(&r["unit"]))),
+            })
             .collect();
         if recipients.is_empty() {
             self.line("goes to", "nobody: kept for the quality registries");
         } else {
-            self.line("goes to", &recipients.join(", "));
+            for recipient in recipients {
+                self.line("goes to", &recipient);
+            }
         }
         for issue in receipt["outcome"]["issue"].as_array().map_or(&[][..], Vec::as_slice) {
             if issue["severity"] == "warning" {
@@ -87,7 +94,8 @@ impl Teller {
     pub fn stands(&self, exchange: &Value) {
         for party in exchange["parties"].as_array().map_or(&[][..], Vec::as_slice) {
             if party["role"] != "sender" {
-                self.line("now", &format!("{} → {}", text(&party["unit"]), text(&party["stage"])));
+                let status = party["status"].as_str().map_or(String::new(), |s| format!(" (Task {s})"));
+                self.line("now", &format!("{}: {}{status}", named(text(&party["unit"])), text(&party["stage"])));
             }
         }
     }
@@ -104,17 +112,15 @@ impl Teller {
     }
 
     /// Ends the tale. True: exit 0.
-    pub fn sum_up(&self, took: Duration, world: &World) -> bool {
+    pub fn sum_up(&self, took: Duration) {
         self.say("");
         self.say(&format!(
-            "Done in {:.1} s: {} documents taken in and delivered, {} answers came back, {} refused with findings, nothing lost.",
+            "Done in {:.1} s: {} documents taken in, {} answers read back by the sender, {} requests refused with what to mend.",
             took.as_secs_f32(),
             self.taken,
             self.answered,
             self.refused
         ));
-        let _ = world;
-        true
     }
 
     pub fn broke(&self, error: &anyhow::Error) {
@@ -123,7 +129,17 @@ impl Teller {
     }
 
     pub fn stay(&self) {
-        self.say("Both systems stay up; end with Ctrl-C.");
+        self.say("Both systems stay up, with the addresses above to look at; end with Ctrl-C.");
+    }
+}
+
+/// A unit by the name people use.
+fn named(unit: &str) -> &str {
+    match unit {
+        documents::ONCOLOGY => "Onkologimottagningen",
+        documents::NORTH => "Vårdcentralen Norr",
+        documents::HOME_CARE => "Hemsjukvården (kommunen)",
+        other => other,
     }
 }
 

@@ -10,8 +10,14 @@ use serde_json::{Map, Value, json};
 use super::canonical::RESOURCE_ID;
 use super::resource::{id_of, reference_of, type_of, visit_references};
 
-/// A partner's own names for identifier systems: ours → theirs.
-pub type Dialect = HashMap<String, String>;
+/// How a partner's server differs from R4 as we write it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Dialect {
+    /// Its own names for identifier systems: ours → theirs.
+    pub systems: HashMap<String, String>,
+    /// Types that it does not hold: they travel inside the resources that point at them.
+    pub contained: Vec<String>,
+}
 
 /// Who has the say over a Task in the Bundle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,18 +30,64 @@ pub enum TaskMode {
 
 /// Builds the Bundle. References between its resources become `urn:uuid:`, references out of it become logical ones.
 pub fn transaction(resources: &[Value], tasks: TaskMode, dialect: &Dialect) -> Value {
-    let inside: Vec<String> = resources.iter().filter_map(reference_of).collect();
-    let entries: Vec<Value> = resources.iter().filter_map(|r| entry(r, &inside, tasks, dialect)).collect();
+    let (within, alone): (Vec<&Value>, Vec<&Value>) =
+        resources.iter().partition(|r| dialect.contained.iter().any(|c| c == type_of(r)));
+    let inside: Vec<String> = alone.iter().filter_map(|r| reference_of(r)).collect();
+    let entries: Vec<Value> =
+        alone.into_iter().filter_map(|resource| entry(&contain(resource, &within), &inside, tasks, dialect)).collect();
     json!({ "resourceType": "Bundle", "type": "transaction", "entry": entries })
+}
+
+/// The resource with what it points at inside it, where the partner has no place of its own for that.
+fn contain(resource: &Value, within: &[&Value]) -> Value {
+    let mut whole = resource.clone();
+    let mut taken: Vec<Value> = Vec::new();
+    let mut wanted = enclose(&mut whole, within);
+    while let Some(name) = wanted.pop() {
+        let Some(found) = within.iter().find(|r| reference_of(r).as_deref() == Some(&name)) else { continue };
+        if taken.iter().any(|t| reference_of(t).as_deref() == Some(&name)) {
+            continue;
+        }
+        let mut copy = (*found).clone();
+        wanted.extend(enclose(&mut copy, within));
+        if let Some(object) = copy.as_object_mut() {
+            object.shift_remove("meta"); // dom-4 and dom-5: a contained resource has no version and no label
+        }
+        taken.push(copy);
+    }
+    if !taken.is_empty()
+        && let Some(object) = whole.as_object_mut()
+    {
+        object.insert("contained".into(), Value::Array(taken));
+    }
+    whole
+}
+
+/// Turns references to resources of `within` into fragments, and names them.
+fn enclose(value: &mut Value, within: &[&Value]) -> Vec<String> {
+    let mut wanted = Vec::new();
+    visit_references(value, &mut |reference| {
+        let Some(target) = reference.get("reference").and_then(Value::as_str) else { return };
+        if within.iter().any(|r| reference_of(r).as_deref() == Some(target))
+            && let Some((_, id)) = target.split_once('/')
+        {
+            let fragment = json!(format!("#{id}"));
+            wanted.push(target.to_owned());
+            reference.insert("reference".into(), fragment);
+        }
+    });
+    wanted
 }
 
 fn entry(resource: &Value, inside: &[String], tasks: TaskMode, dialect: &Dialect) -> Option<Value> {
     let (resource_type, id) = (type_of(resource), id_of(resource)?);
     let mut copy = resource.clone();
     let object = copy.as_object_mut()?;
-    object.shift_remove("id");
     strip_meta(object);
-    identify(object, resource_type, id);
+    if resource_type != "Provenance" {
+        object.shift_remove("id");
+        identify(object, resource_type, id);
+    }
     translate(&mut copy, dialect);
     visit_references(&mut copy, &mut |reference| point(reference, inside));
     let by_id = format!("identifier={RESOURCE_ID}|{id}");
@@ -43,6 +95,8 @@ fn entry(resource: &Value, inside: &[String], tasks: TaskMode, dialect: &Dialect
         "Patient" | "Organization" | "Practitioner" | "PractitionerRole" | "RelatedPerson" => {
             json!({ "method": "POST", "url": resource_type, "ifNoneExist": natural_key(&copy).unwrap_or(by_id) })
         }
+        // Provenance has no identifier: only a server that takes our id (updateCreate) can tell it from its copy.
+        "Provenance" => json!({ "method": "PUT", "url": format!("Provenance/{id}") }),
         "Task" if tasks == TaskMode::CreateOnce => json!({ "method": "POST", "url": "Task", "ifNoneExist": by_id }),
         _ => json!({ "method": "PUT", "url": format!("{resource_type}?{by_id}") }),
     };
@@ -118,14 +172,14 @@ fn point(reference: &mut Map<String, Value>, inside: &[String]) {
 
 /// Writes identifier systems as the partner knows them, wherever an Identifier stands.
 fn translate(value: &mut Value, dialect: &Dialect) {
-    if dialect.is_empty() {
+    if dialect.systems.is_empty() {
         return;
     }
     match value {
         Value::Array(items) => items.iter_mut().for_each(|item| translate(item, dialect)),
         Value::Object(object) => {
             for (name, child) in object.iter_mut() {
-                match child.as_str().filter(|_| name == "system").and_then(|system| dialect.get(system)) {
+                match child.as_str().filter(|_| name == "system").and_then(|system| dialect.systems.get(system)) {
                     Some(theirs) => *child = json!(theirs),
                     None => translate(child, dialect),
                 }
@@ -151,7 +205,7 @@ mod tests {
 
     #[test]
     fn actors_and_tasks_are_created_once_and_the_rest_brought_up_to_date() {
-        let bundle = transaction(&resources(), TaskMode::CreateOnce, &Dialect::new());
+        let bundle = transaction(&resources(), TaskMode::CreateOnce, &Dialect::default());
         let request = |i: usize| &bundle["entry"][i]["request"];
         assert_eq!(request(0)["method"], "POST");
         assert_eq!(
@@ -166,7 +220,7 @@ mod tests {
 
     #[test]
     fn references_stay_inside_the_bundle_or_become_logical() {
-        let bundle = transaction(&resources(), TaskMode::CreateOnce, &Dialect::new());
+        let bundle = transaction(&resources(), TaskMode::CreateOnce, &Dialect::default());
         let request = &bundle["entry"][1]["resource"];
         assert_eq!(request["subject"]["reference"], "urn:uuid:p");
         assert_eq!(request["basedOn"][0]["identifier"]["value"], "elsewhere");
@@ -176,10 +230,30 @@ mod tests {
     #[test]
     fn a_partner_reads_identifiers_in_its_own_dialect() {
         let theirs = "urn:oid:1.2.752.129.2.1.3.1";
-        let dialect = Dialect::from([("http://electronichealth.se/identifier/personnummer".into(), theirs.into())]);
+        let systems = HashMap::from([("http://electronichealth.se/identifier/personnummer".into(), theirs.into())]);
+        let dialect = Dialect { systems, ..Dialect::default() };
         let bundle = transaction(&resources(), TaskMode::Replace, &dialect);
         assert_eq!(bundle["entry"][0]["resource"]["identifier"][0]["system"], theirs);
         assert_eq!(bundle["entry"][0]["request"]["ifNoneExist"], format!("identifier={theirs}|195009072553"));
         assert_eq!(bundle["entry"][2]["request"]["method"], "PUT");
+    }
+
+    #[test]
+    fn what_a_partner_has_no_place_for_travels_inside_what_points_at_it() {
+        let resources = [
+            json!({ "resourceType": "Patient", "id": "p" }),
+            json!({ "resourceType": "CarePlan", "id": "c", "goal": [{ "reference": "Goal/g" }], "careTeam": [{ "reference": "CareTeam/t" }] }),
+            json!({ "resourceType": "Goal", "id": "g", "meta": { "security": [] }, "subject": { "reference": "Patient/p" } }),
+            json!({ "resourceType": "CareTeam", "id": "t", "subject": { "reference": "Patient/p" } }),
+        ];
+        let dialect = Dialect { contained: vec!["Goal".into(), "CareTeam".into()], ..Dialect::default() };
+        let bundle = transaction(&resources, TaskMode::CreateOnce, &dialect);
+        assert_eq!(bundle["entry"].as_array().unwrap().len(), 2);
+        let plan = &bundle["entry"][1]["resource"];
+        assert_eq!(plan["goal"][0]["reference"], "#g");
+        assert_eq!(plan["contained"].as_array().unwrap().len(), 2);
+        let goal = plan["contained"].as_array().unwrap().iter().find(|r| r["id"] == "g").unwrap();
+        assert_eq!(goal["subject"]["reference"], "urn:uuid:p");
+        assert_eq!(goal.get("meta"), None);
     }
 }

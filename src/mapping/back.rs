@@ -34,6 +34,7 @@ impl Table {
             origins: Vec::new(),
             guarded: Vec::new(),
             copies: Vec::new(),
+            constants: Vec::new(),
         };
         for guard in &self.guard {
             reader.put(&guard.path, &[], guard.value.clone(), &self.name);
@@ -48,6 +49,7 @@ impl Table {
                 reader.group(&Place { resource, item: &numbers }, &block.group, resource, &[]);
             }
         }
+        reader.constants();
         reader.needs();
         reader.finish()
     }
@@ -84,6 +86,8 @@ struct Reader<'t, 'v, 'c> {
     origins: Vec<&'t str>,
     guarded: Vec<Guarded<'t>>,
     copies: Vec<Copied<'t, 'v>>,
+    /// Constants of the source, written when it is known which objects rows have made.
+    constants: Vec<(&'t Fixed, &'t SourcePath, Vec<u32>)>,
 }
 
 impl<'t, 'v> Reader<'t, 'v, '_> {
@@ -276,7 +280,7 @@ impl<'t, 'v> Reader<'t, 'v, '_> {
     fn constant(&mut self, place: &Place<'v, '_>, fixed: &'t Fixed, element: &'v Value, numbers: &[u32]) -> bool {
         if let Some(source) = fixed.source.as_ref().filter(|_| fixed.only != Only::Out) {
             let all = self.place_of(source, place, numbers, &[]);
-            self.put(source, &all, fixed.value.clone(), &fixed.origin);
+            self.constants.push((fixed, source, all));
         }
         let Some(path) = &fixed.fhir else { return false };
         let stands = fixed.tie == 0 && fixed.guard.is_empty() && fixed.only != Only::Out;
@@ -314,6 +318,16 @@ impl<'t, 'v> Reader<'t, 'v, '_> {
             self.guards(&fixed.guard, place, numbers, &fixed.origin);
         }
         equal
+    }
+
+    /// Writes the constants that stand alone, and those beside something that a row wrote.
+    fn constants(&mut self) {
+        for (fixed, source, numbers) in std::mem::take(&mut self.constants) {
+            let beside = source.full.get(..fixed.source_tie).unwrap_or(&[]);
+            if beside.is_empty() || self.draft.has(beside, &numbers) {
+                self.put(source, &numbers, fixed.value.clone(), &fixed.origin);
+            }
+        }
     }
 
     fn guards(&mut self, guards: &'t [Guard], place: &Place<'v, '_>, numbers: &[u32], origin: &'t str) {

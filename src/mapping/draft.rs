@@ -155,27 +155,41 @@ impl<'t> Draft<'t> {
 
     /// The value at a path with the given list numbers.
     pub fn get_at(&self, steps: &[Step], numbers: &[u32]) -> Option<&Value> {
-        let Some((step, rest)) = steps.split_first() else {
-            return match self {
-                Draft::Value { value, .. } => Some(value),
-                _ => None,
-            };
-        };
+        let (node, rest) = self.reach(steps, numbers)?;
+        match node {
+            Draft::Value { value, .. } if rest.is_empty() => Some(value),
+            Draft::Value { value, .. } => super::path::first(value, rest),
+            _ => None,
+        }
+    }
+
+    /// Whether anything was written at or below a path.
+    pub fn has(&self, steps: &[Step], numbers: &[u32]) -> bool {
+        match self.reach(steps, numbers) {
+            Some((Draft::Value { value, .. }, rest)) => super::path::first(value, rest).is_some(),
+            Some((_, rest)) => rest.is_empty(),
+            None => false,
+        }
+    }
+
+    /// As far as the steps lead: to their end, or to a value with steps left.
+    fn reach<'s>(&self, steps: &'s [Step], numbers: &[u32]) -> Option<(&Self, &'s [Step])> {
+        let Some((step, rest)) = steps.split_first() else { return Some((self, steps)) };
         let (number, numbers) = match (step.take, numbers.split_first()) {
             (Take::Each, Some((number, rest))) => (*number, rest),
             _ => (0, numbers),
         };
         let node = match self {
             Draft::Object(fields) => &fields.iter().find(|f| *f.name == *step.name)?.node,
-            Draft::Value { value, .. } => return super::path::first(value, steps),
+            Draft::Value { .. } => return Some((self, steps)),
             _ => return None,
         };
         match node {
-            Draft::List(entries) => entries
-                .iter()
-                .find(|e| e.slot == step.slot && e.number == number)
-                .and_then(|e| e.node.get_at(rest, numbers)),
-            node => node.get_at(rest, numbers),
+            Draft::List(entries) => {
+                let entry = entries.iter().find(|e| e.slot == step.slot && e.number == number)?;
+                entry.node.reach(rest, numbers)
+            }
+            node => node.reach(rest, numbers),
         }
     }
 

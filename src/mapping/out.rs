@@ -499,7 +499,7 @@ impl<'t, 'v> Maker<'t, 'v> {
                 let (sv, en) =
                     (format!("Värdet ska vara {}.", fixed.value), format!("The value should be {}.", fixed.value));
                 self.issues.push(Issue::error(Code::Value, place, sv, en).from(fixed.origin.clone()));
-            } else if value.is_none() && fixed.only == Only::Both {
+            } else if value.is_none() && fixed.only == Only::Both && self.has_beside(fixed, source, node) {
                 let (sv, en) =
                     (format!("Kommer tillbaka som {}.", fixed.value), format!("Comes back as {}.", fixed.value));
                 self.issues.push(Issue::warning(Code::Value, place, sv, en).from(fixed.origin.clone()));
@@ -522,6 +522,12 @@ impl<'t, 'v> Maker<'t, 'v> {
             let content = Content::Value(fixed.value.clone());
             self.put(item.resource, &path.full, &place, content, note, &fixed.origin, &path.text);
         }
+    }
+
+    /// Whether the document has the object that a constant of the source stands in, or it stands alone.
+    fn has_beside(&self, fixed: &Fixed, source: &SourcePath, node: &'v Value) -> bool {
+        let Some(beside) = source.full.get(source.at..fixed.source_tie) else { return true };
+        path::first(if source.root { self.document } else { node }, beside).is_some()
     }
 
     #[expect(clippy::too_many_arguments, reason = "one call for all that is written, with what a clash must say")]

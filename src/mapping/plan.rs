@@ -208,6 +208,8 @@ pub(super) struct Fixed {
     pub fhir: Option<FhirPath>,
     /// How many of the FHIR steps rows share: nothing is a constant that stands alone.
     pub tie: usize,
+    /// The same of the source's steps.
+    pub source_tie: usize,
     pub value: Value,
     pub only: Only,
     pub guard: Vec<Guard>,

@@ -34,6 +34,13 @@ impl Client {
         Ok(Self { http: http(timeout)?, base: base.to_owned() })
     }
 
+    /// Whether the partner's CapabilityStatement says that a Provenance may be put under our id; unknown is no.
+    pub async fn takes_provenance(&self) -> Option<bool> {
+        let (statement, _) = self.get("metadata", &[]).await.ok()?;
+        let resources = statement["rest"][0]["resource"].as_array()?;
+        Some(resources.iter().any(|r| r["type"] == "Provenance" && r["updateCreate"] == true))
+    }
+
     /// Posts a transaction Bundle.
     pub async fn transact(&self, body: Vec<u8>) -> Reply {
         let started = Instant::now();

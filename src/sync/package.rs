@@ -30,6 +30,11 @@ pub fn is_pushed(gateway: &Gateway, partner: &str) -> bool {
     matches!(gateway.config.partner(partner).map(|p| &p.channel), Some(Channel::Push { .. }))
 }
 
+/// Whether the partner's server takes our Provenance.
+pub fn takes_provenance(gateway: &Gateway, partner: &str) -> bool {
+    gateway.takes_provenance.lock().is_ok_and(|partners| partners.contains(partner))
+}
+
 /// The Bundle for one recipient: everything but other recipients' Tasks.
 pub fn bundle(
     gateway: &Gateway,
@@ -38,10 +43,11 @@ pub fn bundle(
     tasks: TaskMode,
     own_task: Option<&str>,
 ) -> Delivery {
-    let none = Dialect::new();
+    let none = Dialect::default();
     let dialect = gateway.config.partner(address.partner).map_or(&none, |p| &p.dialect);
     let mine: Vec<Value> = resources
         .iter()
+        .filter(|r| type_of(r) != "Provenance" || takes_provenance(gateway, address.partner))
         .filter(|r| type_of(r) != "Task" || own_task.is_none_or(|id| r["id"] == id) || tasks == TaskMode::Replace)
         .cloned()
         .collect();

@@ -21,7 +21,7 @@ use crate::fhir::canonical::{DOCUMENT_ID, HSA_ID};
 use crate::fhir::issue::{Code, Issue, any_error};
 use crate::fhir::lifecycle::retract;
 use crate::fhir::resource::{reference_of, type_of};
-use crate::mapping::{Envelope, Table};
+use crate::mapping::{Envelope, Table, traced};
 use crate::store::{
     Answer, Audit, Commit, Committed, Delivery, DeliveryChange, DeliveryQuery, Document, Exchange, Expect, Filter,
     Party, Share,
@@ -130,7 +130,10 @@ fn read<'a>(gateway: &'a Gateway, submission: &Submission<'_>) -> Result<Read<'a
         // Inera's convention for the system of origin (inera.ehds.tk): the HSA-id of the source.
         resource["meta"]["source"] = json!(format!("urn:oid:1.2.752.129.2.1.4.1#{unit}"));
     }
-    issues.extend(gateway.validate(&resources));
+    for resource in &resources {
+        let found = gateway.validate(std::slice::from_ref(resource));
+        issues.extend(found.into_iter().map(|issue| traced(issue, resource, &mapped.trace)));
+    }
     if any_error(&issues) {
         return Err(Refusal::Findings(issues));
     }
@@ -377,12 +380,12 @@ async fn supersede(
         .filter_map(|p| current.get(p))
         .map(|(_, value)| value.clone())
         .collect();
-    let all: Vec<Value> = resources.iter().chain(&fallen).chain(&plan).cloned().collect();
+    let all: Vec<Value> = resources.iter().chain(&fallen).chain(&plan).chain([&provenance]).cloned().collect();
     let mut deliveries = deliveries(gateway, &exchange, &all, before.as_ref(), now);
     let mut stopped = Vec::new();
     if consent_withdrawn(&resources) {
         let Some(before) = &before else { return Err(Refusal::Findings(vec![no_consent()])) };
-        let stop = stop_deliveries(gateway, before.id, now).await?;
+        let stop = stop_deliveries(gateway, before.id).await?;
         deliveries.retain(|d| stop.informed.contains(&d.unit));
         stopped = stop.changes;
     }
@@ -433,7 +436,7 @@ struct Stop {
 }
 
 /// What was not sent is never sent; whoever has got the plan is told that the consent is withdrawn.
-async fn stop_deliveries(gateway: &Gateway, exchange: Uuid, now: DateTime<Utc>) -> Result<Stop, Refusal> {
+async fn stop_deliveries(gateway: &Gateway, exchange: Uuid) -> Result<Stop, Refusal> {
     let query = DeliveryQuery { exchange: Some(exchange), ..DeliveryQuery::default() };
     let made = gateway.store.deliveries(&query).await?;
     let informed = made.iter().filter(|d| d.state == State::Delivered).map(|d| d.unit.clone()).collect();

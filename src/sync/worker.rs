@@ -1,7 +1,6 @@
 //! The two loops that run beside the API: deliver what is due, and read partners' Tasks for answers.
 
 use std::collections::HashMap;
-use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -111,6 +110,7 @@ pub async fn listen(gateway: Arc<Gateway>, shutdown: watch::Receiver<bool>) {
 }
 
 async fn every(gateway: Arc<Gateway>, partner: String, mut shutdown: watch::Receiver<bool>) {
+    let mut asked = false;
     while !*shutdown.borrow() {
         match reconcile(&gateway, &partner, Utc::now()).await {
             Ok(round) if round.applied + round.held > 0 => {
@@ -125,11 +125,26 @@ async fn every(gateway: Arc<Gateway>, partner: String, mut shutdown: watch::Rece
             Ok(_) => {}
             Err(error) => tracing::error!(partner, error = %error, "answers of {partner} could not be stored"),
         }
+        if !asked {
+            asked = ask_capability(&gateway, &partner).await;
+        }
         tokio::select! {
             () = tokio::time::sleep(gateway.config.delivery.poll_every) => {}
             _ = shutdown.changed() => {}
         }
     }
+}
+
+/// Asks what the partner's server takes; false where it did not answer.
+async fn ask_capability(gateway: &Gateway, partner: &str) -> bool {
+    let Some(client) = gateway.clients.get(partner) else { return true };
+    let Some(takes) = client.takes_provenance().await else { return false };
+    if let Ok(mut partners) = gateway.takes_provenance.lock()
+        && takes
+    {
+        partners.insert(partner.to_owned());
+    }
+    true
 }
 
 /// Delivers everything that is due now, and what that makes due, then stops: how tests and the demo wait without a clock.
@@ -143,17 +158,6 @@ pub async fn pump(gateway: &Gateway) -> Result<usize, Refusal> {
         for delivery in due {
             deliver(gateway, &delivery, Utc::now(), 0.5).await?;
             made += 1;
-        }
-    }
-}
-
-/// A future that ends when the watch says stop.
-pub fn stopped(mut shutdown: watch::Receiver<bool>) -> impl Future<Output = ()> {
-    async move {
-        while !*shutdown.borrow() {
-            if shutdown.changed().await.is_err() {
-                return;
-            }
         }
     }
 }

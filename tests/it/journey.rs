@@ -74,3 +74,59 @@ async fn every_message_sent_twice_leaves_exactly_the_same_resources() {
     once.close().await;
     twice.close().await;
 }
+
+/// A FHIR server that others wrote (`pip install sekmet-fhir`), started for one test.
+struct Stock {
+    process: std::process::Child,
+    base: String,
+    folder: std::path::PathBuf,
+}
+
+impl Stock {
+    /// `None` where it is not installed.
+    async fn start() -> Option<Self> {
+        let folder = std::env::temp_dir().join(format!("stock-{}", uuid::Uuid::new_v4()));
+        std::fs::create_dir(&folder).unwrap();
+        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let process = std::process::Command::new("sekmet")
+            .args(["serve", "--host", "127.0.0.1", "--port", &port.to_string()])
+            .current_dir(&folder)
+            .stdout(std::process::Stdio::null())
+            .stderr(std::process::Stdio::null())
+            .spawn();
+        let process = process.ok()?;
+        let stock = Self { process, base: format!("http://127.0.0.1:{port}"), folder };
+        let http = reqwest::Client::builder().no_proxy().build().unwrap();
+        for _ in 0..600 {
+            if http.get(format!("{}/fhir/metadata", stock.base)).send().await.is_ok_and(|r| r.status().is_success()) {
+                return Some(stock);
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        }
+        panic!("the stock server did not start");
+    }
+}
+
+impl Drop for Stock {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+        let _ = std::fs::remove_dir_all(&self.folder);
+    }
+}
+
+#[actix_web::test]
+async fn the_journey_runs_against_a_stock_fhir_server() {
+    let Some(stock) = Stock::start().await else {
+        eprintln!("skipped: sekmet is not installed (pip install sekmet-fhir)");
+        return;
+    };
+    // What this server does not hold travels inside what points at it.
+    let world = World::open_against(&stock.base, "[\"Goal\", \"CareTeam\", \"Composition\"]");
+    play(&world, true).await;
+    for (kind, at_most) in [("Patient", 1), ("ServiceRequest", 2), ("CarePlan", 2)] {
+        let found = world.at_clinic(kind).await.len();
+        assert_eq!(found, at_most, "{kind}");
+    }
+    world.close().await;
+}

@@ -7,9 +7,9 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use vardkedja::domain::kind::{Format, Kind};
-use vardkedja::fhir::issue::Issue;
+use vardkedja::fhir::issue::{Issue, Severity};
 use vardkedja::fhir::r4;
 use vardkedja::mapping::{ExampleIds, Files, Mappings};
 
@@ -126,5 +126,190 @@ fn structure(content: &str, node: &Value, place: &str, findings: &mut Vec<String
                 _ => findings.push(format!("{place} is not a {}", found.type_code)),
             }
         }
+    }
+}
+
+/// An example as it is stored: its resources, and the table to read them back by.
+struct Stored {
+    mappings: Mappings,
+    resources: Vec<Value>,
+    source: Value,
+    kind: Kind,
+}
+
+impl Stored {
+    fn new(case: &str) -> Self {
+        let files = files();
+        let text = &files[&format!("examples/{case}.source.json")];
+        let (mappings, _) = Mappings::load(&files);
+        let (kind, format, _) = example(&format!("examples/{case}.source.json")).unwrap();
+        let (resources, _) = becomes(&mappings, kind, format, text);
+        Self { resources, source: serde_json::from_str(text).unwrap(), mappings, kind }
+    }
+
+    fn find(&mut self, resource_type: &str, nth: usize) -> &mut Value {
+        self.resources.iter_mut().filter(|r| r["resourceType"] == resource_type).nth(nth).unwrap()
+    }
+
+    /// Adds a resource and a Task's output that points at it.
+    fn output(&mut self, nth: usize, kind: &str, mut resource: Value) {
+        let id = format!("{kind}-{}", self.resources.len());
+        let reference = format!("{}/{id}", resource["resourceType"].as_str().unwrap());
+        resource["id"] = json!(id);
+        let subject = self.find("Task", nth)["for"].clone();
+        resource["subject"] = subject;
+        self.resources.push(resource);
+        let task = self.find("Task", nth);
+        let output = json!({ "type": { "text": kind }, "valueReference": { "reference": reference } });
+        match task["output"].as_array_mut() {
+            Some(outputs) => outputs.push(output),
+            None => task["output"] = json!([output]),
+        }
+    }
+
+    fn back(&self) -> Value {
+        let table = self.mappings.choose(self.kind, Format::Json, &self.source).unwrap();
+        let back = table.back(&self.resources);
+        let noticed = back.issues.iter().any(|i| i.severity > Severity::Information);
+        assert!(!noticed, "{}", lines(&back.issues));
+        print!("{}", lines(&back.issues));
+        back.tree
+    }
+}
+
+const UNIT: &str = "SE2321000131-E000000000202";
+
+fn answer(text: &str) -> Value {
+    json!({
+        "resourceType": "Communication", "status": "completed", "sent": "2026-04-01T10:00:00+02:00",
+        "sender": { "identifier": { "system": "urn:oid:1.2.752.29.4.19", "value": UNIT } },
+        "payload": [{ "contentString": text }],
+    })
+}
+
+fn activity(code: &str, at: &str) -> Value {
+    json!({
+        "resourceType": "Procedure", "status": "completed", "performedDateTime": at,
+        "code": { "coding": [{ "system": "urn:oid:1.2.752.116.1.3.2.1.4", "code": code }] },
+        "performer": [{
+            "actor": { "display": "Bo Ek" },
+            "onBehalfOf": { "identifier": { "system": "urn:oid:1.2.752.29.4.19", "value": UNIT } },
+        }],
+    })
+}
+
+#[test]
+fn a_referral_that_was_just_sent_says_so() {
+    let stored = Stored::new("referral.full");
+    assert_eq!(stored.back()["state"], json!({ "status": "requested" }));
+}
+
+#[test]
+fn an_answered_referral_shows_answer_and_activities_to_its_sender() {
+    let mut stored = Stored::new("referral.full");
+    stored.find("Task", 0)["status"] = json!("completed");
+    stored.find("Task", 0)["statusReason"] = json!({ "text": "Insatsen är avslutad." });
+    stored.output(0, "answer", answer("Patienten orkar mer."));
+    stored.output(0, "activity", activity("DV200", "2026-03-20T09:00:00+01:00"));
+    stored.output(0, "activity", activity("DV133", "2026-03-16T09:00:00+01:00"));
+    let back = stored.back();
+    let state = json!({
+        "status": "completed",
+        "reason": "Insatsen är avslutad.",
+        "answer": { "text": "Patienten orkar mer.", "at": "2026-04-01T10:00:00+02:00", "by": UNIT },
+        "activities": [
+            { "kva": "DV200", "at": "2026-03-20T09:00:00+01:00", "unit": UNIT },
+            { "kva": "DV133", "at": "2026-03-16T09:00:00+01:00", "unit": UNIT },
+        ],
+    });
+    assert_eq!(back["state"], state);
+    let mut without = back.clone();
+    without.as_object_mut().unwrap().shift_remove("state");
+    assert_eq!(without, stored.source);
+}
+
+#[test]
+fn each_participant_of_a_sip_has_its_own_state() {
+    let mut stored = Stored::new("handover.sip-full");
+    stored.find("Task", 1)["status"] = json!("rejected");
+    stored.output(1, "answer", answer("Insatsen ges av en annan enhet."));
+    let back = stored.back();
+    let answer = json!({ "text": "Insatsen ges av en annan enhet.", "at": "2026-04-01T10:00:00+02:00", "by": UNIT });
+    assert_eq!(back["participants"][0]["state"], json!({ "status": "requested" }));
+    assert_eq!(back["participants"][1]["state"], json!({ "status": "rejected", "answer": answer }));
+}
+
+#[test]
+fn a_handover_shows_when_the_recipient_met_the_patient() {
+    let mut stored = Stored::new("handover.active-full");
+    stored.find("Task", 0)["status"] = json!("completed");
+    let mut contact = answer("Patienten är kallad.");
+    let kind =
+        json!({ "system": "https://vardkedja.example/fhir/CodeSystem/communication-kind", "code": "patient-contact" });
+    contact["category"] = json!([{ "coding": [kind] }]);
+    let phone = json!({ "system": "http://terminology.hl7.org/CodeSystem/v3-ParticipationMode", "code": "PHONE" });
+    contact["medium"] = json!([{ "coding": [phone] }]);
+    stored.output(0, "patient-contact", contact);
+    stored.output(0, "answer", answer("Vi tar över."));
+    let state = &stored.back()["state"];
+    let at = "2026-04-01T10:00:00+02:00";
+    assert_eq!(
+        state["confirmedContact"],
+        json!({ "at": at, "by": UNIT, "medium": "phone", "text": "Patienten är kallad." })
+    );
+    assert_eq!(state["answer"], json!({ "text": "Vi tar över.", "at": at, "by": UNIT }));
+}
+
+#[test]
+fn what_a_sender_writes_as_state_is_not_taken() {
+    let mut stored = Stored::new("referral.small");
+    stored.source["state"] = json!({ "status": "completed" });
+    let table = stored.mappings.choose(stored.kind, Format::Json, &stored.source).unwrap();
+    let out = table.out(&stored.source, &ExampleIds);
+    let task = out.resources.iter().find(|m| m.block == "task").unwrap();
+    assert_eq!(task.value["status"], "requested");
+    assert_eq!(out.issues.iter().map(|i| i.expression.as_str()).collect::<Vec<_>>(), ["state.status"]);
+}
+
+#[test]
+fn every_example_comes_back_from_what_a_partner_would_have_of_it() {
+    let files = files();
+    let (mappings, _) = Mappings::load(&files);
+    for (name, text) in &files {
+        let Some((kind, format, _)) = example(name) else { continue };
+        let tree = mappings.read(kind, format, text.as_bytes()).unwrap();
+        let table = mappings.choose(kind, format, &tree).unwrap();
+        let (mut resources, _) = becomes(&mappings, kind, format, text);
+        let plain = table.back(&resources).tree;
+        resources.reverse();
+        for resource in &mut resources {
+            let own = json!({ "system": "https://vardkedja.example/fhir/sid/resource", "value": resource["id"] });
+            let listed =
+                r4::find(resource["resourceType"].as_str().unwrap(), "identifier").is_some_and(|f| f.element.is_list());
+            match resource["identifier"].as_array_mut() {
+                Some(identifiers) => identifiers.insert(0, own),
+                None if listed => resource["identifier"] = json!([own]),
+                None => {}
+            }
+            resource["meta"]["versionId"] = json!("3");
+            resource["text"] =
+                json!({ "status": "generated", "div": "<div xmlns=\"http://www.w3.org/1999/xhtml\">-</div>" });
+        }
+        let back = table.back(&resources);
+        assert!(back.issues.iter().all(|i| !i.is_error()), "{name}\n{}", lines(&back.issues));
+        assert_eq!(sorted(&back.tree), sorted(&plain), "{name}");
+    }
+}
+
+/// The tree with its lists in an order of their own: not every list's order is kept by FHIR.
+fn sorted(value: &Value) -> Value {
+    match value {
+        Value::Object(fields) => fields.iter().map(|(name, field)| (name.clone(), sorted(field))).collect(),
+        Value::Array(list) => {
+            let mut list: Vec<Value> = list.iter().map(sorted).collect();
+            list.sort_by_key(ToString::to_string);
+            Value::Array(list)
+        }
+        other => other.clone(),
     }
 }

@@ -22,7 +22,6 @@ pub const CLOSED: &str = "SE2321000131-E000000000299";
 pub struct Reply {
     pub status: u16,
     pub location: Option<String>,
-    pub etag: Option<String>,
     pub text: String,
 }
 
@@ -58,18 +57,31 @@ impl World {
 
     /// `more` is added to the settings.
     pub async fn open_with(more: &str) -> Self {
+        let mut world = Self::empty();
+        world.open_clinic();
+        let settings = settings(&world.clinic, more);
+        world.open_gateway(&settings);
+        world
+    }
+
+    fn empty() -> Self {
         let folder = std::env::temp_dir().join(format!("vardkedja-it-{}", uuid::Uuid::new_v4()));
         std::fs::create_dir(&folder).unwrap();
-        let mut world = Self {
+        Self {
             gateway: String::new(),
             clinic: String::new(),
             folder,
             http: reqwest::Client::builder().no_proxy().build().unwrap(),
             stop: Vec::new(),
             running: Vec::new(),
-        };
-        world.open_clinic();
-        let settings = settings(&world.clinic, more);
+        }
+    }
+
+    /// A gateway that sends to a server which is already there.
+    pub fn open_against(clinic: &str, contained: &str) -> Self {
+        let mut world = Self::empty();
+        world.clinic = clinic.to_owned();
+        let settings = settings(&world.clinic, "").replace("timeout_s = 2", &format!("contained = {contained}"));
         world.open_gateway(&settings);
         world
     }
@@ -131,8 +143,8 @@ impl World {
         }
         let response = request.send().await.unwrap();
         let header = |name: &str| response.headers().get(name).map(|v| v.to_str().unwrap().to_owned());
-        let (location, etag) = (header("location"), header("etag"));
-        Reply { status: response.status().as_u16(), location, etag, text: response.text().await.unwrap() }
+        let location = header("location");
+        Reply { status: response.status().as_u16(), location, text: response.text().await.unwrap() }
     }
 
     pub async fn get(&self, path: &str, unit: &str) -> Reply {

@@ -93,6 +93,7 @@ impl Compiler<'_> {
     fn table(mut self, shape: Option<Arc<Shape>>, version: String) -> Table {
         let text = self.text;
         let guard = self.guards(&Base::default(), &text.when, &text.file);
+        self.mention();
         for block in &text.blocks {
             let base = match &block.each {
                 None => Base::default(),
@@ -144,6 +145,36 @@ impl Compiler<'_> {
             envelope,
             blocks,
             anchor,
+        }
+    }
+
+    /// Names all source fields in the order of the file, which is the order they come back in. What is wrong with a
+    /// path is told when its row is compiled.
+    fn mention(&mut self) {
+        for block in &self.text.blocks {
+            let base = block.each.as_ref().and_then(|each| self.sources.base(&Base::default(), each).ok());
+            let base = base.unwrap_or_default();
+            for (path, _) in &block.when {
+                let _ = self.sources.path(&base, path);
+            }
+            self.mention_group(&base, &block.group);
+        }
+    }
+
+    fn mention_group(&mut self, base: &Base, group: &GroupText) {
+        for row in &group.rows {
+            for path in row.when.iter().map(|(path, _)| path).chain(&row.source) {
+                let _ = self.sources.path(base, path);
+            }
+        }
+        for part in &group.parts {
+            let inner = part.each.as_ref().and_then(|each| self.sources.base(base, each).ok());
+            self.mention_group(inner.as_ref().unwrap_or(base), part);
+        }
+        for fixed in &group.fixed {
+            for path in fixed.when.iter().map(|(path, _)| path).chain(&fixed.source) {
+                let _ = self.sources.path(base, path);
+            }
         }
     }
 
@@ -442,7 +473,7 @@ impl Compiler<'_> {
         };
         let guard = self.guards(base, &text.when, &text.origin);
         let (value, only, origin) = (text.constant.clone(), text.only, text.origin.clone());
-        Some(Fixed { source, fhir, tie: 0, value, only, guard, origin })
+        Some(Fixed { source, fhir, tie: 0, source_tie: 0, value, only, guard, origin })
     }
 
     fn guards(&mut self, base: &Base, when: &[(String, Value)], origin: &str) -> Vec<Guard> {
@@ -538,9 +569,10 @@ impl Compiler<'_> {
         let text = &self.text.envelope;
         let origin = format!("{} [envelope]", self.text.file);
         let root = Base::default();
+        // What rows name, before the envelope names more.
+        let known = self.sources.siblings(&root, "");
         let mut steps = |path: &String| -> Option<Vec<Step>> {
             if !self.sources.knows(&root, path) {
-                let known = self.sources.siblings(&root, path);
                 if let Some(near) = near::nearest(path, known.iter().map(String::as_str)) {
                     self.issues.push(
                         Issue::warning(

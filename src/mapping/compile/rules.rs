@@ -51,17 +51,38 @@ fn tie_group(
         if fixed.tie == 0 && counts_back {
             standing.push(Standing { cond: anywhere(&path.full), value: fixed.value.clone() });
         }
-        if let Some(last) = made.last()
-            && last.take == Take::Each
+        if let Some(at) = made.iter().rposition(|s| s.take == Take::Each)
+            && let Some((list, inside)) = path.full.get(at..).and_then(<[Step]>::split_first)
             && counts_back
         {
-            let cond = Cond { steps: anywhere(rest), values: vec![fixed.value.clone()], test: Test::Agrees };
-            soft.push((last.slot, cond));
+            let cond = Cond { steps: anywhere(inside), values: vec![fixed.value.clone()], test: Test::Agrees };
+            soft.push((list.slot, cond));
         }
     }
     for part in &mut group.parts {
         tie_group(part, paths, soft, standing, issues);
     }
+}
+
+/// Ties constants of the source to the objects that rows write there.
+fn tie_sources(blocks: &mut [Block]) {
+    let paths: Vec<Vec<Step>> = blocks
+        .iter()
+        .flat_map(Block::rows)
+        .filter(|(_, row)| row.only != Only::Out)
+        .filter_map(|(_, row)| row.source.as_ref().map(|s| s.full.clone()))
+        .collect();
+    blocks.iter_mut().for_each(|block| tie_group_sources(&mut block.group, block.each.len(), &paths));
+}
+
+fn tie_group_sources(group: &mut Group, item: usize, paths: &[Vec<Step>]) {
+    for fixed in &mut group.fixed {
+        let Some(source) = &fixed.source else { continue };
+        let most = source.full.len().saturating_sub(1);
+        let tie = paths.iter().map(|path| shared(&source.full, path).min(most)).max().unwrap_or(0);
+        fixed.source_tie = if source.root || tie > item { tie } else { 0 };
+    }
+    group.parts.iter_mut().for_each(|part| tie_group_sources(part, item, paths));
 }
 
 /// Elements of a numbered list that have another constant are not the rows' own.
@@ -96,6 +117,7 @@ fn same(a: &[Step], b: &[Step]) -> bool {
 /// Checks a table as a whole.
 pub(super) fn check(blocks: &mut [Block], sources: &Sources<'_>, text: &TableText, issues: &mut Vec<Issue>) {
     let paired = owners(blocks, sources, issues);
+    tie_sources(blocks);
     read_back(blocks, sources, text, issues);
     for number in 0..blocks.len() {
         let parent = enclosing(blocks, number);
@@ -124,7 +146,9 @@ fn enclosing(blocks: &[Block], number: usize) -> Option<usize> {
 
 /// A source list has one owner: resources with keys, or one list inside a resource. Returns those of the second kind.
 fn owners(blocks: &[Block], sources: &Sources<'_>, issues: &mut Vec<Issue>) -> Vec<usize> {
-    let mut owned: BTreeMap<u32, (usize, u32, String)> = BTreeMap::new();
+    // For each list the block, the FHIR list and the row.
+    type Owner = (usize, u32, String);
+    let mut owned: BTreeMap<u32, Owner> = BTreeMap::new();
     for (number, block) in blocks.iter().enumerate() {
         let mut claim = |source: &[Step], fhir: &[Step], origin: &str| {
             let numbered = |steps: &[Step]| -> Vec<u32> {
