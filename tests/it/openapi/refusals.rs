@@ -166,10 +166,11 @@ async fn a_body_beyond_the_limit_and_too_many_lines_are_refused() {
     let contract = Contract::read();
     let scene = Scene::empty("[limits]\nbody_bytes = 600\nlines = 2\n").await;
     let submit = operation(&contract, "submitActivity");
-    let long = Ask { body: vec![b' '; 601], ..Ask::default() };
+    let limits = scene.gateway.config.limits;
+    let long = Ask { body: vec![b' '; limits.body_bytes + 1], ..Ask::default() };
     check_reply(&submit, &scene.ask("POST", "/v1/activities", &long).await, 413).unwrap();
     let lines = ask(&[("Content-Type", "application/x-ndjson")], &Value::Null);
-    let lines = Ask { body: b"{}\n{}\n{}\n".to_vec(), ..lines };
+    let lines = Ask { body: b"{}\n".repeat(limits.lines + 1), ..lines };
     check_reply(&submit, &scene.ask("POST", "/v1/activities", &lines).await, 413).unwrap();
     scene.close().await;
 }
