@@ -84,6 +84,8 @@ impl Scene {
             let parked = scene.ask("GET", "/v1/deliveries?state=parked", &Ask::default()).await.json();
             if let Some(id) = parked["deliveries"][0]["id"].as_str() {
                 scene.delivery = id.to_owned();
+                let exchange = format!("/v1/exchanges/{}", parked["deliveries"][0]["exchange"].as_str().unwrap());
+                scene.exchange = scene.ask("GET", &exchange, &Ask::default()).await.json();
                 return scene;
             }
             tokio::time::sleep(std::time::Duration::from_millis(10)).await;
