@@ -146,12 +146,17 @@ impl<'t, 'v> Reader<'t, 'v, '_> {
                 elements.push(([numbers, own].concat(), inner));
                 true
             });
+            let mut some = false;
             for (numbers, inner) in elements {
                 if self.group(place, part, inner, &numbers) {
-                    any = true;
+                    (any, some) = (true, true);
                     self.guards(&part.guard, place, &numbers, &part.origin);
                     self.mark_picks(element, &part.into, inner);
                 }
+            }
+            if let (false, true, Some(need)) = (some, part.guard.is_empty(), &part.need) {
+                let kind = place.resource.get("resourceType").and_then(Value::as_str).unwrap_or("?");
+                self.issues.push(super::out::at_least_one(super::plan::named(kind, &need.fhir), part));
             }
         }
         any

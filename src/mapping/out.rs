@@ -128,15 +128,7 @@ impl<'t, 'v> Maker<'t, 'v> {
                 items.push(Item { numbers, node, key: keys.first().copied().flatten(), resource });
             }
             if block.need && items.is_empty() && (block.guard.is_empty() || !guarded) {
-                self.issues.push(
-                    Issue::error(
-                        Code::Required,
-                        block.each_text.clone(),
-                        format!("{} krävs, men inget i dokumentet gör det.", block.title()),
-                        format!("{} is required, but nothing in the document makes it.", block.title()),
-                    )
-                    .from(block.origin.clone()),
-                );
+                self.issues.push(missing(block));
             }
             all.push(items);
         }
@@ -274,8 +266,10 @@ impl<'t, 'v> Maker<'t, 'v> {
             }
         }
         for part in &group.parts {
+            let mut any = false;
             walk(node, &part.each, &mut Vec::new(), None, &mut |own, inner| {
                 if !is_absent(inner) && holds(&part.guard, self.document, inner) {
+                    any = true;
                     let length = numbers.len();
                     numbers.extend_from_slice(own);
                     self.group(pass, part, item, inner, numbers, items);
@@ -283,6 +277,10 @@ impl<'t, 'v> Maker<'t, 'v> {
                 }
                 true
             });
+            if let (Pass::Source, false, Some(need)) = (pass, any, &part.need) {
+                let at = path::render(&need.source, &[item.numbers.as_slice(), numbers].concat());
+                self.issues.push(at_least_one(at, part));
+            }
         }
     }
 
@@ -650,4 +648,34 @@ fn push_key(text: &mut String, keys: &[Option<&Value>]) {
             None => {}
         }
     }
+}
+
+/// A list that must have something in it has nothing.
+pub(super) fn at_least_one(place: String, part: &Group) -> Issue {
+    let (sv, en) = ("Det krävs minst ett sådant.", "At least one is required.");
+    Issue::error(Code::Required, place, sv, en).from(part.origin.clone())
+}
+
+/// A block that must be there is not: says which fields would make it. Without `each` the first of them is its place.
+fn missing(block: &Block) -> Issue {
+    let rows = block.group.rows.iter().filter(|row| row.need && row.only != Only::Back);
+    let needed = rows.filter_map(|row| row.source.as_ref());
+    let mut fields: Vec<&str> = Vec::new();
+    for path in needed.filter(|path| !path.root).chain(&block.key) {
+        if !fields.contains(&path.text.as_str()) {
+            fields.push(&path.text);
+        }
+    }
+    let place =
+        if block.each.is_empty() { fields.first().copied().unwrap_or(&block.each_text) } else { &block.each_text };
+    let (title, fields) = (block.title(), fields.join(", "));
+    let (sv, en) = if fields.is_empty() {
+        (
+            format!("{title} krävs, men inget i dokumentet gör det."),
+            format!("{title} is required, but nothing in the document makes it."),
+        )
+    } else {
+        (format!("{title} krävs; det görs av {fields}."), format!("{title} is required; it is made of {fields}."))
+    };
+    Issue::error(Code::Required, place, sv, en).from(block.origin.clone())
 }

@@ -80,11 +80,20 @@ pub(super) struct Group {
     pub into: Vec<Step>,
     /// The lists from the root to this group's items.
     pub chain: Vec<usize>,
+    /// A part that must have at least one item.
+    pub need: Option<Need>,
     pub guard: Vec<Guard>,
     pub rows: Vec<Row>,
     pub fixed: Vec<Fixed>,
     pub parts: Vec<Group>,
     pub origin: String,
+}
+
+/// Both sides of what must be there, from the root, for messages.
+#[derive(Debug)]
+pub(super) struct Need {
+    pub source: Vec<Step>,
+    pub fhir: Vec<Step>,
 }
 
 /// A source path of a row: the whole of it from the root, and where the item ends.

@@ -64,6 +64,7 @@ pub(super) struct BlockText {
 pub(super) struct GroupText {
     pub each: Option<String>,
     pub into: Option<String>,
+    pub need: bool,
     pub when: Vec<(String, Value)>,
     pub rows: Vec<RowText>,
     pub fixed: Vec<FixedText>,
@@ -362,12 +363,12 @@ fn group(mut fields: Fields<'_>, parts: &Parts, used: &mut Vec<String>) -> Group
     for (n, table) in fields.tables("part").into_iter().enumerate() {
         let origin = format!("{} part {}", fields.origin, n + 1);
         let mut part = Fields::new(table, &origin, fields.issues);
-        let (each, into, when) = (part.text("each"), part.text("in"), part.when());
+        let (each, into, need, when) = (part.text("each"), part.text("in"), part.flag("need"), part.when());
         let inner = self::group(part, parts, used);
         if each.is_none() && into.is_none() {
             fields.issues.push(wrong(&origin, "part", "`each` and `in`", "`each` och `in`"));
         }
-        group.parts.push(GroupText { each, into, when, ..inner });
+        group.parts.push(GroupText { each, into, need, when, ..inner });
     }
     fields.finish();
     group

@@ -1,5 +1,6 @@
 //! One test binary: real files, real sockets on loopback, the real program.
 
+mod access;
 mod answers;
 mod deliver;
 mod gateway;

@@ -97,7 +97,7 @@ fn structure(content: &str, node: &Value, place: &str, findings: &mut Vec<String
     };
     for element in r4::children(content).into_iter().filter(|e| e.min > 0) {
         let present = |name: &String| r4::find(content, name).is_some_and(|f| f.element.path == element.path);
-        if !fields.keys().any(|name| present(name)) {
+        if !fields.keys().any(present) {
             findings.push(format!("{place}.{} is missing", element.name));
         }
     }
@@ -312,4 +312,59 @@ fn sorted(value: &Value) -> Value {
         }
         other => other.clone(),
     }
+}
+/// Example, what is taken out of it, and where the finding that refuses the rest points.
+const REFUSED: &[(&str, &str, &str)] = &[
+    ("referral.small", "/consultation/patient", "consultation.patient"),
+    ("referral.small", "/consultation/primaryCare", "consultation.primaryCare"),
+    ("referral.small", "/careResponsibilityRemains", "careResponsibilityRemains"),
+    ("referral.small", "/planId", "planId"),
+    ("referral.small", "/areas", "areas[]"),
+    ("handover.sip-small", "/consent", "consent"),
+    ("handover.sip-small", "/overallResponsibility", "overallResponsibility"),
+    ("handover.sip-small", "/participants/0/principal", "participants[0].principal"),
+    ("handover.sip-small", "/meeting", "meeting"),
+    ("handover.sip-small", "/followUp", "followUp"),
+    ("handover.active-small", "/oralContact", "oralContact"),
+    ("handover.active-small", "/sbar/assessment", "sbar.assessment"),
+    ("rehab-plan.small", "/treatment", "treatment"),
+    ("rehab-plan.small", "/assessment", "assessment"),
+    ("rehab-plan.small", "/author", "author"),
+    ("rehab-plan.small", "/goals", "goals[]"),
+    ("rehab-plan.small", "/interventions", "interventions[]"),
+    ("rehab-plan.small", "/followUps", "followUps[]"),
+    ("rehab-plan.small", "/assessment/needs", "assessment.needs[]"),
+    ("handover.sip-small", "/interventions", "interventions[]"),
+    ("referral.small", "/conditions", "conditions[]"),
+    ("activity.small", "/contactId", "contactId"),
+    ("activity.small", "/diagnoses", "diagnoses[]"),
+    ("activity.small", "/codes", "codes[]"),
+];
+
+#[test]
+fn a_document_without_what_it_must_carry_is_refused_and_told_what_is_missing() {
+    let files = files();
+    let (mappings, _) = Mappings::load(&files);
+    for (case, pointer, missing) in REFUSED {
+        let name = format!("examples/{case}.source.json");
+        let (kind, format, _) = example(&name).unwrap();
+        let mut tree: Value = serde_json::from_str(&files[&name]).unwrap();
+        let (parent, field) = pointer.rsplit_once('/').unwrap();
+        tree.pointer_mut(parent).unwrap().as_object_mut().unwrap().shift_remove(field).unwrap();
+        let found = mappings.choose(kind, format, &tree).unwrap().out(&tree, &ExampleIds).issues;
+        let errors: Vec<&Issue> = found.iter().filter(|i| i.is_error()).collect();
+        let hit = errors.iter().any(|i| i.expression == *missing);
+        assert!(hit, "{case} without {pointer}, wanted {missing}\n{}", lines(&found));
+    }
+}
+
+#[test]
+fn a_riv_activity_without_a_patient_is_refused() {
+    let files = files();
+    let (mappings, _) = Mappings::load(&files);
+    let text = &files["examples/activity.riv-small.source.xml"];
+    let (before, rest) = text.split_once("<c:patient>").unwrap();
+    let (_, after) = rest.split_once("</c:patient>").unwrap();
+    let (_, issues) = becomes(&mappings, Kind::Activity, Format::Riv, &format!("{before}{after}"));
+    assert!(issues.iter().any(|i| i.is_error() && i.line().contains("[patient]")), "{}", lines(&issues));
 }

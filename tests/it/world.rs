@@ -77,6 +77,16 @@ impl World {
         }
     }
 
+    /// A gateway where callers must show tokens, and one partner has keys.
+    pub async fn open_with_keys(partner: &str, jwks: &std::path::Path) -> Self {
+        let mut world = Self::empty();
+        world.open_clinic();
+        let keys = format!("name = \"{partner}\"\njwks_file = {jwks:?}\n");
+        let settings = settings(&world.clinic, "").replace(&format!("name = \"{partner}\"\n"), &keys);
+        world.open_gateway(&settings);
+        world
+    }
+
     /// A gateway that sends to a server which is already there.
     pub fn open_against(clinic: &str, contained: &str) -> Self {
         let mut world = Self::empty();

@@ -16,7 +16,8 @@ use super::convert::{self, Makes};
 use super::near;
 use super::path::{Step, Take, lists};
 use super::plan::{
-    Block, Class, EnvelopePaths, FhirPath, Fixed, Group, Guard, KeyRead, Link, Profile, Row, SourcePath, Table, Via,
+    Block, Class, EnvelopePaths, FhirPath, Fixed, Group, Guard, KeyRead, Link, Need, Profile, Row, SourcePath, Table,
+    Via,
 };
 use super::shape::Shape;
 use super::table::{AliasText, BlockText, FixedText, GroupText, Only, RowText, TableText};
@@ -249,7 +250,17 @@ impl Compiler<'_> {
         let rows = text.rows.iter().filter_map(|row| self.row(base, scope, row)).collect();
         let parts = text.parts.iter().filter_map(|part| self.part(base, scope, part)).collect();
         let fixed = text.fixed.iter().filter_map(|fixed| self.fixed(base, scope, fixed)).collect();
-        Group { each, into, chain: base.chain.clone(), guard, rows, fixed, parts, origin: text.origin.clone() }
+        Group {
+            each,
+            into,
+            chain: base.chain.clone(),
+            need: None,
+            guard,
+            rows,
+            fixed,
+            parts,
+            origin: text.origin.clone(),
+        }
     }
 
     fn part(&mut self, base: &Base, scope: &Scope, text: &GroupText) -> Option<Group> {
@@ -283,7 +294,9 @@ impl Compiler<'_> {
             return None;
         }
         let guard = self.guards(&inner, &text.when, &text.origin);
-        Some(self.group(&inner, &place, text, each_steps, steps, guard))
+        let need = text.need.then(|| Need { source: inner.steps.clone(), fhir: place.steps.clone() });
+        let group = self.group(&inner, &place, text, each_steps, steps, guard);
+        Some(Group { need, ..group })
     }
 
     fn row(&mut self, base: &Base, scope: &Scope, text: &RowText) -> Option<Row> {

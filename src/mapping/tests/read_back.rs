@@ -451,3 +451,29 @@ fn odd_resources_do_not_make_it_fall_over() {
         back(&mappings, &[odd]);
     }
 }
+
+#[test]
+fn a_part_that_is_needed_has_at_least_one_both_ways() {
+    let mappings = load(
+        r#"
+[[resource]]
+name = "plan"
+type = "Encounter"
+row = [ { source = "id", fhir = "identifier[doc-id]", need = true } ]
+fixed = [
+  { fhir = "status",     const = "finished", only = "out" },
+  { fhir = "class[kind]", const = "AMB" },
+]
+[[resource.part]]
+each = "reasons[]"
+in   = "reasonCode[]"
+need = true
+row = [ { source = "text", fhir = "text", need = true } ]
+"#,
+    );
+    let (_, said) = out(&mappings, &json!({ "id": "D" }));
+    assert!(said.contains("reasons[]: At least one is required."), "{said}");
+    let mut made = out(&mappings, &json!({ "id": "D", "reasons": [{ "text": "walk" }] })).0;
+    find(&mut made, "Encounter").as_object_mut().unwrap().shift_remove("reasonCode");
+    assert_eq!(back(&mappings, &made).1, "Encounter.reasonCode: At least one is required.");
+}

@@ -106,7 +106,7 @@ fn what_is_needed_and_missing_is_told_where_it_is_missing() {
     );
     let (resources, said) = out(&mappings, &json!({ "other": true }));
     assert!(resources.is_empty());
-    assert_eq!(said, ".: [plan] is required, but nothing in the document makes it.\nother: no row reads this field");
+    assert_eq!(said, "id: [plan] is required; it is made of id.\nother: no row reads this field");
 }
 
 #[test]
