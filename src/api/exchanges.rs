@@ -25,7 +25,9 @@ pub async fn list(call: Call, request: HttpRequest) -> Answer {
 /// `POST /v1/exchanges/search`: the same, with the patient's number in the body and never in a URL.
 pub async fn search(call: Call, body: Body) -> Answer {
     let value = guard::parse(&body.0, &guard::Limits::DOCUMENT).map_err(refusal::Refusal::Malformed)?;
-    let fields = value.as_object().cloned().unwrap_or_default();
+    let Value::Object(fields) = value else {
+        return Err(Problem::bad_request("", "Frågan ska vara ett objekt.", "The question should be an object."));
+    };
     let mut pairs = Vec::new();
     let mut patient = None;
     for (name, value) in fields {

@@ -6,10 +6,12 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
+use vardkedja::demo::Left;
 use vardkedja::demo::receiver::{self, Fault, Misbehaviour};
 
 use super::schema::{Contract, Operation};
 use crate::gateway::TestGateway;
+use crate::world::{self, World};
 
 /// What is sent.
 #[derive(Default)]
@@ -38,7 +40,7 @@ impl Reply {
 
 /// A gateway of its own for one example, with a rehab plan and a referral in it.
 pub struct Scene {
-    gateway: TestGateway,
+    pub gateway: TestGateway,
     client: reqwest::Client,
     /// A partner's system that refuses whatever is sent to it.
     refusing: Option<(oneshot::Sender<()>, JoinHandle<anyhow::Result<()>>, std::path::PathBuf)>,
@@ -82,6 +84,8 @@ impl Scene {
             let parked = scene.ask("GET", "/v1/deliveries?state=parked", &Ask::default()).await.json();
             if let Some(id) = parked["deliveries"][0]["id"].as_str() {
                 scene.delivery = id.to_owned();
+                let exchange = format!("/v1/exchanges/{}", parked["deliveries"][0]["exchange"].as_str().unwrap());
+                scene.exchange = scene.ask("GET", &exchange, &Ask::default()).await.json();
                 return scene;
             }
             tokio::time::sleep(std::time::Duration::from_millis(10)).await;
@@ -325,6 +329,7 @@ fn the_documents_in_the_file_are_those_of_mappings() {
         }
     }
     let expected = [
+        "activity.riv-small",
         "activity.small",
         "handover.active-small",
         "handover.sip-small",
@@ -334,4 +339,41 @@ fn the_documents_in_the_file_are_those_of_mappings() {
     ];
     same.sort();
     assert_eq!(same, expected);
+}
+
+#[tokio::test]
+async fn what_came_back_is_shown_as_the_file_says() {
+    let contract = Contract::read();
+    let world = World::open().await;
+    let exchange = world.refer(&world::referral(1)).await;
+    world.until(&exchange, "delivered").await;
+    let task = world.task(&exchange, world::NORTH).await;
+    world.people().step(&task, "completed", &Left::default()).await.unwrap();
+    let held = loop {
+        let held = world.get("/v1/answers/held", "").await.json();
+        if held["answers"].as_array().is_some_and(|a| !a.is_empty()) {
+            break held;
+        }
+        tokio::task::yield_now().await;
+    };
+    let schema = |id: &str| {
+        let operation = contract.operations().find(|o| o.spec["operationId"] == id).unwrap();
+        operation.response(200).unwrap()["content"]["application/json"]["schema"].clone()
+    };
+    contract.check(&schema("listHeldAnswers"), &held).unwrap();
+    world.people().step(&task, "in-progress", &Left::default()).await.unwrap();
+    world.until(&exchange, "in-progress").await;
+    world
+        .people()
+        .step(&task, "completed", &Left { answer: Some("Klart."), kva: &["DV133"], ..Left::default() })
+        .await
+        .unwrap();
+    let shown = world.until(&exchange, "completed").await;
+    assert!(shown["answers"].as_array().unwrap().len() > 1, "{shown:#}");
+    contract.check(&schema("readExchange"), &shown).unwrap();
+    let document = world.get(&format!("{exchange}/document"), "").await.json();
+    assert_eq!(document["state"]["answer"]["text"], "Klart.");
+    contract.check(&schema("readDocument"), &document).unwrap();
+    contract.check(contract.schema("Referral"), &document).unwrap();
+    world.close().await;
 }

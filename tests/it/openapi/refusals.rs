@@ -166,10 +166,11 @@ async fn a_body_beyond_the_limit_and_too_many_lines_are_refused() {
     let contract = Contract::read();
     let scene = Scene::empty("[limits]\nbody_bytes = 600\nlines = 2\n").await;
     let submit = operation(&contract, "submitActivity");
-    let long = Ask { body: vec![b' '; 601], ..Ask::default() };
+    let limits = scene.gateway.config.limits;
+    let long = Ask { body: vec![b' '; limits.body_bytes + 1], ..Ask::default() };
     check_reply(&submit, &scene.ask("POST", "/v1/activities", &long).await, 413).unwrap();
     let lines = ask(&[("Content-Type", "application/x-ndjson")], &Value::Null);
-    let lines = Ask { body: b"{}\n{}\n{}\n".to_vec(), ..lines };
+    let lines = Ask { body: b"{}\n".repeat(limits.lines + 1), ..lines };
     check_reply(&submit, &scene.ask("POST", "/v1/activities", &lines).await, 413).unwrap();
     scene.close().await;
 }
@@ -189,4 +190,61 @@ async fn every_route_is_served_and_no_other() {
         assert!(reply.text.contains("openapi.yaml"), "{method} {path}: {}", reply.text);
     }
     scene.close().await;
+}
+
+/// Paths of everything in the document that its schema requires, as JSON pointers.
+fn required(contract: &Contract, schema: &Value, value: &Value, path: &str, found: &mut Vec<String>) {
+    let schema = contract.resolve(schema);
+    for part in ["allOf", "oneOf"].iter().flat_map(|k| schema[*k].as_array().into_iter().flatten()) {
+        if contract.resolve(part)["properties"]["kind"].get("const").is_none_or(|kind| *kind == value["kind"]) {
+            required(contract, part, value, path, found);
+        }
+    }
+    let names = schema["required"].as_array().into_iter().flatten().flat_map(Value::as_str);
+    found.extend(names.map(|name| format!("{path}/{name}")));
+    for (name, field) in schema["properties"].as_object().into_iter().flatten() {
+        match &value[name] {
+            Value::Array(items) => {
+                for (index, item) in items.iter().enumerate() {
+                    let place = format!("{path}/{name}/{index}");
+                    required(contract, &contract.resolve(field)["items"], item, &place, found);
+                }
+            }
+            Value::Null => {}
+            inner => required(contract, field, inner, &format!("{path}/{name}"), found),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_document_without_a_required_field_is_refused_and_the_finding_says_where() {
+    let contract = Contract::read();
+    let scene = Scene::empty("").await;
+    let (mut wrong, mut sent) = (Vec::new(), 0);
+    for operation in contract.operations().filter(|o| o.path.starts_with("/v1/") && o.spec["tags"][0] == "documents") {
+        let media = &operation.spec["requestBody"]["content"]["application/json"];
+        for (name, example) in media["examples"].as_object().unwrap().iter().filter(|(_, e)| e["x-status"] == 202) {
+            let mut paths = Vec::new();
+            required(&contract, &media["schema"], &example["value"], "", &mut paths);
+            for path in paths {
+                let mut less = example["value"].clone();
+                let (parent, field) = path.rsplit_once('/').unwrap();
+                let object = less.pointer_mut(parent).unwrap().as_object_mut().unwrap();
+                object.shift_remove(field);
+                if object.is_empty() {
+                    continue;
+                }
+                let reply = scene.ask("POST", &operation.path, &ask(&[], &less)).await;
+                let located =
+                    reply.json()["issue"].as_array().is_some_and(|l| l.iter().all(|i| i["expression"][0].is_string()));
+                if check_reply(&operation, &reply, 422).is_err() || !located {
+                    wrong.push(format!("{} {name} without {path}: {} {}", operation.path, reply.status, reply.text));
+                }
+                sent += 1;
+            }
+        }
+    }
+    scene.close().await;
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert!(sent > 100, "{sent}");
 }
