@@ -18,11 +18,21 @@ use super::{Ids, Mapped, Out, Trace};
 use crate::fhir::issue::{Code, Issue};
 
 impl Table {
-    /// Turns a document into resources, with every finding and the origin of every element.
+    /// Turns a document into resources, with every finding; the trace is empty.
     pub fn out(&self, document: &Value, ids: &dyn Ids) -> Out {
+        self.make(document, ids, false)
+    }
+
+    /// The same, with the origin of every element.
+    pub fn explain(&self, document: &Value, ids: &dyn Ids) -> Out {
+        self.make(document, ids, true)
+    }
+
+    fn make(&self, document: &Value, ids: &dyn Ids, explain: bool) -> Out {
         let mut maker = Maker {
             table: self,
             document,
+            explain,
             marks: Marks::default(),
             issues: Vec::new(),
             notes: Vec::new(),
@@ -71,6 +81,8 @@ enum Pass {
 struct Maker<'t, 'v> {
     table: &'t Table,
     document: &'v Value,
+    /// Whether the trace is wanted: it costs as much as the resources.
+    explain: bool,
     marks: Marks,
     issues: Vec<Issue>,
     notes: Vec<Note<'t>>,
@@ -226,9 +238,9 @@ impl<'t, 'v> Maker<'t, 'v> {
     }
 
     fn finish(self) -> Out {
-        let Self { mut issues, notes, made, .. } = self;
+        let Self { mut issues, notes, made, explain, .. } = self;
         let mut resources = Vec::with_capacity(made.len());
-        let mut trace = Vec::with_capacity(notes.len());
+        let mut trace = Vec::new();
         for Made { block, id, draft } in made {
             let reference = format!("{}/{id}", block.resource_type);
             let mut object = Map::new();
@@ -236,6 +248,7 @@ impl<'t, 'v> Maker<'t, 'v> {
             object.insert("id".to_owned(), Value::String(id));
             let mut path = block.resource_type.to_owned();
             let finished = draft.finish(&mut path, &mut |told| match told {
+                Told::Value(..) if !explain => {}
                 Told::Value(expression, note) => {
                     let Some(note) = notes.get(note as usize) else { return };
                     trace.push(Trace {
