@@ -9,6 +9,7 @@ use crate::fhir::issue::Issue;
 
 /// More findings of this kind than this help nobody.
 const MOST: usize = 200;
+const MOST_IN_ALL: usize = 1000;
 
 /// One finding for every value of a source document that no row read.
 pub(super) fn unread_fields(document: &Value, marks: &Marks, table: &str, issues: &mut Vec<Issue>) {
@@ -24,6 +25,17 @@ pub(super) fn unread_elements(resource: &Value, marks: &Marks, place: &str, issu
     ["resourceType", "id"].iter().filter_map(|n| resource.get(n)).for_each(|value| marks.see(value));
     unread(resource, marks, &mut path, &mut paths);
     report(paths, place, ("elementet läses inte av någon rad", "no row reads this element"), issues);
+}
+
+/// Findings that somebody will read: the worst first when there are too many, and how many were left out.
+pub(super) fn bounded(mut issues: Vec<Issue>) -> Vec<Issue> {
+    let rest = issues.len().saturating_sub(MOST_IN_ALL);
+    if rest > 0 {
+        issues.sort_by_key(|issue| std::cmp::Reverse(issue.severity));
+        issues.truncate(MOST_IN_ALL);
+        issues.push(Issue::information("", format!("… och {rest} till"), format!("… and {rest} more")));
+    }
+    issues
 }
 
 fn report(paths: Vec<String>, origin: &str, (sv, en): (&str, &str), issues: &mut Vec<Issue>) {

@@ -54,7 +54,8 @@ pub(super) fn read(bytes: &[u8], shapes: &[&Shape]) -> Result<Source, Vec<Issue>
         )]);
     };
     let tree = field(root, &shape.root, &shape.root.name, &mut issues);
-    Ok(Source { tree: tree.unwrap_or_else(|| Value::Object(Map::new())), issues, logical_address })
+    let tree = tree.unwrap_or_else(|| Value::Object(Map::new()));
+    Ok(Source { tree, issues: super::ledger::bounded(issues), logical_address })
 }
 
 /// An element of the shape as a value; `None` when it is empty.

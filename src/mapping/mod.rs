@@ -1,4 +1,17 @@
 //! Tables read both ways: a source document to FHIR resources and back. Pure: no clock, no socket, no file after load.
+//!
+//! A folder of files is loaded once (`folder`): TOML as it is written (`table`), code maps (`codes`), XML shapes
+//! (`shape`), and every table compiled against the R4 schema with all findings (`compile` → `plan`). At run time nothing
+//! is parsed but the document:
+//!
+//! * `message`, `xml`: a RIV-TA message to the tree that tables read, and back;
+//! * `out`: items, keys and ids; then source rows, links, constants and needs;
+//! * `back`: one anchor, what links connect (`claim`), which item each resource is (`place`), then the rows;
+//! * `ledger`: on both ways, what no row read;
+//! * `check`: the folder's examples, both ways.
+//!
+//! `path` finds values in trees, `draft` builds them, `convert` holds the named converters. What rows may say is
+//! told by `plan`, and shown a feature at a time in `tests`.
 
 mod back;
 mod check;

@@ -2,10 +2,12 @@
 
 /// The closest of the known words, if any is close enough to be a slip of the pen.
 pub(super) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let limit = (word.chars().count() / 3).max(1) + usize::from(word.chars().count() > 4);
+    let word: String = word.chars().take(MOST_LETTERS).flat_map(char::to_lowercase).collect();
+    let letters = word.chars().count();
+    let limit = (letters / 3).max(1) + usize::from(letters > 4);
     known
         .into_iter()
-        .map(|candidate| (distance(&word.to_lowercase(), &candidate.to_lowercase()), candidate))
+        .map(|candidate| (distance(&word, &candidate.to_lowercase()), candidate))
         .filter(|(far, _)| *far <= limit)
         .min_by_key(|(far, _)| *far)
         .map(|(_, candidate)| candidate)
@@ -13,7 +15,8 @@ pub(super) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) 
 
 /// The known words closest to one, best first, whether close or not.
 pub(super) fn closest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>, most: usize) -> Vec<&'a str> {
-    let mut all: Vec<_> = known.into_iter().map(|k| (distance(&word.to_lowercase(), &k.to_lowercase()), k)).collect();
+    let word: String = word.chars().take(MOST_LETTERS).flat_map(char::to_lowercase).collect();
+    let mut all: Vec<_> = known.into_iter().map(|k| (distance(&word, &k.to_lowercase()), k)).collect();
     all.sort();
     all.into_iter().take(most).map(|(_, k)| k).collect()
 }
@@ -26,13 +29,16 @@ pub(super) fn hint<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> 
     }
 }
 
+/// Longer words are compared by their beginning: documents may hold anything.
+const MOST_LETTERS: usize = 60;
+
 /// Insertions, deletions, substitutions and swaps of neighbours needed to get from one word to the other.
 fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
+    let b: Vec<char> = b.chars().take(MOST_LETTERS).collect();
     let mut before: Vec<usize> = Vec::new();
     let mut row: Vec<usize> = (0..=b.len()).collect();
     let mut last = None;
-    for (i, x) in a.chars().enumerate() {
+    for (i, x) in a.chars().take(MOST_LETTERS).enumerate() {
         let mut next = vec![i + 1];
         for (j, y) in b.iter().enumerate() {
             let at = |row: &[usize], k: usize| row.get(k).copied().unwrap_or(usize::MAX - 1);

@@ -5,13 +5,15 @@ mod needs;
 mod place;
 mod rows;
 
+use std::rc::Rc;
+
 use serde_json::{Map, Value};
 
 use self::claim::{Claims, place};
 use self::place::Places;
 use super::draft::{Clash, Content, Draft};
 use super::ledger;
-use super::path::{self, Marks, Step, walk};
+use super::path::{self, Marks, walk};
 use super::plan::{Block, Fixed, Group, Guard, Row, SourcePath, Table};
 use super::table::Only;
 use crate::fhir::canonical::RESOURCE_ID;
@@ -33,7 +35,7 @@ impl Table {
         let mut reader = Reader {
             table: self,
             claims: &claims,
-            marks: Marks::default(),
+            marks: Rc::default(),
             issues,
             draft: Draft::default(),
             origins: Vec::new(),
@@ -85,7 +87,8 @@ struct Copied<'t, 'v> {
 struct Reader<'t, 'v, 'c> {
     table: &'t Table,
     claims: &'c Claims<'t, 'v>,
-    marks: Marks,
+    /// Shared with the walk that a part's elements are read in.
+    marks: Rc<Marks>,
     issues: Vec<Issue>,
     draft: Draft<'t>,
     origins: Vec<&'t str>,
@@ -146,30 +149,23 @@ impl<'t, 'v> Reader<'t, 'v, '_> {
             any |= self.constant(place, fixed, element, numbers);
         }
         for part in &group.parts {
-            let mut elements = Vec::new();
-            walk(element, &part.into, &mut Vec::new(), None, &mut |own, inner| {
-                elements.push(([numbers, own].concat(), inner));
-                true
-            });
             let mut some = false;
-            for (numbers, inner) in elements {
-                if self.group(place, part, inner, &numbers) {
-                    (any, some) = (true, true);
-                    self.guards(&part.guard, place, &numbers, &part.origin);
-                    self.mark_picks(element, &part.into, inner);
+            let marks = Rc::clone(&self.marks);
+            walk(element, &part.into, &mut numbers.to_vec(), Some(&marks), &mut |numbers, inner| {
+                let read = self.group(place, part, inner, numbers);
+                if read {
+                    some = true;
+                    self.guards(&part.guard, place, numbers, &part.origin);
                 }
-            }
+                read
+            });
+            any |= some;
             if let (false, true, Some(need)) = (some, part.guard.is_empty(), &part.need) {
                 let kind = place.resource.get("resourceType").and_then(Value::as_str).unwrap_or("?");
                 self.issues.push(part.at_least_one(super::plan::named(kind, &need.fhir)));
             }
         }
         any
-    }
-
-    /// Marks the conditions by which an element was picked.
-    fn mark_picks(&self, from: &'v Value, steps: &[Step], picked: &'v Value) {
-        walk(from, steps, &mut Vec::new(), Some(&self.marks), &mut |_, value| std::ptr::eq(value, picked));
     }
 
     fn guards(&mut self, guards: &'t [Guard], place: &Place<'v, '_>, numbers: &[u32], origin: &'t str) {
@@ -222,6 +218,6 @@ impl<'t, 'v> Reader<'t, 'v, '_> {
             }
         }
         let tree = self.draft.finish(&mut String::new(), &mut |_| ());
-        Back { tree: tree.unwrap_or_else(|| Value::Object(Map::new())), issues: self.issues }
+        Back { tree: tree.unwrap_or_else(|| Value::Object(Map::new())), issues: ledger::bounded(self.issues) }
     }
 }

@@ -274,7 +274,7 @@ impl<'t, 'v> Maker<'t, 'v> {
             }
             resources.push(Mapped { block: block.name.clone(), value: Value::Object(object) });
         }
-        Out { resources, issues, trace }
+        Out { resources, issues: ledger::bounded(issues), trace }
     }
 }
 

@@ -386,3 +386,10 @@ fn broken_shared_files_are_told() {
     assert!(said("parts/x.toml", "rwo = []").contains("The key rwo is not known in a shared file."));
     assert!(said("shapes/x.shape", "x").contains("The prefix has no line"));
 }
+
+#[test]
+fn tables_are_shared_between_threads() {
+    fn shared<T: Send + Sync>() {}
+    shared::<Mappings>();
+    shared::<Table>();
+}

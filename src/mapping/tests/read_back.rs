@@ -475,3 +475,95 @@ fixed = [ { fhir = "status", const = "scheduled", only = "out" } ]
     find(&mut made, "CarePlan").as_object_mut().unwrap().shift_remove("activity");
     assert_eq!(back(&mappings, &made).1, "CarePlan.activity.detail: At least one is required.");
 }
+
+const CONTACT: &str = r#"
+[[resource]]
+name = "contact"
+type = "Encounter"
+row = [
+  { source = "id", fhir = "identifier.value" },
+  { fhir = "subject", link = "patient" },
+  { fhir = "reasonReference[]", link = "reason", only = "back" },
+]
+fixed = [ { fhir = "status", const = "finished" }, { fhir = "class.code", const = "AMB" } ]
+[[resource]]
+name = "procedure"
+type = "Procedure"
+each = "codes[]"
+key  = "code"
+row  = [
+  { source = "code",    fhir = "code[kva]" },
+  { source = "/tags[]", fhir = "note[].text" },
+  { fhir = "subject",   link = "patient" },
+  { fhir = "encounter", link = "contact" },
+  { fhir = "partOf[]",  link = "first", only = "back" },
+]
+fixed = [ { fhir = "status", const = "completed" } ]
+[[resource]]
+name = "first"
+type = "Procedure"
+each = "first"
+row  = [ { source = "code", fhir = "code[kva]", only = "back" } ]
+[[resource]]
+name = "reason"
+type = "Procedure"
+each = "reason"
+row  = [ { source = "code", fhir = "code[kva]", only = "back" } ]
+"#;
+
+fn contact() -> (Mappings, Vec<Value>) {
+    let mappings = load(&format!("{CONTACT}{PATIENT}"));
+    let document = json!({ "id": "1", "codes": [{ "code": "DV113" }, { "code": "DV143" }], "tags": ["a", "b"],
+        "patient": { "personnummer": "195009072553" } });
+    let (resources, said) = out(&mappings, &document);
+    assert_eq!(said, "");
+    let (tree, _) = back(&mappings, &resources);
+    assert_eq!(tree, document);
+    (mappings, resources)
+}
+
+#[test]
+fn the_gateways_own_identifier_is_never_the_only_one() {
+    let (mappings, mut resources) = contact();
+    let ours = json!({ "system": "https://vardkedja.example/fhir/sid/resource", "value": "x" });
+    find(&mut resources, "Encounter")["identifier"].as_array_mut().unwrap().insert(0, ours);
+    let (tree, said) = back(&mappings, &resources);
+    assert_eq!(tree["id"], "1");
+    assert!(!said.contains("identifier"), "{said}");
+}
+
+#[test]
+fn to_be_of_the_same_patient_is_not_to_belong_to_the_document() {
+    let (mappings, mut resources) = contact();
+    let mut other = find(&mut resources, "Procedure").clone();
+    other["id"] = json!("other");
+    other["code"]["coding"][0]["code"] = json!("XX111");
+    other.as_object_mut().unwrap().shift_remove("encounter");
+    resources.push(other);
+    let (tree, said) = back(&mappings, &resources);
+    assert_eq!(tree["codes"].as_array().unwrap().len(), 2);
+    assert!(said.contains("Procedure: no block of the table takes this resource"), "{said}");
+}
+
+#[test]
+fn a_resource_belongs_to_one_block() {
+    let (mappings, mut resources) = contact();
+    find(&mut resources, "Procedure")["partOf"] = json!([{ "reference": "Procedure/procedure.DV143" }]);
+    let (tree, _) = back(&mappings, &resources);
+    // What a claimed resource points at is surer than what points at one.
+    assert_eq!((&tree["codes"], &tree["first"]), (&json!([{ "code": "DV113" }]), &json!({ "code": "DV143" })));
+    find(&mut resources, "Encounter")["reasonReference"] = json!([{ "reference": "Procedure/procedure.DV143" }]);
+    let (tree, _) = back(&mappings, &resources);
+    assert_eq!((tree.get("first"), &tree["reason"]), (None, &json!({ "code": "DV143" })));
+    // The same resource twice is one.
+    let twice: Vec<Value> = resources.iter().chain(&resources).cloned().collect();
+    assert_eq!(back(&mappings, &twice).0, tree);
+}
+
+#[test]
+fn a_list_from_the_root_must_be_the_same_in_every_resource() {
+    let (mappings, mut resources) = contact();
+    find(&mut resources, "Procedure")["note"][1]["text"] = json!("c");
+    let (_, said) = back(&mappings, &resources);
+    assert!(said.contains("tags[1]: The resources do not agree"), "{said}");
+}

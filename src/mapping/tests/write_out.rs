@@ -407,3 +407,30 @@ row = [ { source = "id", fhir = "name" } ]
     );
     assert_eq!(table(&mappings).envelope(&json!({})), Envelope::default());
 }
+
+#[test]
+fn a_guarded_constant_of_a_part_is_written_for_its_own_items() {
+    let mappings = load(
+        r#"
+[[resource]]
+name = "plan"
+type = "CarePlan"
+row = [ { source = "id", fhir = "identifier[doc-id]" }, { source = "who", fhir = "subject.display" } ]
+fixed = [ { fhir = "status", const = "active" }, { fhir = "intent", const = "plan" } ]
+[[resource.part]]
+each = "steps[]"
+in   = "activity[].detail"
+row  = [ { source = "text", fhir = "description" } ]
+fixed = [
+  { fhir = "status", const = "scheduled" },
+  { when = { far = true },  fhir = "doNotPerform", const = true },
+  { when = { far = false }, fhir = "doNotPerform", const = false },
+]
+"#,
+    );
+    let document = json!({ "id": "1", "who": "X", "steps": [
+        { "text": "a", "far": true }, { "text": "b" }, { "text": "c", "far": false }] });
+    let resources = both(&mappings, &document);
+    let far: Vec<&Value> = (0..3).map(|n| &resources[0]["activity"][n]["detail"]["doNotPerform"]).collect();
+    assert_eq!(far, [&json!(true), &Value::Null, &json!(false)]);
+}
