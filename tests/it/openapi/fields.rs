@@ -9,13 +9,8 @@ use toml::{Table, Value as Toml};
 use super::schema::Contract;
 
 /// Required by guards, by what a block is made of, or by profiles, where no row says `need`.
-const ALSO_REQUIRED: [(&str, &str); 5] = [
-    ("Activity", "addOns.code"),
-    ("ActiveHandover", "kind"),
-    ("RehabPlan", "approvedForPatient"),
-    ("Sip", "kind"),
-    ("Sip", "consent.by"),
-];
+const ALSO_REQUIRED: [(&str, &str); 4] =
+    [("ActiveHandover", "kind"), ("RehabPlan", "approvedForPatient"), ("Sip", "kind"), ("Sip", "consent.by")];
 
 fn mappings() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("mappings")
