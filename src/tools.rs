@@ -52,7 +52,7 @@ fn out(mappings: &Mappings, bytes: &[u8], wish: MapWish) -> anyhow::Result<bool>
             return Ok(false);
         }
     };
-    let mapped = table.out(&tree, &ExampleIds);
+    let mapped = table.explain(&tree, &ExampleIds);
     issues.extend(mapped.issues);
     let resources: Vec<Value> = mapped.resources.into_iter().map(|m| m.value).collect();
     if wish.explain {

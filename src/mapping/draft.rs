@@ -12,6 +12,7 @@ pub(super) enum Draft<'t> {
     #[default]
     Vacant,
     Object(Vec<Field<'t>>),
+    /// In the order of slots and numbers.
     List(Vec<Entry<'t>>),
     Value {
         value: Value,
@@ -123,11 +124,11 @@ impl<'t> Draft<'t> {
             *node = Draft::List(Vec::new());
         }
         let Draft::List(entries) = node else { return None };
-        let at = match entries.iter().position(|e| e.slot == step.slot && e.number == number) {
-            Some(at) => at,
-            None => {
-                entries.push(Entry { slot: step.slot, number, node: Draft::Vacant });
-                entries.len() - 1
+        let at = match place(entries, step.slot, number) {
+            Ok(at) => at,
+            Err(at) => {
+                entries.insert(at, Entry { slot: step.slot, number, node: Draft::Vacant });
+                at
             }
         };
         entries.get_mut(at).map(|e| &mut e.node)
@@ -186,7 +187,7 @@ impl<'t> Draft<'t> {
         };
         match node {
             Draft::List(entries) => {
-                let entry = entries.iter().find(|e| e.slot == step.slot && e.number == number)?;
+                let entry = entries.get(place(entries, step.slot, number).ok()?)?;
                 entry.node.reach(rest, numbers)
             }
             node => node.reach(rest, numbers),
@@ -199,8 +200,8 @@ impl<'t> Draft<'t> {
         let node = &mut fields.iter_mut().find(|f| *f.name == *step.name)?.node;
         match node {
             Draft::List(entries) => {
-                let entry = entries.iter_mut().find(|e| e.slot == step.slot && e.number == 0)?;
-                entry.node.find_mut(rest)
+                let at = place(entries, step.slot, 0).ok()?;
+                entries.get_mut(at)?.node.find_mut(rest)
             }
             node => node.find_mut(rest),
         }
@@ -214,14 +215,16 @@ impl<'t> Draft<'t> {
         let Draft::List(entries) = &field.node else { return field.node.count(rest, numbers) };
         match (step.take, numbers.split_first()) {
             (Take::Each, None) => {
-                entries.iter().filter(|e| e.slot == step.slot).map(|e| e.number + 1).max().unwrap_or(0)
+                let end = entries.partition_point(|e| e.slot <= step.slot);
+                let last = end.checked_sub(1).and_then(|at| entries.get(at)).filter(|e| e.slot == step.slot);
+                last.map_or(0, |e| e.number + 1)
             }
             (take, numbered) => {
                 let (number, left) = match (take, numbered) {
                     (Take::Each, Some((number, left))) => (*number, left),
                     _ => (0, numbers),
                 };
-                let entry = entries.iter().find(|e| e.slot == step.slot && e.number == number);
+                let entry = place(entries, step.slot, number).ok().and_then(|at| entries.get(at));
                 entry.map_or(0, |e| e.node.count(rest, left))
             }
         }
@@ -269,8 +272,7 @@ impl<'t> Draft<'t> {
                 }
                 Some(Value::Object(object)).filter(|o| !is_absent(o))
             }
-            Draft::List(mut entries) => {
-                entries.sort_by_key(|e| (e.slot, e.number));
+            Draft::List(entries) => {
                 let mut list = Vec::with_capacity(entries.len());
                 let length = path.len();
                 let mut before = None;
@@ -291,6 +293,11 @@ impl<'t> Draft<'t> {
             }
         }
     }
+}
+
+/// Where an element is in its list, or where it belongs.
+fn place(entries: &[Entry<'_>], slot: u32, number: u32) -> Result<usize, usize> {
+    entries.binary_search_by_key(&(slot, number), |e| (e.slot, e.number))
 }
 
 /// What is heard of a tree being finished.

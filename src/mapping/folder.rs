@@ -62,10 +62,11 @@ impl Mappings {
                 if let Some(map) = CodeMap::load(file, text, &mut issues) {
                     library.codes.insert(map.name.clone(), Arc::new(map));
                 }
-            } else if file.starts_with("shapes/") && file.ends_with(".shape") {
-                if let Some(shape) = Shape::load(file, text, &mut issues) {
-                    library.shapes.insert(shape.name.clone(), Arc::new(shape));
-                }
+            } else if file.starts_with("shapes/")
+                && file.ends_with(".shape")
+                && let Some(shape) = Shape::load(file, text, &mut issues)
+            {
+                library.shapes.insert(shape.name.clone(), Arc::new(shape));
             }
         }
         let mut tables = Vec::new();

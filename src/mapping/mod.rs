@@ -2,7 +2,6 @@
 
 mod back;
 mod check;
-mod claim;
 mod codes;
 mod compile;
 mod convert;
@@ -10,15 +9,13 @@ mod draft;
 mod folder;
 mod ledger;
 mod message;
-mod narrative;
 mod near;
 mod out;
 mod path;
-mod place;
 mod plan;
 mod shape;
 mod table;
-mod time;
+mod trace;
 mod xml;
 
 use serde_json::Value;
@@ -28,9 +25,9 @@ pub use back::Back;
 pub use folder::{Envelope, Files, Mappings};
 pub use message::Source;
 pub use plan::Table;
+pub use trace::traced;
 
 use crate::fhir::issue::Issue;
-use crate::fhir::resource::reference_of;
 
 /// The resources of a document, what is to be said about them, and where every element comes from.
 #[derive(Debug)]
@@ -59,33 +56,6 @@ pub struct Trace {
     /// The field's path in the document; empty for links and constants.
     pub source: String,
     pub via: Option<String>,
-}
-
-/// A finding about a mapped element, with the row and the source field that made it.
-pub fn traced(issue: Issue, resource: &Value, trace: &[Trace]) -> Issue {
-    if issue.origin.is_some() {
-        return issue;
-    }
-    let name = reference_of(resource).unwrap_or_default();
-    // The row of the element itself, or of the nearest element around or inside it.
-    let near = |t: &&Trace| {
-        let (short, long) = if t.expression.len() < issue.expression.len() {
-            (&t.expression, &issue.expression)
-        } else {
-            (&issue.expression, &t.expression)
-        };
-        long.strip_prefix(short.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
-    };
-    let nearest = trace
-        .iter()
-        .filter(|t| t.resource == name)
-        .filter(near)
-        .min_by_key(|t| (t.source.is_empty(), t.expression.len().abs_diff(issue.expression.len())));
-    match nearest {
-        Some(row) if row.source.is_empty() => issue.from(row.origin.clone()),
-        Some(row) => issue.from(format!("{}, source {}", row.origin, row.source)),
-        None => issue,
-    }
 }
 
 /// Who gives resources their ids: the same question must get the same answer.

@@ -202,7 +202,8 @@ pub(super) fn lists(steps: &[Step]) -> usize {
 
 /// The path as people write it, with the numbers filled in.
 pub(super) fn render(steps: &[Step], numbers: &[u32]) -> String {
-    let mut text = String::new();
+    use std::fmt::Write as _;
+    let mut text = String::with_capacity(steps.iter().map(|s| s.name.len() + 4).sum());
     let mut numbers = numbers.iter();
     for step in steps {
         if !text.is_empty() {
@@ -211,7 +212,8 @@ pub(super) fn render(steps: &[Step], numbers: &[u32]) -> String {
         text.push_str(&step.name);
         if step.take == Take::Each {
             match numbers.next() {
-                Some(number) => text.push_str(&format!("[{number}]")),
+                // Writing to a String cannot fail.
+                Some(number) => drop(write!(text, "[{number}]")),
                 None => text.push_str("[]"),
             }
         }

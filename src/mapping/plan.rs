@@ -10,6 +10,7 @@ use super::path::{Step, is_absent};
 use super::shape::Shape;
 use super::table::Only;
 use crate::domain::{Format, Kind};
+use crate::fhir::issue::{Code, Issue};
 
 /// One table: a kind of document in one format, and the resources it becomes.
 #[derive(Debug)]
@@ -324,6 +325,12 @@ impl Block {
 }
 
 impl Group {
+    /// The finding that a needed part has nothing in it.
+    pub fn at_least_one(&self, place: String) -> Issue {
+        let (sv, en) = ("Det krävs minst ett sådant.", "At least one is required.");
+        Issue::error(Code::Required, place, sv, en).from(self.origin.clone())
+    }
+
     fn collect<'a>(&'a self, visit: &mut dyn FnMut(&'a Group)) {
         visit(self);
         self.parts.iter().for_each(|part| part.collect(visit));

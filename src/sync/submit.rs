@@ -130,9 +130,16 @@ fn read<'a>(gateway: &'a Gateway, submission: &Submission<'_>) -> Result<Read<'a
         // Inera's convention for the system of origin (inera.ehds.tk): the HSA-id of the source.
         resource["meta"]["source"] = json!(format!("urn:oid:1.2.752.129.2.1.4.1#{unit}"));
     }
-    for resource in &resources {
-        let found = gateway.validate(std::slice::from_ref(resource));
-        issues.extend(found.into_iter().map(|issue| traced(issue, resource, &mapped.trace)));
+    let mut found: Vec<(usize, Issue)> = Vec::new();
+    for (index, resource) in resources.iter().enumerate() {
+        found.extend(gateway.validate(std::slice::from_ref(resource)).into_iter().map(|issue| (index, issue)));
+    }
+    if !found.is_empty() {
+        // Only now is it worth asking which row made what.
+        let trace = table.explain(&tree.value, &ids).trace;
+        for (index, issue) in found {
+            issues.push(resources.get(index).map_or(issue.clone(), |r| traced(issue, r, &trace)));
+        }
     }
     if any_error(&issues) {
         return Err(Refusal::Findings(issues));

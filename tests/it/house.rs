@@ -15,6 +15,7 @@ fn sources() -> Vec<(PathBuf, String, String)> {
     collect(&root, &mut files);
     files
         .into_iter()
+        .filter(|path| !path.ends_with("tests.rs") && !path.components().any(|c| c.as_os_str() == "tests"))
         .map(|path| {
             let inside = path.strip_prefix(&root).unwrap().to_string_lossy().into_owned();
             let folder = inside.split('/').next().unwrap().trim_end_matches(".rs").to_owned();

@@ -177,7 +177,10 @@ fn owners(blocks: &[Block], sources: &Sources<'_>, issues: &mut Vec<Issue>) -> V
     owned.into_keys().map(|list| list as usize).collect()
 }
 
-fn claim_parts(group: &Group, origin: &str, claim: &mut dyn FnMut(&[Step], &[Step], &str)) {
+/// Hears which source steps belong with which FHIR steps, in which row.
+type Claim<'a> = dyn FnMut(&[Step], &[Step], &str) + 'a;
+
+fn claim_parts(group: &Group, origin: &str, claim: &mut Claim<'_>) {
     for part in &group.parts {
         claim(&part.each, &part.into, origin);
         claim_parts(part, origin, claim);
@@ -193,9 +196,16 @@ fn exclusive(a: &[Guard], b: &[Guard]) -> bool {
 fn read_back(blocks: &[Block], sources: &Sources<'_>, text: &TableText, issues: &mut Vec<Issue>) {
     struct Reader<'a> {
         node: usize,
+        /// All of the field's own fields are read with it.
+        whole: bool,
         guards: Vec<Guard>,
         origin: &'a str,
         text: &'a str,
+    }
+    impl Reader<'_> {
+        fn reads(&self, node: usize, sources: &Sources<'_>) -> bool {
+            self.node == node || (self.whole && sources.within(node, self.node))
+        }
     }
     let mut readers: Vec<Reader<'_>> = Vec::new();
     let mut written: Vec<usize> = Vec::new();
@@ -205,7 +215,8 @@ fn read_back(blocks: &[Block], sources: &Sources<'_>, text: &TableText, issues: 
             written.extend(group.guard.iter().chain(&row.guard).map(|g| g.path.node));
             let Some(source) = row.source.as_ref().filter(|_| row.only != Only::Out) else { continue };
             let guards = block.guard.iter().chain(&group.guard).chain(&row.guard).cloned().collect();
-            readers.push(Reader { node: source.node, guards, origin: &row.origin, text: &source.text });
+            let whole = row.via.as_ref().is_some_and(|via| via.reads().is_some());
+            readers.push(Reader { node: source.node, whole, guards, origin: &row.origin, text: &source.text });
         }
         for (group, fixed) in block.fixed() {
             written.extend(group.guard.iter().chain(&fixed.guard).map(|g| g.path.node));
@@ -213,7 +224,8 @@ fn read_back(blocks: &[Block], sources: &Sources<'_>, text: &TableText, issues: 
         }
     }
     for (n, reader) in readers.iter().enumerate() {
-        let twice = readers.iter().take(n).find(|r| r.node == reader.node && !exclusive(&r.guards, &reader.guards));
+        let both = |r: &&Reader<'_>| r.reads(reader.node, sources) || reader.reads(r.node, sources);
+        let twice = readers.iter().take(n).filter(both).find(|r| !exclusive(&r.guards, &reader.guards));
         if let Some(before) = twice {
             issues.push(error(
                 reader.origin,

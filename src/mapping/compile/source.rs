@@ -109,6 +109,15 @@ impl<'s> Sources<'s> {
         self.nodes.get(node).map_or(String::new(), |n| if n.path.is_empty() { ".".into() } else { n.path.clone() })
     }
 
+    /// Whether the field has fields of its own, so that it is no value.
+    pub fn has_fields(&self, node: usize) -> bool {
+        self.nodes.get(node).is_some_and(|field| match field.shape {
+            Shaped::Free => !field.children.is_empty(),
+            Shaped::Element(element) => !element.is_text(),
+            Shaped::Leaf => false,
+        })
+    }
+
     /// Whether `inner` is `outer` or below it.
     pub fn within(&self, inner: usize, outer: usize) -> bool {
         let (Some(inner_field), Some(outer_field)) = (self.nodes.get(inner), self.nodes.get(outer)) else {

@@ -144,6 +144,23 @@ fn every_field_has_one_row_that_is_read_back() {
 }
 
 #[test]
+fn a_field_is_a_value_or_has_fields() {
+    let said = refused(&team(r#"{ source = "a", fhir = "name" }, { source = "a.b", fhir = "note.text" }"#));
+    assert!(
+        said.contains("row 2: The field has fields of its own and is not a value; go on to one of them."),
+        "{said}"
+    );
+    let patient = |row: &str| {
+        format!(
+            "[[resource]]\nname = \"p\"\ntype = \"Patient\"\nkey = \"personId.extension\"\nrow = [ {{ source = \"personId\", fhir = \"identifier[person]\", via = \"person-id\" }}, {row} ]\n"
+        )
+    };
+    load(&patient(r#"{ source = "personId.extension", fhir = "name.text", only = "out" }"#));
+    let said = refused(&patient(r#"{ source = "personId.extension", fhir = "name.text" }"#));
+    assert!(said.contains("row 2: Two rows read the field back, also t.json.toml [p] row 1"), "{said}");
+}
+
+#[test]
 fn branches_must_be_told_apart() {
     for rows in [
         r#"{ when = { x = 1 }, source = "a", fhir = "name" }, { when = { x = 2 }, source = "b", fhir = "name" }"#,
@@ -305,6 +322,8 @@ fn shared_rows_are_included_and_their_findings_name_them() {
     both(&mappings, &json!({ "name": "N", "id": "1" }));
     let said = refused_with(table, &[("parts/x.toml", "row = [ { source = \"name\", fhir = \"nmae\" } ]")]);
     assert!(said.starts_with("parts/x.toml in t.json.toml [team] row 1: CareTeam has no element nmae."), "{said}");
+    let again = ("parts/x.toml", "include = [\"parts/x\"]\nrow = []");
+    assert!(refused_with(table, &[again]).contains("include should be files that do not include each other"));
     let said = refused_with(table, &[("parts/xx.toml", "row = []")]);
     assert!(said.contains("There is no file parts/x.toml. Did you mean \u{201c}parts/xx\u{201d}?"), "{said}");
 }

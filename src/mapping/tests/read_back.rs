@@ -458,22 +458,20 @@ fn a_part_that_is_needed_has_at_least_one_both_ways() {
         r#"
 [[resource]]
 name = "plan"
-type = "Encounter"
-row = [ { source = "id", fhir = "identifier[doc-id]", need = true } ]
-fixed = [
-  { fhir = "status",     const = "finished", only = "out" },
-  { fhir = "class[kind]", const = "AMB" },
-]
+type = "CarePlan"
+row = [ { source = "id", fhir = "identifier[doc-id]", need = true }, { source = "who", fhir = "subject.display" } ]
+fixed = [ { fhir = "status", const = "active", only = "out" }, { fhir = "intent", const = "plan" } ]
 [[resource.part]]
-each = "reasons[]"
-in   = "reasonCode[]"
+each = "steps[]"
+in   = "activity[].detail"
 need = true
-row = [ { source = "text", fhir = "text", need = true } ]
+row = [ { source = "text", fhir = "description", need = true } ]
+fixed = [ { fhir = "status", const = "scheduled", only = "out" } ]
 "#,
     );
     let (_, said) = out(&mappings, &json!({ "id": "D" }));
-    assert!(said.contains("reasons[]: At least one is required."), "{said}");
-    let mut made = out(&mappings, &json!({ "id": "D", "reasons": [{ "text": "walk" }] })).0;
-    find(&mut made, "Encounter").as_object_mut().unwrap().shift_remove("reasonCode");
-    assert_eq!(back(&mappings, &made).1, "Encounter.reasonCode: At least one is required.");
+    assert_eq!(said, "steps[]: At least one is required.");
+    let mut made = out(&mappings, &json!({ "id": "D", "steps": [{ "text": "walk" }] })).0;
+    find(&mut made, "CarePlan").as_object_mut().unwrap().shift_remove("activity");
+    assert_eq!(back(&mappings, &made).1, "CarePlan.activity.detail: At least one is required.");
 }

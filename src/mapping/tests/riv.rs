@@ -118,6 +118,8 @@ fn a_constant_beside_a_row_comes_back_only_where_the_row_wrote() {
     };
     both(&mappings, &read(&FULL.replace("extension=\"SE1#1\"", "extension=\"SE1#1\" root=\"1.2.3\"")));
     both(&mappings, &read(&FULL.replace("<c:id extension=\"SE1#1\"/>", "")));
+    let alone = read(&FULL.replace("extension=\"SE1#1\"", "root=\"1.2.3\""));
+    assert_eq!(out(&mappings, &alone).1, "request.id.root: no row reads this field");
     assert_eq!(out(&mappings, &read(FULL)).1, "request.id.root: Comes back as \"1.2.3\".");
 }
 
@@ -161,6 +163,7 @@ fn rows_are_held_against_the_shape() {
         ("\"info.text\"", "\"info[].text\"", "The element info does not repeat in the format; remove []."),
         (", via = \"integer\"", "", "is a whole number in JSON but XML has only texts; use via."),
         ("const = \"4\"", "const = 4", "XML has only texts; write \"4\"."),
+        ("\"at\"", "\"kind\"", "The field has fields of its own and is not a value"),
         ("\"id.extension\", fhir", "\"id.extension.x\", fhir", "extension is an attribute and has no fields."),
     ] {
         let (mappings, issues) = Mappings::load(&files(&TABLE.replace(from, to), &[("shapes/x.shape", SHAPE)]));

@@ -283,3 +283,87 @@ fn what_an_example_lacks_is_told() {
     assert!(said(&[("examples/x.a.source.json", "{}")]).contains("should begin with the kind of document"));
     assert!(said(&[("examples/activity.a.source.json", "{")]).contains("The JSON cannot be read"));
 }
+
+#[test]
+fn parts_nest_and_have_guards() {
+    let mappings = load(
+        r#"
+[[resource]]
+name = "plan"
+type = "CarePlan"
+row = [ { source = "id", fhir = "identifier[doc-id]" }, { source = "who", fhir = "subject.display" } ]
+fixed = [ { fhir = "status", const = "active" }, { fhir = "intent", const = "plan" } ]
+[[resource.part]]
+each = "phases[]"
+in   = "activity[]"
+row  = [ { source = "name", fhir = "detail.description" } ]
+fixed = [ { fhir = "detail.status", const = "scheduled" } ]
+[[resource.part.part]]
+each = "notes[]"
+in   = "progress[]"
+row  = [ { source = "text", fhir = "text" }, { source = "at", fhir = "time" } ]
+[[resource.part.part]]
+each = "goal"
+in   = "detail"
+when = { kind = "text" }
+row  = [ { source = "text", fhir = "code.text" }, { source = "/id", fhir = "location.display", only = "out" } ]
+"#,
+    );
+    let document = json!({ "id": "1", "who": "X", "phases": [
+        { "name": "a", "notes": [{ "text": "1", "at": "2026-03-01" }, { "text": "2" }], "goal": { "kind": "text", "text": "g" } },
+        { "name": "b" }, { "name": "c", "notes": [{ "text": "3" }] }] });
+    let resources = both(&mappings, &document);
+    assert_eq!(resources[0]["activity"][0]["detail"]["location"]["display"], "1");
+    assert_eq!(resources[0]["activity"][0]["progress"][1]["text"], "2");
+}
+
+#[test]
+fn blocks_with_a_guard_take_their_items_and_leave_the_others() {
+    let map =
+        codes("https://vardkedja.example/far#boolean", &[("true", "VR"), ("false", "AMB"), ("false", "IMP narrower")]);
+    let mappings = load_with(
+        r#"
+[[resource]]
+name = "contact"
+type = "Encounter"
+row = [ { source = "id", fhir = "identifier[doc-id]" }, { source = "far", fhir = "class.code", via = "codes/far" } ]
+fixed = [ { fhir = "status", const = "finished" } ]
+[[resource]]
+name = "distance"
+type = "Procedure"
+each = "addOns[]"
+key  = "."
+when = { "." = "ZV051" }
+row  = [
+  { source = "/id",  fhir = "identifier[doc-id]", via = "add-on-id", only = "out" },
+  { source = "/who", fhir = "subject.display", only = "out" },
+  { fhir = "encounter", link = "contact" },
+  { fhir = "partOf[]", link = "procedure", need = true },
+]
+fixed = [ { fhir = "status", const = "completed", only = "out" }, { fhir = "code[kva]", const = "ZV051" } ]
+[[resource]]
+name = "procedure"
+type = "Procedure"
+each = "codes[]"
+key  = "."
+row  = [ { source = ".", fhir = "code[kva]" }, { source = "/who", fhir = "subject.display" }, { fhir = "encounter", link = "contact" } ]
+fixed = [ { fhir = "status", const = "completed", only = "out" } ]
+"#,
+        &[("codes/far.json", &map)],
+    );
+    let document = json!({ "id": "1", "far": true, "addOns": ["ZV051"], "codes": ["DV143", "DV113"], "who": "X" });
+    let mut resources = both(&mappings, &document);
+    assert_eq!(resources[1]["identifier"][0]["value"], "1|ZV051");
+    assert_eq!(resources[1]["partOf"].as_array().unwrap().len(), 2);
+    find(&mut resources, "Encounter")["class"]["code"] = json!("IMP");
+    assert_eq!(back(&mappings, &resources).0["far"], json!(false));
+
+    let (resources, said) =
+        out(&mappings, &json!({ "id": "1", "far": false, "addOns": ["AB123"], "codes": [], "who": "X" }));
+    assert_eq!(
+        (resources.len(), said.as_str()),
+        (1, "addOns[0]: no row reads this field\nwho: no row reads this field")
+    );
+    let (_, said) = out(&mappings, &json!({ "id": "1", "far": false, "addOns": ["ZV051"], "who": "X" }));
+    assert_eq!(said, "Procedure.partOf: There is no [procedure] to point at.");
+}

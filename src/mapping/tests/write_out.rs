@@ -54,7 +54,7 @@ fixed = [ { fhir = "code[kind]", const = "x" } ]
     );
     let document =
         json!({ "id": "1", "person": "A", "notes": [{ "text": "a" }, { "text": "b", "at": "20260301120000" }] });
-    let trace = table(&mappings).out(&document, &Plain).trace;
+    let trace = table(&mappings).explain(&document, &Plain).trace;
     let told: Vec<String> = trace
         .iter()
         .map(|t| format!("{} {} {} {}", t.expression, t.source, t.origin, t.via.as_deref().unwrap_or("-")))

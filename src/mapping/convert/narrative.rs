@@ -1,6 +1,6 @@
 //! Plain text as the XHTML of a Narrative, and back: paragraphs and line breaks, nothing more.
 
-use super::convert::Text;
+use super::Text;
 
 const OPEN: &str = "<div xmlns=\"http://www.w3.org/1999/xhtml\">";
 const CLOSE: &str = "</div>";

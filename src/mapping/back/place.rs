@@ -6,9 +6,9 @@ use std::collections::HashMap;
 use serde_json::Value;
 
 use super::claim::{Claims, reference_steps};
-use super::path::{lists, walk};
-use super::plan::{Link, Table};
 use crate::fhir::issue::{Code, Issue};
+use crate::mapping::path::{lists, walk};
+use crate::mapping::plan::{Link, Table};
 
 /// The document itself.
 const ROOT: usize = 0;
@@ -44,13 +44,24 @@ pub(super) struct Places {
     known: HashMap<(usize, usize, Name), usize>,
     /// For each claim the items it is.
     of: Vec<Vec<usize>>,
+    /// For each claim the links from and to it.
+    touching: Vec<Vec<usize>>,
 }
 
 impl Places {
     pub fn new(table: &Table, claims: &Claims<'_, '_>, issues: &mut Vec<Issue>) -> Self {
         let root = Item { list: usize::MAX, parent: ROOT, name: Name::Number(0), order: None, index: 0 };
-        let mut places = Self { items: vec![root], known: HashMap::new(), of: vec![Vec::new(); claims.pairs.len()] };
         let seen = seen(table, claims);
+        let mut touching = vec![Vec::new(); claims.pairs.len()];
+        for (number, link) in seen.iter().enumerate() {
+            for claim in [link.from, link.to] {
+                if let Some(links) = touching.get_mut(claim) {
+                    links.push(number);
+                }
+            }
+        }
+        let of = vec![Vec::new(); claims.pairs.len()];
+        let mut places = Self { items: vec![root], known: HashMap::new(), of, touching };
         while places.round(table, claims, &seen) {}
         places.order(table, claims, &seen, issues);
         for (claim, (block, resource)) in claims.pairs.iter().enumerate() {
@@ -152,7 +163,8 @@ impl Places {
             return vec![ROOT];
         }
         let mut found = Vec::new();
-        for link in seen.iter().filter(|s| s.link.common >= depth) {
+        let touching = self.touching.get(claim).cloned().unwrap_or_default();
+        for link in touching.iter().filter_map(|n| seen.get(*n)).filter(|s| s.link.common >= depth) {
             if link.to == claim {
                 for item in self.of.get(link.from).cloned().unwrap_or_default() {
                     let mut at = item;

@@ -4,7 +4,7 @@ use chrono::{DateTime, LocalResult, NaiveDate, NaiveDateTime, TimeDelta, TimeZon
 use chrono_tz::Europe::Stockholm;
 use serde_json::json;
 
-use super::convert::{Made, Text};
+use super::{Made, Text};
 
 const TIME: &str = "%Y-%m-%dT%H:%M:%S%:z";
 

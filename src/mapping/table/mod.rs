@@ -3,12 +3,15 @@
 //! The file is read key by key instead of with serde, because one reading must report every unknown key, each with its
 //! row and "did you mean".
 
+mod fields;
+mod group;
+
 use std::collections::BTreeMap;
 
 use serde_json::Value;
 use toml::Value as Toml;
 
-use super::near;
+use self::fields::{Fields, texts, wrong};
 use crate::domain::{Format, Kind};
 use crate::fhir::issue::{Code, Issue};
 
@@ -275,246 +278,11 @@ fn block(file: &str, table: toml::Table, parts: &Parts, used: &mut Vec<String>, 
     let need = fields.flag("need");
     let profile = fields.text("profile");
     let when = fields.when();
-    let group = group(fields, parts, used);
+    let group = group::group(fields, parts, used);
     if name.is_empty() {
         issues.push(wrong(&origin, "name", "present", "angivet"));
     }
     BlockText { name, resource_type, key, need, profile, each, when, group, origin }
-}
-
-/// Reads `include`, `row`, `fixed` and `part`, which blocks, parts and the files of `parts/` have in common.
-fn group(mut fields: Fields<'_>, parts: &Parts, used: &mut Vec<String>) -> GroupText {
-    let mut group = GroupText { origin: fields.origin.clone(), ..GroupText::default() };
-    for name in fields.texts("include") {
-        let file = format!("{name}.toml");
-        let Some(part) = parts.get(&file) else {
-            let known = parts.keys().map(|k| k.trim_end_matches(".toml"));
-            let (sv, en) = near::hint(&name, known);
-            fields.issues.push(
-                Issue::error(
-                    Code::NotFound,
-                    name.clone(),
-                    format!("Det finns ingen fil {file}.{sv}"),
-                    format!("There is no file {file}.{en}"),
-                )
-                .from(fields.origin.clone()),
-            );
-            continue;
-        };
-        if used.contains(&file) && fields.origin.starts_with("parts/") {
-            continue;
-        }
-        used.push(file.clone());
-        let mut table = part.clone();
-        table.remove("alias");
-        let origin = format!("{file} in {}", fields.origin);
-        let shared = self::group(Fields::new(table, &origin, fields.issues), parts, used);
-        group.rows.extend(shared.rows);
-        group.fixed.extend(shared.fixed);
-        group.parts.extend(shared.parts);
-    }
-    for (n, table) in fields.tables("row").into_iter().enumerate() {
-        let origin = format!("{} row {}", fields.origin, n + 1);
-        let mut row = Fields::new(table, &origin, fields.issues);
-        let (source, fhir) = (row.text("source"), row.text("fhir"));
-        let (link, via, need, only, when) =
-            (row.text("link"), row.text("via"), row.flag("need"), row.only(), row.when());
-        let constant = row.take("const").is_some();
-        row.finish();
-        if constant {
-            fields.issues.push(wrong(
-                &origin,
-                "const",
-                "in `fixed`, apart from the data",
-                "i `fixed`, skilt från data",
-            ));
-            continue;
-        }
-        match fhir {
-            Some(fhir) if source.is_some() || link.is_some() => {
-                group.rows.push(RowText { source, fhir, link, via, need, only, when, origin });
-            }
-            _ => fields.issues.push(wrong(
-                &origin,
-                "row",
-                "`fhir` with `source` or `link`",
-                "`fhir` med `source` eller `link`",
-            )),
-        }
-    }
-    for (n, table) in fields.tables("fixed").into_iter().enumerate() {
-        let origin = format!("{} fixed {}", fields.origin, n + 1);
-        let mut row = Fields::new(table, &origin, fields.issues);
-        let (source, fhir, only, when) = (row.text("source"), row.text("fhir"), row.only(), row.when());
-        let constant = row.take("const").and_then(|v| row.scalar("const", v));
-        row.finish();
-        match constant {
-            Some(constant) if source.is_some() || fhir.is_some() => {
-                group.fixed.push(FixedText { source, fhir, constant, only, when, origin });
-            }
-            _ => fields.issues.push(wrong(
-                &origin,
-                "fixed",
-                "`const` with `fhir` or `source`",
-                "`const` med `fhir` eller `source`",
-            )),
-        }
-    }
-    for (n, table) in fields.tables("part").into_iter().enumerate() {
-        let origin = format!("{} part {}", fields.origin, n + 1);
-        let mut part = Fields::new(table, &origin, fields.issues);
-        let (each, into, need, when) = (part.text("each"), part.text("in"), part.flag("need"), part.when());
-        let inner = self::group(part, parts, used);
-        if each.is_none() && into.is_none() {
-            fields.issues.push(wrong(&origin, "part", "`each` and `in`", "`each` och `in`"));
-        }
-        group.parts.push(GroupText { each, into, need, when, ..inner });
-    }
-    fields.finish();
-    group
-}
-
-fn texts(origin: &str, key: &str, value: Toml, issues: &mut Vec<Issue>) -> Vec<String> {
-    let list = match value {
-        Toml::Array(list) => list,
-        single => vec![single],
-    };
-    let count = list.len();
-    let texts: Vec<String> = list.into_iter().filter_map(|v| v.as_str().map(str::to_owned)).collect();
-    if texts.len() != count {
-        issues.push(wrong(origin, key, "a text or a list of texts", "en text eller en lista av texter"));
-    }
-    texts
-}
-
-fn wrong(origin: &str, key: &str, en: &str, sv: &str) -> Issue {
-    Issue::error(Code::Structure, key, format!("{key} ska vara {sv}."), format!("{key} should be {en}.")).from(origin)
-}
-
-/// One TOML table, read key by key; what is left at the end is unknown.
-struct Fields<'a> {
-    table: toml::Table,
-    origin: String,
-    known: Vec<&'static str>,
-    issues: &'a mut Vec<Issue>,
-}
-
-impl<'a> Fields<'a> {
-    fn new(table: toml::Table, origin: &str, issues: &'a mut Vec<Issue>) -> Self {
-        Self { table, origin: origin.to_owned(), known: Vec::new(), issues }
-    }
-
-    fn take(&mut self, key: &'static str) -> Option<Toml> {
-        self.known.push(key);
-        self.table.remove(key)
-    }
-
-    fn text(&mut self, key: &'static str) -> Option<String> {
-        match self.take(key)? {
-            Toml::String(text) => Some(text),
-            _ => {
-                self.issues.push(wrong(&self.origin, key, "a text", "en text"));
-                None
-            }
-        }
-    }
-
-    fn texts(&mut self, key: &'static str) -> Vec<String> {
-        self.take(key).map_or(Vec::new(), |value| texts(&self.origin, key, value, self.issues))
-    }
-
-    fn flag(&mut self, key: &'static str) -> bool {
-        match self.take(key) {
-            None => false,
-            Some(Toml::Boolean(flag)) => flag,
-            Some(_) => {
-                self.issues.push(wrong(&self.origin, key, "true or false", "true eller false"));
-                false
-            }
-        }
-    }
-
-    fn only(&mut self) -> Only {
-        match self.text("only").as_deref() {
-            None => Only::Both,
-            Some("out") => Only::Out,
-            Some("back") => Only::Back,
-            Some(_) => {
-                self.issues.push(wrong(&self.origin, "only", "\"out\" or \"back\"", "\"out\" eller \"back\""));
-                Only::Both
-            }
-        }
-    }
-
-    /// A TOML value as JSON; only those that a document can be compared with.
-    fn scalar(&mut self, key: &str, value: Toml) -> Option<Value> {
-        match value {
-            Toml::String(text) => Some(Value::String(text)),
-            Toml::Integer(number) => Some(Value::from(number)),
-            Toml::Boolean(flag) => Some(Value::Bool(flag)),
-            _ => {
-                self.issues.push(wrong(
-                    &self.origin,
-                    key,
-                    "a text, a whole number or true/false",
-                    "en text, ett heltal eller true/false",
-                ));
-                None
-            }
-        }
-    }
-
-    /// Guards; a dotted key without quotes is the same path as one with them.
-    fn when(&mut self) -> Vec<(String, Value)> {
-        let mut guards = Vec::new();
-        match self.take("when") {
-            None => {}
-            Some(Toml::Table(table)) => self.flatten(String::new(), table, &mut guards),
-            Some(_) => self.issues.push(wrong(&self.origin, "when", "{ path = value }", "{ väg = värde }")),
-        }
-        guards
-    }
-
-    fn flatten(&mut self, prefix: String, table: toml::Table, guards: &mut Vec<(String, Value)>) {
-        for (key, value) in table {
-            let path = if prefix.is_empty() { key } else { format!("{prefix}.{key}") };
-            match value {
-                Toml::Table(inner) => self.flatten(path, inner, guards),
-                value => guards.extend(self.scalar("when", value).map(|v| (path, v))),
-            }
-        }
-    }
-
-    fn tables(&mut self, key: &'static str) -> Vec<toml::Table> {
-        let Some(value) = self.take(key) else { return Vec::new() };
-        let mut tables = Vec::new();
-        let list = match value {
-            Toml::Array(list) => list,
-            other => vec![other],
-        };
-        for value in list {
-            match value {
-                Toml::Table(table) => tables.push(table),
-                _ => self.issues.push(wrong(&self.origin, key, "a list of tables", "en lista av tabeller")),
-            }
-        }
-        tables
-    }
-
-    fn finish(self) {
-        for key in self.table.keys() {
-            let (sv, en) = near::hint(key, self.known.iter().copied());
-            self.issues.push(
-                Issue::error(
-                    Code::NotFound,
-                    key.clone(),
-                    format!("Nyckeln {key} är inte känd här.{sv}"),
-                    format!("The key {key} is not known here.{en}"),
-                )
-                .from(self.origin.clone()),
-            );
-        }
-    }
 }
 
 impl TableText {

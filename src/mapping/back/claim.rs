@@ -7,9 +7,9 @@ use std::collections::{HashMap, HashSet};
 
 use serde_json::Value;
 
-use super::path::{Step, walk};
-use super::plan::{Block, Group, KeyRead, Link, Row, Table};
 use crate::fhir::issue::{Code, Issue};
+use crate::mapping::path::{self, Step, walk};
+use crate::mapping::plan::{Block, Group, KeyRead, Link, Row, Table};
 
 pub(super) struct Claims<'t, 'v> {
     table: &'t Table,
@@ -22,6 +22,10 @@ pub(super) struct Claims<'t, 'v> {
     taken: HashSet<usize>,
     links: Vec<Vec<(&'t Group, &'t Row, &'t Link)>>,
     rivals: Vec<(usize, usize)>,
+    /// How many of the pairs have been followed outwards.
+    followed: usize,
+    /// Blocks that can be one resource only, and are.
+    filled: HashSet<usize>,
 }
 
 impl<'t, 'v> Claims<'t, 'v> {
@@ -53,9 +57,12 @@ impl<'t, 'v> Claims<'t, 'v> {
             taken: HashSet::new(),
             links,
             rivals: Vec::new(),
+            followed: 0,
+            filled: HashSet::new(),
         };
         claims.start(issues);
-        while claims.outwards() || claims.inwards() {}
+        claims.outwards();
+        while claims.inwards() {}
         claims.pairs.sort_unstable();
         claims.tell(issues);
         claims
@@ -95,15 +102,15 @@ impl<'t, 'v> Claims<'t, 'v> {
         match read {
             KeyRead::Constant(value) => Some(value.clone()),
             KeyRead::Row { steps, via, rest } => {
-                let value = super::path::first(resource, steps)?;
+                let value = path::first(resource, steps)?;
                 let value = match via {
                     Some(via) => via.back(value).ok()?.value,
                     None => value.clone(),
                 };
-                super::path::first(&value, rest).cloned()
+                path::first(&value, rest).cloned()
             }
             KeyRead::Link { steps, block, key } => {
-                let target = self.resolve(super::path::first(resource, steps)?)?;
+                let target = self.resolve(path::first(resource, steps)?)?;
                 // A key that is another's key is one link away, never two.
                 let reads = self.table.blocks.get(*block)?.key_reads.get(*key)?;
                 let target = self.resources.get(target)?;
@@ -151,7 +158,15 @@ impl<'t, 'v> Claims<'t, 'v> {
     }
 
     fn fits(&self, block: &Block, resource: usize) -> bool {
-        let Some(resource) = self.resources.get(resource) else { return false };
+        let number = resource;
+        let Some(resource) = self.resources.get(number) else { return false };
+        // The same resource twice is one.
+        let text = |name: &str| resource.get(name).and_then(Value::as_str);
+        if let (Some(kind), Some(id)) = (text("resourceType"), text("id"))
+            && self.by_reference.get(&(kind, id)) != Some(&number)
+        {
+            return false;
+        }
         resource.get("resourceType").and_then(Value::as_str) == Some(block.resource_type)
             && block.standing.iter().all(|standing| {
                 let mut found = false;
@@ -171,7 +186,7 @@ impl<'t, 'v> Claims<'t, 'v> {
         if !found.actor && self.taken.contains(&resource) {
             return false;
         }
-        if found.chain.is_empty() && self.pairs.iter().any(|(b, _)| *b == block) {
+        if found.chain.is_empty() && !self.filled.insert(block) {
             if !self.rivals.contains(&(block, resource)) {
                 self.rivals.push((block, resource));
             }
@@ -184,11 +199,9 @@ impl<'t, 'v> Claims<'t, 'v> {
     }
 
     /// What claimed resources point at.
-    fn outwards(&mut self) -> bool {
-        let before = self.pairs.len();
-        let mut done = 0;
-        while let Some((block, resource)) = self.pairs.get(done).copied() {
-            done += 1;
+    fn outwards(&mut self) {
+        while let Some((block, resource)) = self.pairs.get(self.followed).copied() {
+            self.followed += 1;
             let mut found = Vec::new();
             for (_, row, link) in self.links(block) {
                 self.references(resource, row, &mut |target| found.push((link.block, target)));
@@ -197,22 +210,22 @@ impl<'t, 'v> Claims<'t, 'v> {
                 self.claim(block, target);
             }
         }
-        self.pairs.len() > before
     }
 
-    /// Resources that point at claimed ones.
+    /// Resources that point at claimed ones, and what they point at in turn.
     fn inwards(&mut self) -> bool {
+        let before = self.pairs.len();
         for resource in 0..self.resources.len() {
-            if self.taken.contains(&resource) {
-                continue;
-            }
             for block in 0..self.table.blocks.len() {
+                if self.taken.contains(&resource) {
+                    break;
+                }
                 if self.points_inside(block, resource) && self.claim(block, resource) {
-                    return true;
+                    self.outwards();
                 }
             }
         }
-        false
+        self.pairs.len() > before
     }
 
     /// Whether a link of the block leads from the resource to one that is claimed. To be of the same patient is not
