@@ -9,18 +9,8 @@ use toml::{Table, Value as Toml};
 use super::schema::Contract;
 
 /// Required by guards, by what a block is made of, or by profiles, where no row says `need`.
-const ALSO_REQUIRED: [(&str, &str); 10] = [
-    ("Activity", "addOns.code"),
-    ("ActiveHandover", "kind"),
-    ("RehabPlan", "approvedForPatient"),
-    ("RehabPlan", "interventions"),
-    ("RehabPlan", "followUps"),
-    ("RehabPlan", "assessment.needs"),
-    ("RehabPlan", "recipients"),
-    ("Sip", "kind"),
-    ("Sip", "consent.by"),
-    ("Sip", "interventions"),
-];
+const ALSO_REQUIRED: [(&str, &str); 4] =
+    [("ActiveHandover", "kind"), ("RehabPlan", "approvedForPatient"), ("Sip", "kind"), ("Sip", "consent.by")];
 
 fn mappings() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("mappings")
@@ -87,13 +77,10 @@ fn of_table(table: &Table) -> Fields {
         let base = text(block, "each");
         linked.insert(text(block, "name"), base);
         fields.add("", base, needs(block));
-        let parts: Vec<Table> = block.get("include").and_then(Toml::as_array).into_iter().flatten().map(part).collect();
-        parts.iter().for_each(|part| rows(part, base, &mut fields));
         rows(block, base, &mut fields);
         for part in list(block, "part") {
-            let base = join(base, text(part, "each"));
-            fields.add("", &base, false);
-            rows(part, &base, &mut fields);
+            fields.add(base, text(part, "each"), needs(part));
+            rows(part, &join(base, text(part, "each")), &mut fields);
         }
     }
     for row in list(table, "resource").flat_map(|block| list(block, "row")) {
@@ -109,6 +96,9 @@ fn part(name: &Toml) -> Table {
 }
 
 fn rows(group: &Table, base: &str, fields: &mut Fields) {
+    for name in group.get("include").and_then(Toml::as_array).into_iter().flatten() {
+        rows(&part(name), base, fields);
+    }
     for row in list(group, "row").chain(list(group, "fixed")) {
         guards(row, base, fields);
         if row.contains_key("source") && !(row.contains_key("const") && row.contains_key("fhir")) {
@@ -165,7 +155,9 @@ fn the_file_describes_the_fields_that_the_tables_read_and_requires_what_they_nee
         let table: Table = std::fs::read_to_string(entry.path()).unwrap().parse().unwrap();
         let schema = schema_of(&table);
         let mut read = of_table(&table);
-        read.required.extend(ALSO_REQUIRED.iter().filter(|(s, _)| *s == schema).map(|(_, path)| (*path).to_owned()));
+        for (_, path) in ALSO_REQUIRED.iter().filter(|(s, _)| *s == schema) {
+            assert!(read.required.insert((*path).to_owned()), "{name} itself needs {path} now: take it from the list");
+        }
         let mut described = Fields::default();
         of_schema(&contract, contract.schema(schema), "", &mut described);
         let described = described.leaves();
