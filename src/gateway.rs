@@ -156,7 +156,10 @@ impl Gateway {
                     (_, issues) => Err(issues),
                 }
             }
-            Format::Riv => self.mappings.read(kind, format, bytes).map(|value| Tree { value, issues: Vec::new() }),
+            Format::Riv => {
+                let source = self.mappings.parse(kind, format, bytes)?;
+                Ok(Tree { value: source.tree, issues: source.issues })
+            }
         }
     }
 

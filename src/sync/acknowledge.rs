@@ -23,6 +23,8 @@ pub struct Change {
     /// `Task.statusReason`, `Task.businessStatus` as told; `Null` where there is none.
     pub reason: Value,
     pub business_status: Value,
+    /// `Task.note`.
+    pub note: Value,
     /// `Task.output`, as it is to stand.
     pub output: Vec<Value>,
     /// Communications and Procedures that come with it.
@@ -109,7 +111,11 @@ async fn attempt(
     if any_error(&issues) {
         return Err(Refusal::Findings(issues));
     }
-    let commit = commit_of(gateway, &exchange, &moved, change, heard, &current, now);
+    let mut commit = commit_of(gateway, &exchange, &moved, change, heard, &current, now);
+    // What was held of the same partner in this exchange is mended by an answer that can be used.
+    let held = store.inbound_of(exchange.id).await?;
+    let mended = held.into_iter().filter(|i| i.finding.is_some() && i.partner == heard.partner);
+    commit.inbound.extend(mended.map(|i| Inbound { finding: None, ..i }));
     let next = commit.put.iter().find(|p| p.id == task_id).map_or(*version, |p| p.version);
     match store.commit(commit).await? {
         Committed::Done { .. } => {
@@ -144,6 +150,7 @@ fn moved(task: &Value, change: &Change, now: DateTime<Utc>) -> Value {
         ("status", json!(change.status.code())),
         ("statusReason", change.reason.clone()),
         ("businessStatus", change.business_status.clone()),
+        ("note", change.note.clone()),
         ("output", if change.output.is_empty() { Value::Null } else { json!(change.output) }),
         ("lastModified", json!(instant(now))),
     ];
@@ -158,7 +165,7 @@ fn moved(task: &Value, change: &Change, now: DateTime<Utc>) -> Value {
 }
 
 fn same_life(a: &Value, b: &Value) -> bool {
-    ["status", "statusReason", "businessStatus", "output"].iter().all(|name| a.get(name) == b.get(name))
+    ["status", "statusReason", "businessStatus", "note", "output"].iter().all(|name| a.get(name) == b.get(name))
 }
 
 /// What the output points at is here and belongs to the exchange's patient, or came along.

@@ -156,10 +156,13 @@ async fn translate(
     let resources = resources.into_iter().map(|(reference, resource)| adopt(resource, &reference, &names)).collect();
     let mut output = task["output"].clone();
     rename(&mut output, &names);
+    let mut note = task["note"].clone();
+    rename(&mut note, &names);
     Ok(Some(Change {
         status,
         reason: task["statusReason"].clone(),
         business_status: task["businessStatus"].clone(),
+        note,
         output: output.as_array().cloned().unwrap_or_default(),
         resources,
     }))

@@ -102,6 +102,12 @@ fn read<'a>(gateway: &'a Gateway, submission: &Submission<'_>) -> Result<Read<'a
     let directory = &gateway.config.directory;
     let Some(unit) = envelope.unit.clone() else {
         issues.extend(table.out(&tree.value, &identify::Blank).issues);
+        issues.push(Issue::error(
+            Code::Required,
+            "unit",
+            "Det framgår inte vilken enhet som sänder; ange dess HSA-id.",
+            "It does not say which unit is sending; give its HSA-id.",
+        ));
         return Err(Refusal::Findings(issues));
     };
     if !submission.caller.may_act_for(&unit) {

@@ -48,6 +48,7 @@ pub async fn take(
         status,
         reason: wanted["statusReason"].clone(),
         business_status: wanted["businessStatus"].clone(),
+        note: wanted["note"].clone(),
         output: wanted["output"].as_array().cloned().unwrap_or_default(),
         resources: Vec::new(),
     };

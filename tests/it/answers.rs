@@ -54,6 +54,12 @@ async fn a_completion_without_an_answer_is_held_where_a_person_sees_it() {
     };
     assert!(held.to_string().contains("Task.output"), "{held}");
     assert_eq!(world.get(&exchange, "").await.json()["stage"], "delivered", "the sender is told nothing untrue");
+
+    let people = world.people();
+    step(&people, &task, "in-progress", None).await;
+    world.until(&exchange, "in-progress").await;
+    let held = world.get("/v1/answers/held", "").await.json();
+    assert_eq!(held["answers"], json!([]), "an answer that can be used mends it");
     world.close().await;
 }
 
