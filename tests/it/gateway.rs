@@ -1,7 +1,7 @@
 //! A running gateway for tests: in this process, on a port, with a folder and a database of its own.
 
 use std::net::TcpListener;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -14,7 +14,8 @@ pub struct TestGateway {
     pub config: Config,
     stop: Option<oneshot::Sender<()>>,
     server: JoinHandle<Result<(), StartError>>,
-    folder: PathBuf,
+    /// Removed at the end, where it is this gateway's own.
+    folder: Option<PathBuf>,
 }
 
 impl TestGateway {
@@ -22,6 +23,13 @@ impl TestGateway {
     pub async fn start(settings: &str) -> Self {
         let folder = std::env::temp_dir().join(format!("gateway-{}", uuid::Uuid::new_v4()));
         std::fs::create_dir(&folder).unwrap();
+        let mut gateway = Self::start_in(&folder, settings).await;
+        gateway.folder = Some(folder);
+        gateway
+    }
+
+    /// Starts one in a folder that outlives it, for another to go on from.
+    pub async fn start_in(folder: &Path, settings: &str) -> Self {
         let file = folder.join("gateway.toml");
         let text = format!("[gateway]\nlisten = \"127.0.0.1:0\"\ndb = \"gateway.sqlite\"\n{settings}");
         std::fs::write(&file, text).unwrap();
@@ -38,7 +46,7 @@ impl TestGateway {
             ended = &mut server => panic!("the gateway did not start: {:?}", ended.unwrap()),
             answer = live => assert!(answer.unwrap().status().is_success()),
         }
-        Self { url, config, stop: Some(stop), server, folder }
+        Self { url, config, stop: Some(stop), server, folder: None }
     }
 
     /// Stops it as a signal would: requests and deliveries under way are finished.
@@ -50,6 +58,8 @@ impl TestGateway {
 
 impl Drop for TestGateway {
     fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.folder);
+        if let Some(folder) = &self.folder {
+            let _ = std::fs::remove_dir_all(folder);
+        }
     }
 }

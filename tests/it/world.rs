@@ -7,9 +7,10 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
-use vardkedja::config::Config;
 use vardkedja::demo::Clinic;
 use vardkedja::demo::receiver;
+
+use crate::gateway::TestGateway;
 
 pub const ONCOLOGY: &str = "SE2321000131-E000000000101";
 pub const REHAB_TEAM: &str = "SE2321000131-E000000000102";
@@ -45,8 +46,8 @@ pub struct World {
     pub clinic: String,
     pub folder: PathBuf,
     http: reqwest::Client,
-    stop: Vec<oneshot::Sender<()>>,
-    running: Vec<JoinHandle<()>>,
+    running_gateway: Option<TestGateway>,
+    running_clinic: Option<(oneshot::Sender<()>, JoinHandle<()>)>,
 }
 
 impl World {
@@ -60,7 +61,7 @@ impl World {
         let mut world = Self::empty();
         world.open_clinic();
         let settings = settings(&world.clinic, more);
-        world.open_gateway(&settings);
+        world.open_gateway(&settings).await;
         world
     }
 
@@ -72,8 +73,8 @@ impl World {
             clinic: String::new(),
             folder,
             http: reqwest::Client::builder().no_proxy().build().unwrap(),
-            stop: Vec::new(),
-            running: Vec::new(),
+            running_gateway: None,
+            running_clinic: None,
         }
     }
 
@@ -83,16 +84,16 @@ impl World {
         world.open_clinic();
         let keys = format!("name = \"{partner}\"\njwks_file = {jwks:?}\n");
         let settings = settings(&world.clinic, "").replace(&format!("name = \"{partner}\"\n"), &keys);
-        world.open_gateway(&settings);
+        world.open_gateway(&settings).await;
         world
     }
 
     /// A gateway that sends to a server which is already there.
-    pub fn open_against(clinic: &str, contained: &str) -> Self {
+    pub async fn open_against(clinic: &str, contained: &str) -> Self {
         let mut world = Self::empty();
         world.clinic = clinic.to_owned();
         let settings = settings(&world.clinic, "").replace("timeout_s = 2", &format!("contained = {contained}"));
-        world.open_gateway(&settings);
+        world.open_gateway(&settings).await;
         world
     }
 
@@ -105,38 +106,29 @@ impl World {
             shutdown: Some(Box::pin(async { stopped.await.unwrap_or_default() })),
             ..receiver::Options::default()
         };
-        self.running.push(tokio::spawn(async move { receiver::serve(listener, &db, options).await.unwrap() }));
-        self.stop.push(stop);
+        let running = tokio::spawn(async move { receiver::serve(listener, &db, options).await.unwrap() });
+        self.running_clinic = Some((stop, running));
     }
 
-    fn open_gateway(&mut self, settings: &str) {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        self.gateway = format!("http://{}", listener.local_addr().unwrap());
-        let file = self.folder.join("vardkedja.toml");
-        std::fs::write(&file, settings).unwrap();
-        let mut config = Config::load(Some(&file)).unwrap();
-        config.base_url.clone_from(&self.gateway);
-        let (stop, stopped) = oneshot::channel::<()>();
-        let run = async move {
-            vardkedja::run(config, listener, async { stopped.await.unwrap_or_default() }).await.unwrap();
-        };
-        self.running.push(tokio::spawn(run));
-        self.stop.push(stop);
+    async fn open_gateway(&mut self, settings: &str) {
+        let gateway = TestGateway::start_in(&self.folder, settings).await;
+        self.gateway.clone_from(&gateway.url);
+        self.running_gateway = Some(gateway);
     }
 
     /// Stops the gateway, and starts it again on the same database.
     pub async fn restart_gateway(&mut self, more: &str) {
-        drop(self.stop.pop());
-        self.running.pop().unwrap().await.unwrap();
+        self.running_gateway.take().unwrap().stop().await;
         let settings = settings(&self.clinic, more);
-        self.open_gateway(&settings);
+        self.open_gateway(&settings).await;
     }
 
     pub async fn close(mut self) {
-        for stop in self.stop.drain(..).rev() {
-            drop(stop);
+        if let Some(gateway) = self.running_gateway.take() {
+            gateway.stop().await;
         }
-        for running in self.running.drain(..).rev() {
+        if let Some((stop, running)) = self.running_clinic.take() {
+            drop(stop);
             running.await.unwrap();
         }
         let _ = std::fs::remove_dir_all(&self.folder);
@@ -231,7 +223,7 @@ impl World {
 
 fn settings(clinic: &str, more: &str) -> String {
     format!(
-        "[gateway]\ndb = \"gateway.db\"\n[delivery]\nretry_s = [1]\npoll_s = 1\n\
+        "[delivery]\nretry_s = [1]\npoll_s = 1\n\
          [[partner]]\nname = \"platform\"\nchannel = \"poll\"\n\
          [[partner]]\nname = \"primary-care\"\nchannel = \"push\"\nfhir_base = \"{clinic}/fhir\"\ntimeout_s = 2\n\
          [[partner]]\nname = \"reader\"\nchannel = \"poll\"\n{more}\n"
