@@ -1,6 +1,7 @@
 //! What the command line does without a server: map, check, validate; and the few calls it makes to a running one.
 
 use std::collections::BTreeMap;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
@@ -15,6 +16,15 @@ use crate::fhir::issue::{Code, Issue, any_error, outcome};
 use crate::fhir::validate::not_enforced;
 use crate::fhir::{cursor, profile};
 use crate::mapping::{ExampleIds, Mappings, traced};
+
+/// Prints a line, and ends quietly where nobody reads any more (`vardkedja map … | head`).
+macro_rules! say {
+    ($($word:tt)*) => {
+        if writeln!(std::io::stdout(), $($word)*).is_err() {
+            return Ok(true);
+        }
+    };
+}
 
 /// How a document is to be mapped.
 #[derive(Debug, Clone, Copy)]
@@ -67,7 +77,7 @@ fn out(mappings: &Mappings, bytes: &[u8], wish: MapWish) -> anyhow::Result<bool>
         issues.extend(found.into_iter().map(|issue| traced(issue, resource, &mapped.trace)));
     }
     let bundle = transaction(&resources, TaskMode::CreateOnce, &Dialect::default());
-    println!("{}", serde_json::to_string_pretty(&bundle)?);
+    say!("{}", serde_json::to_string_pretty(&bundle)?);
     report(&issues);
     Ok(!any_error(&issues))
 }
@@ -90,8 +100,8 @@ fn back(mappings: &Mappings, bytes: &[u8], wish: MapWish) -> anyhow::Result<bool
         bail!("there is no table for {} in {}", wish.kind, wish.format);
     };
     match wish.format {
-        Format::Json => println!("{}", serde_json::to_string_pretty(&back.tree)?),
-        Format::Riv => println!("{}", String::from_utf8_lossy(&mappings.write(table, &back.tree))),
+        Format::Json => say!("{}", serde_json::to_string_pretty(&back.tree)?),
+        Format::Riv => say!("{}", String::from_utf8_lossy(&mappings.write(table, &back.tree))),
     }
     report(&back.issues);
     Ok(!any_error(&back.issues))
@@ -138,11 +148,11 @@ pub fn check(mappings: Option<&Path>, profiles: Option<&Path>) -> anyhow::Result
         issues.push(Issue::error(Code::Structure, "src/fhir/r4.tsv", "Schemat och fhirbolt skiljer sig.", difference));
     }
     for (path, key, why) in not_enforced() {
-        println!("not enforced: {key} on {path}: {why}");
+        say!("not enforced: {key} on {path}: {why}");
     }
     report(&issues);
     let errors = issues.iter().filter(|i| i.is_error()).count();
-    println!("{} tables, {errors} errors, {} other findings", tables.tables().count(), issues.len() - errors);
+    say!("{} tables, {errors} errors, {} other findings", tables.tables().count(), issues.len() - errors);
     Ok(errors == 0)
 }
 
@@ -159,7 +169,7 @@ pub fn validate(files: &[PathBuf], profiles: Option<&Path>) -> anyhow::Result<bo
             Err(issues) => issues,
         };
         good &= !any_error(&issues);
-        println!("{}", outcome(&issues));
+        say!("{}", outcome(&issues));
     }
     Ok(good)
 }
@@ -181,6 +191,6 @@ pub async fn post(url: &str, token: Option<String>, path: &str, body: Value) -> 
 }
 
 fn show((status, body): (u16, Value)) -> anyhow::Result<bool> {
-    println!("{}", serde_json::to_string_pretty(&body)?);
+    say!("{}", serde_json::to_string_pretty(&body)?);
     Ok((200..300).contains(&status))
 }

@@ -5,7 +5,7 @@ use super::task;
 /// How far the document has come with one recipient; the exchange itself stands where its slowest recipient stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Stage {
-    /// Waits for a person: a delivery that cannot go on by itself.
+    /// Waits for a person (a delivery that cannot go on by itself), or for the main activity that an add-on belongs to.
     Parked,
     /// Committed here, not yet delivered.
     Waiting,

@@ -15,6 +15,9 @@ pub const REQUEST_ID: &str = "https://vardkedja.example/fhir/sid/request";
 /// The identifier of a rehab plan.
 pub const PLAN_ID: &str = "https://vardkedja.example/fhir/sid/plan";
 
+/// The identifier of an activity.
+pub const ACTIVITY_ID: &str = "https://vardkedja.example/fhir/sid/activity";
+
 /// The identifier of a document version in Provenance.
 pub const DOCUMENT_ID: &str = "https://vardkedja.example/fhir/sid/document";
 

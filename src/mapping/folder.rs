@@ -130,7 +130,8 @@ impl Mappings {
     pub fn choose(&self, kind: Kind, format: Format, document: &Value) -> Result<&Table, Issue> {
         let candidates: Vec<&Table> = self.tables.iter().filter(|t| t.kind == kind && t.format == format).collect();
         let fits = |table: &&&Table| holds(&table.guard, document, document) && table.knows_top(document);
-        if let Some(table) = candidates.iter().find(fits) {
+        // A table that says when it holds goes before one that holds always.
+        if let Some(table) = candidates.iter().filter(fits).max_by_key(|t| t.guard.len()) {
             return Ok(table);
         }
         let names: Vec<String> = candidates

@@ -18,6 +18,7 @@ pub mod release;
 pub mod route;
 pub mod submit;
 pub mod take;
+pub mod tie;
 pub mod weigh;
 pub mod witness;
 pub mod worker;

@@ -9,6 +9,7 @@ use super::identify::{self, DocumentIds, settle_patients};
 use super::package::{self, Address, is_pushed};
 use super::receipt::receipt;
 use super::route::{Followed, Ties, follow, open_unit, ties};
+use super::tie::{Tie, tie, waits};
 use super::weigh::{Scale, Weighed, current, instant, join, set_status};
 use super::{Refusal, TRIES};
 use crate::Gateway;
@@ -23,8 +24,8 @@ use crate::fhir::lifecycle::retract;
 use crate::fhir::resource::{reference_of, type_of};
 use crate::mapping::{Envelope, Table, traced};
 use crate::store::{
-    Answer, Audit, Commit, Committed, Delivery, DeliveryChange, DeliveryQuery, Document, Exchange, Expect, Filter,
-    Party, Share,
+    Answer, Audit, Commit, Committed, Delivery, DeliveryChange, DeliveryQuery, Document, Exchange, ExchangeQuery,
+    Expect, Filter, Party, Share,
 };
 
 /// A document that somebody sends.
@@ -68,6 +69,12 @@ pub async fn submit(gateway: &Gateway, submission: &Submission<'_>) -> Result<An
     let read = read(gateway, submission)?;
     for _ in 0..TRIES {
         if let Some(answered) = attempt(gateway, submission, &read, &request_hash).await? {
+            if submission.kind == Kind::Activity
+                && let Err(error) = resume(gateway, Some(&read.unit), submission.now).await
+            {
+                // The document itself is on disk; what waits is tried again with the next one, and at every start.
+                tracing::warn!(error = %error, "activities that wait could not be taken up");
+            }
             return Ok(answered);
         }
         if let Some(answer) = recall(gateway, submission, &request_hash).await? {
@@ -299,6 +306,103 @@ fn document(
     }
 }
 
+/// An add-on whose main activity has not come: kept whole, and taken up again when it comes.
+fn park(
+    gateway: &Gateway,
+    submission: &Submission<'_>,
+    read: &Read<'_>,
+    before: Option<&Exchange>,
+    version: u32,
+    main: &[String],
+) -> Commit {
+    let partner = gateway.config.directory.find(&read.unit).map_or(String::new(), |u| u.partner.clone());
+    let exchange = Exchange {
+        id: before.map_or_else(Uuid::now_v7, |b| b.id),
+        revision: before.map_or(1, |b| b.revision + 1),
+        kind: submission.kind,
+        format: submission.format,
+        organisation: read.organisation.clone(),
+        document: read.envelope.id.clone(),
+        version,
+        entered_in_error: false,
+        patient: None,
+        stage: Stage::Parked,
+        created_at: before.map_or(submission.now, |b| b.created_at),
+        updated_at: submission.now,
+        parties: vec![Party {
+            unit: read.unit.clone(),
+            partner,
+            role: PartyRole::Sender,
+            task: None,
+            status: None,
+            stage: Stage::Parked,
+        }],
+        resources: before.map_or_else(Vec::new, |b| b.resources.clone()),
+    };
+    let mut issues = read.issues.clone();
+    issues.push(waits(main));
+    let receipt = receipt(gateway, &exchange, version, read.table, &issues, submission.now, true);
+    Commit {
+        expect: vec![Expect::Exchange {
+            organisation: exchange.organisation.clone(),
+            kind: exchange.kind,
+            document: exchange.document.clone(),
+            revision: before.map(|b| b.revision),
+        }],
+        documents: vec![document(submission, read, exchange.id, version, receipt, true)],
+        exchanges: vec![exchange],
+        ..Commit::default()
+    }
+}
+
+/// Takes up add-ons that wait for their main activity; gives how many found it. `unit`: only those it sent.
+pub async fn resume(gateway: &Gateway, unit: Option<&str>, now: DateTime<Utc>) -> Result<usize, Refusal> {
+    let query = ExchangeQuery {
+        kind: Some(Kind::Activity),
+        stage: Some(Stage::Parked),
+        unit: unit.map(str::to_owned),
+        limit: MOST_WAITING,
+        ..ExchangeQuery::default()
+    };
+    let mut resumed = 0;
+    for exchange in gateway.store.exchanges(&Filter::All, &query).await?.matches {
+        let Some(kept) = gateway.store.document(exchange.id, None).await? else { continue };
+        if exchange.recipients().next().is_some() {
+            continue; // what is parked there is a delivery
+        }
+        let caller = Caller::operator();
+        let submission = Submission {
+            caller: &caller,
+            kind: exchange.kind,
+            format: kept.format,
+            bytes: &kept.source,
+            key: None,
+            now,
+        };
+        let read = read(gateway, &submission)?;
+        let version = exchange.version;
+        let mut commit = supersede(gateway, &submission, &read, Some(exchange), version).await?;
+        if commit.exchanges.iter().any(|e| e.stage == Stage::Parked) {
+            continue;
+        }
+        commit.documents.clear(); // it is there since it came
+        commit.audit.push(Audit {
+            at: now,
+            actor: "gateway".into(),
+            action: "resume".into(),
+            object: format!("exchange/{}", kept.exchange),
+            payload: json!({ "version": version, "unit": read.unit }).to_string(),
+        });
+        if let Committed::Done { .. } = gateway.store.commit(commit).await? {
+            resumed += 1;
+        }
+    }
+    Ok(resumed)
+}
+
+/// Waiting add-ons looked at in one round.
+const MOST_WAITING: u32 = 500;
+
 /// The version becomes the one in force: everything that follows from it, in one commit.
 async fn supersede(
     gateway: &Gateway,
@@ -312,6 +416,11 @@ async fn supersede(
     let mut resources = read.resources.clone();
     let patients = settle_patients(store, &mut resources).await?;
     let subject = patients.first();
+    match tie(gateway, &read.unit, &mut resources).await? {
+        Tie::Tied => {}
+        Tie::Refused(issue) => return Err(Refusal::Findings(vec![issue])),
+        Tie::Waiting(main) => return Ok(park(gateway, submission, read, before.as_ref(), version, &main)),
+    }
     let known_patient = subject.filter(|p| !p.is_new).map(|p| p.id.as_str());
     let ties = ties(&resources);
     let followed =

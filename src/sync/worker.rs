@@ -11,6 +11,7 @@ use tokio::task::JoinSet;
 use super::Refusal;
 use super::deliver::deliver;
 use super::reconcile::reconcile;
+use super::submit::resume;
 use crate::Gateway;
 use crate::store::Delivery;
 
@@ -26,6 +27,9 @@ type Lane = (String, String);
 pub async fn run(gateway: Arc<Gateway>, mut shutdown: watch::Receiver<bool>) {
     let mut flying: JoinSet<(Lane, Result<(), Refusal>)> = JoinSet::new();
     let mut busy: Vec<Lane> = Vec::new();
+    if let Err(error) = resume(&gateway, None, Utc::now()).await {
+        tracing::error!(error = %error, "activities that wait could not be taken up");
+    }
     while !*shutdown.borrow() {
         match launch(&gateway, &mut flying, &mut busy).await {
             Ok(()) => {}

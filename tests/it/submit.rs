@@ -233,3 +233,69 @@ async fn ndjson_has_a_result_for_each_line_in_its_place() {
     assert!(lines[1].to_string().contains("DV1"), "and the nearest");
     world.close().await;
 }
+
+#[actix_web::test]
+async fn an_add_on_waits_for_its_main_activity_and_is_tied_to_it_when_it_comes() {
+    let world = World::open().await;
+    let send = async |xml: &str| {
+        let headers = [("Vardkedja-Unit", NORTH), ("Content-Type", "application/xml")];
+        world.ask("POST", "/v1/activities", &headers, Some(xml.to_owned())).await
+    };
+    let add_on = send(include_str!("../../mappings/examples/activity.riv-add-on.source.xml")).await;
+    assert_eq!(add_on.status, 202, "{}", add_on.text);
+    assert!(add_on.findings().contains("väntar på sin huvudåtgärd"), "{}", add_on.findings());
+    let exchange = add_on.location.unwrap();
+    assert_eq!(world.get(&exchange, NORTH).await.json()["stage"], "parked");
+    assert!(world.get("/fhir/Procedure", NORTH).await.json().get("entry").is_none(), "it does not count yet");
+
+    let main = send(include_str!("../../mappings/examples/activity.riv-small.source.xml")).await;
+    assert_eq!(main.status, 202, "{}", main.text);
+    assert_eq!(world.get(&exchange, NORTH).await.json()["stage"], "recorded");
+    let found = world.get("/fhir/Procedure?code=ZV051", NORTH).await.json();
+    let part_of = found["entry"][0]["resource"]["partOf"][0]["reference"].as_str().unwrap().to_owned();
+    let main = world.get(&format!("/fhir/{part_of}"), NORTH).await.json();
+    assert_eq!(main["code"]["coding"][0]["code"], "DV133");
+    world.close().await;
+}
+
+#[actix_web::test]
+async fn a_withdrawn_consent_stops_what_was_not_sent_and_tells_who_has_it() {
+    let world = World::open().await;
+    let text = include_str!("../../mappings/examples/handover.sip-small.source.json");
+    let sip: serde_json::Value = serde_json::from_str(text).unwrap();
+    let withdrawn = |version: u32| {
+        let mut sip = sip.clone();
+        sip["version"] = json!(version);
+        sip["consent"]["decision"] = json!("withdrawn");
+        sip["consent"]["withdrawnAt"] = json!("2026-04-01T08:00:00+02:00");
+        sip
+    };
+    let first = world.post("/v1/handovers", ONCOLOGY, &withdrawn(1)).await;
+    assert_eq!(first.status, 422, "a SIP does not begin without consent: {}", first.text);
+
+    world.misbehave(json!({ "kind": "error", "probability": 1.0, "method": "POST" })).await;
+    let reply = world.post("/v1/handovers", ONCOLOGY, &sip).await;
+    assert_eq!(reply.status, 202, "{}", reply.text);
+    let reply = world.post("/v1/handovers", ONCOLOGY, &withdrawn(2)).await;
+    assert_eq!(reply.status, 202, "{}", reply.text);
+    world.behave().await;
+    let exchange = reply.location.unwrap();
+    let shown = world.get(&exchange, ONCOLOGY).await.json();
+    let states: Vec<&str> =
+        shown["deliveries"].as_array().unwrap().iter().map(|d| d["state"].as_str().unwrap()).collect();
+    assert_eq!(states, ["skipped"], "{shown:#}");
+
+    let mut second = sip.clone();
+    second["id"] = json!(format!("{ONCOLOGY}#SIP-2"));
+    let reply = world.post("/v1/handovers", ONCOLOGY, &second).await;
+    let exchange = reply.location.unwrap();
+    world.until(&exchange, "delivered").await;
+    let mut end = withdrawn(2);
+    end["id"] = second["id"].clone();
+    let reply = world.post("/v1/handovers", ONCOLOGY, &end).await;
+    assert_eq!(reply.status, 202, "{}", reply.text);
+    while !world.at_clinic("Consent").await.iter().any(|c| c["status"] == "inactive") {
+        tokio::task::yield_now().await; // whoever has the plan is told
+    }
+    world.close().await;
+}
