@@ -11,6 +11,7 @@ use crate::Conformance;
 use crate::assets;
 use crate::domain::{Format, Kind};
 use crate::fhir::bundle::{Dialect, TaskMode, transaction};
+use crate::fhir::document::rules;
 use crate::fhir::guard::{self, Limits};
 use crate::fhir::issue::{Code, Issue, any_error, outcome};
 use crate::fhir::validate::not_enforced;
@@ -46,8 +47,8 @@ pub fn map(bytes: &[u8], wish: MapWish, folder: Option<&Path>) -> anyhow::Result
 fn out(mappings: &Mappings, bytes: &[u8], wish: MapWish) -> anyhow::Result<bool> {
     let (tree, mut issues) = match wish.format {
         Format::Json => guard::read(bytes, &Limits::DOCUMENT),
-        Format::Riv => match mappings.read(wish.kind, wish.format, bytes) {
-            Ok(tree) => (Some(tree), Vec::new()),
+        Format::Riv => match mappings.parse(wish.kind, wish.format, bytes) {
+            Ok(source) => (Some(source.tree), source.issues),
             Err(issues) => (None, issues),
         },
     };
@@ -71,6 +72,7 @@ fn out(mappings: &Mappings, bytes: &[u8], wish: MapWish) -> anyhow::Result<bool>
             eprintln!("{} ← {}{via}   [{}]", line.expression, line.source, line.origin);
         }
     }
+    issues.extend(rules(&resources));
     let (conformance, _) = Conformance::load(&assets::profile_files(None).context("cannot read the profiles")?);
     for resource in &resources {
         let found = conformance.validate(std::slice::from_ref(resource));
@@ -143,6 +145,16 @@ pub fn check(mappings: Option<&Path>, profiles: Option<&Path>) -> anyhow::Result
     let (tables, mut issues) = Mappings::load(&files);
     issues.extend(tables.check(&files));
     let package = assets::profile_files(profiles).context("cannot read the profiles")?;
+    for kind in Kind::ALL {
+        if !tables.tables().any(|t| t.kind() == kind) {
+            issues.push(Issue::error(
+                Code::NotFound,
+                kind.name(),
+                "Det finns ingen tabell för dokumentet.",
+                "There is no table for the document.",
+            ));
+        }
+    }
     issues.extend(profile::check(&package));
     for difference in cursor::differences() {
         issues.push(Issue::error(Code::Structure, "src/fhir/r4.tsv", "Schemat och fhirbolt skiljer sig.", difference));

@@ -3,6 +3,7 @@
 pub mod bundle;
 pub mod canonical;
 pub mod cursor;
+pub mod document;
 pub mod guard;
 pub mod issue;
 pub mod lifecycle;

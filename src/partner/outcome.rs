@@ -7,6 +7,9 @@ use serde_json::Value;
 
 use crate::domain::delivery::Outcome;
 
+/// Why an attempt certainly had no effect: nothing was sent.
+pub const NO_CONNECTION: &str = "no connection";
+
 /// The outcome of an answer to a write. A 2xx counts only with a body that a FHIR server would send:
 /// a gateway page in HTML or a cut-off answer says nothing of what happened behind it, and a resend is harmless.
 pub fn classify(status: StatusCode, retry_after: Option<Duration>, body: &[u8]) -> Outcome {
@@ -26,7 +29,7 @@ pub fn unreadable(error: &reqwest::Error) -> Outcome {
     let reason = if error.is_timeout() {
         "no answer in time"
     } else if error.is_connect() {
-        "no connection"
+        NO_CONNECTION
     } else {
         "the connection broke"
     };

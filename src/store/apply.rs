@@ -59,6 +59,9 @@ impl<'w, 'c> Writing<'w, 'c> {
         for share in &commit.share {
             self.share(share)?;
         }
+        for hide in &commit.hide {
+            self.hide(hide)?;
+        }
         for exchange in &commit.exchanges {
             self.put_exchange_resources(exchange)?;
         }

@@ -9,6 +9,8 @@ pub struct Commit {
     pub expect: Vec<Expect>,
     pub put: Vec<Put>,
     pub share: Vec<Share>,
+    /// After `put` and `share`: these units see these resources no more.
+    pub hide: Vec<Share>,
     pub exchanges: Vec<Exchange>,
     pub documents: Vec<Document>,
     pub deliveries: Vec<Delivery>,
@@ -18,7 +20,7 @@ pub struct Commit {
     pub audit: Vec<Audit>,
 }
 
-/// Lets units see resources that are already there.
+/// Resources and the units that see them, or no longer see them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Share {
     /// `Type/id` of each.

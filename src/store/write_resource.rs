@@ -20,6 +20,8 @@ const INSERT_DATE: &str = "INSERT INTO date (param, lo, hi, rid) VALUES (?1, ?2,
 const INSERT_CONCERN: &str = "INSERT INTO concern (rid, unit) VALUES (?1, ?2) ON CONFLICT DO NOTHING";
 const SHARE: &str =
     "INSERT INTO concern (rid, unit) SELECT rid, ?3 FROM resource WHERE type = ?1 AND id = ?2 ON CONFLICT DO NOTHING";
+const HIDE: &str =
+    "DELETE FROM concern WHERE unit = ?3 AND rid = (SELECT rid FROM resource WHERE type = ?1 AND id = ?2)";
 const BELONGS: &str = "INSERT INTO exchange_resource (exchange, rid) VALUES (?1, ?2) ON CONFLICT DO NOTHING";
 
 impl Writing<'_, '_> {
@@ -57,6 +59,16 @@ impl Writing<'_, '_> {
         }
         if let Some(exchange) = put.exchange {
             db.run(BELONGS, (exchange.as_bytes(), rid))?;
+        }
+        Ok(())
+    }
+
+    /// Units that were let in by mistake or on a consent that is gone.
+    pub(super) fn hide(&mut self, hide: &Share) -> Result<(), Refusal> {
+        for (resource_type, id) in hide.resources.iter().filter_map(|r| r.split_once('/')) {
+            for unit in &hide.units {
+                self.statements.run(HIDE, (resource_type, id, unit.to_ascii_uppercase()))?;
+            }
         }
         Ok(())
     }

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use crate::Gateway;
 use crate::domain::unit::NoUnit;
-use crate::domain::{Directory, Kind, PartyRole};
+use crate::domain::{Directory, HsaId, Kind, PartyRole};
 use crate::fhir::canonical::{HSA_ID, PLAN_ID, REQUEST_ID};
 use crate::fhir::issue::{Code, Issue};
 use crate::fhir::resource::{id_of, identifier, reference_of, type_of};
@@ -70,12 +70,18 @@ pub fn unit_of(reference: &Value, resources: &[Value]) -> Option<String> {
     }
 }
 
+/// A unit as it may stand in a text: whatever is no HSA-id is somebody's free text and is not repeated.
+pub fn named(unit: &str) -> &str {
+    if HsaId::parse(unit).is_ok() { unit } else { "(inget HSA-id | no HSA-id)" }
+}
+
 /// Checks that a unit can be sent to or from on that day.
 pub fn open_unit(directory: &Directory, hsa_id: &str, path: &str, today: NaiveDate) -> Result<(), Issue> {
     let what = match directory.open(hsa_id, today) {
         Ok(_) => return Ok(()),
         Err(what) => what,
     };
+    let hsa_id = named(hsa_id);
     Err(match what {
         NoUnit::Unknown { nearest: Some(near) } => Issue::error(
             Code::NotFound,

@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::identify::{self, DocumentIds, settle_patients};
 use super::package::{self, Address, is_pushed};
 use super::receipt::receipt;
-use super::route::{Followed, Ties, follow, open_unit, ties};
+use super::route::{Followed, Ties, follow, named, open_unit, ties};
 use super::tie::{Tie, tie, waits};
 use super::weigh::{Scale, Weighed, current, instant, join, set_status};
 use super::{Refusal, TRIES};
@@ -16,13 +16,15 @@ use crate::Gateway;
 use crate::access::Caller;
 use crate::domain::delivery::State;
 use crate::domain::task::Status;
-use crate::domain::{Format, Kind, PartyRole, Stage};
+use crate::domain::{Format, HsaId, Kind, PartyRole, Stage};
 use crate::fhir::bundle::TaskMode;
 use crate::fhir::canonical::{DOCUMENT_ID, HSA_ID};
+use crate::fhir::document::rules;
 use crate::fhir::issue::{Code, Issue, any_error};
 use crate::fhir::lifecycle::retract;
 use crate::fhir::resource::{reference_of, type_of};
 use crate::mapping::{Envelope, Table, traced};
+use crate::partner::NO_CONNECTION;
 use crate::store::{
     Answer, Audit, Commit, Committed, Delivery, DeliveryChange, DeliveryQuery, Document, Exchange, ExchangeQuery,
     Expect, Filter, Party, Share,
@@ -121,9 +123,12 @@ fn read<'a>(gateway: &'a Gateway, submission: &Submission<'_>) -> Result<Read<'a
         return Err(Refusal::Forbidden(Issue::error(
             Code::Forbidden,
             "unit",
-            format!("Anroparen får inte sända för enheten {unit}."),
-            format!("The caller may not send for unit {unit}."),
+            format!("Anroparen får inte sända för enheten {}.", named(&unit)),
+            format!("The caller may not send for unit {}.", named(&unit)),
         )));
+    }
+    if submission.format == Format::Json {
+        issues.extend(check_id(&envelope.id).err());
     }
     issues.extend(open_unit(directory, &unit, "unit", today).err());
     for recipient in &envelope.recipients {
@@ -143,6 +148,7 @@ fn read<'a>(gateway: &'a Gateway, submission: &Submission<'_>) -> Result<Read<'a
         // Inera's convention for the system of origin (inera.ehds.tk): the HSA-id of the source.
         resource["meta"]["source"] = json!(format!("urn:oid:1.2.752.129.2.1.4.1#{unit}"));
     }
+    issues.extend(rules(&resources));
     let mut found: Vec<(usize, Issue)> = Vec::new();
     for (index, resource) in resources.iter().enumerate() {
         found.extend(gateway.validate(std::slice::from_ref(resource)).into_iter().map(|issue| (index, issue)));
@@ -167,6 +173,20 @@ fn read<'a>(gateway: &'a Gateway, submission: &Submission<'_>) -> Result<Read<'a
         hash: hash(&[&canonical]),
         envelope,
     })
+}
+
+/// A document id is `HSA-id#local`, as RIV-TA has it: two organisations never choose the same.
+fn check_id(id: &str) -> Result<(), Issue> {
+    let whole = id.split_once('#').is_some_and(|(unit, local)| HsaId::parse(unit).is_ok() && !local.is_empty());
+    if whole && id.len() <= 256 {
+        return Ok(());
+    }
+    Err(Issue::error(
+        Code::Value,
+        "id",
+        "Dokumentets id ska vara HSA-id#lokalt-id, högst 256 tecken, som SE2321000131-E000000000101#R-1.",
+        "The document's id is HSA-id#local-id, at most 256 characters, as SE2321000131-E000000000101#R-1.",
+    ))
 }
 
 /// One try: `None` when somebody else committed in between.
@@ -504,18 +524,26 @@ async fn supersede(
         .collect();
     let all: Vec<Value> = resources.iter().chain(&fallen).chain(&plan).chain([&provenance]).cloned().collect();
     let mut deliveries = deliveries(gateway, &exchange, &all, before.as_ref(), now);
-    let mut stopped = Vec::new();
+    let (mut stopped, mut hidden) = (Vec::new(), Vec::new());
     if consent_withdrawn(&resources) {
         let Some(before) = &before else { return Err(Refusal::Findings(vec![no_consent()])) };
-        let stop = stop_deliveries(gateway, before.id).await?;
+        let stop = stop_deliveries(gateway, before).await?;
         deliveries.retain(|d| stop.informed.contains(&d.unit));
         stopped = stop.changes;
+        // Who never got it is no party to it any more, and sees nothing of it.
+        let never: Vec<String> =
+            exchange.recipients().filter(|p| !stop.informed.contains(&p.unit)).map(|p| p.unit.clone()).collect();
+        exchange.parties.retain(|p| p.role == PartyRole::Sender || !never.contains(&p.unit));
+        exchange.stage = Stage::of_all(exchange.recipients().map(|p| p.stage));
+        hidden.push(Share { resources: only_here(&exchange), units: never });
     }
+    let units = exchange.units();
 
     let mut commit = Commit {
         put: weighed.put,
         expect: weighed.expect,
         share: vec![Share { resources: kept_and(&exchange.resources, &followed.plan), units }],
+        hide: hidden,
         deliveries,
         delivery_changes: stopped,
         ..Commit::default()
@@ -536,18 +564,25 @@ async fn supersede(
     Ok(commit)
 }
 
-/// Whether the patient has taken back the consent that the document rests on.
+/// Whether the patient has refused or taken back the consent that the document rests on.
 fn consent_withdrawn(resources: &[Value]) -> bool {
-    resources.iter().any(|r| type_of(r) == "Consent" && r["status"] == "inactive")
+    let gone = |status: &Value| status == "inactive" || status == "rejected";
+    resources.iter().any(|r| type_of(r) == "Consent" && gone(&r["status"]))
 }
 
 fn no_consent() -> Issue {
     Issue::error(
         Code::BusinessRule,
         "consent.decision",
-        "En SIP kan inte börja med ett återkallat samtycke (HSL 16 kap. 4 §).",
-        "A SIP cannot begin with a withdrawn consent (HSL 16:4).",
+        "En SIP kräver patientens samtycke (HSL 16 kap. 4 §); med ett nekat eller återkallat samtycke tas den inte emot.",
+        "A SIP needs the patient's consent (HSL 16:4); with a refused or withdrawn one it is not taken.",
     )
+}
+
+/// The resources that belong to this exchange alone: everything but people and units.
+fn only_here(exchange: &Exchange) -> Vec<String> {
+    let shared = ["Patient/", "Organization/", "Practitioner/", "PractitionerRole/", "RelatedPerson/", "Location/"];
+    exchange.resources.iter().filter(|r| !shared.iter().any(|s| r.starts_with(s))).cloned().collect()
 }
 
 /// What a withdrawal stops, and who has to be told of it.
@@ -558,10 +593,23 @@ struct Stop {
 }
 
 /// What was not sent is never sent; whoever has got the plan is told that the consent is withdrawn.
-async fn stop_deliveries(gateway: &Gateway, exchange: Uuid) -> Result<Stop, Refusal> {
-    let query = DeliveryQuery { exchange: Some(exchange), ..DeliveryQuery::default() };
+async fn stop_deliveries(gateway: &Gateway, exchange: &Exchange) -> Result<Stop, Refusal> {
+    let query = DeliveryQuery { exchange: Some(exchange.id), ..DeliveryQuery::default() };
     let made = gateway.store.deliveries(&query).await?;
-    let informed = made.iter().filter(|d| d.state == State::Delivered).map(|d| d.unit.clone()).collect();
+    let mut sent = Vec::new();
+    for delivery in &made {
+        // A delivery that was tried may have arrived although nobody said so, unless there never was a connection.
+        let tries = gateway.store.attempts(delivery.id).await?;
+        let reached = tries.iter().any(|a| a.reason.as_deref() != Some(NO_CONNECTION));
+        if delivery.state == State::Delivered || reached {
+            sent.push(delivery.unit.clone());
+        }
+    }
+    let fetched = exchange
+        .recipients()
+        .filter(|p| !is_pushed(gateway, &p.partner) && p.stage != Stage::Waiting)
+        .map(|p| p.unit.clone());
+    let informed = sent.into_iter().chain(fetched).collect();
     let changes = made
         .iter()
         .filter(|d| matches!(d.state, State::Waiting | State::Parked))

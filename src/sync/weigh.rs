@@ -43,6 +43,7 @@ fn join_actor(incoming: Value, stored: &Value) -> Value {
     let (Some(target), Value::Object(source)) = (joined.as_object_mut(), incoming) else { return joined };
     for (name, value) in source {
         match (name.as_str(), target.get_mut(&name)) {
+            ("meta", Some(Value::Object(known))) => join_meta(known, value),
             ("identifier", Some(Value::Array(known))) => {
                 let new = value.as_array().cloned().unwrap_or_default();
                 let missing: Vec<Value> =
@@ -55,6 +56,23 @@ fn join_actor(incoming: Value, stored: &Value) -> Value {
         }
     }
     joined
+}
+
+/// A protection label stays until somebody takes it away: a document that is silent about it does not.
+fn join_meta(known: &mut Map<String, Value>, incoming: Value) {
+    let Value::Object(incoming) = incoming else { return };
+    for (name, value) in incoming {
+        match (name.as_str(), known.get_mut(&name), &value) {
+            ("security", Some(Value::Array(labels)), Value::Array(new)) => {
+                let same = |a: &Value, b: &Value| a["system"] == b["system"] && a["code"] == b["code"];
+                let missing: Vec<Value> = new.iter().filter(|n| !labels.iter().any(|l| same(l, n))).cloned().collect();
+                labels.extend(missing);
+            }
+            _ => {
+                known.insert(name, value);
+            }
+        }
+    }
 }
 
 fn same_identifier(a: &Value, b: &Value) -> bool {
@@ -210,6 +228,14 @@ mod tests {
         let incoming = json!({ "resourceType": "Patient", "id": "p", "identifier": [{ "system": "a", "value": "1" }] });
         let joined = join(incoming, Some(&stored));
         assert_eq!(joined, content(&stored));
+    }
+
+    #[test]
+    fn a_protection_label_does_not_vanish_because_a_document_is_silent() {
+        let label = json!({ "system": "s", "code": "sekretessmarkering" });
+        let stored = json!({ "resourceType": "Patient", "id": "p", "meta": { "versionId": "1", "security": [label] } });
+        let incoming = json!({ "resourceType": "Patient", "id": "p", "meta": { "source": "urn:x" } });
+        assert_eq!(join(incoming, Some(&stored))["meta"]["security"], json!([label]));
     }
 
     #[test]

@@ -273,18 +273,30 @@ async fn a_withdrawn_consent_stops_what_was_not_sent_and_tells_who_has_it() {
     let first = world.post("/v1/handovers", ONCOLOGY, &withdrawn(1)).await;
     assert_eq!(first.status, 422, "a SIP does not begin without consent: {}", first.text);
 
-    world.misbehave(json!({ "kind": "error", "probability": 1.0, "method": "POST" })).await;
+    // A parked referral of the same patient holds the plan back: it has not been sent when the consent goes.
+    world.misbehave(json!({ "kind": "outcome", "next": 1, "method": "POST" })).await;
+    let parked = world.refer(&referral(1)).await;
+    world.until(&parked, "parked").await;
     let reply = world.post("/v1/handovers", ONCOLOGY, &sip).await;
     assert_eq!(reply.status, 202, "{}", reply.text);
     let reply = world.post("/v1/handovers", ONCOLOGY, &withdrawn(2)).await;
     assert_eq!(reply.status, 202, "{}", reply.text);
     world.behave().await;
     let exchange = reply.location.unwrap();
+    assert_eq!(world.get(&exchange, NORTH).await.status, 404, "who never got it sees nothing of it");
+    assert!(world.get("/fhir/CarePlan", NORTH).await.json().get("entry").is_none());
     let shown = world.get(&exchange, ONCOLOGY).await.json();
     let states: Vec<&str> =
         shown["deliveries"].as_array().unwrap().iter().map(|d| d["state"].as_str().unwrap()).collect();
     assert_eq!(states, ["skipped"], "{shown:#}");
 
+    let id = world.get(&parked, "").await.json()["deliveries"][0]["id"].as_str().unwrap().to_owned();
+    world.post(&format!("/v1/deliveries/{id}/retry"), ONCOLOGY, &json!({})).await;
+    let mut refused = sip.clone();
+    refused["id"] = json!(format!("{ONCOLOGY}#SIP-3"));
+    refused["consent"]["decision"] = json!("refused");
+    let reply = world.post("/v1/handovers", ONCOLOGY, &refused).await;
+    assert_eq!(reply.status, 422, "refusal means no SIP: {}", reply.text);
     let mut second = sip.clone();
     second["id"] = json!(format!("{ONCOLOGY}#SIP-2"));
     let reply = world.post("/v1/handovers", ONCOLOGY, &second).await;
