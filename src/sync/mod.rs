@@ -6,19 +6,23 @@
 
 pub mod acknowledge;
 pub mod cancel;
+mod consent;
 pub mod contribute;
 pub mod deliver;
 pub mod identify;
 pub mod package;
 pub mod present;
+mod read;
 pub mod receipt;
 pub mod reconcile;
 pub mod refusal;
 pub mod release;
 pub mod route;
 pub mod submit;
+mod supersede;
 pub mod take;
-pub mod tie;
+mod tie;
+mod waiting;
 pub mod weigh;
 pub mod witness;
 pub mod worker;

@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 use super::Refusal;
 use super::deliver::deliver;
 use super::reconcile::reconcile;
-use super::submit::resume;
+use super::waiting::resume;
 use crate::Gateway;
 use crate::store::Delivery;
 

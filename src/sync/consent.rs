@@ -1,0 +1,74 @@
+//! What a refused or withdrawn consent stops: nothing more is sent, whoever has the plan is told, and nobody else sees it.
+
+use serde_json::Value;
+
+use super::Refusal;
+use super::package::is_pushed;
+use crate::Gateway;
+use crate::domain::Stage;
+use crate::domain::delivery::State;
+use crate::fhir::issue::{Code, Issue};
+use crate::fhir::resource::type_of;
+use crate::partner::NO_CONNECTION;
+use crate::store::{DeliveryChange, DeliveryQuery, Exchange};
+
+/// Whether the patient has refused or taken back the consent that the document rests on.
+pub(super) fn consent_withdrawn(resources: &[Value]) -> bool {
+    let gone = |status: &Value| status == "inactive" || status == "rejected";
+    resources.iter().any(|r| type_of(r) == "Consent" && gone(&r["status"]))
+}
+
+pub(super) fn no_consent() -> Issue {
+    Issue::error(
+        Code::BusinessRule,
+        "consent.decision",
+        "En SIP kräver patientens samtycke (HSL 16 kap. 4 §); med ett nekat eller återkallat samtycke tas den inte emot.",
+        "A SIP needs the patient's consent (HSL 16:4); with a refused or withdrawn one it is not taken.",
+    )
+}
+
+/// The resources that belong to this exchange alone: everything but people and units.
+pub(super) fn only_here(exchange: &Exchange) -> Vec<String> {
+    let shared = ["Patient/", "Organization/", "Practitioner/", "PractitionerRole/", "RelatedPerson/", "Location/"];
+    exchange.resources.iter().filter(|r| !shared.iter().any(|s| r.starts_with(s))).cloned().collect()
+}
+
+/// What a withdrawal stops, and who has to be told of it.
+pub(super) struct Stop {
+    pub(super) changes: Vec<DeliveryChange>,
+    /// Units that have got something of it.
+    pub(super) informed: Vec<String>,
+}
+
+/// What was not sent is never sent; whoever has got the plan is told that the consent is withdrawn.
+pub(super) async fn stop_deliveries(gateway: &Gateway, exchange: &Exchange) -> Result<Stop, Refusal> {
+    let query = DeliveryQuery { exchange: Some(exchange.id), ..DeliveryQuery::default() };
+    let made = gateway.store.deliveries(&query).await?;
+    let mut sent = Vec::new();
+    for delivery in &made {
+        // A delivery that was tried may have arrived although nobody said so, unless there never was a connection.
+        let tries = gateway.store.attempts(delivery.id).await?;
+        let reached = tries.iter().any(|a| a.reason.as_deref() != Some(NO_CONNECTION));
+        if delivery.state == State::Delivered || reached {
+            sent.push(delivery.unit.clone());
+        }
+    }
+    let fetched = exchange
+        .recipients()
+        .filter(|p| !is_pushed(gateway, &p.partner) && p.stage != Stage::Waiting)
+        .map(|p| p.unit.clone());
+    let informed = sent.into_iter().chain(fetched).collect();
+    let changes = made
+        .iter()
+        .filter(|d| matches!(d.state, State::Waiting | State::Parked))
+        .map(|d| DeliveryChange {
+            id: d.id,
+            from: d.state,
+            to: State::Skipped,
+            due_at: d.due_at,
+            note: Some("samtycket är återkallat | the consent is withdrawn".into()),
+            attempt: None,
+        })
+        .collect();
+    Ok(Stop { changes, informed })
+}

@@ -1,0 +1,124 @@
+//! Reads and maps a document, before the store is asked anything: every finding that the document alone can give.
+
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+use super::Refusal;
+use super::identify::{self, DocumentIds};
+use super::route::{named, open_unit, ties};
+use super::submit::Submission;
+use crate::Gateway;
+use crate::domain::{Format, HsaId};
+use crate::fhir::document::rules;
+use crate::fhir::issue::{Code, Issue, any_error};
+use crate::mapping::{Envelope, Table, traced};
+
+/// The document read and mapped, before the store is asked anything.
+pub(super) struct Read<'a> {
+    pub(super) table: &'a Table,
+    pub(super) envelope: Envelope,
+    pub(super) unit: String,
+    pub(super) organisation: String,
+    pub(super) resources: Vec<Value>,
+    pub(super) issues: Vec<Issue>,
+    pub(super) hash: String,
+}
+
+pub(super) fn read<'a>(gateway: &'a Gateway, submission: &Submission<'_>) -> Result<Read<'a>, Refusal> {
+    let tree = gateway.read(submission.kind, submission.format, submission.bytes).map_err(Refusal::Malformed)?;
+    let table = gateway
+        .mappings
+        .choose(submission.kind, submission.format, &tree.value)
+        .map_err(|issue| Refusal::Findings(vec![issue]))?;
+    let envelope = table.envelope(&tree.value);
+    let mut issues = tree.issues;
+    let today = submission.now.date_naive();
+    let directory = &gateway.config.directory;
+    let Some(unit) = envelope.unit.clone() else {
+        issues.extend(table.out(&tree.value, &identify::Blank).issues);
+        issues.push(Issue::error(
+            Code::Required,
+            "unit",
+            "Det framgår inte vilken enhet som sänder; ange dess HSA-id.",
+            "It does not say which unit is sending; give its HSA-id.",
+        ));
+        return Err(Refusal::Findings(issues));
+    };
+    if !submission.caller.may_act_for(&unit) {
+        return Err(Refusal::Forbidden(Issue::error(
+            Code::Forbidden,
+            "unit",
+            format!("Anroparen får inte sända för enheten {}.", named(&unit)),
+            format!("The caller may not send for unit {}.", named(&unit)),
+        )));
+    }
+    if submission.format == Format::Json {
+        issues.extend(check_id(&envelope.id).err());
+    }
+    issues.extend(open_unit(directory, &unit, "unit", today).err());
+    for recipient in &envelope.recipients {
+        issues.extend(open_unit(directory, recipient, "recipient", today).err());
+    }
+    let organisation = directory.find(&unit).map_or_else(|| unit.clone(), |u| u.care_provider.to_ascii_uppercase());
+    let ids = DocumentIds { organisation: &organisation, kind: submission.kind, document: &envelope.id };
+    let mapped = table.out(&tree.value, &ids);
+    issues.extend(mapped.issues);
+    let mut resources: Vec<Value> = mapped.resources.into_iter().map(|m| m.value).collect();
+    for (_, owner) in &ties(&resources).owners {
+        if !envelope.recipients.iter().any(|r| r.eq_ignore_ascii_case(owner)) {
+            issues.extend(open_unit(directory, owner, "Task.owner", today).err());
+        }
+    }
+    for resource in &mut resources {
+        // Inera's convention for the system of origin (inera.ehds.tk): the HSA-id of the source.
+        resource["meta"]["source"] = json!(format!("urn:oid:1.2.752.129.2.1.4.1#{unit}"));
+    }
+    issues.extend(rules(&resources));
+    let mut found: Vec<(usize, Issue)> = Vec::new();
+    for (index, resource) in resources.iter().enumerate() {
+        found.extend(gateway.validate(std::slice::from_ref(resource)).into_iter().map(|issue| (index, issue)));
+    }
+    if !found.is_empty() {
+        // Only now is it worth asking which row made what.
+        let trace = table.explain(&tree.value, &ids).trace;
+        for (index, issue) in found {
+            issues.push(resources.get(index).map_or(issue.clone(), |r| traced(issue, r, &trace)));
+        }
+    }
+    if any_error(&issues) {
+        return Err(Refusal::Findings(issues));
+    }
+    let canonical = serde_json::to_vec(&tree.value).unwrap_or_default();
+    Ok(Read {
+        table,
+        unit: unit.to_ascii_uppercase(),
+        organisation,
+        resources,
+        issues,
+        hash: hash(&[&canonical]),
+        envelope,
+    })
+}
+
+/// A document id is `HSA-id#local`, as RIV-TA has it: two organisations never choose the same.
+fn check_id(id: &str) -> Result<(), Issue> {
+    let whole = id.split_once('#').is_some_and(|(unit, local)| HsaId::parse(unit).is_ok() && !local.is_empty());
+    if whole && id.len() <= 256 {
+        return Ok(());
+    }
+    Err(Issue::error(
+        Code::Value,
+        "id",
+        "Dokumentets id ska vara HSA-id#lokalt-id, högst 256 tecken, som SE2321000131-E000000000101#R-1.",
+        "The document's id is HSA-id#local-id, at most 256 characters, as SE2321000131-E000000000101#R-1.",
+    ))
+}
+
+pub(super) fn hash(parts: &[&[u8]]) -> String {
+    let mut hasher = Sha256::new();
+    for part in parts {
+        hasher.update((part.len() as u64).to_be_bytes());
+        hasher.update(part);
+    }
+    hasher.finalize().iter().map(|b| format!("{b:02x}")).collect()
+}
