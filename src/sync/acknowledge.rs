@@ -86,7 +86,6 @@ async fn attempt(
     let exchange = exchange.ok_or_else(|| missing("Task"))?;
     let mut names = exchange.resources.clone();
     names.extend(change.resources.iter().filter_map(reference_of));
-    names.extend(outputs(change).map(str::to_owned));
     let current = current(store.resources(&Filter::All, &names).await?);
     let Some((version, task)) = current.get(&format!("Task/{task_id}")) else { return Err(missing("Task")) };
     if let Some(expected) = heard.expected_version.filter(|e| e != version) {
@@ -170,6 +169,7 @@ fn same_life(a: &Value, b: &Value) -> bool {
 
 /// What the output points at is here and belongs to the exchange's patient, or came along.
 fn check_outputs(change: &Change, current: &Current) -> Result<(), Refusal> {
+    // `current` has what belongs to the exchange: nothing else can be made an answer of it.
     let known = |name: &str| {
         current.contains_key(name) || change.resources.iter().any(|r| reference_of(r).as_deref() == Some(name))
     };
@@ -313,6 +313,8 @@ fn reports(
         .filter_map(|name| current.get(name))
         .map(|(_, value)| value.clone())
         .collect();
+    let told = outputs(change).filter_map(|name| current.get(name)).map(|(_, value)| value.clone());
+    resources.extend(told);
     resources.extend(change.resources.iter().cloned());
     resources.push(task.clone());
     let address = Address {

@@ -55,16 +55,23 @@ pub fn bundle(
     delivery_of(address, Action::Transaction, body)
 }
 
-/// A move of the partner's copy of a Task: what is set is all that changes.
+/// What the placer's side may change in a Task that the partner has: how it stands, and how urgent it is.
+pub const MOVED: [&str; 4] = ["status", "statusReason", "businessStatus", "priority"];
+
+/// A move of the partner's copy of a Task: these elements become ours, all others stay.
 pub fn task_move(address: &Address<'_>, task: &Value) -> Delivery {
     let mut set = serde_json::Map::new();
-    for name in ["status", "statusReason", "businessStatus", "lastModified"] {
-        if let Some(value) = task.get(name) {
-            set.insert(name.to_owned(), value.clone());
+    let mut clear = Vec::new();
+    for name in MOVED.into_iter().chain(["lastModified"]) {
+        match task.get(name) {
+            Some(value) => {
+                set.insert(name.to_owned(), value.clone());
+            }
+            None => clear.push(name),
         }
     }
     let identifier = format!("{RESOURCE_ID}|{}", task["id"].as_str().unwrap_or_default());
-    let body = serde_json::to_vec(&json!({ "identifier": identifier, "set": set })).unwrap_or_default();
+    let body = serde_json::to_vec(&json!({ "identifier": identifier, "set": set, "clear": clear })).unwrap_or_default();
     delivery_of(address, Action::MoveTask, body)
 }
 
@@ -92,8 +99,15 @@ fn delivery_of(address: &Address<'_>, action: Action, body: Vec<u8>) -> Delivery
 /// or why it cannot be (the partner's people were faster).
 pub fn apply_move(stored: &Value, theirs: &Value) -> Result<Option<Value>, String> {
     use crate::domain::task::{Role, Verdict, verdict};
-    let set = stored["set"].as_object().cloned().unwrap_or_default();
+    let mut set = stored["set"].as_object().cloned().unwrap_or_default();
     let status = |v: &Value| v.as_str().and_then(Status::parse);
+    let wanted = set.get("status").and_then(status);
+    if wanted.is_some_and(|w| !w.is_final())
+        && status(&theirs["status"]).is_some_and(|s| s > Status::OnHold && !s.is_final())
+    {
+        // The partner has gone on by itself: its own step is read back in the next round, and only the urgency is ours.
+        set.retain(|name, _| name == "priority");
+    }
     if let (Some(from), Some(to)) = (status(&theirs["status"]), set.get("status").and_then(status))
         && !matches!(verdict(from, to, Role::Placer), Verdict::Allowed | Verdict::Same)
     {
@@ -103,6 +117,11 @@ pub fn apply_move(stored: &Value, theirs: &Value) -> Result<Option<Value>, Strin
     let Some(object) = changed.as_object_mut() else { return Ok(None) };
     for (name, value) in set {
         object.insert(name, value);
+    }
+    let cleared = stored["clear"].as_array().into_iter().flatten().filter_map(Value::as_str);
+    let as_asked = object.get("status") == stored["set"].get("status");
+    for name in cleared.filter(|_| as_asked) {
+        object.shift_remove(name);
     }
     Ok((changed != *theirs).then_some(changed))
 }
@@ -117,5 +136,15 @@ mod tests {
         assert!(apply_move(&stored, &json!({ "status": "requested" })).unwrap().is_some());
         assert_eq!(apply_move(&stored, &json!({ "status": "cancelled" })), Ok(None));
         assert!(apply_move(&stored, &json!({ "status": "accepted" })).is_err());
+    }
+
+    #[test]
+    fn a_partner_that_has_gone_on_by_itself_only_hears_how_urgent_it_is() {
+        let stored = json!({ "set": { "status": "requested", "priority": "stat" }, "clear": ["statusReason"] });
+        let theirs = json!({ "status": "in-progress", "priority": "routine", "statusReason": { "text": "x" } });
+        let changed = apply_move(&stored, &theirs).unwrap().unwrap();
+        assert_eq!(changed, json!({ "status": "in-progress", "priority": "stat", "statusReason": { "text": "x" } }));
+        let held = json!({ "status": "on-hold", "statusReason": { "text": "x" } });
+        assert_eq!(apply_move(&stored, &held).unwrap().unwrap(), json!({ "status": "requested", "priority": "stat" }));
     }
 }

@@ -8,7 +8,7 @@ use super::identify::{self, DocumentIds};
 use super::route::{named, open_unit, ties};
 use super::submit::Submission;
 use crate::Gateway;
-use crate::domain::{Format, HsaId};
+use crate::domain::{Format, HsaId, Kind};
 use crate::fhir::document::rules;
 use crate::fhir::issue::{Code, Issue, any_error};
 use crate::mapping::{Envelope, Table, traced};
@@ -55,9 +55,13 @@ pub(super) fn read<'a>(gateway: &'a Gateway, submission: &Submission<'_>) -> Res
     if submission.format == Format::Json {
         issues.extend(check_id(&envelope.id).err());
     }
-    issues.extend(open_unit(directory, &unit, "unit", today).err());
-    for recipient in &envelope.recipients {
-        issues.extend(open_unit(directory, recipient, "recipient", today).err());
+    // What was wrong can be retracted although a unit has closed since.
+    if !envelope.entered_in_error {
+        issues.extend(open_unit(directory, &unit, "unit", today).err());
+        for recipient in &envelope.recipients {
+            issues.extend(open_unit(directory, recipient, "recipient", today).err());
+        }
+        issues.extend(to_itself(submission.kind, &unit, &envelope.recipients).err());
     }
     let organisation = directory.find(&unit).map_or_else(|| unit.clone(), |u| u.care_provider.to_ascii_uppercase());
     let ids = DocumentIds { organisation: &organisation, kind: submission.kind, document: &envelope.id };
@@ -65,7 +69,7 @@ pub(super) fn read<'a>(gateway: &'a Gateway, submission: &Submission<'_>) -> Res
     issues.extend(mapped.issues);
     let mut resources: Vec<Value> = mapped.resources.into_iter().map(|m| m.value).collect();
     for (_, owner) in &ties(&resources).owners {
-        if !envelope.recipients.iter().any(|r| r.eq_ignore_ascii_case(owner)) {
+        if !envelope.entered_in_error && !envelope.recipients.iter().any(|r| r.eq_ignore_ascii_case(owner)) {
             issues.extend(open_unit(directory, owner, "Task.owner", today).err());
         }
     }
@@ -88,7 +92,10 @@ pub(super) fn read<'a>(gateway: &'a Gateway, submission: &Submission<'_>) -> Res
     if any_error(&issues) {
         return Err(Refusal::Findings(issues));
     }
-    let canonical = serde_json::to_vec(&tree.value).unwrap_or_default();
+    // The same fields in another order are the same document.
+    let mut sorted = tree.value.clone();
+    sorted.sort_all_objects();
+    let canonical = serde_json::to_vec(&sorted).unwrap_or_default();
     Ok(Read {
         table,
         unit: unit.to_ascii_uppercase(),
@@ -98,6 +105,19 @@ pub(super) fn read<'a>(gateway: &'a Gateway, submission: &Submission<'_>) -> Res
         hash: hash(&[&canonical]),
         envelope,
     })
+}
+
+/// Nobody refers a patient to oneself: there would be nobody to act.
+fn to_itself(kind: Kind, unit: &str, recipients: &[String]) -> Result<(), Issue> {
+    if kind != Kind::Referral || !recipients.iter().any(|r| r.eq_ignore_ascii_case(unit)) {
+        return Ok(());
+    }
+    Err(Issue::error(
+        Code::BusinessRule,
+        "recipient",
+        "Remissen går till den enhet som sänder den; välj en annan mottagare.",
+        "The referral goes to the unit that sends it; choose another recipient.",
+    ))
 }
 
 /// A document id is `HSA-id#local`, as RIV-TA has it: two organisations never choose the same.

@@ -2,6 +2,7 @@
 
 use chrono::NaiveDate;
 use serde_json::Value;
+use uuid::Uuid;
 
 use crate::Gateway;
 use crate::domain::unit::NoUnit;
@@ -113,6 +114,8 @@ pub struct Followed {
     pub recipients: Vec<Recipient>,
     /// Resources of the current plan that travel along.
     pub plan: Vec<String>,
+    /// The exchanges of those plans, at the revision that was read.
+    pub plans: Vec<(Uuid, u32)>,
     pub issues: Vec<Issue>,
 }
 
@@ -137,7 +140,7 @@ pub async fn follow(
     }
     if kind == Kind::Activity {
         for request in &ties.requests {
-            follow_request(gateway, sender, request, &mut followed).await?;
+            follow_request(gateway, sender, request, known_patient, &mut followed).await?;
         }
     }
     if kind == Kind::RehabPlan
@@ -151,7 +154,7 @@ pub async fn follow(
     }
     if matches!(kind, Kind::Referral | Kind::Handover) {
         for plan in &ties.plans {
-            follow_plan(gateway, sender, plan, &mut followed).await?;
+            follow_plan(gateway, sender, plan, known_patient, &mut followed).await?;
         }
     }
     Ok(followed)
@@ -180,10 +183,21 @@ fn add(
     }
 }
 
+/// What is pointed at belongs to somebody else: nothing of it may travel along.
+fn other_patient(place: &str) -> Issue {
+    Issue::error(
+        Code::BusinessRule,
+        place,
+        "Det som id:t pekar på gäller en annan patient.",
+        "What the id points at is about another patient.",
+    )
+}
+
 async fn follow_request(
     gateway: &Gateway,
     sender: &str,
     request: &str,
+    patient: Option<&str>,
     followed: &mut Followed,
 ) -> Result<(), StoreError> {
     let seen_by_sender = Filter::Units(vec![sender.to_owned()]);
@@ -198,16 +212,25 @@ async fn follow_request(
         return Ok(());
     };
     for id in gateway.store.exchange_of_resource("ServiceRequest", &stored.id).await? {
-        if let Some(exchange) = gateway.store.exchange(&Filter::All, id).await?
-            && let Some(asked) = exchange.sender()
-        {
+        let Some(exchange) = gateway.store.exchange(&Filter::All, id).await? else { continue };
+        if exchange.patient.as_deref() != patient {
+            followed.issues.push(other_patient("requestId"));
+            continue;
+        }
+        if let Some(asked) = exchange.sender() {
             add(&mut followed.recipients, &gateway.config.directory, sender, &asked.unit, PartyRole::Recipient, None);
         }
     }
     Ok(())
 }
 
-async fn follow_plan(gateway: &Gateway, sender: &str, plan: &str, followed: &mut Followed) -> Result<(), StoreError> {
+async fn follow_plan(
+    gateway: &Gateway,
+    sender: &str,
+    plan: &str,
+    patient: Option<&str>,
+    followed: &mut Followed,
+) -> Result<(), StoreError> {
     let seen_by_sender = Filter::Units(vec![sender.to_owned()]);
     let found = gateway.store.by_identifier(&seen_by_sender, "CarePlan", PLAN_ID, plan).await?;
     let Some(stored) = found.first() else {
@@ -223,6 +246,11 @@ async fn follow_plan(gateway: &Gateway, sender: &str, plan: &str, followed: &mut
         if let Some(exchange) = gateway.store.exchange(&Filter::All, id).await?
             && exchange.kind == Kind::RehabPlan
         {
+            if exchange.patient.as_deref() != patient {
+                followed.issues.push(other_patient("planId"));
+                continue;
+            }
+            followed.plans.push((exchange.id, exchange.revision));
             followed.plan.extend(exchange.resources.iter().filter(|r| !r.starts_with("Task/")).cloned());
         }
     }

@@ -84,7 +84,13 @@ async fn attempt(
     let before = store.exchange_of(&read.organisation, submission.kind, &read.envelope.id).await?;
     let version = match weigh_version(gateway, read, before.as_ref()).await? {
         Version::Known(document) => {
-            return Ok(Some(answered(document.exchange, document.receipt)));
+            let answer = answered(document.exchange, document.receipt);
+            let Some(kept) = kept_answer(submission, request_hash, document.exchange, &answer) else {
+                return Ok(Some(answer));
+            };
+            let expect = vec![Expect::FreshKey { caller: kept.caller.clone(), key: kept.key.clone() }];
+            let commit = Commit { expect, answer: Some(kept), ..Commit::default() };
+            return Ok(matches!(store.commit(commit).await?, Committed::Done { .. }).then_some(answer));
         }
         Version::New(version) => version,
     };
@@ -105,17 +111,9 @@ async fn attempt(
         payload: json!({ "kind": submission.kind.name(), "version": version, "unit": read.unit, "hash": read.hash })
             .to_string(),
     });
-    if let Some(key) = submission.key {
-        commit.expect.push(Expect::FreshKey { caller: submission.caller.name.clone(), key: key.to_owned() });
-        commit.answer = Some(Answer {
-            caller: submission.caller.name.clone(),
-            key: key.to_owned(),
-            request_hash: request_hash.to_owned(),
-            exchange: Some(exchange),
-            status: answer.status,
-            location: answer.location.clone(),
-            body: answer.body.clone(),
-        });
+    if let Some(kept) = kept_answer(submission, request_hash, exchange, &answer) {
+        commit.expect.push(Expect::FreshKey { caller: kept.caller.clone(), key: kept.key.clone() });
+        commit.answer = Some(kept);
     }
     match store.commit(commit).await? {
         Committed::Done { .. } => {
@@ -124,6 +122,19 @@ async fn attempt(
         }
         Committed::Conflict(_) => Ok(None),
     }
+}
+
+/// The answer as it is kept for the Idempotency-Key, where the caller gave one.
+fn kept_answer(submission: &Submission<'_>, request_hash: &str, exchange: Uuid, answer: &Answered) -> Option<Answer> {
+    Some(Answer {
+        caller: submission.caller.name.clone(),
+        key: submission.key?.to_owned(),
+        request_hash: request_hash.to_owned(),
+        exchange: Some(exchange),
+        status: answer.status,
+        location: answer.location.clone(),
+        body: answer.body.clone(),
+    })
 }
 
 fn answered(exchange: Uuid, body: Vec<u8>) -> Answered {

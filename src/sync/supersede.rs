@@ -1,30 +1,32 @@
 //! A version comes into force: everything that follows from it, composed into one commit.
 
-use chrono::{DateTime, Utc};
-use serde_json::{Value, json};
+use serde_json::Value;
 use uuid::Uuid;
 
 use super::Refusal;
 use super::consent::{consent_withdrawn, no_consent, only_here, stop_deliveries};
-use super::identify::{self, settle_patients};
-use super::package::{self, Address, is_pushed};
+use super::identify::settle_patients;
+use super::parties::{deliveries, farewells, left_out, parties};
+use super::provenance::provenance;
 use super::read::Read;
 use super::receipt::receipt;
-use super::route::{Followed, Ties, follow, ties};
+use super::route::{Ties, follow, ties};
 use super::submit::{Submission, document};
 use super::tie::{Tie, tie};
 use super::waiting::park;
-use super::weigh::{Scale, Weighed, current, instant, join, set_status};
+use super::weigh::{Current, Scale, Weighed, current, join, set_status};
 use crate::Gateway;
+use crate::domain::delivery::State;
 use crate::domain::task::Status;
-use crate::domain::{PartyRole, Stage};
-use crate::fhir::bundle::TaskMode;
-use crate::fhir::canonical::{DOCUMENT_ID, HSA_ID};
+use crate::domain::{Kind, PartyRole, Stage};
+use crate::fhir::issue::{Code, Issue, any_error};
 use crate::fhir::lifecycle::retract;
 use crate::fhir::resource::{reference_of, type_of};
-use crate::store::{Commit, Delivery, Exchange, Expect, Filter, Party, Share};
+use crate::store::{Commit, DeliveryChange, DeliveryQuery, Exchange, Expect, Filter, Share};
 
-/// The version becomes the one in force: everything that follows from it, in one commit.
+/// Resources that a document made say so in `meta.source`; what partners added does not, and outlives a new version.
+const FROM_A_DOCUMENT: &str = "urn:oid:1.2.752.129.2.1.4.1#";
+
 pub(super) async fn supersede(
     gateway: &Gateway,
     submission: &Submission<'_>,
@@ -37,6 +39,9 @@ pub(super) async fn supersede(
     let mut resources = read.resources.clone();
     let patients = settle_patients(store, &mut resources).await?;
     let subject = patients.first();
+    if let Some(before) = &before {
+        check_successor(before, read, subject.map(|p| p.id.as_str()))?;
+    }
     match tie(gateway, &read.unit, &mut resources).await? {
         Tie::Tied => {}
         Tie::Refused(issue) => return Err(Refusal::Findings(vec![issue])),
@@ -46,48 +51,21 @@ pub(super) async fn supersede(
     let ties = ties(&resources);
     let followed =
         follow(gateway, submission.kind, &read.unit, &read.envelope.recipients, &ties, known_patient).await?;
+    if any_error(&followed.issues) {
+        return Err(Refusal::Findings(read.issues.iter().chain(&followed.issues).cloned().collect()));
+    }
 
     let names: Vec<String> = resources.iter().filter_map(reference_of).collect();
-    let dropped: Vec<String> =
+    let others: Vec<String> =
         before.iter().flat_map(|b| b.resources.iter()).filter(|r| !names.contains(r)).cloned().collect();
-    let wanted: Vec<String> = names.iter().chain(&dropped).chain(&followed.plan).cloned().collect();
+    let wanted: Vec<String> = names.iter().chain(&others).chain(&followed.plan).cloned().collect();
     let current = current(store.resources(&Filter::All, &wanted).await?);
-
-    let wrong = read.envelope.entered_in_error;
     for resource in &mut resources {
-        let stored = reference_of(resource).and_then(|r| current.get(&r)).map(|(_, value)| value);
-        let is_new_task = type_of(resource) == "Task" && stored.is_none();
-        *resource = join(std::mem::take(resource), stored);
-        let by_sender =
-            ties.owners.iter().any(|(task, unit)| resource["id"] == **task && unit.eq_ignore_ascii_case(&read.unit));
-        if is_new_task
-            && by_sender
-            && let Some(task) = resource.as_object_mut()
-        {
-            // A unit that makes the plan has taken its own part in it.
-            set_status(task, Status::Accepted, None);
-        }
-        if wrong {
-            retract(resource);
-        }
+        live_on(resource, &current, &ties, read);
     }
-    let outputs = output_names(&resources);
-    let fallen: Vec<Value> = dropped
-        .iter()
-        .filter(|name| !outputs.contains(name))
-        .filter_map(|name| current.get(name))
-        .map(|(_, value)| {
-            let mut value = value.clone();
-            retract(&mut value);
-            value
-        })
-        .collect();
+    let (fallen, stays) = fallen(&others, &current);
 
     let id = before.as_ref().map_or_else(Uuid::now_v7, |b| b.id);
-    let parties = parties(gateway, read, &followed, &ties, &resources, before.as_ref());
-    let units: Vec<String> = parties.iter().map(|p| p.unit.clone()).collect();
-    let mut kept = names.clone();
-    kept.extend(outputs.iter().filter(|o| !names.contains(o)).cloned());
     let mut exchange = Exchange {
         id,
         revision: before.as_ref().map_or(1, |b| b.revision + 1),
@@ -96,196 +74,162 @@ pub(super) async fn supersede(
         organisation: read.organisation.clone(),
         document: read.envelope.id.clone(),
         version,
-        entered_in_error: wrong,
+        entered_in_error: read.envelope.entered_in_error,
         patient: subject.map(|p| p.id.clone()),
         stage: Stage::Recorded,
         created_at: before.as_ref().map_or(now, |b| b.created_at),
         updated_at: now,
-        parties,
-        resources: kept,
+        parties: parties(gateway, read, &followed, &ties, &resources, before.as_ref()),
+        resources: names.iter().chain(&stays).cloned().collect(),
     };
+    let left = left_out(before.as_ref(), &exchange.parties);
+
+    let plan = followed.plan.iter().filter(|p| !names.contains(p)).filter_map(|p| current.get(p)).map(|(_, v)| v);
+    let mut commit = Commit::default();
+    let mut weighed = Weighed::default();
+    let mut hidden = Vec::new();
+    if !left.is_empty() {
+        // They keep seeing their own Task, which says that it is over, and nothing of what came after.
+        let units = left.iter().map(|p| p.unit.clone()).collect();
+        hidden.push(Share { resources: only_here(&exchange), units });
+    }
+    if consent_withdrawn(&resources) {
+        let Some(before) = &before else { return Err(Refusal::Findings(vec![no_consent()])) };
+        let stop = stop_deliveries(gateway, before).await?;
+        commit.delivery_changes = stop.changes;
+        // Who never got it is no party to it any more, and sees nothing of it.
+        let never: Vec<String> =
+            exchange.recipients().filter(|p| !stop.informed.contains(&p.unit)).map(|p| p.unit.clone()).collect();
+        exchange.parties.retain(|p| p.role == PartyRole::Sender || !never.contains(&p.unit));
+        hidden.push(Share { resources: only_here(&exchange), units: never });
+    } else if let Some(before) = &before {
+        commit.delivery_changes = overtaken(gateway, before, version).await?;
+    }
     exchange.stage = Stage::of_all(exchange.recipients().map(|p| p.stage));
 
+    let units = exchange.units();
     let scale = Scale { now, patient: exchange.patient.as_deref(), units: &units, exchange: Some(id) };
-    let mut weighed = Weighed::default();
     for resource in resources.iter().chain(&fallen) {
         scale.add(resource, &current, &mut weighed);
     }
     let provenance = provenance(gateway, read, &exchange, version, now, &weighed);
     scale.add(&provenance, &current, &mut weighed);
+    let all: Vec<Value> = resources.iter().chain(&fallen).chain(plan).chain([&provenance]).cloned().collect();
+    commit.deliveries = deliveries(gateway, &exchange, &all, before.as_ref(), &current, now);
+    commit.deliveries.extend(farewells(gateway, &exchange, &left, &fallen, now));
 
-    let mut issues = read.issues.clone();
-    issues.extend(followed.issues.iter().cloned());
-    let plan: Vec<Value> = followed
-        .plan
-        .iter()
-        .filter(|p| !names.contains(p))
-        .filter_map(|p| current.get(p))
-        .map(|(_, value)| value.clone())
-        .collect();
-    let all: Vec<Value> = resources.iter().chain(&fallen).chain(&plan).chain([&provenance]).cloned().collect();
-    let mut deliveries = deliveries(gateway, &exchange, &all, before.as_ref(), now);
-    let (mut stopped, mut hidden) = (Vec::new(), Vec::new());
-    if consent_withdrawn(&resources) {
-        let Some(before) = &before else { return Err(Refusal::Findings(vec![no_consent()])) };
-        let stop = stop_deliveries(gateway, before).await?;
-        deliveries.retain(|d| stop.informed.contains(&d.unit));
-        stopped = stop.changes;
-        // Who never got it is no party to it any more, and sees nothing of it.
-        let never: Vec<String> =
-            exchange.recipients().filter(|p| !stop.informed.contains(&p.unit)).map(|p| p.unit.clone()).collect();
-        exchange.parties.retain(|p| p.role == PartyRole::Sender || !never.contains(&p.unit));
-        exchange.stage = Stage::of_all(exchange.recipients().map(|p| p.stage));
-        hidden.push(Share { resources: only_here(&exchange), units: never });
-    }
-    let units = exchange.units();
-
-    let mut commit = Commit {
-        put: weighed.put,
-        expect: weighed.expect,
-        share: vec![Share { resources: kept_and(&exchange.resources, &followed.plan), units }],
-        hide: hidden,
-        deliveries,
-        delivery_changes: stopped,
-        ..Commit::default()
-    };
+    commit.put = weighed.put;
+    commit.expect = weighed.expect;
     commit.expect.push(Expect::Exchange {
         organisation: exchange.organisation.clone(),
         kind: exchange.kind,
         document: exchange.document.clone(),
         revision: before.as_ref().map(|b| b.revision),
     });
+    // A plan that is revised at the same moment must not be overtaken by the older one that travels along here.
+    commit.expect.extend(
+        followed.plans.iter().map(|(exchange, revision)| Expect::Revision { exchange: *exchange, revision: *revision }),
+    );
+    let shared = exchange.resources.iter().chain(&followed.plan).cloned().collect();
+    commit.share = vec![Share { resources: shared, units }];
+    commit.hide = hidden;
     for patient in patients {
         let id = (!patient.is_new).then_some(patient.id);
         commit.expect.push(Expect::Patient { system: patient.system, value: patient.value, id });
     }
+    let issues: Vec<Issue> = read.issues.iter().chain(&followed.issues).cloned().collect();
     let receipt = receipt(gateway, &exchange, version, read.table, &issues, now, true);
     commit.documents.push(document(submission, read, id, version, receipt, true));
     commit.exchanges.push(exchange);
     Ok(commit)
 }
 
-fn kept_and(resources: &[String], plan: &[String]) -> Vec<String> {
-    resources.iter().chain(plan).cloned().collect()
-}
-
-/// `Type/id` of what the Tasks have brought back; answers stay when the request is revised.
-pub fn output_names(resources: &[Value]) -> Vec<String> {
-    let tasks = resources.iter().filter(|r| type_of(r) == "Task");
-    let outputs = tasks.flat_map(|t| t["output"].as_array().map_or(&[][..], Vec::as_slice));
-    outputs.filter_map(|o| o["valueReference"]["reference"].as_str()).map(str::to_owned).collect()
-}
-
-fn parties(
-    gateway: &Gateway,
-    read: &Read<'_>,
-    followed: &Followed,
-    ties: &Ties,
-    resources: &[Value],
-    before: Option<&Exchange>,
-) -> Vec<Party> {
-    let status_of = |task: &str| {
-        resources.iter().find(|r| r["id"] == *task).and_then(|t| t["status"].as_str()).and_then(Status::parse)
-    };
-    let own_task =
-        ties.owners.iter().find(|(_, unit)| unit.eq_ignore_ascii_case(&read.unit)).map(|(task, _)| task.clone());
-    let partner = gateway.config.directory.find(&read.unit).map_or(String::new(), |u| u.partner.clone());
-    let mut parties = vec![Party {
-        unit: read.unit.clone(),
-        partner,
-        role: PartyRole::Sender,
-        status: own_task.as_deref().and_then(status_of),
-        task: own_task,
-        stage: Stage::Recorded,
-    }];
-    for recipient in &followed.recipients {
-        parties.push(Party {
-            unit: recipient.unit.clone(),
-            partner: recipient.partner.clone(),
-            role: recipient.role,
-            status: recipient.task.as_deref().and_then(status_of),
-            task: recipient.task.clone(),
-            stage: Stage::Waiting,
-        });
+/// A newer version is of the same unit, about the same patient, and of something that has not ended.
+fn check_successor(before: &Exchange, read: &Read<'_>, patient: Option<&str>) -> Result<(), Refusal> {
+    let conflict =
+        |place: &str, sv: &str, en: &str| Err(Refusal::Conflict(Issue::error(Code::Conflict, place, sv, en)));
+    if before.sender().is_some_and(|s| !s.unit.eq_ignore_ascii_case(&read.unit)) {
+        return conflict(
+            "id",
+            "Dokumentet med detta id sändes av en annan enhet; bara den kan ändra det.",
+            "The document with this id was sent by another unit; only that unit can change it.",
+        );
     }
-    // Whoever got an earlier version gets the later ones too, so that nobody is left with what no longer holds.
-    for old in before.iter().flat_map(|b| b.recipients()) {
-        if !parties.iter().any(|p| p.unit == old.unit) {
-            parties.push(Party { stage: Stage::Waiting, ..old.clone() });
+    if before.patient.is_some() && before.patient.as_deref() != patient {
+        return conflict(
+            "patient",
+            "Den tidigare versionen gäller en annan patient: markera den som entered-in-error och sänd ett nytt dokument.",
+            "The earlier version is about another patient: mark it entered-in-error and send a new document.",
+        );
+    }
+    if read.envelope.entered_in_error {
+        return Ok(());
+    }
+    if before.entered_in_error {
+        return conflict(
+            "status",
+            "Dokumentet är återtaget (entered-in-error); sänd ett nytt med eget id.",
+            "The document was retracted (entered-in-error); send a new one with an id of its own.",
+        );
+    }
+    let mut tasks = before.recipients().filter_map(|p| p.status).peekable();
+    let asks = matches!(before.kind, Kind::Referral | Kind::Handover) && tasks.peek().is_some();
+    if asks && tasks.all(|s| s == Status::Completed) {
+        return conflict(
+            "version",
+            "Mottagaren har redan slutfört och svarat; sänd en ny begäran med eget id.",
+            "The recipient has completed and answered already; send a new request with an id of its own.",
+        );
+    }
+    Ok(())
+}
+
+/// Joins a resource with what is stored of it: a Task goes on with its life, and one of the sender's own begins accepted.
+fn live_on(resource: &mut Value, current: &Current, ties: &Ties, read: &Read<'_>) {
+    let stored = reference_of(resource).and_then(|r| current.get(&r)).map(|(_, value)| value);
+    let is_new_task = type_of(resource) == "Task" && stored.is_none();
+    *resource = join(std::mem::take(resource), stored);
+    let by_sender =
+        ties.owners.iter().any(|(task, unit)| resource["id"] == **task && unit.eq_ignore_ascii_case(&read.unit));
+    if is_new_task
+        && by_sender
+        && let Some(task) = resource.as_object_mut()
+    {
+        // A unit that makes the plan has taken its own part in it.
+        set_status(task, Status::Accepted, None);
+    }
+    if read.envelope.entered_in_error {
+        retract(resource);
+    }
+}
+
+/// What the new version does not make any more, retracted; and the names of what partners added, which stays.
+fn fallen(others: &[String], current: &Current) -> (Vec<Value>, Vec<String>) {
+    let (mut fallen, mut stays) = (Vec::new(), Vec::new());
+    for name in others {
+        let Some((_, value)) = current.get(name) else { continue };
+        if value["meta"]["source"].as_str().is_some_and(|s| s.starts_with(FROM_A_DOCUMENT)) {
+            let mut value = value.clone();
+            retract(&mut value);
+            fallen.push(value);
+        } else {
+            stays.push(name.clone());
         }
     }
-    parties
+    (fallen, stays)
 }
 
-fn deliveries(
-    gateway: &Gateway,
-    exchange: &Exchange,
-    resources: &[Value],
-    before: Option<&Exchange>,
-    now: DateTime<Utc>,
-) -> Vec<Delivery> {
-    let mut deliveries = Vec::new();
-    for party in exchange.recipients().filter(|p| is_pushed(gateway, &p.partner)) {
-        let address = Address {
-            exchange: exchange.id,
-            version: exchange.version,
-            partner: &party.partner,
-            unit: &party.unit,
-            patient: exchange.patient.as_deref().unwrap_or_default(),
-            now,
-        };
-        let none = String::new();
-        let own = party.task.as_ref().unwrap_or(&none);
-        deliveries.push(package::bundle(gateway, &address, resources, TaskMode::CreateOnce, Some(own)));
-        // A Bundle never updates a Task that is there: a move that this version makes is delivered by itself.
-        let was = before.and_then(|b| b.parties.iter().find(|p| p.task == party.task)).and_then(|p| p.status);
-        let task = party.task.as_ref().and_then(|id| resources.iter().find(|r| r["id"] == **id));
-        if let Some(task) = task.filter(|_| was.is_some() && was != party.status) {
-            deliveries.push(package::task_move(&address, task));
-        }
-    }
-    deliveries
-}
-
-/// Who sent the version, who holds the data, who mapped it, and by which table.
-fn provenance(
-    gateway: &Gateway,
-    read: &Read<'_>,
-    exchange: &Exchange,
-    version: u32,
-    now: DateTime<Utc>,
-    weighed: &Weighed,
-) -> Value {
-    let agent = |kind: &str, hsa_id: &str| {
-        json!({
-            "type": { "coding": [{ "system": "http://terminology.hl7.org/CodeSystem/provenance-participant-type", "code": kind }] },
-            "who": { "identifier": { "system": HSA_ID, "value": hsa_id } },
-        })
+/// Parked deliveries of earlier versions: the new one carries all that they did.
+async fn overtaken(gateway: &Gateway, before: &Exchange, version: u32) -> Result<Vec<DeliveryChange>, Refusal> {
+    let query = DeliveryQuery { exchange: Some(before.id), state: Some(State::Parked), ..DeliveryQuery::default() };
+    let parked = gateway.store.deliveries(&query).await?;
+    let change = |d: crate::store::Delivery| DeliveryChange {
+        id: d.id,
+        from: State::Parked,
+        to: State::Skipped,
+        due_at: d.due_at,
+        note: Some(format!("ersatt av version {version} | superseded by version {version}")),
+        attempt: None,
     };
-    let targets: Vec<Value> =
-        weighed.put.iter().map(|p| json!({ "reference": format!("{}/{}", p.resource_type, p.id) })).collect();
-    let targets = if targets.is_empty() {
-        exchange.resources.iter().map(|r| json!({ "reference": r })).collect()
-    } else {
-        targets
-    };
-    let document = format!("{}/{}/{version}", exchange.kind, exchange.document);
-    json!({
-        "resourceType": "Provenance",
-        "id": identify::id(&[&exchange.organisation, exchange.kind.name(), &exchange.document, "provenance", &version.to_string()]),
-        "target": targets,
-        "recorded": instant(now),
-        "agent": [
-            agent("author", &read.unit),
-            agent("custodian", &read.organisation),
-            agent("assembler", &gateway.config.hsa_id),
-        ],
-        "entity": [{
-            "role": "source",
-            "what": {
-                "identifier": { "system": DOCUMENT_ID, "value": document },
-                "display": format!("{} {} (sha-256 {})", read.table.name(), read.table.version(), read.hash),
-            },
-        }],
-    })
+    Ok(parked.into_iter().map(change).collect())
 }

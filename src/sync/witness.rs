@@ -2,11 +2,12 @@
 
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
+use uuid::Uuid;
 
 use super::package::is_pushed;
 use super::{Refusal, TRIES};
 use crate::Gateway;
-use crate::access::Caller;
+use crate::access::{Caller, Reach};
 use crate::domain::{PartyRole, Stage};
 use crate::store::{Audit, Commit, Committed, Expect, Filter, Stored};
 
@@ -34,7 +35,7 @@ fn audit(caller: &Caller, action: &str, object: &str, payload: &Value, now: Date
     }
 }
 
-/// Records that resources were shown, and that a Task which its owner read here has reached it.
+/// Records that resources were shown, and that a unit which read something of an exchange here has got it.
 pub async fn shown(
     gateway: &Gateway,
     caller: &Caller,
@@ -45,27 +46,34 @@ pub async fn shown(
 ) -> Result<(), Refusal> {
     let names: Vec<String> = resources.iter().map(|r| format!("{}/{}/{}", r.resource_type, r.id, r.version)).collect();
     record(gateway, caller, action, object, &json!({ "shown": names }), now).await?;
-    for task in resources.iter().filter(|r| r.resource_type == "Task") {
-        reach(gateway, caller, &task.id, now).await?;
+    let told = |r: &&Stored| {
+        !matches!(r.resource_type.as_str(), "Patient" | "Organization" | "Practitioner" | "PractitionerRole")
+    };
+    let mut exchanges: Vec<Uuid> = Vec::new();
+    for resource in resources.iter().filter(told) {
+        for id in gateway.store.exchange_of_resource(&resource.resource_type, &resource.id).await? {
+            if !exchanges.contains(&id) {
+                exchanges.push(id);
+            }
+        }
+    }
+    for exchange in exchanges {
+        reach(gateway, caller, exchange, now).await?;
     }
     Ok(())
 }
 
-async fn reach(gateway: &Gateway, caller: &Caller, task: &str, now: DateTime<Utc>) -> Result<(), Refusal> {
+async fn reach(gateway: &Gateway, caller: &Caller, id: Uuid, now: DateTime<Utc>) -> Result<(), Refusal> {
     for _ in 0..TRIES {
-        let Some(id) = gateway.store.exchange_of_resource("Task", task).await?.into_iter().next() else {
-            return Ok(());
-        };
         let Some(mut exchange) = gateway.store.exchange(&Filter::All, id).await? else { return Ok(()) };
         let revision = exchange.revision;
         let mut reached = false;
-        for party in exchange
-            .parties
-            .iter_mut()
-            .filter(|p| p.role != PartyRole::Sender && p.stage == Stage::Waiting && p.task.as_deref() == Some(task))
-        {
+        for party in exchange.parties.iter_mut().filter(|p| p.role != PartyRole::Sender && p.stage == Stage::Waiting) {
             // The operator looking on is not the recipient having it.
-            if !is_pushed(gateway, &party.partner) && caller.partner.as_deref() == Some(&*party.partner) {
+            if !is_pushed(gateway, &party.partner)
+                && caller.reach != Reach::Everything
+                && caller.may_act_for(&party.unit)
+            {
                 party.stage = party.status.map_or(Stage::Delivered, Stage::of_task);
                 reached = true;
             }
@@ -78,7 +86,7 @@ async fn reach(gateway: &Gateway, caller: &Caller, task: &str, now: DateTime<Utc
         exchange.updated_at = now;
         let commit = Commit {
             expect: vec![Expect::Revision { exchange: id, revision }],
-            audit: vec![audit(caller, "fetch", &format!("Task/{task}"), &json!({ "exchange": id.to_string() }), now)],
+            audit: vec![audit(caller, "fetch", &format!("exchange/{id}"), &json!({ "exchange": id.to_string() }), now)],
             exchanges: vec![exchange],
             ..Commit::default()
         };

@@ -2,6 +2,7 @@
 
 mod access;
 mod answers;
+mod boundaries;
 mod crash;
 mod deliver;
 mod gateway;
