@@ -93,10 +93,12 @@ impl<'t, 'v> Maker<'t, 'v> {
     fn without_key(&mut self, block: &'t Block, numbers: &[u32]) {
         let names: Vec<&str> = block.key.iter().map(|k| k.text.as_str()).collect();
         let names = names.join(", ");
+        let each = path::render(&block.each, numbers);
+        let place = if each.is_empty() || each == "." { names.clone() } else { each };
         self.issues.push(
             Issue::error(
                 Code::Required,
-                path::render(&block.each, numbers),
+                place,
                 format!("Nyckeln saknas: {names}."),
                 format!("The key is missing: {names}."),
             )
