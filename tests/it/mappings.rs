@@ -368,3 +368,28 @@ fn a_riv_activity_without_a_patient_is_refused() {
     let (_, issues) = becomes(&mappings, Kind::Activity, Format::Riv, &format!("{before}{after}"));
     assert!(issues.iter().any(|i| i.is_error() && i.line().contains("[patient]")), "{}", lines(&issues));
 }
+
+/// An example of a RIV-TA activity with one piece of its text replaced.
+fn riv_activity(from: &str, to: &str) -> (Vec<Value>, Vec<Issue>) {
+    let files = files();
+    let (mappings, _) = Mappings::load(&files);
+    let text = &files["examples/activity.riv-full.source.xml"];
+    assert!(text.contains(from), "{from}");
+    becomes(&mappings, Kind::Activity, Format::Riv, &text.replacen(from, to, 1))
+}
+
+#[test]
+fn an_activity_that_is_not_approved_for_the_patient_is_labelled_however_the_no_is_written() {
+    let field = |value: &str| format!("<ns1:approvedForPatient>{value}</ns1:approvedForPatient>");
+    for (value, label) in [("0", "NOPATIENT"), ("false", "NOPATIENT"), ("1", "N"), ("true", "N")] {
+        let (resources, issues) = riv_activity(&field("false"), &field(value));
+        assert!(issues.iter().all(|i| !i.is_error()), "{}", lines(&issues));
+        let procedure = resources.iter().find(|r| r["resourceType"] == "Procedure").unwrap();
+        assert_eq!(procedure["meta"]["security"][0]["code"], label, "{value}");
+    }
+    for wrong in [String::new(), field("nej")] {
+        let (_, issues) = riv_activity(&field("false"), &wrong);
+        let refused = issues.iter().any(|i| i.is_error() && i.expression == "activityType.approvedForPatient");
+        assert!(refused, "{}", lines(&issues));
+    }
+}
