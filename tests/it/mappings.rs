@@ -393,3 +393,16 @@ fn an_activity_that_is_not_approved_for_the_patient_is_labelled_however_the_no_i
         assert!(refused, "{}", lines(&issues));
     }
 }
+
+#[test]
+fn an_activity_that_was_cancelled_does_not_become_a_completed_procedure() {
+    let status = |code: &str| format!("<ns1:status><ns1:code>{code}</ns1:code></ns1:status><ns1:value>");
+    for code in ["cancelled", "aborted", "nullified", "planerad"] {
+        let (_, issues) = riv_activity("<ns1:value>", &status(code));
+        let refused = issues.iter().any(|i| i.is_error() && i.expression == "activityType.status.code");
+        assert!(refused, "{code}: {}", lines(&issues));
+    }
+    let (resources, issues) = riv_activity("<ns1:value>", &status("completed"));
+    assert!(issues.iter().all(|i| i.severity == Severity::Information), "{}", lines(&issues));
+    assert!(resources.iter().any(|r| r["resourceType"] == "Procedure" && r["status"] == "completed"));
+}
