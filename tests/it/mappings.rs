@@ -406,3 +406,15 @@ fn an_activity_that_was_cancelled_does_not_become_a_completed_procedure() {
     assert!(issues.iter().all(|i| i.severity == Severity::Information), "{}", lines(&issues));
     assert!(resources.iter().any(|r| r["resourceType"] == "Procedure" && r["status"] == "completed"));
 }
+
+#[test]
+fn a_withdrawn_consent_permitted_until_it_was_withdrawn_and_denies_nothing_before() {
+    let mut stored = Stored::new("handover.sip-withdrawn");
+    let provision = stored.find("Consent", 0)["provision"].clone();
+    assert_eq!(provision["type"], "permit");
+    assert_eq!(provision["period"], json!({ "end": "2026-04-01T08:00:00+02:00" }));
+    stored.source["consent"].as_object_mut().unwrap().shift_remove("withdrawnAt");
+    let table = stored.mappings.choose(stored.kind, Format::Json, &stored.source).unwrap();
+    let issues = table.out(&stored.source, &ExampleIds).issues;
+    assert!(issues.iter().any(|i| i.is_error() && i.expression == "consent.withdrawnAt"), "{}", lines(&issues));
+}
