@@ -422,3 +422,14 @@ fn a_withdrawn_consent_permitted_until_it_was_withdrawn_and_denies_nothing_befor
     let issues = table.out(&stored.source, &ExampleIds).issues;
     assert!(issues.iter().any(|i| i.is_error() && i.expression == "consent.withdrawnAt"), "{}", lines(&issues));
 }
+
+#[test]
+fn two_goals_of_a_plan_do_not_share_an_id() {
+    let mut stored = Stored::new("rehab-plan.small");
+    let mut twin = stored.source["goals"][0].clone();
+    twin["text"] = json!("Sova hela natten.");
+    stored.source["goals"].as_array_mut().unwrap().push(twin);
+    let table = stored.mappings.choose(stored.kind, Format::Json, &stored.source).unwrap();
+    let issues = table.out(&stored.source, &ExampleIds).issues;
+    assert!(issues.iter().any(Issue::is_error), "{}", lines(&issues));
+}

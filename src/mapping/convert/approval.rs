@@ -30,7 +30,9 @@ mod tests {
 
     #[test]
     fn every_spelling_of_no_hides_it_from_the_patient_and_nothing_else_is_guessed() {
-        for (text, code) in [("true", "N"), ("1", "N"), ("false", "NOPATIENT"), ("0", "NOPATIENT"), (" 0 ", "NOPATIENT")] {
+        for (text, code) in
+            [("true", "N"), ("1", "N"), ("false", "NOPATIENT"), ("0", "NOPATIENT"), (" 0 ", "NOPATIENT")]
+        {
             assert_eq!(approved_out(text).unwrap().value["code"], code, "{text}");
         }
         for text in ["", "nej", "False", "00"] {
