@@ -330,6 +330,10 @@ const REFUSED: &[(&str, &str, &str)] = &[
     ("rehab-plan.small", "/treatment", "treatment"),
     ("rehab-plan.small", "/assessment", "assessment"),
     ("rehab-plan.small", "/author", "author"),
+    ("rehab-plan.small", "/author/hsaId", "author.hsaId"),
+    ("rehab-plan.small", "/author/careProvider", "author.careProvider"),
+    ("rehab-plan.small", "/treatment/end", "treatment.end"),
+    ("rehab-plan.small", "/interventions/0/responsible", "interventions[0].responsible"),
     ("rehab-plan.small", "/goals", "goals[]"),
     ("rehab-plan.small", "/interventions", "interventions[]"),
     ("rehab-plan.small", "/followUps", "followUps[]"),
@@ -367,4 +371,65 @@ fn a_riv_activity_without_a_patient_is_refused() {
     let (_, after) = rest.split_once("</c:patient>").unwrap();
     let (_, issues) = becomes(&mappings, Kind::Activity, Format::Riv, &format!("{before}{after}"));
     assert!(issues.iter().any(|i| i.is_error() && i.line().contains("[patient]")), "{}", lines(&issues));
+}
+
+/// An example of a RIV-TA activity with one piece of its text replaced.
+fn riv_activity(from: &str, to: &str) -> (Vec<Value>, Vec<Issue>) {
+    let files = files();
+    let (mappings, _) = Mappings::load(&files);
+    let text = &files["examples/activity.riv-full.source.xml"];
+    assert!(text.contains(from), "{from}");
+    becomes(&mappings, Kind::Activity, Format::Riv, &text.replacen(from, to, 1))
+}
+
+#[test]
+fn an_activity_that_is_not_approved_for_the_patient_is_labelled_however_the_no_is_written() {
+    let field = |value: &str| format!("<ns1:approvedForPatient>{value}</ns1:approvedForPatient>");
+    for (value, label) in [("0", "NOPATIENT"), ("false", "NOPATIENT"), ("1", "N"), ("true", "N")] {
+        let (resources, issues) = riv_activity(&field("false"), &field(value));
+        assert!(issues.iter().all(|i| !i.is_error()), "{}", lines(&issues));
+        let procedure = resources.iter().find(|r| r["resourceType"] == "Procedure").unwrap();
+        assert_eq!(procedure["meta"]["security"][0]["code"], label, "{value}");
+    }
+    for wrong in [String::new(), field("nej")] {
+        let (_, issues) = riv_activity(&field("false"), &wrong);
+        let refused = issues.iter().any(|i| i.is_error() && i.expression == "activityType.approvedForPatient");
+        assert!(refused, "{}", lines(&issues));
+    }
+}
+
+#[test]
+fn an_activity_that_was_cancelled_does_not_become_a_completed_procedure() {
+    let status = |code: &str| format!("<ns1:status><ns1:code>{code}</ns1:code></ns1:status><ns1:value>");
+    for code in ["cancelled", "aborted", "nullified", "planerad"] {
+        let (_, issues) = riv_activity("<ns1:value>", &status(code));
+        let refused = issues.iter().any(|i| i.is_error() && i.expression == "activityType.status.code");
+        assert!(refused, "{code}: {}", lines(&issues));
+    }
+    let (resources, issues) = riv_activity("<ns1:value>", &status("completed"));
+    assert!(issues.iter().all(|i| i.severity == Severity::Information), "{}", lines(&issues));
+    assert!(resources.iter().any(|r| r["resourceType"] == "Procedure" && r["status"] == "completed"));
+}
+
+#[test]
+fn a_withdrawn_consent_permitted_until_it_was_withdrawn_and_denies_nothing_before() {
+    let mut stored = Stored::new("handover.sip-withdrawn");
+    let provision = stored.find("Consent", 0)["provision"].clone();
+    assert_eq!(provision["type"], "permit");
+    assert_eq!(provision["period"], json!({ "end": "2026-04-01T08:00:00+02:00" }));
+    stored.source["consent"].as_object_mut().unwrap().shift_remove("withdrawnAt");
+    let table = stored.mappings.choose(stored.kind, Format::Json, &stored.source).unwrap();
+    let issues = table.out(&stored.source, &ExampleIds).issues;
+    assert!(issues.iter().any(|i| i.is_error() && i.expression == "consent.withdrawnAt"), "{}", lines(&issues));
+}
+
+#[test]
+fn two_goals_of_a_plan_do_not_share_an_id() {
+    let mut stored = Stored::new("rehab-plan.small");
+    let mut twin = stored.source["goals"][0].clone();
+    twin["text"] = json!("Sova hela natten.");
+    stored.source["goals"].as_array_mut().unwrap().push(twin);
+    let table = stored.mappings.choose(stored.kind, Format::Json, &stored.source).unwrap();
+    let issues = table.out(&stored.source, &ExampleIds).issues;
+    assert!(issues.iter().any(Issue::is_error), "{}", lines(&issues));
 }

@@ -128,6 +128,19 @@ fn what_the_tables_make_follows_the_profiles() {
     assert!(wrong.is_empty(), "{wrong}");
 }
 
+#[test]
+fn a_treatment_that_is_over_says_when_it_ended() {
+    let files = files();
+    let (profiles, _) = Profiles::load(&files);
+    let context = Context { profiles: &profiles, codes: profiles.codes() };
+    let mut over: Value = serde_json::from_str(&files["examples/treatment-intent.good.json"]).expect("JSON");
+    over["component"].as_array_mut().expect("components").truncate(1);
+    let found = validate(&over, &context);
+    assert!(found.iter().any(|i| i.is_error() && i.line().contains("day it ended")), "{}", lines(&found));
+    over["component"][0]["valueCodeableConcept"]["coding"][0]["code"] = json!("ongoing");
+    assert!(validate(&over, &context).is_empty());
+}
+
 /// A personnummer that no good example has.
 const SECRET: &str = "195009072553";
 

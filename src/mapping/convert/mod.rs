@@ -4,6 +4,7 @@
 //! element it reads back, so that the ledger reports the rest.
 
 mod address;
+mod approval;
 mod identity;
 mod narrative;
 mod number;
@@ -121,6 +122,13 @@ pub(super) static CONVERTERS: &[Converter] = &[
         personal: true,
         out: address::address_out,
         back: address::address_back,
+    },
+    Converter {
+        name: "riv-approved",
+        makes: Makes::Element("Coding", &["system", "code"]),
+        personal: false,
+        out: |v| approval::approved_out(text(v)?),
+        back: approval::approved_back,
     },
     Converter {
         name: "narrative",

@@ -102,7 +102,8 @@ fn rows(group: &Table, base: &str, fields: &mut Fields) {
     for row in list(group, "row").chain(list(group, "fixed")) {
         guards(row, base, fields);
         if row.contains_key("source") && !(row.contains_key("const") && row.contains_key("fhir")) {
-            fields.add(base, text(row, "source"), needs(row));
+            // What is needed only under a guard is an `if` of the schema.
+            fields.add(base, text(row, "source"), needs(row) && !row.contains_key("when"));
         }
     }
 }
