@@ -24,22 +24,26 @@ pub(super) fn read(bytes: &[u8], shapes: &[&Shape]) -> Result<Source, Vec<Issue>
     let mut issues = Vec::new();
     let mut logical_address = None;
     if root.namespace == SOAP && root.name == "Envelope" {
-        let mut body = None;
+        let mut messages = Vec::new();
         for child in root.children.into_iter().filter(|c| c.namespace == SOAP) {
             match child.name.as_str() {
                 "Header" => {
                     let address = child.children.iter().find(|c| c.name == "LogicalAddress");
                     logical_address = address.map(|a| a.text.trim().to_owned());
                 }
-                "Body" => body = child.children.into_iter().next(),
+                "Body" => messages.extend(child.children),
                 _ => {}
             }
         }
-        let empty = || {
-            let (sv, en) = ("SOAP-kuvertet är tomt.", "The SOAP envelope is empty.");
-            vec![Issue::new(Severity::Fatal, Code::Structure, "Envelope.Body", sv, en)]
-        };
-        root = body.ok_or_else(empty)?;
+        let wrong = |sv: &str, en: &str| vec![Issue::new(Severity::Fatal, Code::Structure, "Envelope.Body", sv, en)];
+        root = messages.pop().ok_or_else(|| wrong("SOAP-kuvertet är tomt.", "The SOAP envelope is empty."))?;
+        // To take one of several would lose the others without a word.
+        if !messages.is_empty() {
+            return Err(wrong(
+                "SOAP-kuvertet har mer än ett meddelande; sänd dem var för sig.",
+                "The SOAP envelope holds more than one message; send them one by one.",
+            ));
+        }
     }
     let known = |s: &&&Shape| s.root.name == root.name && s.root.namespace == root.namespace;
     let Some(shape) = shapes.iter().find(known) else {
@@ -103,11 +107,11 @@ fn field(node: Node, shape: &Element, path: &str, issues: &mut Vec<Issue>) -> Op
                 }
                 last = last.max(order);
                 if !known.repeats && object.contains_key(&child.name) {
-                    issues.push(Issue::warning(
+                    issues.push(Issue::error(
                         Code::Structure,
                         child_path.clone(),
-                        "Elementet får bara finnas en gång; det första läses.",
-                        "The element may occur only once; the first is read.",
+                        "Elementet får bara finnas en gång; ta bort det andra, eller sänd det i ett eget meddelande.",
+                        "The element may occur only once; remove the other, or send it in a message of its own.",
                     ));
                 }
                 let name = child.name.clone();
@@ -301,10 +305,23 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_lost_when_an_element_stands_twice() {
-        let (tree, issues) = tree(&message("<name>A</name><name>B</name>"));
-        assert_eq!(tree["request"]["name"], json!(["A", "B"]));
-        assert_eq!(issues.len(), 1);
+    fn an_element_that_stands_twice_is_refused_and_both_are_kept() {
+        let source = read(message("<name>A</name><name>B</name>").as_bytes(), &[&shape()]).unwrap();
+        assert_eq!(source.tree["request"]["name"], json!(["A", "B"]));
+        assert_eq!(source.issues.iter().filter(|i| i.is_error()).count(), 1);
+        let two = "<a:Root xmlns:a='urn:r' xmlns='urn:c'><request><name>A</name></request><request><name>B</name></request></a:Root>";
+        assert!(read(two.as_bytes(), &[&shape()]).unwrap().issues.iter().any(Issue::is_error));
+    }
+
+    #[test]
+    fn an_envelope_with_two_messages_is_refused_and_not_taken_as_one() {
+        let one = message("<name>A</name>");
+        let bodies = [format!("<s:Body>{one}{one}</s:Body>"), format!("<s:Body>{one}</s:Body><s:Body>{one}</s:Body>")];
+        for body in bodies {
+            let xml = format!("<s:Envelope xmlns:s='{SOAP}'>{body}</s:Envelope>");
+            let issues = read(xml.as_bytes(), &[&shape()]).unwrap_err();
+            assert!(issues[0].en.contains("more than one message"));
+        }
     }
 
     #[test]
