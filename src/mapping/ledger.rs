@@ -4,8 +4,9 @@ use std::fmt::Write as _;
 
 use serde_json::Value;
 
+use super::message::TEXT;
 use super::path::{Marks, is_absent};
-use crate::fhir::issue::Issue;
+use crate::fhir::issue::{Issue, shown_name};
 
 /// More findings of this kind than this help nobody.
 const MOST: usize = 200;
@@ -56,7 +57,7 @@ fn unread(value: &Value, marks: &Marks, path: &mut String, paths: &mut Vec<Strin
         Value::Object(fields) => {
             for (name, field) in fields {
                 let dot = if length == 0 { "" } else { "." };
-                let _ = write!(path, "{dot}{name}");
+                let _ = write!(path, "{dot}{}", shown(name));
                 unread(field, marks, path, paths);
                 path.truncate(length);
             }
@@ -85,7 +86,9 @@ pub(super) fn locate(resource: &Value, wanted: &Value) -> String {
             search(child, wanted, path)
         };
         match value {
-            Value::Object(fields) => fields.iter().any(|(name, child)| enter(format_args!(".{name}"), child)),
+            Value::Object(fields) => {
+                fields.iter().any(|(name, child)| enter(format_args!(".{}", shown_name(name)), child))
+            }
             Value::Array(list) => list.iter().enumerate().any(|(n, child)| enter(format_args!("[{n}]"), child)),
             _ => false,
         }
@@ -98,5 +101,29 @@ pub(super) fn locate(resource: &Value, wanted: &Value) -> String {
 }
 
 fn name(resource: &Value) -> &str {
-    resource.get("resourceType").and_then(Value::as_str).unwrap_or("?")
+    resource.get("resourceType").and_then(Value::as_str).map_or("?", shown_name)
+}
+
+/// The text of an element with fields has a name that no field has.
+fn shown(name: &str) -> &str {
+    if name == TEXT { name } else { shown_name(name) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_name_of_a_field_is_not_repeated_when_it_could_be_anything() {
+        let document = json!({ "195009072553": "x", "note": [{ "Tolvan Tolvansson": 1, "#text": "y" }] });
+        let mut issues = Vec::new();
+        unread_fields(&document, &Marks::default(), "t", &mut issues);
+        let told: Vec<&str> = issues.iter().map(|i| i.expression.as_str()).collect();
+        assert_eq!(told, ["(unknown name)", "note[0].(unknown name)", "note[0].#text"]);
+        let resource = json!({ "resourceType": "195009072553", "19500907": "x" });
+        issues.clear();
+        unread_elements(&resource, &Marks::default(), "t", &mut issues);
+        assert_eq!(issues[0].expression, "(unknown name).(unknown name)");
+    }
 }

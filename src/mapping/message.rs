@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 use super::near;
 use super::shape::{Element, Shape};
 use super::xml::{self, Node, is_xml_char};
-use crate::fhir::issue::{Code, Issue, Severity};
+use crate::fhir::issue::{Code, Issue, Severity, shown_name};
 
 /// A source document, and what reading it had to say.
 #[derive(Debug)]
@@ -15,6 +15,9 @@ pub struct Source {
     /// The recipient in the header of a SOAP envelope.
     pub logical_address: Option<String>,
 }
+
+/// The name in the tree of an element's own text, where it has fields too.
+pub(super) const TEXT: &str = "#text";
 
 const SOAP: &str = "http://schemas.xmlsoap.org/soap/envelope/";
 
@@ -78,7 +81,7 @@ fn field(node: Node, shape: &Element, path: &str, issues: &mut Vec<Issue>) -> Op
         let (sv, en) = near::hint(&name, shape.attributes.iter().map(String::as_str));
         issues.push(Issue::warning(
             Code::Structure,
-            format!("{path}.{name}"),
+            format!("{path}.{}", shown_name(&name)),
             format!("Attributet finns inte i formatet och läses inte.{sv}"),
             format!("The attribute is not in the format and is not read.{en}"),
         ));
@@ -90,11 +93,11 @@ fn field(node: Node, shape: &Element, path: &str, issues: &mut Vec<Issue>) -> Op
         if is_text {
             return Some(Value::String(text.to_owned()));
         }
-        object.insert("#text".to_owned(), Value::String(text.to_owned()));
+        object.insert(TEXT.to_owned(), Value::String(text.to_owned()));
     }
     let mut last = 0;
     for child in node.children {
-        let child_path = format!("{path}.{}", child.name);
+        let child_path = format!("{path}.{}", shown_name(&child.name));
         match shape.child(&child.name) {
             Some((order, known)) if known.namespace == child.namespace => {
                 if order < last {
@@ -133,7 +136,7 @@ fn field(node: Node, shape: &Element, path: &str, issues: &mut Vec<Issue>) -> Op
                     ));
                 }
                 // A stranger of a known name must not be read in its place.
-                let name = if found.is_some() { format!("other:{}", child.name) } else { child.name.clone() };
+                let name = if found.is_some() { format!("other-{}", child.name) } else { child.name.clone() };
                 if let Some(value) = stranger(child) {
                     insert(&mut object, name, value, false);
                 }
@@ -153,7 +156,7 @@ fn stranger(node: Node) -> Option<Value> {
         object.insert(name, Value::String(value));
     }
     if !node.text.trim().is_empty() {
-        object.insert("#text".to_owned(), Value::String(node.text.trim().to_owned()));
+        object.insert(TEXT.to_owned(), Value::String(node.text.trim().to_owned()));
     }
     for child in node.children {
         let name = child.name.clone();
@@ -208,7 +211,7 @@ fn element(xml: &mut String, shape: &Element, value: &Value, declared: &str) {
     }
     let start = xml.len();
     xml.push('>');
-    if let Some(text) = text(value).or_else(|| value.get("#text").and_then(text)) {
+    if let Some(text) = text(value).or_else(|| value.get(TEXT).and_then(text)) {
         escape(xml, &text);
     }
     for child in &shape.children {
@@ -291,7 +294,7 @@ mod tests {
         ));
         assert_eq!(
             tree["request"],
-            json!({ "name": "A", "id": { "extension": "1" }, "nmae": "B", "x": { "y": "1", "#text": "Z" }, "other:name": "N" })
+            json!({ "name": "A", "id": { "extension": "1" }, "nmae": "B", "x": { "y": "1", "#text": "Z" }, "other-name": "N" })
         );
         assert_eq!(
             issues,
@@ -311,6 +314,13 @@ mod tests {
         assert_eq!(source.issues.iter().filter(|i| i.is_error()).count(), 1);
         let two = "<a:Root xmlns:a='urn:r' xmlns='urn:c'><request><name>A</name></request><request><name>B</name></request></a:Root>";
         assert!(read(two.as_bytes(), &[&shape()]).unwrap().issues.iter().any(Issue::is_error));
+    }
+
+    #[test]
+    fn a_name_that_could_be_a_person_is_not_repeated() {
+        let (_, issues) = tree(&message("<p195009072553 n195009072553='1'/><name n195009072553='1'>A</name>"));
+        assert_eq!(issues.len(), 2);
+        assert!(!issues.concat().contains("1950"), "{issues:?}");
     }
 
     #[test]
