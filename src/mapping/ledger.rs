@@ -14,9 +14,14 @@ const MOST_IN_ALL: usize = 1000;
 
 /// One finding for every value of a source document that no row read.
 pub(super) fn unread_fields(document: &Value, marks: &Marks, table: &str, issues: &mut Vec<Issue>) {
-    let mut paths = Vec::new();
-    unread(document, marks, &mut String::new(), &mut paths);
+    let (mut paths, mut empty) = (Vec::new(), Vec::new());
+    unread(document, marks, &mut String::new(), &mut paths, &mut empty);
     report(paths, table, ("fältet läses inte av någon rad", "no row reads this field"), issues);
+    let (sv, en) = (
+        "texten är tom och läses som om fältet inte fanns; utelämna det",
+        "the text is empty and read as if the field were not there; leave it out",
+    );
+    report(empty, table, (sv, en), issues);
 }
 
 /// One finding for every value of a resource that no row read.
@@ -24,7 +29,7 @@ pub(super) fn unread_elements(resource: &Value, marks: &Marks, place: &str, issu
     let mut paths = Vec::new();
     let mut path = name(resource).to_owned();
     ["resourceType", "id"].iter().filter_map(|n| resource.get(n)).for_each(|value| marks.see(value));
-    unread(resource, marks, &mut path, &mut paths);
+    unread(resource, marks, &mut path, &mut paths, &mut Vec::new());
     report(paths, place, ("elementet läses inte av någon rad", "no row reads this element"), issues);
 }
 
@@ -48,7 +53,10 @@ fn report(paths: Vec<String>, origin: &str, (sv, en): (&str, &str), issues: &mut
     }
 }
 
-fn unread(value: &Value, marks: &Marks, path: &mut String, paths: &mut Vec<String>) {
+fn unread(value: &Value, marks: &Marks, path: &mut String, paths: &mut Vec<String>, empty: &mut Vec<String>) {
+    if value.as_str() == Some("") {
+        empty.push(path.clone());
+    }
     if is_absent(value) || marks.has(value) {
         return;
     }
@@ -58,14 +66,14 @@ fn unread(value: &Value, marks: &Marks, path: &mut String, paths: &mut Vec<Strin
             for (name, field) in fields {
                 let dot = if length == 0 { "" } else { "." };
                 let _ = write!(path, "{dot}{}", shown(name));
-                unread(field, marks, path, paths);
+                unread(field, marks, path, paths, empty);
                 path.truncate(length);
             }
         }
         Value::Array(list) => {
             for (number, element) in list.iter().enumerate() {
                 let _ = write!(path, "[{number}]");
-                unread(element, marks, path, paths);
+                unread(element, marks, path, paths, empty);
                 path.truncate(length);
             }
         }

@@ -7,6 +7,7 @@
 //! * `message`, `xml`: a RIV-TA message to the tree that tables read, and back;
 //! * `out`: items, keys and ids; then source rows, links, constants and needs;
 //! * `back`: one anchor, what links connect (`claim`), which item each resource is (`place`), then the rows;
+//! * `form`: lists where one value belongs, and the other way about;
 //! * `ledger`: on both ways, what no row read;
 //! * `check`: the folder's examples, both ways.
 //!
@@ -20,6 +21,7 @@ mod compile;
 mod convert;
 mod draft;
 mod folder;
+mod form;
 mod ledger;
 mod message;
 mod near;

@@ -40,6 +40,7 @@ impl Table {
             known: HashMap::new(),
         };
         if maker.meant() {
+            self.form.check(document, &self.name, &mut maker.issues);
             let items = maker.items(ids);
             for pass in [Pass::Source, Pass::Links, Pass::Constants] {
                 maker.pass(pass, &items);
