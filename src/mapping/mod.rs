@@ -68,6 +68,10 @@ pub struct Trace {
     pub resource: String,
     /// `referral.json.toml [request] row 5`
     pub origin: String,
+    /// `referral.json.toml [request]`
+    pub block: String,
+    /// The item that the resource was made of, as `interventions[1]`; empty for a block that makes one resource.
+    pub item: String,
     /// The field's path in the document; empty for links and constants.
     pub source: String,
     pub via: Option<String>,
