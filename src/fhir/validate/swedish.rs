@@ -8,7 +8,7 @@ use crate::domain::kva::{self, CodeList, Refusal};
 use crate::domain::person_id::{Issuer, PersonId, PersonIdError, PersonIdKind};
 use crate::domain::{hsa_id, icd10};
 use crate::fhir::issue::{Code, Issue, Severity};
-use crate::fhir::primitive::day_of;
+use crate::fhir::primitive::days_of;
 
 const ORGANISATION_NUMBER: &str = "urn:oid:2.5.4.97";
 
@@ -82,8 +82,7 @@ pub fn coding(
             out.push(Issue::error(Code::CodeInvalid, &path.field("code"), sv, en));
         }
     } else if kva::is_system(system) {
-        let day = resource.day();
-        match resource.codes.lookup(code, day) {
+        match resource.codes.lookup(code, resource.days()) {
             Ok(known) if known.add_on => {
                 acts.add_on.get_or_insert_with(|| path.to_string());
             }
@@ -154,8 +153,8 @@ pub struct Resource<'a> {
 }
 
 impl Resource<'_> {
-    /// The day its codes must have been valid on.
-    fn day(&self) -> Option<NaiveDate> {
+    /// The first and last day of those on which its codes must have been valid.
+    fn days(&self) -> Option<(NaiveDate, NaiveDate)> {
         let names: &[&str] = match self.kind {
             "Procedure" => &["performedDateTime", "performedPeriod"],
             "ServiceRequest" => &["authoredOn", "occurrenceDateTime", "occurrencePeriod"],
@@ -165,7 +164,7 @@ impl Resource<'_> {
         };
         names.iter().find_map(|name| {
             let value = self.object.get(*name)?;
-            day_of(value.as_str().or_else(|| value.get("start")?.as_str())?)
+            days_of(value.as_str().or_else(|| value.get("start")?.as_str())?)
         })
     }
 

@@ -207,6 +207,12 @@ fn procedure(codes: &[&str], day: &str) -> Value {
 fn kva_codes_are_checked_by_list_and_by_the_day_of_the_act() {
     finds(&procedure(&["DV143"], "2026-01-01"), &[]);
     finds(&procedure(&["DV143"], "2031-01-01"), &["error code-invalid Procedure.code.coding[0].code"]);
+    for over in ["2031", "2031-01", "2030-12-31T23:30:00Z"] {
+        finds(&procedure(&["DV143"], over), &["error code-invalid Procedure.code.coding[0].code"]);
+    }
+    for still in ["2030", "2030-12", "2031-01-01T00:30:00+03:00"] {
+        finds(&procedure(&["DV143"], still), &[]);
+    }
     finds(&procedure(&["DV14"], "2026-01-01"), &["error code-invalid Procedure.code.coding[0].code"]);
     let issue = issues(&procedure(&["DV134"], "2026-01-01")).remove(0);
     assert!(issue.en.contains("Did you mean DV143"), "{}", issue.line());
