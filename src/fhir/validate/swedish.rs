@@ -172,7 +172,7 @@ impl Resource<'_> {
     /// stand beside one.
     pub fn judge(&self, acts: &Acts, out: &mut Vec<Issue>) {
         let Some(at) = &acts.add_on else { return };
-        let part = self.kind == "Procedure" && self.object.get("partOf").is_some();
+        let part = self.kind == "Procedure" && self.is_part();
         let (sv, en) = match (self.kind == "Procedure" && acts.main, acts.main || part) {
             (true, _) => (
                 "en tilläggskod (t.ex. ZV051) och huvudåtgärden är två åtgärder; gör en egen Procedure med partOf",
@@ -185,6 +185,27 @@ impl Resource<'_> {
             (false, true) => return,
         };
         out.push(Issue::error(Code::BusinessRule, at.as_str(), sv, en));
+    }
+
+    /// Whether `partOf` leads to something that is not the resource itself: a name alone leads nowhere.
+    fn is_part(&self) -> bool {
+        let id = text(self.object, "id");
+        let own = |target: &str| {
+            let target = target.split_once("/_history/").map_or(target, |(before, _)| before);
+            let last = target.rsplit(['/', ':', '#']).next().unwrap_or_default();
+            last.is_empty() || Some(last) == id
+        };
+        let own_identifier = |identifier: &Value| {
+            let mine = self.object.get("identifier").and_then(Value::as_array).into_iter().flatten();
+            mine.into_iter().any(|i| ["system", "value"].iter().all(|part| i.get(part) == identifier.get(part)))
+        };
+        let leads = |part: &Value| match part.get("reference").and_then(Value::as_str) {
+            Some(reference) => !own(reference),
+            None => part.get("identifier").is_some_and(|i| {
+                i.get("value").and_then(Value::as_str).is_some_and(|v| !v.is_empty()) && !own_identifier(i)
+            }),
+        };
+        self.object.get("partOf").and_then(Value::as_array).into_iter().flatten().any(leads)
     }
 }
 

@@ -226,6 +226,32 @@ fn zv051_never_stands_alone() {
     finds(&procedure(&["ZV051"], "2026-01-01"), &["error business-rule Procedure.code.coding[0]"]);
     finds(&procedure(&["DV143", "ZV051"], "2026-01-01"), &["error business-rule Procedure.code.coding[1]"]);
     finds(&with(procedure(&["ZV051"], "2026-01-01"), "partOf", json!([{ "reference": "Procedure/1" }])), &[]);
+    let own = json!({ "system": "https://example.org/acts", "value": "1" });
+    let part = |part: &Value| {
+        let act = with(procedure(&["ZV051"], "2026-01-01"), "id", json!("z1"));
+        with(with(act, "identifier", json!([own])), "partOf", json!([part]))
+    };
+    let other = json!({ "system": "https://example.org/acts", "value": "2" });
+    for leads in [
+        json!({ "reference": "Procedure/1" }),
+        json!({ "reference": "https://example.org/fhir/Procedure/1" }),
+        json!({ "identifier": other }),
+    ] {
+        finds(&part(&leads), &[]);
+    }
+    for nowhere in [
+        json!({ "display": "x" }),
+        json!({ "type": "Procedure" }),
+        json!({ "reference": "Procedure/z1" }),
+        json!({ "reference": "Procedure/z1/_history/2" }),
+        json!({ "reference": "https://example.org/fhir/Procedure/z1" }),
+        json!({ "reference": "#" }),
+        json!({ "identifier": own }),
+        json!({ "identifier": { "system": "https://example.org/acts" } }),
+    ] {
+        let found = issues(&part(&nowhere));
+        assert!(found.iter().any(|i| i.code == Code::BusinessRule), "{nowhere}: {found:?}");
+    }
     let plan = |codes: &[&str]| {
         let list: Vec<Value> = codes.iter().map(|c| json!({ "detail": { "status": "scheduled", "code": { "coding": [ { "system": "urn:oid:1.2.752.116.1.3.2.1.4", "code": c } ] } } })).collect();
         json!({ "resourceType": "CarePlan", "status": "active", "intent": "plan", "subject": { "reference": "Patient/p" }, "activity": list })
