@@ -120,14 +120,14 @@ impl CodeList {
         self.codes.get(code)
     }
 
-    /// The code if it may be used on the day; without a day only the list is asked.
-    pub fn lookup(&self, code: &str, day: Option<NaiveDate>) -> Result<&KvaCode, Refusal<'_>> {
+    /// The code if it may be used on some day from the first to the last; without days only the list is asked.
+    pub fn lookup(&self, code: &str, days: Option<(NaiveDate, NaiveDate)>) -> Result<&KvaCode, Refusal<'_>> {
         let Some(known) = self.codes.get(code) else {
             return Err(if has_form(code) { Refusal::Unknown(self.nearest(code)) } else { Refusal::Form });
         };
-        match day {
-            Some(day) if known.valid_from.is_some_and(|from| day < from) => Err(Refusal::NotYetValid(known)),
-            Some(day) if known.valid_to.is_some_and(|to| day > to) => Err(Refusal::NoLongerValid(known)),
+        match days {
+            Some((_, last)) if known.valid_from.is_some_and(|from| last < from) => Err(Refusal::NotYetValid(known)),
+            Some((first, _)) if known.valid_to.is_some_and(|to| first > to) => Err(Refusal::NoLongerValid(known)),
             _ => Ok(known),
         }
     }
@@ -195,8 +195,9 @@ mod tests {
         { "code": "DV133", "display": "Kvalificerat rådgivande samtal om fysisk aktivitet" },
         { "code": "ZV051", "display": "Telemedicin", "property": [ { "code": "add-on", "valueBoolean": true } ] } ] }"#;
 
-    fn day(text: &str) -> Option<NaiveDate> {
-        Some(text.parse().unwrap())
+    fn day(text: &str) -> Option<(NaiveDate, NaiveDate)> {
+        let day = text.parse().unwrap();
+        Some((day, day))
     }
 
     #[test]
@@ -207,6 +208,10 @@ mod tests {
         assert!(list.lookup("DV143", day("2025-12-31")).is_ok());
         assert!(matches!(list.lookup("DV143", day("2026-01-01")), Err(Refusal::NoLongerValid(_))));
         assert!(list.lookup("DV143", None).is_ok());
+        let span = |first: &str, last: &str| Some((first.parse().unwrap(), last.parse().unwrap()));
+        assert!(list.lookup("DV143", span("2011-12-01", "2012-01-01")).is_ok());
+        assert!(list.lookup("DV143", span("2025-12-31", "2026-12-31")).is_ok());
+        assert!(matches!(list.lookup("DV143", span("2026-01-01", "2026-12-31")), Err(Refusal::NoLongerValid(_))));
         assert!(list.get(DISTANCE).unwrap().add_on);
     }
 

@@ -69,6 +69,15 @@ impl Issuer {
         SYSTEMS.iter().find(|(issuer, _)| *issuer == self).map_or("", |(_, s)| *s)
     }
 
+    /// The OID of that system, by which RIV-TA names it; Stockholm's has one beside its URL.
+    pub fn oid(self) -> &'static str {
+        SYSTEMS
+            .iter()
+            .filter(|(issuer, _)| *issuer == self)
+            .find_map(|(_, system)| system.strip_prefix("urn:oid:"))
+            .unwrap_or_default()
+    }
+
     /// What the number is called.
     pub fn name(self) -> &'static str {
         match self {
@@ -108,6 +117,10 @@ pub enum PersonIdError {
     Date,
     #[error("has a wrong check digit; probably a digit is mistyped")]
     CheckDigit,
+    #[error(
+        "is a temporary number (TF number, with P, T or F in the ninth place), which has no identifier system in FHIR; give the personnummer, samordningsnummer or reserve number"
+    )]
+    Temporary,
     #[error("has the form of another number ({}), which has an identifier system of its own", found.name())]
     OtherIssuer { found: Issuer },
 }
@@ -120,6 +133,9 @@ impl PersonIdError {
             Self::Characters => "innehåller tecken som inget svenskt personnummer har på den platsen".to_owned(),
             Self::Date => "börjar med ett datum som inte finns".to_owned(),
             Self::CheckDigit => "har fel kontrollsiffra; troligen är en siffra felskriven".to_owned(),
+            Self::Temporary => "är ett tillfälligt nummer (TF-nummer, med P, T eller F på nionde plats), som inte har \
+                något identifierarsystem i FHIR; ange personnummer, samordningsnummer eller reservnummer"
+                .to_owned(),
             Self::OtherIssuer { found } => {
                 format!("har en annan nummersorts form ({}), som har ett eget identifierarsystem", found.name())
             }
@@ -216,6 +232,9 @@ fn issuer_by_form(value: &str) -> Result<Issuer, PersonIdError> {
         [b'K' | b'M' | b'X', b'1'..=b'8', c, d] if c.is_ascii_digit() && d.is_ascii_digit() => Issuer::VgrLocal,
         [a, b, c, d] if letter(*a) && letter(*b) && (letter(*c) || c.is_ascii_digit()) && d.is_ascii_digit() => {
             Issuer::National
+        }
+        [b'P' | b'T' | b'F', b, c, d] if [b, c, d].iter().all(|b| b.is_ascii_digit()) => {
+            return Err(PersonIdError::Temporary);
         }
         _ => return Err(PersonIdError::Characters),
     };
@@ -356,6 +375,20 @@ mod tests {
         assert_eq!(PersonId::parse("20210325K069").unwrap().issuer(), Issuer::VgrLocal);
         assert_eq!(PersonId::parse("991234567890").unwrap().issuer(), Issuer::Stockholm);
         assert_eq!(PersonId::parse("991234567890").unwrap().system(), "https://uid.regionstockholm.se/reservnummer");
+    }
+
+    #[test]
+    fn a_temporary_number_is_refused_by_name() {
+        for number in ["19500907P553", "19500907t553", "19500907-F553"] {
+            assert_eq!(PersonId::parse(number), Err(PersonIdError::Temporary), "{number}");
+        }
+    }
+
+    #[test]
+    fn every_issuer_has_an_oid_that_leads_back_to_it() {
+        for (issuer, _) in SYSTEMS {
+            assert_eq!(Issuer::of_system(&format!("urn:oid:{}", issuer.oid())), Some(*issuer));
+        }
     }
 
     #[test]

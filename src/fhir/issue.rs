@@ -146,6 +146,30 @@ impl Issue {
     }
 }
 
+/// Stands in a path for a name that could be anything.
+pub const UNKNOWN_NAME: &str = "(unknown name)";
+
+/// The name of a field as a finding may repeat it: what a sender wrote as a name can be a personnummer.
+pub fn shown_name(name: &str) -> &str {
+    let inner = name.strip_prefix('_').unwrap_or(name);
+    let plain = inner.len() <= 40
+        && inner.starts_with(|c: char| c.is_ascii_alphabetic())
+        && inner.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-'));
+    if plain && !has_number(inner) { name } else { UNKNOWN_NAME }
+}
+
+/// The id of a resource as a finding may repeat it: one of ours, or one that holds no number.
+pub fn shown_id(id: &str) -> &str {
+    let plain = id.len() <= 64 && id.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.'));
+    if uuid::Uuid::try_parse(id).is_ok() || (plain && !has_number(id)) { id } else { "(unknown id)" }
+}
+
+/// Whether the text has six digits in a row: a date of birth, or more.
+fn has_number(text: &str) -> bool {
+    let digits = text.as_bytes().split(|b| !b.is_ascii_digit());
+    digits.into_iter().any(|run| run.len() >= 6)
+}
+
 /// Whether any finding refuses the document.
 pub fn any_error(issues: &[Issue]) -> bool {
     issues.iter().any(Issue::is_error)
@@ -161,4 +185,30 @@ pub fn outcome(issues: &[Issue]) -> Value {
         list.push(Issue::information("", "Inga anmärkningar.", "No findings.").to_json());
     }
     json!({ "resourceType": "OperationOutcome", "issue": list })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_that_could_be_anything_is_not_repeated() {
+        for name in ["reasonCode", "_given", "x-1", "a12345", "valueBase64Binary"] {
+            assert_eq!(shown_name(name), name);
+        }
+        let long = "a".repeat(41);
+        for name in ["195009072553", "p195009", "Tolvan Tolvansson", "å", "", "_", "a.b", long.as_str()] {
+            assert_eq!(shown_name(name), UNKNOWN_NAME, "{name}");
+        }
+    }
+
+    #[test]
+    fn an_id_is_repeated_when_it_is_a_uuid_or_holds_no_number() {
+        for id in ["2f1ab999-1234-5678-9012-0123456789ab", "p1", "1.2"] {
+            assert_eq!(shown_id(id), id);
+        }
+        for id in ["195009072553", "19500907-2553", "Tolvan Tolvansson", "p/å"] {
+            assert_eq!(shown_id(id), "(unknown id)", "{id}");
+        }
+    }
 }

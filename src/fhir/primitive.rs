@@ -6,8 +6,8 @@ mod times;
 
 use serde_json::{Number, Value};
 
-pub use self::times::day_of;
 use self::times::{date, date_time, instant, time};
+pub use self::times::{day_of, days_of};
 
 /// A primitive type of R4.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -290,6 +290,17 @@ mod tests {
     }
 
     #[test]
+    fn a_year_is_all_its_days_and_an_instant_is_on_its_day_in_sweden() {
+        let days = |text: &str| days_of(text).map(|(first, last)| format!("{first} {last}"));
+        assert_eq!(days("2024").unwrap(), "2024-01-01 2024-12-31");
+        assert_eq!(days("2024-02").unwrap(), "2024-02-01 2024-02-29");
+        assert_eq!(days("2024-02-29").unwrap(), "2024-02-29 2024-02-29");
+        assert_eq!(days("2025-12-31T23:30:00Z").unwrap(), "2026-01-01 2026-01-01");
+        assert_eq!(days("2026-01-01T01:00:00+03:00").unwrap(), "2025-12-31 2025-12-31");
+        assert_eq!(days("2024-13"), None);
+    }
+
+    #[test]
     fn ids_uris_and_codes_have_their_forms() {
         ok(Primitive::Id, &["a", "A-1.b", &"x".repeat(64)]);
         bad(Primitive::Id, &["", "a_b", "å", "a b", &"x".repeat(65)]);
@@ -354,6 +365,7 @@ mod tests {
                 let _ = kind.text(&text);
             }
             let _ = day_of(&text);
+            let _ = days_of(&text);
         }
     }
 }

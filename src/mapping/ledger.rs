@@ -4,8 +4,9 @@ use std::fmt::Write as _;
 
 use serde_json::Value;
 
+use super::message::TEXT;
 use super::path::{Marks, is_absent};
-use crate::fhir::issue::Issue;
+use crate::fhir::issue::{Issue, shown_name};
 
 /// More findings of this kind than this help nobody.
 const MOST: usize = 200;
@@ -13,9 +14,14 @@ const MOST_IN_ALL: usize = 1000;
 
 /// One finding for every value of a source document that no row read.
 pub(super) fn unread_fields(document: &Value, marks: &Marks, table: &str, issues: &mut Vec<Issue>) {
-    let mut paths = Vec::new();
-    unread(document, marks, &mut String::new(), &mut paths);
+    let (mut paths, mut empty) = (Vec::new(), Vec::new());
+    unread(document, marks, &mut String::new(), &mut paths, &mut empty);
     report(paths, table, ("fältet läses inte av någon rad", "no row reads this field"), issues);
+    let (sv, en) = (
+        "texten är tom och läses som om fältet inte fanns; utelämna det",
+        "the text is empty and read as if the field were not there; leave it out",
+    );
+    report(empty, table, (sv, en), issues);
 }
 
 /// One finding for every value of a resource that no row read.
@@ -23,7 +29,7 @@ pub(super) fn unread_elements(resource: &Value, marks: &Marks, place: &str, issu
     let mut paths = Vec::new();
     let mut path = name(resource).to_owned();
     ["resourceType", "id"].iter().filter_map(|n| resource.get(n)).for_each(|value| marks.see(value));
-    unread(resource, marks, &mut path, &mut paths);
+    unread(resource, marks, &mut path, &mut paths, &mut Vec::new());
     report(paths, place, ("elementet läses inte av någon rad", "no row reads this element"), issues);
 }
 
@@ -47,7 +53,10 @@ fn report(paths: Vec<String>, origin: &str, (sv, en): (&str, &str), issues: &mut
     }
 }
 
-fn unread(value: &Value, marks: &Marks, path: &mut String, paths: &mut Vec<String>) {
+fn unread(value: &Value, marks: &Marks, path: &mut String, paths: &mut Vec<String>, empty: &mut Vec<String>) {
+    if value.as_str() == Some("") {
+        empty.push(path.clone());
+    }
     if is_absent(value) || marks.has(value) {
         return;
     }
@@ -56,15 +65,15 @@ fn unread(value: &Value, marks: &Marks, path: &mut String, paths: &mut Vec<Strin
         Value::Object(fields) => {
             for (name, field) in fields {
                 let dot = if length == 0 { "" } else { "." };
-                let _ = write!(path, "{dot}{name}");
-                unread(field, marks, path, paths);
+                let _ = write!(path, "{dot}{}", shown(name));
+                unread(field, marks, path, paths, empty);
                 path.truncate(length);
             }
         }
         Value::Array(list) => {
             for (number, element) in list.iter().enumerate() {
                 let _ = write!(path, "[{number}]");
-                unread(element, marks, path, paths);
+                unread(element, marks, path, paths, empty);
                 path.truncate(length);
             }
         }
@@ -85,7 +94,9 @@ pub(super) fn locate(resource: &Value, wanted: &Value) -> String {
             search(child, wanted, path)
         };
         match value {
-            Value::Object(fields) => fields.iter().any(|(name, child)| enter(format_args!(".{name}"), child)),
+            Value::Object(fields) => {
+                fields.iter().any(|(name, child)| enter(format_args!(".{}", shown_name(name)), child))
+            }
             Value::Array(list) => list.iter().enumerate().any(|(n, child)| enter(format_args!("[{n}]"), child)),
             _ => false,
         }
@@ -98,5 +109,29 @@ pub(super) fn locate(resource: &Value, wanted: &Value) -> String {
 }
 
 fn name(resource: &Value) -> &str {
-    resource.get("resourceType").and_then(Value::as_str).unwrap_or("?")
+    resource.get("resourceType").and_then(Value::as_str).map_or("?", shown_name)
+}
+
+/// The text of an element with fields has a name that no field has.
+fn shown(name: &str) -> &str {
+    if name == TEXT { name } else { shown_name(name) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_name_of_a_field_is_not_repeated_when_it_could_be_anything() {
+        let document = json!({ "195009072553": "x", "note": [{ "Tolvan Tolvansson": 1, "#text": "y" }] });
+        let mut issues = Vec::new();
+        unread_fields(&document, &Marks::default(), "t", &mut issues);
+        let told: Vec<&str> = issues.iter().map(|i| i.expression.as_str()).collect();
+        assert_eq!(told, ["(unknown name)", "note[0].(unknown name)", "note[0].#text"]);
+        let resource = json!({ "resourceType": "195009072553", "19500907": "x" });
+        issues.clear();
+        unread_elements(&resource, &Marks::default(), "t", &mut issues);
+        assert_eq!(issues[0].expression, "(unknown name).(unknown name)");
+    }
 }

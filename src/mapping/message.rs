@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 use super::near;
 use super::shape::{Element, Shape};
 use super::xml::{self, Node, is_xml_char};
-use crate::fhir::issue::{Code, Issue, Severity};
+use crate::fhir::issue::{Code, Issue, Severity, shown_name};
 
 /// A source document, and what reading it had to say.
 #[derive(Debug)]
@@ -16,6 +16,9 @@ pub struct Source {
     pub logical_address: Option<String>,
 }
 
+/// The name in the tree of an element's own text, where it has fields too.
+pub(super) const TEXT: &str = "#text";
+
 const SOAP: &str = "http://schemas.xmlsoap.org/soap/envelope/";
 
 /// Reads a message by the shape of its root element.
@@ -24,22 +27,26 @@ pub(super) fn read(bytes: &[u8], shapes: &[&Shape]) -> Result<Source, Vec<Issue>
     let mut issues = Vec::new();
     let mut logical_address = None;
     if root.namespace == SOAP && root.name == "Envelope" {
-        let mut body = None;
+        let mut messages = Vec::new();
         for child in root.children.into_iter().filter(|c| c.namespace == SOAP) {
             match child.name.as_str() {
                 "Header" => {
                     let address = child.children.iter().find(|c| c.name == "LogicalAddress");
                     logical_address = address.map(|a| a.text.trim().to_owned());
                 }
-                "Body" => body = child.children.into_iter().next(),
+                "Body" => messages.extend(child.children),
                 _ => {}
             }
         }
-        let empty = || {
-            let (sv, en) = ("SOAP-kuvertet är tomt.", "The SOAP envelope is empty.");
-            vec![Issue::new(Severity::Fatal, Code::Structure, "Envelope.Body", sv, en)]
-        };
-        root = body.ok_or_else(empty)?;
+        let wrong = |sv: &str, en: &str| vec![Issue::new(Severity::Fatal, Code::Structure, "Envelope.Body", sv, en)];
+        root = messages.pop().ok_or_else(|| wrong("SOAP-kuvertet är tomt.", "The SOAP envelope is empty."))?;
+        // To take one of several would lose the others without a word.
+        if !messages.is_empty() {
+            return Err(wrong(
+                "SOAP-kuvertet har mer än ett meddelande; sänd dem var för sig.",
+                "The SOAP envelope holds more than one message; send them one by one.",
+            ));
+        }
     }
     let known = |s: &&&Shape| s.root.name == root.name && s.root.namespace == root.namespace;
     let Some(shape) = shapes.iter().find(known) else {
@@ -74,7 +81,7 @@ fn field(node: Node, shape: &Element, path: &str, issues: &mut Vec<Issue>) -> Op
         let (sv, en) = near::hint(&name, shape.attributes.iter().map(String::as_str));
         issues.push(Issue::warning(
             Code::Structure,
-            format!("{path}.{name}"),
+            format!("{path}.{}", shown_name(&name)),
             format!("Attributet finns inte i formatet och läses inte.{sv}"),
             format!("The attribute is not in the format and is not read.{en}"),
         ));
@@ -86,11 +93,11 @@ fn field(node: Node, shape: &Element, path: &str, issues: &mut Vec<Issue>) -> Op
         if is_text {
             return Some(Value::String(text.to_owned()));
         }
-        object.insert("#text".to_owned(), Value::String(text.to_owned()));
+        object.insert(TEXT.to_owned(), Value::String(text.to_owned()));
     }
     let mut last = 0;
     for child in node.children {
-        let child_path = format!("{path}.{}", child.name);
+        let child_path = format!("{path}.{}", shown_name(&child.name));
         match shape.child(&child.name) {
             Some((order, known)) if known.namespace == child.namespace => {
                 if order < last {
@@ -103,11 +110,11 @@ fn field(node: Node, shape: &Element, path: &str, issues: &mut Vec<Issue>) -> Op
                 }
                 last = last.max(order);
                 if !known.repeats && object.contains_key(&child.name) {
-                    issues.push(Issue::warning(
+                    issues.push(Issue::error(
                         Code::Structure,
                         child_path.clone(),
-                        "Elementet får bara finnas en gång; det första läses.",
-                        "The element may occur only once; the first is read.",
+                        "Elementet får bara finnas en gång; ta bort det andra, eller sänd det i ett eget meddelande.",
+                        "The element may occur only once; remove the other, or send it in a message of its own.",
                     ));
                 }
                 let name = child.name.clone();
@@ -129,7 +136,7 @@ fn field(node: Node, shape: &Element, path: &str, issues: &mut Vec<Issue>) -> Op
                     ));
                 }
                 // A stranger of a known name must not be read in its place.
-                let name = if found.is_some() { format!("other:{}", child.name) } else { child.name.clone() };
+                let name = if found.is_some() { format!("other-{}", child.name) } else { child.name.clone() };
                 if let Some(value) = stranger(child) {
                     insert(&mut object, name, value, false);
                 }
@@ -149,7 +156,7 @@ fn stranger(node: Node) -> Option<Value> {
         object.insert(name, Value::String(value));
     }
     if !node.text.trim().is_empty() {
-        object.insert("#text".to_owned(), Value::String(node.text.trim().to_owned()));
+        object.insert(TEXT.to_owned(), Value::String(node.text.trim().to_owned()));
     }
     for child in node.children {
         let name = child.name.clone();
@@ -204,7 +211,7 @@ fn element(xml: &mut String, shape: &Element, value: &Value, declared: &str) {
     }
     let start = xml.len();
     xml.push('>');
-    if let Some(text) = text(value).or_else(|| value.get("#text").and_then(text)) {
+    if let Some(text) = text(value).or_else(|| value.get(TEXT).and_then(text)) {
         escape(xml, &text);
     }
     for child in &shape.children {
@@ -287,7 +294,7 @@ mod tests {
         ));
         assert_eq!(
             tree["request"],
-            json!({ "name": "A", "id": { "extension": "1" }, "nmae": "B", "x": { "y": "1", "#text": "Z" }, "other:name": "N" })
+            json!({ "name": "A", "id": { "extension": "1" }, "nmae": "B", "x": { "y": "1", "#text": "Z" }, "other-name": "N" })
         );
         assert_eq!(
             issues,
@@ -301,10 +308,30 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_lost_when_an_element_stands_twice() {
-        let (tree, issues) = tree(&message("<name>A</name><name>B</name>"));
-        assert_eq!(tree["request"]["name"], json!(["A", "B"]));
-        assert_eq!(issues.len(), 1);
+    fn an_element_that_stands_twice_is_refused_and_both_are_kept() {
+        let source = read(message("<name>A</name><name>B</name>").as_bytes(), &[&shape()]).unwrap();
+        assert_eq!(source.tree["request"]["name"], json!(["A", "B"]));
+        assert_eq!(source.issues.iter().filter(|i| i.is_error()).count(), 1);
+        let two = "<a:Root xmlns:a='urn:r' xmlns='urn:c'><request><name>A</name></request><request><name>B</name></request></a:Root>";
+        assert!(read(two.as_bytes(), &[&shape()]).unwrap().issues.iter().any(Issue::is_error));
+    }
+
+    #[test]
+    fn a_name_that_could_be_a_person_is_not_repeated() {
+        let (_, issues) = tree(&message("<p195009072553 n195009072553='1'/><name n195009072553='1'>A</name>"));
+        assert_eq!(issues.len(), 2);
+        assert!(!issues.concat().contains("1950"), "{issues:?}");
+    }
+
+    #[test]
+    fn an_envelope_with_two_messages_is_refused_and_not_taken_as_one() {
+        let one = message("<name>A</name>");
+        let bodies = [format!("<s:Body>{one}{one}</s:Body>"), format!("<s:Body>{one}</s:Body><s:Body>{one}</s:Body>")];
+        for body in bodies {
+            let xml = format!("<s:Envelope xmlns:s='{SOAP}'>{body}</s:Envelope>");
+            let issues = read(xml.as_bytes(), &[&shape()]).unwrap_err();
+            assert!(issues[0].en.contains("more than one message"));
+        }
     }
 
     #[test]

@@ -7,6 +7,7 @@
 //! * `message`, `xml`: a RIV-TA message to the tree that tables read, and back;
 //! * `out`: items, keys and ids; then source rows, links, constants and needs;
 //! * `back`: one anchor, what links connect (`claim`), which item each resource is (`place`), then the rows;
+//! * `form`: lists where one value belongs, and the other way about;
 //! * `ledger`: on both ways, what no row read;
 //! * `check`: the folder's examples, both ways.
 //!
@@ -20,6 +21,7 @@ mod compile;
 mod convert;
 mod draft;
 mod folder;
+mod form;
 mod ledger;
 mod message;
 mod near;
@@ -66,6 +68,10 @@ pub struct Trace {
     pub resource: String,
     /// `referral.json.toml [request] row 5`
     pub origin: String,
+    /// `referral.json.toml [request]`
+    pub block: String,
+    /// The item that the resource was made of, as `interventions[1]`; empty for a block that makes one resource.
+    pub item: String,
     /// The field's path in the document; empty for links and constants.
     pub source: String,
     pub via: Option<String>,

@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::codes::CodeMap;
 use super::convert::{Converter, Made, Makes, Text};
+use super::form::Form;
 use super::path::{Step, is_absent};
 use super::shape::Shape;
 use super::table::Only;
@@ -21,6 +22,8 @@ pub struct Table {
     pub(super) format: Format,
     pub(super) shape: Option<Arc<Shape>>,
     pub(super) guard: Vec<Guard>,
+    /// Nothing for a message: its shape has judged it.
+    pub(super) form: Form,
     pub(super) envelope: EnvelopePaths,
     pub(super) blocks: Vec<Block>,
     /// The block whose resource the way back starts from.

@@ -4,8 +4,8 @@ use std::borrow::Cow;
 use std::collections::HashSet;
 use std::ops::Range;
 
-use super::{FEW_KEYS, Limits, MOST_FINDINGS, Strictness, is_name};
-use crate::fhir::issue::{Code, Issue, Severity};
+use super::{FEW_KEYS, Limits, MOST_FINDINGS, Strictness};
+use crate::fhir::issue::{Code, Issue, Severity, shown_name};
 
 /// The pass ended: a finding after which nothing can be said, or too many of them.
 pub struct Ended;
@@ -326,11 +326,7 @@ impl<'a> Scanner<'a> {
             out.push('/');
             if frame.object {
                 let raw = self.bytes.get(frame.key.clone()).unwrap_or_default();
-                match std::str::from_utf8(raw).ok().filter(|k| is_name(k)) {
-                    Some(key) => out.push_str(key),
-                    // A key may be anything, even a personnummer.
-                    None => out.push('…'),
-                }
+                out.push_str(shown_name(std::str::from_utf8(raw).unwrap_or_default()));
             } else {
                 out.push_str(&frame.index.to_string());
             }

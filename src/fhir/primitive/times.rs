@@ -1,6 +1,7 @@
 //! Dates and times: days that do not exist are refused, and a time needs its zone.
 
-use chrono::NaiveDate;
+use chrono::{DateTime, Months, NaiveDate};
+use chrono_tz::Europe::Stockholm;
 
 use super::{Wrong, wrong};
 
@@ -106,7 +107,25 @@ fn digits(bytes: &[u8]) -> Option<u32> {
     bytes.iter().try_fold(0, |n, b| b.is_ascii_digit().then(|| n * 10 + u32::from(b - b'0')))
 }
 
-/// The day of a date or dateTime that has one.
+/// The first and the last day that a date or dateTime can mean: a year and a month are all their days, and an instant
+/// is on the day it has in Sweden.
+pub fn days_of(text: &str) -> Option<(NaiveDate, NaiveDate)> {
+    if text.contains('T') {
+        let at = DateTime::parse_from_rfc3339(text).ok();
+        let day = at.map(|at| at.with_timezone(&Stockholm).date_naive()).or_else(|| day_of(text))?;
+        return Some((day, day));
+    }
+    let (first, months) = match date(text).ok()? {
+        Precision::Day => return day_of(text).map(|day| (day, day)),
+        Precision::Month => (format!("{text}-01"), 1),
+        Precision::Year => (format!("{text}-01-01"), 12),
+    };
+    let first = day_of(&first)?;
+    let last = first.checked_add_months(Months::new(months)).and_then(|next| next.pred_opt())?;
+    Some((first, last))
+}
+
+/// The day of a date or dateTime that has one, as it is written.
 pub fn day_of(text: &str) -> Option<NaiveDate> {
     NaiveDate::parse_from_str(text.get(..10)?, "%Y-%m-%d").ok()
 }

@@ -3,6 +3,8 @@
 use quick_xml::Reader;
 use quick_xml::events::{BytesStart, Event};
 
+use crate::fhir::primitive::Primitive;
+
 /// Elements R4 allows in a narrative (XHTML's chapters 7 to 11 without forms, a and img), as `txt-1` lists them.
 const ELEMENTS: &[&str] = &[
     "a",
@@ -55,8 +57,12 @@ const ELEMENTS: &[&str] = &[
     "var",
 ];
 
-/// How a link or an image may begin.
-const SCHEMES: &[&str] = &["#", "http://", "https://", "mailto:", "tel:", "data:image/"];
+/// How a link may begin.
+const LINKS: &[&str] = &["#", "http://", "https://", "mailto:", "tel:"];
+/// How an image may begin: one that is fetched tells a stranger who reads, and when.
+const IMAGES: &[&str] = &["#", "data:image/"];
+/// What a style may not hold: it fetches, runs, or hides that it does.
+const STYLES: &[&str] = &["url", "image", "import", "expression", "\\", "&"];
 
 const OPENING: &str = "<div xmlns=\"http://www.w3.org/1999/xhtml\"";
 
@@ -72,6 +78,8 @@ pub fn check(div: &str) -> Result<(), Fault> {
             "must begin with <div xmlns=\"http://www.w3.org/1999/xhtml\">",
         ));
     }
+    const CONTROL: Fault = ("innehåller ett styrtecken", "contains a control character");
+    Primitive::Markdown.text(div).map_err(|wrong| (wrong.sv, wrong.en))?;
     const BROKEN: Fault = ("är inte välformad XHTML", "is not well-formed XHTML");
     let mut reader = Reader::from_str(div);
     let mut depth = 0_usize;
@@ -98,7 +106,16 @@ pub fn check(div: &str) -> Result<(), Fault> {
                 }
                 says |= shown;
             }
-            Event::GeneralRef(_) => says = true,
+            Event::GeneralRef(reference) => {
+                says = true;
+                match reference.resolve_char_ref() {
+                    Ok(Some(letter)) if letter < ' ' && !matches!(letter, '\t' | '\n' | '\r') => {
+                        return Err(CONTROL);
+                    }
+                    Ok(_) => {}
+                    Err(_) => return Err(BROKEN),
+                }
+            }
             Event::Comment(_) => {}
             Event::Eof if closed => break,
             _ => return Err(BROKEN),
@@ -119,11 +136,20 @@ fn element(tag: &BytesStart<'_>) -> Result<bool, Fault> {
     }
     for attribute in tag.attributes() {
         let attribute = attribute.map_err(|_| FORBIDDEN)?;
-        let key = attribute.key.as_ref();
-        let runs = key.get(..2).is_some_and(|k| k.eq_ignore_ascii_case("on"));
-        // By what is allowed: what is forbidden can be written in too many ways.
-        let leads = matches!(key, "href" | "src") && !SCHEMES.iter().any(|s| attribute.value.starts_with(s));
-        if runs || leads {
+        let key = attribute.key.as_ref().to_ascii_lowercase();
+        let begins = |allowed: &[&str]| allowed.iter().any(|s| attribute.value.starts_with(s));
+        // By what is allowed where that can be said: what is forbidden can be written in too many ways.
+        let allowed = match key.as_str() {
+            "href" => begins(LINKS),
+            "src" | "background" => begins(IMAGES),
+            "srcset" => false,
+            "style" => {
+                let style = attribute.value.to_ascii_lowercase();
+                !STYLES.iter().any(|s| style.contains(s))
+            }
+            key => !key.starts_with("on"),
+        };
+        if !allowed {
             return Err(FORBIDDEN);
         }
     }
@@ -141,6 +167,12 @@ mod tests {
     #[test]
     fn a_plain_narrative_passes() {
         assert_eq!(
+            check(&div(
+                "<p style=\"color: rgb(1,2,3)\"><a href=\"https://example.org\">å\tä</a>&nbsp;&#229;<img src=\"data:image/png;base64,AA==\"/></p>"
+            )),
+            Ok(())
+        );
+        assert_eq!(
             check(&div("<p>Rehabplan &amp; mål</p><br/><table><tbody><tr><td>1</td></tr></tbody></table>")),
             Ok(())
         );
@@ -155,6 +187,15 @@ mod tests {
             div("<p onclick=\"x\">a</p>"),
             div("<a href=\" JavaScript:x\">a</a>"),
             div("<form>a</form>"),
+            div("<img src=\"http://example.org/a.png\"/>"),
+            div("<img SRC=\"https://example.org/a.png\"/>"),
+            div("<img srcset=\"data:image/png;base64,AA== 1x, http://example.org/a.png 2x\"/>"),
+            div("<table background=\"http://example.org/a.png\"><tr><td>a</td></tr></table>"),
+            div("<p style=\"background: URL(http://example.org/a.png)\">a</p>"),
+            div("<p style=\"background: u\\72l(http://example.org/a.png)\">a</p>"),
+            div("<p style=\"background: &#117;rl(http://example.org/a.png)\">a</p>"),
+            div("a\u{7}b"),
+            div("a&#7;b"),
             div("<p>a"),
             div(" <br/> "),
             format!("{}x", div("a")),

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use super::path::Path;
 use super::{near, type_names};
-use crate::fhir::issue::{Code, Issue};
+use crate::fhir::issue::{Code, Issue, shown_name};
 use crate::fhir::primitive;
 
 /// What a Bundle's entries are called, and of which type each is.
@@ -59,8 +59,8 @@ pub fn check(
                 out.push(Issue::error(
                     Code::Value,
                     &path.field("type"),
-                    format!("säger något annat än referensen, som leder till {name}"),
-                    format!("says something else than the reference, which leads to {name}"),
+                    format!("säger något annat än referensen, som leder till {}", shown_name(name)),
+                    format!("says something else than the reference, which leads to {}", shown_name(name)),
                 ));
             }
         }

@@ -8,7 +8,7 @@ use crate::domain::kva::{self, CodeList, Refusal};
 use crate::domain::person_id::{Issuer, PersonId, PersonIdError, PersonIdKind};
 use crate::domain::{hsa_id, icd10};
 use crate::fhir::issue::{Code, Issue, Severity};
-use crate::fhir::primitive::day_of;
+use crate::fhir::primitive::days_of;
 
 const ORGANISATION_NUMBER: &str = "urn:oid:2.5.4.97";
 
@@ -82,8 +82,7 @@ pub fn coding(
             out.push(Issue::error(Code::CodeInvalid, &path.field("code"), sv, en));
         }
     } else if kva::is_system(system) {
-        let day = resource.day();
-        match resource.codes.lookup(code, day) {
+        match resource.codes.lookup(code, resource.days()) {
             Ok(known) if known.add_on => {
                 acts.add_on.get_or_insert_with(|| path.to_string());
             }
@@ -154,8 +153,8 @@ pub struct Resource<'a> {
 }
 
 impl Resource<'_> {
-    /// The day its codes must have been valid on.
-    fn day(&self) -> Option<NaiveDate> {
+    /// The first and last day of those on which its codes must have been valid.
+    fn days(&self) -> Option<(NaiveDate, NaiveDate)> {
         let names: &[&str] = match self.kind {
             "Procedure" => &["performedDateTime", "performedPeriod"],
             "ServiceRequest" => &["authoredOn", "occurrenceDateTime", "occurrencePeriod"],
@@ -165,7 +164,7 @@ impl Resource<'_> {
         };
         names.iter().find_map(|name| {
             let value = self.object.get(*name)?;
-            day_of(value.as_str().or_else(|| value.get("start")?.as_str())?)
+            days_of(value.as_str().or_else(|| value.get("start")?.as_str())?)
         })
     }
 
@@ -173,7 +172,7 @@ impl Resource<'_> {
     /// stand beside one.
     pub fn judge(&self, acts: &Acts, out: &mut Vec<Issue>) {
         let Some(at) = &acts.add_on else { return };
-        let part = self.kind == "Procedure" && self.object.get("partOf").is_some();
+        let part = self.kind == "Procedure" && self.is_part();
         let (sv, en) = match (self.kind == "Procedure" && acts.main, acts.main || part) {
             (true, _) => (
                 "en tilläggskod (t.ex. ZV051) och huvudåtgärden är två åtgärder; gör en egen Procedure med partOf",
@@ -186,6 +185,27 @@ impl Resource<'_> {
             (false, true) => return,
         };
         out.push(Issue::error(Code::BusinessRule, at.as_str(), sv, en));
+    }
+
+    /// Whether `partOf` leads to something that is not the resource itself: a name alone leads nowhere.
+    fn is_part(&self) -> bool {
+        let id = text(self.object, "id");
+        let own = |target: &str| {
+            let target = target.split_once("/_history/").map_or(target, |(before, _)| before);
+            let last = target.rsplit(['/', ':', '#']).next().unwrap_or_default();
+            last.is_empty() || Some(last) == id
+        };
+        let own_identifier = |identifier: &Value| {
+            let mine = self.object.get("identifier").and_then(Value::as_array).into_iter().flatten();
+            mine.into_iter().any(|i| ["system", "value"].iter().all(|part| i.get(part) == identifier.get(part)))
+        };
+        let leads = |part: &Value| match part.get("reference").and_then(Value::as_str) {
+            Some(reference) => !own(reference),
+            None => part.get("identifier").is_some_and(|i| {
+                i.get("value").and_then(Value::as_str).is_some_and(|v| !v.is_empty()) && !own_identifier(i)
+            }),
+        };
+        self.object.get("partOf").and_then(Value::as_array).into_iter().flatten().any(leads)
     }
 }
 

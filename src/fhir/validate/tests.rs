@@ -51,7 +51,7 @@ fn an_unknown_element_is_answered_with_the_nearest() {
     let issues = issues(&with(task(), "inputs", json!([])));
     assert_eq!(issues[0].expression, "Task.inputs");
     assert!(issues[0].sv.contains("menade du input?") && issues[0].en.contains("did you mean input?"));
-    finds(&with(task(), "195009072553", json!(1)), &["error structure Task.…"]);
+    finds(&with(task(), "195009072553", json!(1)), &["error structure Task.(unknown name)"]);
 }
 
 #[test]
@@ -207,6 +207,12 @@ fn procedure(codes: &[&str], day: &str) -> Value {
 fn kva_codes_are_checked_by_list_and_by_the_day_of_the_act() {
     finds(&procedure(&["DV143"], "2026-01-01"), &[]);
     finds(&procedure(&["DV143"], "2031-01-01"), &["error code-invalid Procedure.code.coding[0].code"]);
+    for over in ["2031", "2031-01", "2030-12-31T23:30:00Z"] {
+        finds(&procedure(&["DV143"], over), &["error code-invalid Procedure.code.coding[0].code"]);
+    }
+    for still in ["2030", "2030-12", "2031-01-01T00:30:00+03:00"] {
+        finds(&procedure(&["DV143"], still), &[]);
+    }
     finds(&procedure(&["DV14"], "2026-01-01"), &["error code-invalid Procedure.code.coding[0].code"]);
     let issue = issues(&procedure(&["DV134"], "2026-01-01")).remove(0);
     assert!(issue.en.contains("Did you mean DV143"), "{}", issue.line());
@@ -220,6 +226,32 @@ fn zv051_never_stands_alone() {
     finds(&procedure(&["ZV051"], "2026-01-01"), &["error business-rule Procedure.code.coding[0]"]);
     finds(&procedure(&["DV143", "ZV051"], "2026-01-01"), &["error business-rule Procedure.code.coding[1]"]);
     finds(&with(procedure(&["ZV051"], "2026-01-01"), "partOf", json!([{ "reference": "Procedure/1" }])), &[]);
+    let own = json!({ "system": "https://example.org/acts", "value": "1" });
+    let part = |part: &Value| {
+        let act = with(procedure(&["ZV051"], "2026-01-01"), "id", json!("z1"));
+        with(with(act, "identifier", json!([own])), "partOf", json!([part]))
+    };
+    let other = json!({ "system": "https://example.org/acts", "value": "2" });
+    for leads in [
+        json!({ "reference": "Procedure/1" }),
+        json!({ "reference": "https://example.org/fhir/Procedure/1" }),
+        json!({ "identifier": other }),
+    ] {
+        finds(&part(&leads), &[]);
+    }
+    for nowhere in [
+        json!({ "display": "x" }),
+        json!({ "type": "Procedure" }),
+        json!({ "reference": "Procedure/z1" }),
+        json!({ "reference": "Procedure/z1/_history/2" }),
+        json!({ "reference": "https://example.org/fhir/Procedure/z1" }),
+        json!({ "reference": "#" }),
+        json!({ "identifier": own }),
+        json!({ "identifier": { "system": "https://example.org/acts" } }),
+    ] {
+        let found = issues(&part(&nowhere));
+        assert!(found.iter().any(|i| i.code == Code::BusinessRule), "{nowhere}: {found:?}");
+    }
     let plan = |codes: &[&str]| {
         let list: Vec<Value> = codes.iter().map(|c| json!({ "detail": { "status": "scheduled", "code": { "coding": [ { "system": "urn:oid:1.2.752.116.1.3.2.1.4", "code": c } ] } } })).collect();
         json!({ "resourceType": "CarePlan", "status": "active", "intent": "plan", "subject": { "reference": "Patient/p" }, "activity": list })

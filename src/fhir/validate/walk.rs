@@ -9,8 +9,7 @@ use super::reference::{self, Entries, Surroundings};
 use super::schema::{Class, Content, Field, Role, bit, schema};
 use super::swedish::{self, Acts};
 use super::{Context, MOST_FINDINGS, contained, narrative, near, required, type_names};
-use crate::fhir::guard::is_name;
-use crate::fhir::issue::{Code, Issue, Severity};
+use crate::fhir::issue::{Code, Issue, Severity, shown_name};
 
 type Object = Map<String, Value>;
 
@@ -25,7 +24,7 @@ pub fn document(value: &Value, profiles: &[&str], context: &Context<'_>, out: &m
         ));
     };
     let kind = object.get("resourceType").and_then(Value::as_str).unwrap_or_default();
-    let root = Path::root(if is_name(kind) { kind } else { "" });
+    let root = Path::root(if kind.is_empty() { "" } else { shown_name(kind) });
     resource(object, &Place { path: &root, nested: None, outermost: true, entries: None }, profiles, context, out);
 }
 
@@ -340,11 +339,9 @@ impl Walk<'_, '_> {
     fn unknown(&mut self, class: &Class, key: &str, path: &Path<'_>) {
         let names = class.fields().iter().map(|f| f.json.as_str());
         let (sv, en) = near::hint(near::nearest(key, names));
-        // A key that is no name may be data; then it is not shown.
-        let shown = if is_name(key) { key } else { "…" };
         self.error(
             Code::Structure,
-            &path.field(shown),
+            &path.field(shown_name(key)),
             format!("finns inte i {}{sv}", class.name),
             format!("is not an element of {}{en}", class.name),
         );

@@ -7,7 +7,7 @@ use std::collections::{HashMap, HashSet};
 
 use serde_json::Value;
 
-use crate::fhir::issue::{Code, Issue};
+use crate::fhir::issue::{Code, Issue, shown_id, shown_name};
 use crate::mapping::path::{self, Step, walk};
 use crate::mapping::plan::{Block, Group, KeyRead, Link, Row, Table};
 
@@ -285,8 +285,8 @@ pub(super) fn reference_steps(row: &Row) -> &[Step] {
 
 /// `Type/id`
 pub(super) fn place(resource: Option<&Value>) -> String {
-    let text = |name: &str| resource.and_then(|r| r.get(name)).and_then(Value::as_str).unwrap_or("?");
-    format!("{}/{}", text("resourceType"), text("id"))
+    let text = |name: &str| resource.and_then(|r| r.get(name)).and_then(Value::as_str);
+    format!("{}/{}", text("resourceType").map_or("?", shown_name), text("id").map_or("?", shown_id))
 }
 
 fn identity(identifier: &Value) -> Option<(&str, &str)> {

@@ -140,6 +140,7 @@ impl Compiler<'_> {
             format: text.format,
             shape,
             guard,
+            form: self.sources.form(),
             envelope,
             blocks,
             anchor,

@@ -2,6 +2,7 @@
 //! written. An XML format knows its fields from its shape; a JSON document has those that the table names.
 
 use crate::fhir::issue::{Code, Issue};
+use crate::mapping::form::{self, Form};
 use crate::mapping::near;
 use crate::mapping::path::{Step, Take, Written};
 use crate::mapping::plan::SourcePath;
@@ -116,6 +117,21 @@ impl<'s> Sources<'s> {
             Shaped::Element(element) => !element.is_text(),
             Shaped::Leaf => false,
         })
+    }
+
+    /// The fields as a document must have them, where no shape says it.
+    pub fn form(&self) -> Form {
+        if self.is_xml() { Form::default() } else { self.form_of(ROOT) }
+    }
+
+    fn form_of(&self, node: usize) -> Form {
+        let children = self.nodes.get(node).map_or(&[][..], |n| n.children.as_slice());
+        let field = |child: &usize| {
+            let field = self.nodes.get(*child)?;
+            let list = field.list == Some(true);
+            Some(form::Field { name: field.name.as_str().into(), list, inside: self.form_of(*child) })
+        };
+        Form(children.iter().filter_map(field).collect())
     }
 
     /// Whether `inner` is `outer` or below it.

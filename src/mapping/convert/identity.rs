@@ -3,13 +3,11 @@
 use serde_json::{Value, json};
 
 use super::{Made, Text, field, text};
+use crate::domain::person_id::{Issuer, PersonId, PersonIdError};
 
-/// OIDs that have another URI than `urn:oid:` in FHIR, the one place. Where an OID or URI stands on several lines,
+/// OIDs that have another URI than `urn:oid:` in FHIR; those of persons are the domain's to know. Where an OID or URI stands on several lines,
 /// the first is written.
 const SYSTEMS: &[(&str, &str)] = &[
-    ("1.2.752.129.2.1.3.1", PERSONNUMMER),
-    ("1.2.752.129.2.1.3.3", SAMORDNINGSNUMMER),
-    ("1.2.752.74.9.1", RESERVNUMMER),
     ("1.2.752.129.2.1.4.1", "urn:oid:1.2.752.29.4.19"),
     ("1.2.752.116.2.1.1", "http://snomed.info/sct"),
     ("2.16.840.1.113883.6.96", "http://snomed.info/sct"),
@@ -21,18 +19,17 @@ const SYSTEMS: &[(&str, &str)] = &[
     ("1.2.752.116.1.3.2.1.4", "https://www.socialstyrelsen.se/statistik-och-data/klassifikationer-och-koder/kva/"),
 ];
 
-const PERSONNUMMER: &str = "http://electronichealth.se/identifier/personnummer";
-const SAMORDNINGSNUMMER: &str = "http://electronichealth.se/identifier/samordningsnummer";
-const RESERVNUMMER: &str = "http://electronichealth.se/identifier/nationelltReservnummer";
-
 pub(super) fn system_of(oid: &str) -> String {
-    match SYSTEMS.iter().find(|(known, _)| *known == oid) {
-        Some((_, uri)) => (*uri).to_owned(),
-        None => format!("urn:oid:{oid}"),
-    }
+    let urn = format!("urn:oid:{oid}");
+    let person = Issuer::of_system(&urn).map(Issuer::system);
+    let known = person.or_else(|| SYSTEMS.iter().find(|(known, _)| *known == oid).map(|(_, uri)| *uri));
+    known.map_or(urn, str::to_owned)
 }
 
 pub(super) fn oid_of(uri: &str) -> Result<String, Text> {
+    if let Some(issuer) = Issuer::of_system(uri) {
+        return Ok(issuer.oid().to_owned());
+    }
     if let Some((oid, _)) = SYSTEMS.iter().find(|(_, known)| *known == uri) {
         return Ok((*oid).to_owned());
     }
@@ -41,37 +38,13 @@ pub(super) fn oid_of(uri: &str) -> Result<String, Text> {
         .ok_or_else(|| Text::new("Systemet har ingen känd OID.", "The system has no known OID."))
 }
 
-/// The system of a person number by its form, without its check digit. The one place to ask for it.
-fn person_system(number: &str) -> Option<&'static str> {
-    let (date, last) = number.split_at_checked(8)?;
-    if !date.bytes().all(|b| b.is_ascii_digit()) || last.len() != 4 {
-        return None;
-    }
-    if !last.bytes().all(|b| b.is_ascii_digit()) {
-        let letters = last.bytes().take_while(|b| b.is_ascii_uppercase() && !b"IOQVW".contains(b)).count();
-        let digits = last.bytes().skip(letters).all(|b| b.is_ascii_digit());
-        return (matches!(letters, 2 | 3) && digits).then_some(RESERVNUMMER);
-    }
-    let month: u32 = date.get(4..6)?.parse().ok()?;
-    let day: u32 = date.get(6..8)?.parse().ok()?;
-    match (month, day) {
-        (1..=12, 1..=31) => Some(PERSONNUMMER),
-        (1..=12, 60..=91) => Some(SAMORDNINGSNUMMER),
-        _ => None,
-    }
-}
-
-fn not_a_person_number() -> Text {
-    Text::new(
-        "Värdet är inte ett personnummer, samordningsnummer eller nationellt reservnummer med 12 tecken.",
-        "The value is not a personnummer, samordningsnummer or national reserve number of 12 characters.",
-    )
+fn refused(error: PersonIdError) -> Text {
+    Text { sv: format!("Personnumret {}.", error.sv()), en: format!("The person number {error}.") }
 }
 
 pub(super) fn personnummer_out(value: &Value) -> Result<Made, Text> {
-    let number: String = text(value)?.chars().filter(|c| !matches!(c, '-' | '+' | ' ')).collect();
-    let system = person_system(&number).ok_or_else(not_a_person_number)?;
-    Ok(json!({ "system": system, "value": number }).into())
+    let id = PersonId::parse(text(value)?).map_err(refused)?;
+    Ok(json!({ "system": id.system(), "value": id.value() }).into())
 }
 
 pub(super) fn personnummer_back(value: &Value) -> Result<Made, Text> {
@@ -81,10 +54,16 @@ pub(super) fn personnummer_back(value: &Value) -> Result<Made, Text> {
 pub(super) fn person_id_out(value: &Value) -> Result<Made, Text> {
     let (root, extension) = (field(value, "root")?, field(value, "extension")?);
     let system = system_of(root);
-    if system.starts_with("http://electronichealth.se/") && person_system(extension).is_none() {
-        return Err(not_a_person_number());
-    }
-    Ok(json!({ "system": system, "value": extension }).into())
+    let value = match PersonId::parse_in(&system, extension) {
+        Some(Ok(id)) => id.value().to_owned(),
+        Some(Err(error @ PersonIdError::OtherIssuer { .. })) => {
+            // Said of the resource by the validator, which knows where it is only worth a warning.
+            PersonId::parse(extension).map_err(|_| refused(error))?.value().to_owned()
+        }
+        Some(Err(error)) => return Err(refused(error)),
+        None => extension.to_owned(),
+    };
+    Ok(json!({ "system": system, "value": value }).into())
 }
 
 pub(super) fn person_id_back(value: &Value) -> Result<Made, Text> {
@@ -96,18 +75,45 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_person_number_gets_the_system_of_its_form() {
-        for (number, system) in [
-            ("195009072553", PERSONNUMMER),
-            ("196109732393", SAMORDNINGSNUMMER),
-            ("19610973ABC1", RESERVNUMMER),
-            ("19610973AB12", RESERVNUMMER),
+    fn a_person_number_gets_the_system_of_its_issuer() {
+        for (number, issuer) in [
+            ("195009072553", Issuer::Population),
+            ("19500907-2553", Issuer::Population),
+            ("196109732393", Issuer::Coordination),
+            ("98240301AA06", Issuer::National),
+            ("98240301aa06", Issuer::National),
+            ("20210325K069", Issuer::VgrLocal),
+            ("991234567890", Issuer::Stockholm),
+            ("991201011234", Issuer::Stockholm),
         ] {
             let made = personnummer_out(&json!(number)).unwrap();
-            assert_eq!(made.value, json!({ "system": system, "value": number }));
+            let value = number.replace('-', "").to_uppercase();
+            assert_eq!(made.value, json!({ "system": issuer.system(), "value": value }));
         }
-        for wrong in ["19500907255", "195013072553", "195009402553", "abc", "19610973IOQ1", "åäö109073239"] {
+        for wrong in ["1950-0907 2553", "19500907255", "195013072553", "195009072554", "abc", "åäö109073239"] {
             assert!(personnummer_out(&json!(wrong)).is_err(), "{wrong}");
+        }
+        assert!(personnummer_out(&json!("19500907T553")).unwrap_err().en.contains("TF number"));
+    }
+
+    #[test]
+    fn a_person_of_a_riv_message_keeps_its_root_there_and_back() {
+        for (root, extension) in [
+            ("1.2.752.129.2.1.3.1", "195009072553"),
+            ("1.2.752.129.2.1.3.3", "196109732393"),
+            ("1.2.752.74.9.1", "98240301AA06"),
+            ("1.2.752.113.11.0.2.1.1.1", "20210325K069"),
+            ("1.2.752.97.3.1.3", "991234567890"),
+            ("1.2.3", "anything"),
+        ] {
+            let id = json!({ "root": root, "extension": extension });
+            let made = person_id_out(&id).unwrap();
+            assert_eq!(person_id_back(&made.value).unwrap().value, id);
+        }
+        let stockholm = person_id_out(&json!({ "root": "1.2.752.97.3.1.3", "extension": "991234567890" })).unwrap();
+        assert_eq!(stockholm.value["system"], Issuer::Stockholm.system());
+        for wrong in ["195009072554", "19500907T553", "1950-0907 2553"] {
+            assert!(person_id_out(&json!({ "root": "1.2.752.129.2.1.3.1", "extension": wrong })).is_err(), "{wrong}");
         }
     }
 

@@ -1,6 +1,8 @@
 //! Plain text as the XHTML of a Narrative, and back: paragraphs and line breaks, nothing more.
 
 use super::Text;
+use crate::fhir::primitive::Primitive;
+use crate::mapping::xml::is_xml_char;
 
 const OPEN: &str = "<div xmlns=\"http://www.w3.org/1999/xhtml\">";
 const CLOSE: &str = "</div>";
@@ -10,6 +12,9 @@ pub(super) fn div(text: &str) -> Result<String, Text> {
     if text.trim().is_empty() {
         return Err(Text::new("Texten är tom.", "The text is empty."));
     }
+    Primitive::Markdown
+        .text(text)
+        .map_err(|wrong| Text { sv: format!("Texten {}.", wrong.sv), en: format!("The text {}.", wrong.en) })?;
     let mut div = String::with_capacity(text.len() + OPEN.len() + CLOSE.len() + 7);
     div.push_str(OPEN);
     div.push_str("<p>");
@@ -71,7 +76,7 @@ fn letter(name: &str) -> Option<char> {
                 Some(hex) => u32::from_str_radix(hex, 16).ok()?,
                 None => number.parse().ok()?,
             };
-            char::from_u32(number)
+            char::from_u32(number).filter(|letter| is_xml_char(*letter))
         }
     }
 }
@@ -87,6 +92,13 @@ mod tests {
         assert_eq!(text(xhtml).unwrap(), "A å\nB\nC");
         assert!(text("<div>&bad;</div>").is_err());
         assert!(text("<div><p></p></div>").is_err());
+    }
+
+    #[test]
+    fn a_control_character_does_not_become_xhtml_nor_come_out_of_it() {
+        assert!(div("a\u{7}b").unwrap_err().en.contains("control character"));
+        assert!(text("<div>a&#7;b</div>").is_err());
+        assert!(div("a\tb\r\nc").is_ok());
     }
 
     proptest! {

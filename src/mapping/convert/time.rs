@@ -15,9 +15,10 @@ pub(super) fn time_out(text: &str) -> Result<Made, Text> {
         return Err(wrong());
     }
     let local = if text.len() == 12 { format!("{text}00") } else { text.to_owned() };
-    let local = NaiveDateTime::parse_from_str(&local, "%Y%m%d%H%M%S").map_err(|_| wrong())?;
+    local.get(..8).and_then(day_of).ok_or_else(no_day)?;
+    let local = NaiveDateTime::parse_from_str(&local, "%Y%m%d%H%M%S").map_err(|_| no_time())?;
     if local.second() > 59 || local.nanosecond() >= 1_000_000_000 {
-        return Err(wrong());
+        return Err(no_time());
     }
     let (at, note) = match Stockholm.from_local_datetime(&local) {
         LocalResult::Single(at) => (at, None),
@@ -42,6 +43,19 @@ pub(super) fn time_out(text: &str) -> Result<Made, Text> {
     Ok(Made { value: json!(at.format(TIME).to_string()), note })
 }
 
+/// The day of `YYYYMMDD`, if the calendar has it.
+fn day_of(text: &str) -> Option<NaiveDate> {
+    NaiveDate::parse_from_str(text, "%Y%m%d").ok()
+}
+
+fn no_day() -> Text {
+    Text::new("Dagen finns inte i kalendern.", "The day does not exist in the calendar.")
+}
+
+fn no_time() -> Text {
+    Text::new("Klockslaget finns inte på dygnet.", "The time does not exist in a day.")
+}
+
 /// A dateTime to `YYYYMMDDhhmmss`, local.
 pub(super) fn time_back(text: &str) -> Result<Made, Text> {
     let at = DateTime::parse_from_rfc3339(text).map_err(|_| {
@@ -58,7 +72,7 @@ pub(super) fn date_out(text: &str) -> Result<Made, Text> {
     if text.len() != 8 || !text.bytes().all(|b| b.is_ascii_digit()) {
         return Err(wrong());
     }
-    let date = NaiveDate::parse_from_str(text, "%Y%m%d").map_err(|_| wrong())?;
+    let date = day_of(text).ok_or_else(no_day)?;
     Ok(json!(date.format("%Y-%m-%d").to_string()).into())
 }
 
@@ -108,6 +122,18 @@ mod tests {
         }
         assert!(date_back("2026-03").is_err());
         assert_eq!(date_back("2026-02-28T23:30:00Z").unwrap().value, json!("20260301"));
+    }
+
+    #[test]
+    fn a_day_that_does_not_exist_is_called_that_and_not_badly_written() {
+        for text in ["202602301200", "20261301120000"] {
+            assert!(time_out(text).unwrap_err().en.contains("day does not exist"), "{text}");
+        }
+        assert!(date_out("20260230").unwrap_err().en.contains("day does not exist"));
+        for text in ["202602282500", "20260228236000", "20260228235960"] {
+            assert!(time_out(text).unwrap_err().en.contains("time does not exist"), "{text}");
+        }
+        assert!(time_out("2026-02-28").unwrap_err().en.contains("YYYYMMDDhhmm"));
     }
 
     proptest! {

@@ -129,7 +129,7 @@ impl<'t, 'v> Maker<'t, 'v> {
         let next = self.made.len();
         let known = *self.known.entry((block.resource_type, id.clone())).or_insert(next);
         if known == next {
-            self.made.push(Made { block, id, draft: Draft::default() });
+            self.made.push(Made { block, id, numbers: numbers.to_vec(), draft: Draft::default() });
             return next;
         }
         if !block.actor && items.iter().any(|item| item.resource == known) {

@@ -40,6 +40,7 @@ impl Table {
             known: HashMap::new(),
         };
         if maker.meant() {
+            self.form.check(document, &self.name, &mut maker.issues);
             let items = maker.items(ids);
             for pass in [Pass::Source, Pass::Links, Pass::Constants] {
                 maker.pass(pass, &items);
@@ -54,6 +55,8 @@ impl Table {
 struct Made<'t> {
     block: &'t Block,
     id: String,
+    /// The list numbers of its item, of the first where several are one resource.
+    numbers: Vec<u32>,
     draft: Draft<'t>,
 }
 
@@ -241,12 +244,13 @@ impl<'t, 'v> Maker<'t, 'v> {
         let Self { mut issues, notes, made, explain, .. } = self;
         let mut resources = Vec::with_capacity(made.len());
         let mut trace = Vec::new();
-        for Made { block, id, draft } in made {
+        for Made { block, id, numbers, draft } in made {
             let reference = format!("{}/{id}", block.resource_type);
             let mut object = Map::new();
             object.insert("resourceType".to_owned(), Value::String(block.resource_type.to_owned()));
             object.insert("id".to_owned(), Value::String(id));
             let mut path = block.resource_type.to_owned();
+            let item = if explain { path::render(&block.each, &numbers) } else { String::new() };
             let finished = draft.finish(&mut path, &mut |told| match told {
                 Told::Value(..) if !explain => {}
                 Told::Value(expression, note) => {
@@ -255,6 +259,8 @@ impl<'t, 'v> Maker<'t, 'v> {
                         expression: expression.to_owned(),
                         resource: reference.clone(),
                         origin: note.origin.to_owned(),
+                        block: block.origin.clone(),
+                        item: item.clone(),
                         source: note.source(),
                         via: note.via.map(str::to_owned),
                     });

@@ -1,5 +1,6 @@
 //! The tables' language, a feature at a time: small tables, run both ways.
 
+mod delivered;
 mod load;
 mod read_back;
 mod riv;

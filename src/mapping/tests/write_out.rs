@@ -124,7 +124,7 @@ fn a_constant_beside_a_row_is_written_only_where_the_row_made_something() {
 fn fields_that_no_row_reads_are_told_with_their_place() {
     let mappings = load(&format!("{PLAN}{PATIENT}"));
     let document = json!({
-        "id": "1", "patient": { "personnummer": "195009072553", "shoe": 44 }, "nothing": null, "empty": "",
+        "id": "1", "patient": { "personnummer": "195009072553", "shoe": 44 }, "nothing": null,
         "interventions": [{ "text": "a", "local": [{ "deep": true }] }],
     });
     let (_, said) = out(&mappings, &document);
@@ -132,11 +132,11 @@ fn fields_that_no_row_reads_are_told_with_their_place() {
 }
 
 #[test]
-fn a_list_without_brackets_is_read_once_and_the_rest_is_told() {
+fn a_list_without_brackets_is_an_error_and_what_is_not_read_is_told() {
     let mappings = load(&format!("{PLAN}{PATIENT}"));
     let (resources, said) = out(&mappings, &json!({ "id": ["1", "2"], "patient": { "personnummer": "195009072553" } }));
     assert_eq!(resources[0]["identifier"][0]["value"], "1");
-    assert_eq!(said, "id[1]: no row reads this field");
+    assert_eq!(said, "id: The field must be one value, not a list; remove [ ].\nid[1]: no row reads this field");
 }
 
 #[test]
@@ -201,7 +201,7 @@ fn what_comes_back_otherwise_is_told_without_showing_a_person() {
     let (_, said) = out(&mappings, &json!({ "id": "1", "patient": { "personnummer": "19500907-2553" } }));
     assert_eq!(said, "patient.personnummer: Comes back as something else.");
     let (_, said) = out(&mappings, &json!({ "id": "1", "patient": { "personnummer": "1950" } }));
-    assert!(said.starts_with("patient.personnummer: The value is not a personnummer"), "{said}");
+    assert!(said.starts_with("patient.personnummer: The person number must be twelve"), "{said}");
     assert!(!said.contains("1950"));
 }
 
@@ -433,4 +433,46 @@ fixed = [
     let resources = both(&mappings, &document);
     let far: Vec<&Value> = (0..3).map(|n| &resources[0]["activity"][n]["detail"]["doNotPerform"]).collect();
     assert_eq!(far, [&json!(true), &Value::Null, &json!(false)]);
+}
+
+#[test]
+fn a_list_where_one_value_belongs_and_the_other_way_about_are_errors() {
+    let mappings = load(
+        r#"
+[[resource]]
+name = "condition"
+type = "Condition"
+row = [
+  { source = "id",           fhir = "identifier[doc-id]" },
+  { source = "person.name",  fhir = "subject.display" },
+  { source = "notes[].text", fhir = "note[].text" },
+]
+"#,
+    );
+    both(&mappings, &json!({ "id": "1", "person": { "name": "A" }, "notes": [{ "text": "a" }] }));
+    let wrong = [
+        (json!({ "id": ["1"] }), "id: The field must be one value, not a list; remove [ ]."),
+        (
+            json!({ "id": "1", "person": [{ "name": "A" }] }),
+            "person: The field must be one value, not a list; remove [ ].",
+        ),
+        (json!({ "id": "1", "notes": { "text": "a" } }), "notes: The field must be a list; put [ ] around it."),
+        (
+            json!({ "id": "1", "notes": [{ "text": "a" }, { "text": ["b"] }] }),
+            "notes[1].text: The field must be one value, not a list; remove [ ].",
+        ),
+    ];
+    for (document, finding) in wrong {
+        let issues = table(&mappings).out(&document, &Plain).issues;
+        assert_eq!(lines(&issues.into_iter().filter(Issue::is_error).collect::<Vec<_>>()), finding);
+    }
+}
+
+#[test]
+fn an_empty_text_is_told_of_whether_its_field_is_known_or_not() {
+    let mappings = load(&format!("{PLAN}{PATIENT}"));
+    let document = json!({ "id": "1", "patient": { "personnummer": "195009072553", "name": "" }, "status": "" });
+    let (_, said) = out(&mappings, &document);
+    let text = "the text is empty and read as if the field were not there; leave it out";
+    assert_eq!(said, format!("patient.name: {text}\nstatus: {text}"));
 }
