@@ -16,7 +16,7 @@ use crate::fhir::canonical::RESOURCE_ID;
 use crate::fhir::issue::Issue;
 use crate::fhir::resource::{identifier, reference_of, type_of, visit_references};
 use crate::partner::Client;
-use crate::store::Filter;
+use crate::store::{Filter, StoreError};
 
 /// Tasks asked for in one search.
 const AT_ONCE: u32 = 50;
@@ -89,18 +89,31 @@ async fn apply(
     };
     match acknowledge(gateway, ours, &change, &heard, now).await {
         Ok(_) => round.applied += 1,
-        Err(Refusal::Findings(issues)) => {
+        Err(refusal) => {
+            let finding = finding_of(refusal)?;
             round.held += 1;
-            let lines: Vec<String> = issues.iter().filter(|i| i.is_error()).map(Issue::line).collect();
-            hold(gateway, &heard, Some(exchange), lines.join("\n"), now).await?;
+            hold(gateway, &heard, Some(exchange), finding, now).await?;
         }
-        Err(Refusal::Conflict(issue)) => {
-            round.held += 1;
-            hold(gateway, &heard, Some(exchange), issue.line(), now).await?;
-        }
-        Err(other) => return Err(other),
     }
     Ok(())
+}
+
+/// What a person reads of a Task that is held. One Task that cannot be applied must not keep the others from being read:
+/// only a store that fails ends the round, and then nothing is held.
+fn finding_of(refusal: Refusal) -> Result<String, Refusal> {
+    match refusal {
+        Refusal::Busy => Err(refusal),
+        // The store works and refuses these rows: it will do so again.
+        Refusal::Store(StoreError::Refused(_)) => Ok("Task — kan inte sparas | cannot be stored".to_owned()),
+        Refusal::Store(_) => Err(refusal),
+        Refusal::Malformed(issues) | Refusal::Findings(issues) => {
+            Ok(issues.iter().filter(|i| i.is_error()).map(Issue::line).collect::<Vec<_>>().join("\n"))
+        }
+        Refusal::Forbidden(issue) | Refusal::Missing(issue) | Refusal::Conflict(issue) | Refusal::Stale(issue) => {
+            Ok(issue.line())
+        }
+        Refusal::KeyReused => Ok(refusal.to_string()),
+    }
 }
 
 /// What makes a partner's Task the same if it is read again.

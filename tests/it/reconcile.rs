@@ -1,0 +1,162 @@
+//! How partners' Tasks are read: one that cannot be used, or a bad minute, keeps none of the others from being heard.
+
+use std::path::PathBuf;
+
+use chrono::Utc;
+use serde_json::{Value, json};
+use uuid::Uuid;
+use vardkedja::Gateway;
+use vardkedja::access::Caller;
+use vardkedja::config::Config;
+use vardkedja::demo::Left;
+use vardkedja::domain::delivery::State;
+use vardkedja::domain::task::Status;
+use vardkedja::domain::{Format, Kind, PartyRole, Stage};
+use vardkedja::fhir::canonical::RESOURCE_ID;
+use vardkedja::store::{Action, Commit, Delivery, Exchange, Filter, Party};
+use vardkedja::sync::reconcile::{Round, reconcile};
+use vardkedja::sync::worker::pump;
+use vardkedja::sync::{Submission, submit};
+
+use crate::world::{NORTH, ONCOLOGY, World, referral};
+
+const PARTNER: &str = "primary-care";
+
+/// A gateway without its loops, so that a test says when something is sent and when Tasks are read.
+struct Still {
+    gateway: Gateway,
+    world: World,
+}
+
+impl Still {
+    /// The clinic is the world's; the world's own gateway has nothing to do.
+    async fn open() -> Self {
+        let world = World::open().await;
+        let file: PathBuf = world.folder.join("still.toml");
+        let text = format!(
+            "[gateway]\nlisten = \"127.0.0.1:0\"\ndb = \"still.sqlite\"\n[[partner]]\nname = \"{PARTNER}\"\n\
+             channel = \"push\"\nfhir_base = \"{}/fhir\"\ntimeout_s = 2\n",
+            world.clinic
+        );
+        std::fs::write(&file, text).unwrap();
+        let gateway = Gateway::open(Config::load(Some(&file)).unwrap()).unwrap();
+        Self { gateway, world }
+    }
+
+    async fn close(self) {
+        drop(self.gateway);
+        self.world.close().await;
+    }
+
+    /// Takes a document in and sends nothing yet.
+    async fn take_in(&self, document: &Value) -> Uuid {
+        let caller = Caller::unit(ONCOLOGY, &self.gateway.config.directory);
+        let bytes = document.to_string();
+        let submission = Submission {
+            caller: &caller,
+            kind: Kind::Referral,
+            format: Format::Json,
+            bytes: bytes.as_bytes(),
+            key: None,
+            now: Utc::now(),
+        };
+        let answered = submit(&self.gateway, &submission).await.unwrap();
+        answered.location.unwrap().rsplit('/').next().unwrap().parse().unwrap()
+    }
+
+    /// A referral that the clinic has, and its Task.
+    async fn refer(&self, number: u32) -> (Uuid, String) {
+        let exchange = self.take_in(&referral(number)).await;
+        pump(&self.gateway).await.unwrap();
+        let task = self.exchange(exchange).await.recipients().next().unwrap().task.clone().unwrap();
+        (exchange, task)
+    }
+
+    async fn exchange(&self, id: Uuid) -> Exchange {
+        self.gateway.store.exchange(&Filter::All, id).await.unwrap().unwrap()
+    }
+
+    async fn read(&self) -> Round {
+        reconcile(&self.gateway, PARTNER, Utc::now()).await.unwrap()
+    }
+
+    async fn step(&self, task: &str, status: &str, answer: Option<&str>) {
+        self.world.people().step(task, status, &Left { answer, ..Left::default() }).await.unwrap();
+    }
+
+    /// A Task that the clinic has moved and that is no resource here any more.
+    async fn lose(&self, task: &str) -> Uuid {
+        let now = Utc::now();
+        let party = |unit: &str, partner: &str, role, task: Option<&str>| Party {
+            unit: unit.into(),
+            partner: partner.into(),
+            role,
+            task: task.map(str::to_owned),
+            status: task.map(|_| Status::Requested),
+            stage: Stage::Delivered,
+        };
+        let exchange = Exchange {
+            id: Uuid::now_v7(),
+            revision: 1,
+            kind: Kind::Referral,
+            format: Format::Json,
+            organisation: "SE2321000131-E000000000001".into(),
+            document: task.into(),
+            version: 1,
+            entered_in_error: false,
+            patient: None,
+            stage: Stage::Delivered,
+            created_at: now,
+            updated_at: now,
+            parties: vec![
+                party(ONCOLOGY, "platform", PartyRole::Sender, None),
+                party(NORTH, PARTNER, PartyRole::Recipient, Some(task)),
+            ],
+            resources: Vec::new(),
+        };
+        let delivery = Delivery {
+            id: Uuid::now_v7(),
+            exchange: exchange.id,
+            document_version: 1,
+            partner: PARTNER.into(),
+            unit: NORTH.into(),
+            patient: task.into(),
+            action: Action::Transaction,
+            body: b"{}".to_vec(),
+            state: State::Delivered,
+            attempts: 1,
+            seq: 0,
+            created_at: now,
+            first_attempt_at: Some(now),
+            due_at: now,
+            note: None,
+        };
+        let id = exchange.id;
+        let commit = Commit { exchanges: vec![exchange], deliveries: vec![delivery], ..Commit::default() };
+        self.gateway.store.commit(commit).await.unwrap();
+        let theirs = json!({
+            "resourceType": "Task", "identifier": [{ "system": RESOURCE_ID, "value": task }],
+            "status": "accepted", "intent": "order",
+        });
+        let url = format!("{}/fhir/Task", self.world.clinic);
+        let headers = [("Content-Type", "application/fhir+json")];
+        let made = self.world.ask("POST", &url, &headers, Some(theirs.to_string())).await;
+        assert_eq!(made.status, 201, "{}", made.text);
+        id
+    }
+}
+
+#[actix_web::test]
+async fn a_task_that_cannot_be_applied_is_held_and_the_next_is_read() {
+    let still = Still::open().await;
+    still.lose("lost-before").await;
+    let (exchange, task) = still.refer(1).await;
+    still.lose("lost-after").await;
+    still.step(&task, "accepted", None).await;
+    assert_eq!(still.read().await, Round { read: 3, applied: 1, held: 2, ..Round::default() });
+    assert_eq!(still.exchange(exchange).await.stage, Stage::Accepted);
+    let held = still.gateway.store.held_inbound(Some(PARTNER), 10).await.unwrap();
+    assert!(held.iter().all(|h| h.finding.as_ref().is_some_and(|f| f.contains("Task"))), "{held:#?}");
+    assert_eq!(still.read().await.held, 0, "what is held is told once");
+    still.close().await;
+}
