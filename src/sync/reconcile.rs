@@ -11,6 +11,7 @@ use super::Refusal;
 use super::acknowledge::{Change, Heard, acknowledge, hold};
 use super::identify;
 use crate::Gateway;
+use crate::domain::delivery::Outcome;
 use crate::domain::task::Status;
 use crate::fhir::canonical::RESOURCE_ID;
 use crate::fhir::issue::Issue;
@@ -27,6 +28,8 @@ pub struct Round {
     pub read: usize,
     pub applied: usize,
     pub held: usize,
+    /// What could not be read whole this time; it is read again in the next round.
+    pub left: usize,
     /// Whether the partner could not be read; it is asked again in the next round.
     pub unreachable: bool,
 }
@@ -82,7 +85,13 @@ async fn apply(
     let change = match translate(gateway, client, partner, ours, task).await {
         Ok(Some(change)) => change,
         Ok(None) => return Ok(()),
-        Err(finding) => {
+        Err(Unread::Store(error)) => return Err(error.into()),
+        Err(Unread::NotNow(outcome)) => {
+            tracing::warn!(partner, task = ours, reason = outcome.reason(), "cannot read what a Task points at");
+            round.left += 1;
+            return Ok(());
+        }
+        Err(Unread::Never(finding)) => {
             round.held += 1;
             return hold(gateway, &heard, Some(exchange), finding, now).await;
         }
@@ -125,6 +134,15 @@ fn key_of(task: &Value, body: &[u8]) -> String {
     }
 }
 
+/// Why a partner's Task could not be read with all it points at.
+enum Unread {
+    /// The partner has a bad minute, or does not let us in: nothing is wrong with the Task, and it is read again.
+    NotNow(Outcome),
+    /// It will be the same until the partner changes it: a person has to see it.
+    Never(String),
+    Store(StoreError),
+}
+
 /// The partner's Task in our ids, with what its output points at. `None` where its status is not one we follow (`draft`, `ready`).
 async fn translate(
     gateway: &Gateway,
@@ -132,9 +150,9 @@ async fn translate(
     partner: &str,
     ours: &str,
     task: &Value,
-) -> Result<Option<Change>, String> {
+) -> Result<Option<Change>, Unread> {
     let Some(status) = task["status"].as_str().and_then(Status::parse) else { return Ok(None) };
-    let stored = gateway.store.resource(&Filter::All, "Task", ours).await.map_err(|e| e.to_string())?;
+    let stored = gateway.store.resource(&Filter::All, "Task", ours).await.map_err(Unread::Store)?;
     let stored: Value = stored.and_then(|s| serde_json::from_slice(&s.body).ok()).unwrap_or_default();
     // What the partner calls the things that we have under our own names.
     let mut names: HashMap<String, String> = HashMap::new();
@@ -148,20 +166,27 @@ async fn translate(
     let outputs = task["output"].as_array().map_or(&[][..], Vec::as_slice);
     let mut resources = Vec::new();
     for reference in outputs.iter().filter_map(|o| o["valueReference"]["reference"].as_str()) {
-        let resource = client.read(reference).await.map_err(|o| {
-            format!(
-                "Task.output — {reference} kan inte läsas hos parten | {reference} cannot be read at the partner ({})",
-                o.class()
-            )
-        })?;
+        let resource = match client.read(reference).await {
+            Ok(resource) => resource,
+            Err(outcome @ (Outcome::Transient { .. } | Outcome::Unauthorized { .. })) => {
+                return Err(Unread::NotNow(outcome));
+            }
+            Err(outcome) => {
+                return Err(Unread::Never(format!(
+                    "Task.output — {reference} kan inte läsas hos parten | {reference} cannot be read at the partner ({})",
+                    outcome.class()
+                )));
+            }
+        };
         let kind = type_of(&resource);
         if !matches!(kind, "Communication" | "Procedure" | "DocumentReference" | "Observation") {
-            return Err(format!("Task.output — {kind} tas inte emot som svar | {kind} is not taken as an answer"));
+            let finding = format!("Task.output — {kind} tas inte emot som svar | {kind} is not taken as an answer");
+            return Err(Unread::Never(finding));
         }
         if resource["subject"]["reference"] != *patient {
-            return Err(format!(
+            return Err(Unread::Never(format!(
                 "Task.output — {reference} rör en annan patient än uppgiften | {reference} is about another patient than the Task"
-            ));
+            )));
         }
         names.insert(reference.to_owned(), format!("{kind}/{}", identify::id(&["partner", partner, reference])));
         resources.push((reference.to_owned(), resource));

@@ -160,3 +160,51 @@ async fn a_task_that_cannot_be_applied_is_held_and_the_next_is_read() {
     assert_eq!(still.read().await.held, 0, "what is held is told once");
     still.close().await;
 }
+
+/// A seed with which the clinic's faults strike as often as `strikes` says, in that order, with a probability of a half.
+fn seed(strikes: &[bool]) -> u64 {
+    let fits = |seed: &u64| {
+        let mut dice = fastrand::Rng::with_seed(*seed);
+        strikes.iter().all(|strike| (dice.f64() < 0.5) == *strike)
+    };
+    (0..).find(fits).unwrap()
+}
+
+#[actix_web::test]
+async fn an_answer_that_could_not_be_read_in_a_bad_minute_is_read_in_the_next_round() {
+    let still = Still::open().await;
+    let (exchange, task) = still.refer(1).await;
+    still.step(&task, "completed", Some("Klart.")).await;
+    for kind in ["error", "busy", "html", "truncated", "lost-answer"] {
+        // The Task is read, the Communication it points at is not.
+        let fault = json!({ "kind": kind, "probability": 0.5, "seed": seed(&[false, true]), "method": "GET" });
+        still.world.misbehave(fault).await;
+        assert_eq!(still.read().await, Round { read: 1, left: 1, ..Round::default() }, "{kind}");
+        still.world.behave().await;
+    }
+    assert_eq!(still.gateway.store.held_inbound(Some(PARTNER), 10).await.unwrap(), []);
+    assert_eq!(still.read().await, Round { read: 1, applied: 1, ..Round::default() });
+    assert_eq!(still.exchange(exchange).await.stage, Stage::Completed);
+    still.close().await;
+}
+
+#[actix_web::test]
+async fn an_answer_that_is_not_there_is_held_until_the_task_changes() {
+    let still = Still::open().await;
+    let (exchange, task) = still.refer(1).await;
+    still.step(&task, "completed", Some("Klart.")).await;
+    let mut theirs = still.world.people().task(&task).await.unwrap();
+    let answer = theirs["output"][0]["valueReference"]["reference"].as_str().unwrap();
+    let url = format!("{}/fhir/{answer}", still.world.clinic);
+    assert!(still.world.ask("DELETE", &url, &[], None).await.status < 300);
+    assert_eq!(still.read().await, Round { read: 1, held: 1, ..Round::default() });
+    assert_eq!(still.read().await, Round { read: 1, ..Round::default() });
+    theirs.as_object_mut().unwrap().shift_remove("output");
+    theirs["status"] = json!("in-progress");
+    let url = format!("{}/fhir/Task/{}", still.world.clinic, theirs["id"].as_str().unwrap());
+    let headers = [("Content-Type", "application/fhir+json")];
+    assert!(still.world.ask("PUT", &url, &headers, Some(theirs.to_string())).await.status < 300);
+    assert_eq!(still.read().await, Round { read: 1, applied: 1, ..Round::default() });
+    assert_eq!(still.exchange(exchange).await.stage, Stage::InProgress);
+    still.close().await;
+}
