@@ -4,9 +4,11 @@ use std::time::{Duration, Instant};
 
 use reqwest::header::{ACCEPT, CONTENT_TYPE, ETAG, IF_MATCH, RETRY_AFTER};
 use reqwest::{Method, Response, StatusCode};
+use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::Value;
 
-use super::outcome::{classify, unreadable};
+use super::outcome::{Asked, classify, unreadable};
 use crate::domain::delivery::Outcome;
 
 /// The largest answer that is read, in bytes.
@@ -44,8 +46,9 @@ impl Client {
     /// Posts a transaction Bundle.
     pub async fn transact(&self, body: Vec<u8>) -> Reply {
         let started = Instant::now();
+        let asked = Asked::Transaction { entries: entries_of(&body) };
         let request = self.http.post(&self.base).header(CONTENT_TYPE, FHIR_JSON).header(ACCEPT, FHIR_JSON).body(body);
-        let (outcome, status) = write(request).await;
+        let (outcome, status) = write(request, asked).await;
         Reply { outcome, status, took: started.elapsed() }
     }
 
@@ -84,7 +87,7 @@ impl Client {
             .header(IF_MATCH, version)
             .body(body);
         // A stale version is a race with the partner's own people: the next attempt reads again.
-        Ok(match write(request).await {
+        Ok(match write(request, Asked::Put).await {
             (Outcome::Conflict { reason }, status) => (Outcome::Transient { reason, retry_after: None }, status),
             other => other,
         })
@@ -120,7 +123,7 @@ impl Client {
         let retry_after = retry_after(&response);
         let body = bounded(response).await?;
         if status != StatusCode::OK {
-            return Err(classify(status, retry_after, &body));
+            return Err(classify(Asked::Read, status, retry_after, &body));
         }
         let value = serde_json::from_slice(&body)
             .map_err(|_| Outcome::Transient { reason: "the answer is no FHIR JSON".into(), retry_after: None })?;
@@ -128,14 +131,24 @@ impl Client {
     }
 }
 
-async fn write(request: reqwest::RequestBuilder) -> (Outcome, Option<u16>) {
+/// How many entries a Bundle has, without reading what is in them.
+fn entries_of(bundle: &[u8]) -> usize {
+    #[derive(Deserialize)]
+    struct Bundle {
+        #[serde(default)]
+        entry: Vec<IgnoredAny>,
+    }
+    serde_json::from_slice::<Bundle>(bundle).map_or(0, |bundle| bundle.entry.len())
+}
+
+async fn write(request: reqwest::RequestBuilder, asked: Asked) -> (Outcome, Option<u16>) {
     let response = match request.send().await {
         Ok(response) => response,
         Err(error) => return (unreadable(&error), None),
     };
     let (status, retry_after) = (response.status(), retry_after(&response));
     match bounded(response).await {
-        Ok(body) => (classify(status, retry_after, &body), Some(status.as_u16())),
+        Ok(body) => (classify(asked, status, retry_after, &body), Some(status.as_u16())),
         Err(outcome) => (outcome, Some(status.as_u16())),
     }
 }
