@@ -208,3 +208,25 @@ async fn an_answer_that_is_not_there_is_held_until_the_task_changes() {
     assert_eq!(still.exchange(exchange).await.stage, Stage::InProgress);
     still.close().await;
 }
+
+#[actix_web::test]
+async fn a_completion_is_read_while_a_later_version_waits_or_is_parked() {
+    let still = Still::open().await;
+    for (number, parks) in [(1, false), (2, true)] {
+        let (exchange, task) = still.refer(number).await;
+        let mut second = referral(number);
+        second["version"] = json!(2);
+        assert_eq!(still.take_in(&second).await, exchange);
+        if parks {
+            still.world.misbehave(json!({ "kind": "outcome", "next": 1, "method": "POST" })).await;
+            pump(&still.gateway).await.unwrap();
+        }
+        let stage = if parks { Stage::Parked } else { Stage::Waiting };
+        assert_eq!(still.exchange(exchange).await.stage, stage);
+        still.step(&task, "completed", Some("Klart.")).await;
+        assert_eq!(still.read().await.applied, 1, "{stage}");
+        assert_eq!(still.exchange(exchange).await.recipients().next().unwrap().status, Some(Status::Completed));
+        pump(&still.gateway).await.unwrap();
+    }
+    still.close().await;
+}
