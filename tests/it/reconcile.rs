@@ -9,12 +9,14 @@ use vardkedja::Gateway;
 use vardkedja::access::Caller;
 use vardkedja::config::Config;
 use vardkedja::demo::Left;
-use vardkedja::domain::delivery::State;
+use vardkedja::domain::delivery::{Outcome, State};
 use vardkedja::domain::task::Status;
 use vardkedja::domain::{Format, Kind, PartyRole, Stage};
 use vardkedja::fhir::canonical::RESOURCE_ID;
-use vardkedja::store::{Action, Commit, Delivery, Exchange, Filter, Party};
+use vardkedja::store::{Action, Commit, Delivery, DeliveryQuery, Exchange, Filter, Party};
+use vardkedja::sync::deliver::deliver;
 use vardkedja::sync::reconcile::{Round, reconcile};
+use vardkedja::sync::release::{Decision, decide};
 use vardkedja::sync::worker::pump;
 use vardkedja::sync::{Submission, submit};
 
@@ -228,5 +230,26 @@ async fn a_completion_is_read_while_a_later_version_waits_or_is_parked() {
         assert_eq!(still.exchange(exchange).await.recipients().next().unwrap().status, Some(Status::Completed));
         pump(&still.gateway).await.unwrap();
     }
+    still.close().await;
+}
+
+#[actix_web::test]
+async fn a_delivery_that_was_skipped_while_it_was_sent_keeps_the_attempt_and_the_decision() {
+    let still = Still::open().await;
+    let exchange = still.take_in(&referral(1)).await;
+    let store = &still.gateway.store;
+    let under_way = store.due(Utc::now(), &[], 1).await.unwrap().remove(0);
+    let skip = Decision::Skip { by: "Eva Ek", reason: "fel mottagare" };
+    decide(&still.gateway, under_way.id, skip, "operator", Utc::now()).await.unwrap();
+    assert_eq!(deliver(&still.gateway, &under_way, Utc::now(), 0.5).await.unwrap(), Outcome::Delivered);
+    let query = DeliveryQuery { exchange: Some(exchange), ..DeliveryQuery::default() };
+    let found = store.deliveries(&query).await.unwrap().remove(0);
+    assert_eq!(
+        (found.state, found.attempts, found.note.as_deref()),
+        (State::Skipped, 1, Some("Eva Ek: fel mottagare"))
+    );
+    let attempts = store.attempts(under_way.id).await.unwrap();
+    assert_eq!(attempts.iter().map(|a| a.class.as_str()).collect::<Vec<_>>(), ["delivered"]);
+    store.verify_audit().await.unwrap();
     still.close().await;
 }
