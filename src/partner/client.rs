@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use reqwest::header::{ACCEPT, CONTENT_TYPE, ETAG, IF_MATCH, RETRY_AFTER};
-use reqwest::{Method, Response, StatusCode};
+use reqwest::{Method, Response, StatusCode, Url};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::Value;
@@ -13,6 +13,10 @@ use crate::domain::delivery::Outcome;
 
 /// The largest answer that is read, in bytes.
 const MOST_BYTES: usize = 8 * 1024 * 1024;
+/// Identifiers in one search: an address of some thousand characters is refused by many servers.
+const TASKS_AT_ONCE: usize = 20;
+/// Pages of one search that are followed.
+const MOST_PAGES: usize = 20;
 const FHIR_JSON: &str = "application/fhir+json";
 
 /// What a write came to.
@@ -93,17 +97,30 @@ impl Client {
         })
     }
 
-    /// The partner's copies of our Tasks, by our identifier (`system|value`).
+    /// The partner's copies of our Tasks, by our identifier (`system|value`), each once.
     pub async fn tasks(&self, identifiers: &[String]) -> Result<Vec<Value>, Outcome> {
-        let joined = identifiers.join(",");
-        let count = identifiers.len().saturating_mul(2).max(10).to_string();
-        let (bundle, _) = self.get("Task", &[("identifier", &joined), ("_count", &count)]).await?;
-        if bundle["resourceType"] != "Bundle" {
-            return Err(Outcome::Permanent { reason: "a search was not answered with a Bundle".into() });
+        let mut tasks: Vec<Value> = Vec::new();
+        for asked in identifiers.chunks(TASKS_AT_ONCE) {
+            let joined = asked.join(",");
+            let count = asked.len().saturating_mul(2).max(10).to_string();
+            let mut next = Some(self.url("Task", &[("identifier", &joined), ("_count", &count)])?);
+            for _ in 0..MOST_PAGES {
+                let Some(url) = next.take() else { break };
+                let (bundle, _) = self.get_url(url.clone()).await?;
+                if bundle["resourceType"] != "Bundle" {
+                    return Err(Outcome::Permanent { reason: "a search was not answered with a Bundle".into() });
+                }
+                let entries = bundle["entry"].as_array().map_or(&[][..], Vec::as_slice);
+                for task in entries.iter().map(|e| &e["resource"]).filter(|r| r["resourceType"] == "Task") {
+                    // Pages move when something changes between them.
+                    if !tasks.iter().any(|t| t["id"] == task["id"]) {
+                        tasks.push(task.clone());
+                    }
+                }
+                next = next_page(&url, &bundle);
+            }
         }
-        let entries = bundle["entry"].as_array().map_or(&[][..], Vec::as_slice);
-        let tasks = entries.iter().map(|e| &e["resource"]).filter(|r| r["resourceType"] == "Task");
-        Ok(tasks.cloned().collect())
+        Ok(tasks)
     }
 
     /// Reads one resource of the partner (`Type/id`).
@@ -112,11 +129,19 @@ impl Client {
     }
 
     async fn get(&self, path: &str, query: &[(&str, &str)]) -> Result<(Value, Option<String>), Outcome> {
-        let mut url = reqwest::Url::parse(&format!("{}/{path}", self.base))
+        self.get_url(self.url(path, query)?).await
+    }
+
+    fn url(&self, path: &str, query: &[(&str, &str)]) -> Result<Url, Outcome> {
+        let mut url = Url::parse(&format!("{}/{path}", self.base))
             .map_err(|_| Outcome::Permanent { reason: "the address cannot be built".into() })?;
         if !query.is_empty() {
             url.query_pairs_mut().extend_pairs(query);
         }
+        Ok(url)
+    }
+
+    async fn get_url(&self, url: Url) -> Result<(Value, Option<String>), Outcome> {
         let request = self.http.request(Method::GET, url).header(ACCEPT, FHIR_JSON);
         let response = request.send().await.map_err(|e| unreadable(&e))?;
         let (status, etag) = (response.status(), text_header(&response, ETAG.as_str()));
@@ -129,6 +154,18 @@ impl Client {
             .map_err(|_| Outcome::Transient { reason: "the answer is no FHIR JSON".into(), retry_after: None })?;
         Ok((value, etag))
     }
+}
+
+/// Where a search goes on: on the same server only, whatever the partner says.
+fn next_page(page: &Url, bundle: &Value) -> Option<Url> {
+    let links = bundle["link"].as_array()?;
+    let next = links.iter().find(|l| l["relation"] == "next")?["url"].as_str()?;
+    let next = page.join(next).ok()?;
+    if next.origin() != page.origin() {
+        tracing::warn!("a search goes on at another server than it was asked of: it is not followed");
+        return None;
+    }
+    Some(next)
 }
 
 /// How many entries a Bundle has, without reading what is in them.

@@ -19,8 +19,8 @@ use crate::fhir::resource::{identifier, reference_of, type_of, visit_references}
 use crate::partner::Client;
 use crate::store::{Filter, StoreError};
 
-/// Tasks asked for in one search.
-const AT_ONCE: u32 = 50;
+/// Tasks asked for at once: as many as a partner is asked for in one search, so that what was read is applied.
+const AT_ONCE: u32 = 20;
 
 /// What one round brought.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]

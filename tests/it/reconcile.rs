@@ -1,6 +1,10 @@
 //! How partners' Tasks are read: one that cannot be used, or a bad minute, keeps none of the others from being heard.
 
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpListener;
 use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use chrono::Utc;
 use serde_json::{Value, json};
@@ -13,6 +17,7 @@ use vardkedja::domain::delivery::{Outcome, State};
 use vardkedja::domain::task::Status;
 use vardkedja::domain::{Format, Kind, PartyRole, Stage};
 use vardkedja::fhir::canonical::RESOURCE_ID;
+use vardkedja::partner::Client;
 use vardkedja::store::{Action, Commit, Delivery, DeliveryQuery, Exchange, Filter, Party};
 use vardkedja::sync::deliver::deliver;
 use vardkedja::sync::reconcile::{Round, reconcile};
@@ -252,4 +257,60 @@ async fn a_delivery_that_was_skipped_while_it_was_sent_keeps_the_attempt_and_the
     assert_eq!(attempts.iter().map(|a| a.class.as_str()).collect::<Vec<_>>(), ["delivered"]);
     store.verify_audit().await.unwrap();
     still.close().await;
+}
+
+/// A server on loopback that answers every GET with what `answer` makes of its path, and keeps the paths.
+fn serve(answer: impl Fn(&str, &str) -> Value + Send + 'static) -> (String, Arc<Mutex<Vec<String>>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let base = format!("http://{}", listener.local_addr().unwrap());
+    let paths = Arc::new(Mutex::new(Vec::new()));
+    let (kept, own) = (Arc::clone(&paths), base.clone());
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let mut lines = BufReader::new(stream.try_clone().unwrap()).lines();
+            let first = lines.next().unwrap().unwrap();
+            while lines.next().is_some_and(|line| !line.unwrap().is_empty()) {}
+            let path = first.split(' ').nth(1).unwrap().to_owned();
+            let body = answer(&own, &path).to_string();
+            kept.lock().unwrap().push(path);
+            let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len());
+            stream.write_all(format!("{head}{body}").as_bytes()).unwrap();
+        }
+    });
+    (base, paths)
+}
+
+fn page(tasks: &[&str], next: Option<&str>) -> Value {
+    let entries: Vec<Value> =
+        tasks.iter().map(|id| json!({ "resource": { "resourceType": "Task", "id": id } })).collect();
+    let links: Vec<Value> = next.iter().map(|url| json!({ "relation": "next", "url": url })).collect();
+    json!({ "resourceType": "Bundle", "type": "searchset", "link": links, "entry": entries })
+}
+
+#[tokio::test]
+async fn tasks_are_asked_for_in_short_addresses_and_read_from_every_page_of_the_same_server() {
+    let (foreign, asked_abroad) = serve(|_, _| page(&["theirs"], None));
+    let (base, paths) = serve(move |own, path| match path.rsplit_once("page=").map(|(_, number)| number) {
+        None => page(&["1", "2"], Some(&format!("{own}/fhir?page=2"))),
+        Some("2") => page(&["2", "3"], Some("?page=3")),
+        _ => page(&["4"], Some(&format!("{foreign}/fhir?page=4"))),
+    });
+    let client = Client::new(&format!("{base}/fhir"), Duration::from_secs(5)).unwrap();
+    let identifiers: Vec<String> = (0..45).map(|_| format!("{RESOURCE_ID}|{}", Uuid::new_v4())).collect();
+    let tasks = client.tasks(&identifiers).await.unwrap();
+    let ids: Vec<&str> = tasks.iter().map(|t| t["id"].as_str().unwrap()).collect();
+    assert_eq!(ids, ["1", "2", "3", "4"]);
+    let paths = paths.lock().unwrap();
+    assert_eq!(paths.len(), 9, "three searches of three pages");
+    assert!(paths.iter().all(|p| p.len() < 3000), "{paths:#?}");
+    assert_eq!(*asked_abroad.lock().unwrap(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_search_that_never_ends_is_left() {
+    let (base, paths) = serve(|own, _| page(&["1"], Some(&format!("{own}/fhir?again"))));
+    let client = Client::new(&format!("{base}/fhir"), Duration::from_secs(5)).unwrap();
+    assert_eq!(client.tasks(&[format!("{RESOURCE_ID}|1")]).await.unwrap().len(), 1);
+    assert!(paths.lock().unwrap().len() <= 20);
 }
