@@ -3,14 +3,20 @@
 use std::time::{Duration, Instant};
 
 use reqwest::header::{ACCEPT, CONTENT_TYPE, ETAG, IF_MATCH, RETRY_AFTER};
-use reqwest::{Method, Response, StatusCode};
+use reqwest::{Method, Response, StatusCode, Url};
+use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::Value;
 
-use super::outcome::{classify, unreadable};
+use super::outcome::{Asked, classify, unreadable};
 use crate::domain::delivery::Outcome;
 
 /// The largest answer that is read, in bytes.
 const MOST_BYTES: usize = 8 * 1024 * 1024;
+/// Identifiers in one search: an address of some thousand characters is refused by many servers.
+const TASKS_AT_ONCE: usize = 20;
+/// Pages of one search that are followed.
+const MOST_PAGES: usize = 20;
 const FHIR_JSON: &str = "application/fhir+json";
 
 /// What a write came to.
@@ -44,8 +50,9 @@ impl Client {
     /// Posts a transaction Bundle.
     pub async fn transact(&self, body: Vec<u8>) -> Reply {
         let started = Instant::now();
+        let asked = Asked::Transaction { entries: entries_of(&body) };
         let request = self.http.post(&self.base).header(CONTENT_TYPE, FHIR_JSON).header(ACCEPT, FHIR_JSON).body(body);
-        let (outcome, status) = write(request).await;
+        let (outcome, status) = write(request, asked).await;
         Reply { outcome, status, took: started.elapsed() }
     }
 
@@ -84,23 +91,36 @@ impl Client {
             .header(IF_MATCH, version)
             .body(body);
         // A stale version is a race with the partner's own people: the next attempt reads again.
-        Ok(match write(request).await {
+        Ok(match write(request, Asked::Put).await {
             (Outcome::Conflict { reason }, status) => (Outcome::Transient { reason, retry_after: None }, status),
             other => other,
         })
     }
 
-    /// The partner's copies of our Tasks, by our identifier (`system|value`).
+    /// The partner's copies of our Tasks, by our identifier (`system|value`), each once.
     pub async fn tasks(&self, identifiers: &[String]) -> Result<Vec<Value>, Outcome> {
-        let joined = identifiers.join(",");
-        let count = identifiers.len().saturating_mul(2).max(10).to_string();
-        let (bundle, _) = self.get("Task", &[("identifier", &joined), ("_count", &count)]).await?;
-        if bundle["resourceType"] != "Bundle" {
-            return Err(Outcome::Permanent { reason: "a search was not answered with a Bundle".into() });
+        let mut tasks: Vec<Value> = Vec::new();
+        for asked in identifiers.chunks(TASKS_AT_ONCE) {
+            let joined = asked.join(",");
+            let count = asked.len().saturating_mul(2).max(10).to_string();
+            let mut next = Some(self.url("Task", &[("identifier", &joined), ("_count", &count)])?);
+            for _ in 0..MOST_PAGES {
+                let Some(url) = next.take() else { break };
+                let (bundle, _) = self.get_url(url.clone()).await?;
+                if bundle["resourceType"] != "Bundle" {
+                    return Err(Outcome::Permanent { reason: "a search was not answered with a Bundle".into() });
+                }
+                let entries = bundle["entry"].as_array().map_or(&[][..], Vec::as_slice);
+                for task in entries.iter().map(|e| &e["resource"]).filter(|r| r["resourceType"] == "Task") {
+                    // Pages move when something changes between them.
+                    if !tasks.iter().any(|t| t["id"] == task["id"]) {
+                        tasks.push(task.clone());
+                    }
+                }
+                next = next_page(&url, &bundle);
+            }
         }
-        let entries = bundle["entry"].as_array().map_or(&[][..], Vec::as_slice);
-        let tasks = entries.iter().map(|e| &e["resource"]).filter(|r| r["resourceType"] == "Task");
-        Ok(tasks.cloned().collect())
+        Ok(tasks)
     }
 
     /// Reads one resource of the partner (`Type/id`).
@@ -109,18 +129,26 @@ impl Client {
     }
 
     async fn get(&self, path: &str, query: &[(&str, &str)]) -> Result<(Value, Option<String>), Outcome> {
-        let mut url = reqwest::Url::parse(&format!("{}/{path}", self.base))
+        self.get_url(self.url(path, query)?).await
+    }
+
+    fn url(&self, path: &str, query: &[(&str, &str)]) -> Result<Url, Outcome> {
+        let mut url = Url::parse(&format!("{}/{path}", self.base))
             .map_err(|_| Outcome::Permanent { reason: "the address cannot be built".into() })?;
         if !query.is_empty() {
             url.query_pairs_mut().extend_pairs(query);
         }
+        Ok(url)
+    }
+
+    async fn get_url(&self, url: Url) -> Result<(Value, Option<String>), Outcome> {
         let request = self.http.request(Method::GET, url).header(ACCEPT, FHIR_JSON);
         let response = request.send().await.map_err(|e| unreadable(&e))?;
         let (status, etag) = (response.status(), text_header(&response, ETAG.as_str()));
         let retry_after = retry_after(&response);
         let body = bounded(response).await?;
         if status != StatusCode::OK {
-            return Err(classify(status, retry_after, &body));
+            return Err(classify(Asked::Read, status, retry_after, &body));
         }
         let value = serde_json::from_slice(&body)
             .map_err(|_| Outcome::Transient { reason: "the answer is no FHIR JSON".into(), retry_after: None })?;
@@ -128,14 +156,36 @@ impl Client {
     }
 }
 
-async fn write(request: reqwest::RequestBuilder) -> (Outcome, Option<u16>) {
+/// Where a search goes on: on the same server only, whatever the partner says.
+fn next_page(page: &Url, bundle: &Value) -> Option<Url> {
+    let links = bundle["link"].as_array()?;
+    let next = links.iter().find(|l| l["relation"] == "next")?["url"].as_str()?;
+    let next = page.join(next).ok()?;
+    if next.origin() != page.origin() {
+        tracing::warn!("a search goes on at another server than it was asked of: it is not followed");
+        return None;
+    }
+    Some(next)
+}
+
+/// How many entries a Bundle has, without reading what is in them.
+fn entries_of(bundle: &[u8]) -> usize {
+    #[derive(Deserialize)]
+    struct Bundle {
+        #[serde(default)]
+        entry: Vec<IgnoredAny>,
+    }
+    serde_json::from_slice::<Bundle>(bundle).map_or(0, |bundle| bundle.entry.len())
+}
+
+async fn write(request: reqwest::RequestBuilder, asked: Asked) -> (Outcome, Option<u16>) {
     let response = match request.send().await {
         Ok(response) => response,
         Err(error) => return (unreadable(&error), None),
     };
     let (status, retry_after) = (response.status(), retry_after(&response));
     match bounded(response).await {
-        Ok(body) => (classify(status, retry_after, &body), Some(status.as_u16())),
+        Ok(body) => (classify(asked, status, retry_after, &body), Some(status.as_u16())),
         Err(outcome) => (outcome, Some(status.as_u16())),
     }
 }

@@ -4,4 +4,4 @@ mod client;
 mod outcome;
 
 pub use client::{Client, Reply, call, fetch_small};
-pub use outcome::{NO_CONNECTION, classify, unreadable};
+pub use outcome::{Asked, NO_CONNECTION, classify, unreadable};

@@ -10,12 +10,24 @@ use crate::domain::delivery::Outcome;
 /// Why an attempt certainly had no effect: nothing was sent.
 pub const NO_CONNECTION: &str = "no connection";
 
-/// The outcome of an answer to a write. A 2xx counts only with a body that a FHIR server would send:
-/// a gateway page in HTML or a cut-off answer says nothing of what happened behind it, and a resend is harmless.
-pub fn classify(status: StatusCode, retry_after: Option<Duration>, body: &[u8]) -> Outcome {
+/// What was asked of the partner, and so what an answer must look like to count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Asked {
+    /// A transaction of so many entries.
+    Transaction { entries: usize },
+    /// A Task in place of the one that is there.
+    Put,
+    /// Something to read, for answers that do not bring it.
+    Read,
+}
+
+/// The outcome of an answer. A 2xx counts only with the body that a FHIR server gives to what was asked:
+/// a gateway page in HTML, a cut-off answer or a resource that has nothing to do with it says nothing of what happened
+/// behind it, and a resend is harmless.
+pub fn classify(asked: Asked, status: StatusCode, retry_after: Option<Duration>, body: &[u8]) -> Outcome {
     let reason = format!("HTTP {}", status.as_u16());
     match status.as_u16() {
-        200..=299 => accepted(body),
+        200..=299 => accepted(asked, body),
         401 | 403 => Outcome::Unauthorized { reason },
         409 | 412 => Outcome::Conflict { reason: with_codes(reason, body) },
         408 | 425 | 429 | 500..=599 => Outcome::Transient { reason, retry_after },
@@ -36,31 +48,46 @@ pub fn unreadable(error: &reqwest::Error) -> Outcome {
     Outcome::Transient { reason: reason.into(), retry_after: None }
 }
 
-fn accepted(body: &[u8]) -> Outcome {
-    let Ok(value) = serde_json::from_slice::<Value>(body) else {
-        return Outcome::Transient { reason: "the answer is no FHIR JSON".into(), retry_after: None };
-    };
-    match value["resourceType"].as_str() {
-        Some("OperationOutcome") if has_errors(&value) => {
+fn accepted(asked: Asked, body: &[u8]) -> Outcome {
+    let unclear = |reason: &str| Outcome::Transient { reason: reason.into(), retry_after: None };
+    // `Prefer: return=minimal` is how some servers are set up.
+    if asked == Asked::Put && body.trim_ascii().is_empty() {
+        return Outcome::Delivered;
+    }
+    let Ok(value) = serde_json::from_slice::<Value>(body) else { return unclear("the answer is no FHIR JSON") };
+    match (asked, value["resourceType"].as_str()) {
+        (_, None) => unclear("the answer is no FHIR resource"),
+        (_, Some("OperationOutcome")) if has_errors(&value) => {
             Outcome::Permanent { reason: with_codes("an OperationOutcome of errors".into(), body) }
         }
-        Some("Bundle") => refused_entry(&value).map_or(Outcome::Delivered, |status| Outcome::Permanent {
-            reason: format!("an entry was answered {status}"),
-        }),
-        Some(_) => Outcome::Delivered,
-        None => Outcome::Transient { reason: "the answer is no FHIR resource".into(), retry_after: None },
+        (Asked::Transaction { entries }, Some("Bundle")) if value["type"] == "transaction-response" => {
+            done(&value, entries)
+        }
+        (Asked::Transaction { .. }, _) => unclear("the answer is no transaction-response"),
+        (Asked::Put, Some("Task" | "OperationOutcome")) => Outcome::Delivered,
+        (Asked::Put, _) => unclear("the answer is no Task"),
+        (Asked::Read, _) => unclear("the answer does not bring what was asked for"),
     }
+}
+
+/// A transaction is done when each of its entries is.
+fn done(bundle: &Value, entries: usize) -> Outcome {
+    let answered = bundle["entry"].as_array().map_or(&[][..], Vec::as_slice);
+    let statuses: Vec<&str> = answered.iter().filter_map(|e| e["response"]["status"].as_str()).collect();
+    if let Some(refused) = statuses.iter().find(|s| !s.starts_with('2')) {
+        let status: String = refused.chars().take(3).collect();
+        return Outcome::Permanent { reason: format!("an entry was answered {status}") };
+    }
+    if answered.len() != entries || statuses.len() != entries {
+        let reason = "the transaction-response does not answer every entry".to_owned();
+        return Outcome::Transient { reason, retry_after: None };
+    }
+    Outcome::Delivered
 }
 
 fn has_errors(outcome: &Value) -> bool {
     let issues = outcome["issue"].as_array().map_or(&[][..], Vec::as_slice);
     issues.iter().any(|i| matches!(i["severity"].as_str(), Some("error" | "fatal")))
-}
-
-fn refused_entry(bundle: &Value) -> Option<String> {
-    let entries = bundle["entry"].as_array()?;
-    let statuses = entries.iter().filter_map(|e| e["response"]["status"].as_str());
-    statuses.filter(|s| !s.starts_with('2')).map(|s| s.chars().take(3).collect()).next()
 }
 
 /// Adds the codes of an OperationOutcome, never its texts: they may quote the document.
@@ -75,10 +102,14 @@ fn with_codes(reason: String, body: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
-    fn class(status: u16, body: &str) -> &'static str {
-        classify(StatusCode::from_u16(status).unwrap(), None, body.as_bytes()).class()
+    const ONE: Asked = Asked::Transaction { entries: 1 };
+
+    fn class(asked: Asked, status: u16, body: &str) -> &'static str {
+        classify(asked, StatusCode::from_u16(status).unwrap(), None, body.as_bytes()).class()
     }
 
     #[test]
@@ -108,14 +139,62 @@ mod tests {
             (503, "", "transient"),
         ];
         for (status, body, expected) in expected {
-            assert_eq!(class(status, body), expected, "{status} {body}");
+            assert_eq!(class(ONE, status, body), expected, "{status} {body}");
+        }
+    }
+
+    #[test]
+    fn a_transaction_is_delivered_only_by_a_response_that_answers_every_entry() {
+        let response = |kind: &str, statuses: &[&str]| {
+            let entries: Vec<Value> = statuses.iter().map(|s| json!({ "response": { "status": s } })).collect();
+            json!({ "resourceType": "Bundle", "type": kind, "entry": entries }).to_string()
+        };
+        let two = Asked::Transaction { entries: 2 };
+        for (body, expected) in [
+            (response("transaction-response", &["200 OK", "201"]), "delivered"),
+            (response("transaction-response", &["200"]), "transient"),
+            (response("transaction-response", &["200", "200", "200"]), "transient"),
+            (response("transaction-response", &["200", "409 Conflict"]), "permanent"),
+            (response("transaction-response", &[]), "transient"),
+            (r#"{"resourceType":"Bundle","type":"transaction-response"}"#.into(), "transient"),
+            (r#"{"resourceType":"Bundle","type":"transaction-response","entry":[{},{}]}"#.into(), "transient"),
+            (response("searchset", &["200", "200"]), "transient"),
+            (r#"{"resourceType":"Patient"}"#.into(), "transient"),
+            (r#"{"resourceType":"CapabilityStatement"}"#.into(), "transient"),
+            (
+                r#"{"resourceType":"OperationOutcome","issue":[{"severity":"information","code":"informational"}]}"#
+                    .into(),
+                "transient",
+            ),
+            ("{}".into(), "transient"),
+        ] {
+            assert_eq!(class(two, 200, &body), expected, "{body}");
+        }
+    }
+
+    #[test]
+    fn a_task_that_was_put_is_delivered_by_a_task_an_outcome_or_nothing() {
+        let hint = r#"{"resourceType":"OperationOutcome","issue":[{"severity":"information","code":"informational"}]}"#;
+        let error = r#"{"resourceType":"OperationOutcome","issue":[{"severity":"error","code":"invalid"}]}"#;
+        for (status, body, expected) in [
+            (200, r#"{"resourceType":"Task"}"#, "delivered"),
+            (200, hint, "delivered"),
+            (200, error, "permanent"),
+            (200, "", "delivered"),
+            (204, "", "delivered"),
+            (200, "<html>", "transient"),
+            (200, r#"{"resourceType":"Ta"#, "transient"),
+            (200, r#"{"resourceType":"Patient"}"#, "transient"),
+            (503, "", "transient"),
+        ] {
+            assert_eq!(class(Asked::Put, status, body), expected, "{status} {body}");
         }
     }
 
     #[test]
     fn the_reason_carries_codes_and_no_text_of_the_partner() {
         let body = r#"{"resourceType":"OperationOutcome","issue":[{"severity":"error","code":"invalid","details":{"text":"195009072553"}}]}"#;
-        let outcome = classify(StatusCode::UNPROCESSABLE_ENTITY, None, body.as_bytes());
+        let outcome = classify(ONE, StatusCode::UNPROCESSABLE_ENTITY, None, body.as_bytes());
         assert_eq!(outcome.reason(), Some("HTTP 422 (invalid)"));
     }
 }

@@ -155,6 +155,7 @@ pub struct DeliveryQuery {
     pub exchange: Option<Uuid>,
     pub partner: Option<String>,
     pub state: Option<delivery::State>,
+    /// Without an exchange. Those of an exchange are given whole: what becomes of it is decided by all of them.
     pub limit: u32,
 }
 

@@ -160,7 +160,10 @@ fn listing(query: &DeliveryQuery) -> (String, Vec<Value>) {
             values.push(value);
         }
     }
-    sql.push_str(" ORDER BY seq LIMIT ?");
-    values.push(Value::from(query.limit));
+    sql.push_str(" ORDER BY seq");
+    if query.exchange.is_none() {
+        sql.push_str(" LIMIT ?");
+        values.push(Value::from(query.limit));
+    }
     (sql, values)
 }

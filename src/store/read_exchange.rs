@@ -28,11 +28,13 @@ const ANSWER: &str = "SELECT * FROM answer WHERE caller = ?1 AND key = ?2";
 const HELD: &str = "SELECT * FROM inbound WHERE finding IS NOT NULL ORDER BY at LIMIT ?1";
 const HELD_OF: &str = "SELECT * FROM inbound WHERE finding IS NOT NULL AND partner = ?2 ORDER BY at LIMIT ?1";
 const SAID: &str = "SELECT * FROM inbound WHERE exchange = ?1 ORDER BY at";
-/// The terms of the index `party_open_task`: not final, and the partner's system has it.
 const IS_HEARD: &str = "SELECT 1 FROM inbound WHERE partner = ?1 AND key = ?2";
-const OPEN_TASKS: &str = "SELECT exchange, task FROM party WHERE partner = ?1 AND task > ?2 \
-     AND status IN ('requested', 'received', 'on-hold', 'accepted', 'in-progress') AND stage NOT IN ('parked', 'waiting') \
-     AND role <> 'sender' ORDER BY task LIMIT ?3";
+/// The terms of the index `party_open_task`. What the partner's system has is told by what was delivered, not by the stage:
+/// that falls back when a later version waits or is parked.
+const OPEN_TASKS: &str = "SELECT p.exchange, p.task FROM party p WHERE p.partner = ?1 AND p.task > ?2 \
+     AND p.status IN ('requested', 'received', 'on-hold', 'accepted', 'in-progress') AND p.role <> 'sender' \
+     AND EXISTS (SELECT 1 FROM delivery d WHERE d.exchange = p.exchange AND p.unit = d.unit AND +d.state = 'delivered') \
+     ORDER BY p.task LIMIT ?3";
 
 /// The exchange, if one of the units in the JSON array `units` is a party to it; without units everyone's.
 pub(super) fn exchange(db: &Statements<'_>, id: Uuid, units: Option<&str>) -> Result<Option<Exchange>, StoreError> {

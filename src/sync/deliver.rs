@@ -114,13 +114,35 @@ async fn record(
             return Ok(());
         }
         let query = DeliveryQuery { id: Some(delivery.id), ..DeliveryQuery::default() };
-        if gateway.store.deliveries(&query).await?.first().is_none_or(|d| d.state != State::Waiting) {
-            // A person decided about it while it was on its way; the decision stands.
+        let Some(decided) = gateway.store.deliveries(&query).await?.into_iter().next() else { return Ok(()) };
+        if decided.state != State::Waiting && note_attempt(gateway, &decided, &change, &audit).await? {
             tracing::warn!(delivery = %delivery.id, "delivery {} was decided on while it was sent", delivery.id);
             return Ok(());
         }
     }
     Err(Refusal::Busy)
+}
+
+/// A person, or a withdrawal, decided about it while it was on its way. The decision stands; that it was sent, and what
+/// came of that, is recorded all the same. False where it was decided about again.
+async fn note_attempt(
+    gateway: &Gateway,
+    decided: &Delivery,
+    change: &DeliveryChange,
+    audit: &Audit,
+) -> Result<bool, Refusal> {
+    let mut payload: Value = serde_json::from_str(&audit.payload).unwrap_or_default();
+    payload["state"] = json!(decided.state.code());
+    let stays = DeliveryChange {
+        from: decided.state,
+        to: decided.state,
+        due_at: decided.due_at,
+        note: decided.note.clone(),
+        ..change.clone()
+    };
+    let audit = Audit { payload: payload.to_string(), ..audit.clone() };
+    let commit = Commit { delivery_changes: vec![stays], audit: vec![audit], ..Commit::default() };
+    Ok(matches!(gateway.store.commit(commit).await?, Committed::Done { .. }))
 }
 
 /// The exchange with the recipient's new stage; `None` where the stage stays as it is.

@@ -11,15 +11,16 @@ use super::Refusal;
 use super::acknowledge::{Change, Heard, acknowledge, hold};
 use super::identify;
 use crate::Gateway;
+use crate::domain::delivery::Outcome;
 use crate::domain::task::Status;
 use crate::fhir::canonical::RESOURCE_ID;
 use crate::fhir::issue::Issue;
 use crate::fhir::resource::{identifier, reference_of, type_of, visit_references};
 use crate::partner::Client;
-use crate::store::Filter;
+use crate::store::{Filter, StoreError};
 
-/// Tasks asked for in one search.
-const AT_ONCE: u32 = 50;
+/// Tasks asked for at once: as many as a partner is asked for in one search, so that what was read is applied.
+const AT_ONCE: u32 = 20;
 
 /// What one round brought.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -27,6 +28,8 @@ pub struct Round {
     pub read: usize,
     pub applied: usize,
     pub held: usize,
+    /// What could not be read whole this time; it is read again in the next round.
+    pub left: usize,
     /// Whether the partner could not be read; it is asked again in the next round.
     pub unreachable: bool,
 }
@@ -82,25 +85,44 @@ async fn apply(
     let change = match translate(gateway, client, partner, ours, task).await {
         Ok(Some(change)) => change,
         Ok(None) => return Ok(()),
-        Err(finding) => {
+        Err(Unread::Store(error)) => return Err(error.into()),
+        Err(Unread::NotNow(outcome)) => {
+            tracing::warn!(partner, task = ours, reason = outcome.reason(), "cannot read what a Task points at");
+            round.left += 1;
+            return Ok(());
+        }
+        Err(Unread::Never(finding)) => {
             round.held += 1;
             return hold(gateway, &heard, Some(exchange), finding, now).await;
         }
     };
     match acknowledge(gateway, ours, &change, &heard, now).await {
         Ok(_) => round.applied += 1,
-        Err(Refusal::Findings(issues)) => {
+        Err(refusal) => {
+            let finding = finding_of(refusal)?;
             round.held += 1;
-            let lines: Vec<String> = issues.iter().filter(|i| i.is_error()).map(Issue::line).collect();
-            hold(gateway, &heard, Some(exchange), lines.join("\n"), now).await?;
+            hold(gateway, &heard, Some(exchange), finding, now).await?;
         }
-        Err(Refusal::Conflict(issue)) => {
-            round.held += 1;
-            hold(gateway, &heard, Some(exchange), issue.line(), now).await?;
-        }
-        Err(other) => return Err(other),
     }
     Ok(())
+}
+
+/// What a person reads of a Task that is held. One Task that cannot be applied must not keep the others from being read:
+/// only a store that fails ends the round, and then nothing is held.
+fn finding_of(refusal: Refusal) -> Result<String, Refusal> {
+    match refusal {
+        Refusal::Busy => Err(refusal),
+        // The store works and refuses these rows: it will do so again.
+        Refusal::Store(StoreError::Refused(_)) => Ok("Task — kan inte sparas | cannot be stored".to_owned()),
+        Refusal::Store(_) => Err(refusal),
+        Refusal::Malformed(issues) | Refusal::Findings(issues) => {
+            Ok(issues.iter().filter(|i| i.is_error()).map(Issue::line).collect::<Vec<_>>().join("\n"))
+        }
+        Refusal::Forbidden(issue) | Refusal::Missing(issue) | Refusal::Conflict(issue) | Refusal::Stale(issue) => {
+            Ok(issue.line())
+        }
+        Refusal::KeyReused => Ok(refusal.to_string()),
+    }
 }
 
 /// What makes a partner's Task the same if it is read again.
@@ -112,6 +134,15 @@ fn key_of(task: &Value, body: &[u8]) -> String {
     }
 }
 
+/// Why a partner's Task could not be read with all it points at.
+enum Unread {
+    /// The partner has a bad minute, or does not let us in: nothing is wrong with the Task, and it is read again.
+    NotNow(Outcome),
+    /// It will be the same until the partner changes it: a person has to see it.
+    Never(String),
+    Store(StoreError),
+}
+
 /// The partner's Task in our ids, with what its output points at. `None` where its status is not one we follow (`draft`, `ready`).
 async fn translate(
     gateway: &Gateway,
@@ -119,9 +150,9 @@ async fn translate(
     partner: &str,
     ours: &str,
     task: &Value,
-) -> Result<Option<Change>, String> {
+) -> Result<Option<Change>, Unread> {
     let Some(status) = task["status"].as_str().and_then(Status::parse) else { return Ok(None) };
-    let stored = gateway.store.resource(&Filter::All, "Task", ours).await.map_err(|e| e.to_string())?;
+    let stored = gateway.store.resource(&Filter::All, "Task", ours).await.map_err(Unread::Store)?;
     let stored: Value = stored.and_then(|s| serde_json::from_slice(&s.body).ok()).unwrap_or_default();
     // What the partner calls the things that we have under our own names.
     let mut names: HashMap<String, String> = HashMap::new();
@@ -135,20 +166,27 @@ async fn translate(
     let outputs = task["output"].as_array().map_or(&[][..], Vec::as_slice);
     let mut resources = Vec::new();
     for reference in outputs.iter().filter_map(|o| o["valueReference"]["reference"].as_str()) {
-        let resource = client.read(reference).await.map_err(|o| {
-            format!(
-                "Task.output — {reference} kan inte läsas hos parten | {reference} cannot be read at the partner ({})",
-                o.class()
-            )
-        })?;
+        let resource = match client.read(reference).await {
+            Ok(resource) => resource,
+            Err(outcome @ (Outcome::Transient { .. } | Outcome::Unauthorized { .. })) => {
+                return Err(Unread::NotNow(outcome));
+            }
+            Err(outcome) => {
+                return Err(Unread::Never(format!(
+                    "Task.output — {reference} kan inte läsas hos parten | {reference} cannot be read at the partner ({})",
+                    outcome.class()
+                )));
+            }
+        };
         let kind = type_of(&resource);
         if !matches!(kind, "Communication" | "Procedure" | "DocumentReference" | "Observation") {
-            return Err(format!("Task.output — {kind} tas inte emot som svar | {kind} is not taken as an answer"));
+            let finding = format!("Task.output — {kind} tas inte emot som svar | {kind} is not taken as an answer");
+            return Err(Unread::Never(finding));
         }
         if resource["subject"]["reference"] != *patient {
-            return Err(format!(
+            return Err(Unread::Never(format!(
                 "Task.output — {reference} rör en annan patient än uppgiften | {reference} is about another patient than the Task"
-            ));
+            )));
         }
         names.insert(reference.to_owned(), format!("{kind}/{}", identify::id(&["partner", partner, reference])));
         resources.push((reference.to_owned(), resource));

@@ -13,5 +13,6 @@ mod openapi;
 mod profiles;
 mod r4_table;
 mod receiver;
+mod reconcile;
 mod submit;
 mod world;

@@ -119,7 +119,6 @@ CREATE INDEX party_unit ON party (unit, updated_at, exchange);
 CREATE INDEX party_partner ON party (partner, updated_at, exchange);
 CREATE INDEX party_open_task ON party (partner, task)
   WHERE status IN ('requested', 'received', 'on-hold', 'accepted', 'in-progress')
-    AND stage NOT IN ('parked', 'waiting')
     AND role <> 'sender';
 
 -- `position` is the place in the version in force; without one, the resource belongs to the exchange otherwise.

@@ -173,33 +173,44 @@ async fn the_document_in_force_is_the_last_that_was_and_all_are_kept() {
 
 #[tokio::test]
 async fn open_tasks_are_those_a_partner_has_and_has_not_finished() {
+    use delivery::State;
     let store = Store::open_temporary().unwrap();
+    let sent: [&[State]; 6] = [
+        &[],
+        &[State::Waiting],
+        &[State::Skipped],
+        &[State::Delivered],
+        &[State::Delivered, State::Waiting],
+        &[State::Delivered, State::Parked],
+    ];
     let mut expected = Vec::new();
     for (n, status) in task::Status::ALL.into_iter().enumerate() {
-        for (m, stage) in [Stage::Parked, Stage::Waiting, Stage::of_task(status)].into_iter().enumerate() {
-            for role in [PartyRole::Sender, PartyRole::Recipient, PartyRole::Participant] {
-                let task = format!("t{n}-{m}-{}", role.code());
-                let one = Exchange {
-                    parties: vec![Party {
-                        task: Some(task.clone()),
-                        status: Some(status),
-                        stage,
-                        ..party(HELPER, "norr", role)
-                    }],
-                    ..exchange(&task)
-                };
-                if role != PartyRole::Sender && !status.is_final() && stage > Stage::Waiting {
-                    expected.push((one.id, task));
-                }
-                store.done(Commit { exchanges: vec![one], ..Commit::default() }).await;
+        for (m, (states, role)) in sent.iter().flat_map(|s| PartyRole::ALL.map(|role| (*s, role))).enumerate() {
+            let task = format!("t{n}-{m:02}");
+            let stage = if states.contains(&State::Parked) { Stage::Parked } else { Stage::Waiting };
+            let mine = Party { task: Some(task.clone()), status: Some(status), stage, ..party(HELPER, "norr", role) };
+            let other = Party { unit: STRANGER.into(), task: Some(format!("{task}-other")), ..mine.clone() };
+            let one = Exchange { parties: vec![mine, other], ..exchange(&task) };
+            if role != PartyRole::Sender && !status.is_final() && states.contains(&State::Delivered) {
+                expected.push((one.id, task.clone()));
             }
+            let deliveries = states.iter().map(|state| Delivery {
+                unit: HELPER.to_lowercase(),
+                state: *state,
+                attempts: 1,
+                first_attempt_at: Some(at(0)),
+                note: Some("why".into()),
+                ..delivery(one.id, "norr", &task)
+            });
+            let deliveries = deliveries.collect();
+            store.done(Commit { exchanges: vec![one], deliveries, ..Commit::default() }).await;
         }
     }
     expected.sort_by(|a, b| a.1.cmp(&b.1));
-    assert_eq!(store.open_tasks("norr", 100, None).await.unwrap(), expected);
+    assert_eq!(store.open_tasks("norr", 1000, None).await.unwrap(), expected);
     assert_eq!(store.open_tasks("norr", 2, None).await.unwrap(), expected[..2]);
-    assert_eq!(store.open_tasks("norr", 100, Some(expected[1].1.clone())).await.unwrap(), expected[2..]);
-    assert_eq!(store.open_tasks("syd", 100, None).await.unwrap(), []);
+    assert_eq!(store.open_tasks("norr", 1000, Some(expected[1].1.clone())).await.unwrap(), expected[2..]);
+    assert_eq!(store.open_tasks("syd", 1000, None).await.unwrap(), []);
 }
 
 #[tokio::test]
