@@ -14,11 +14,15 @@ use crate::fhir::issue::{Code, Issue};
 use crate::fhir::resource::content;
 
 /// What the owner of a Task may change; the rest belongs to the one who asked.
-const OWNERS: [&str; 6] = ["status", "statusReason", "businessStatus", "output", "lastModified", "note"];
+pub const OWNERS: [&str; 6] = ["status", "statusReason", "businessStatus", "output", "lastModified", "note"];
 
-/// The Task as the caller sees it.
-pub async fn current(gateway: &Gateway, caller: &Caller, id: &str) -> Result<Value, Refusal> {
+/// The Task as its owner read it. Nothing that anybody else sends, or that is meant for another version, is looked at.
+pub async fn open(gateway: &Gateway, caller: &Caller, id: &str, version: u32) -> Result<Value, Refusal> {
     let stored = gateway.store.resource(&caller.filter(), "Task", id).await?.ok_or_else(|| missing("Task"))?;
+    check_owner(gateway, caller, id).await?;
+    if stored.version != version {
+        return Err(stale(stored.version, version));
+    }
     serde_json::from_slice(&stored.body).map_err(|_| missing("Task"))
 }
 
@@ -31,8 +35,7 @@ pub async fn take(
     version: u32,
     now: DateTime<Utc>,
 ) -> Result<Applied, Refusal> {
-    let stored = current(gateway, caller, id).await?;
-    check_owner(gateway, caller, id).await?;
+    let stored = open(gateway, caller, id, version).await?;
     check_fields(&stored, wanted)?;
     let status = wanted["status"].as_str().unwrap_or_default();
     let status = Status::parse(status).ok_or_else(|| {
@@ -57,6 +60,15 @@ pub async fn take(
     let partner = caller.partner.as_deref().unwrap_or(&caller.name);
     let heard = Heard { partner, actor: &caller.name, key: &key, body: &body, expected_version: Some(version) };
     acknowledge(gateway, id, &change, &heard, now).await
+}
+
+fn stale(current: u32, expected: u32) -> Refusal {
+    Refusal::Stale(Issue::error(
+        Code::Conflict,
+        "Task.meta.versionId",
+        format!("Uppgiften har version {current}, inte {expected}; läs den igen och gör ändringen på nytt."),
+        format!("The Task is at version {current}, not {expected}; read it again and repeat the change."),
+    ))
 }
 
 async fn check_owner(gateway: &Gateway, caller: &Caller, id: &str) -> Result<(), Refusal> {

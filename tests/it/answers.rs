@@ -241,3 +241,51 @@ async fn eight_at_once_create_one_procedure() {
     assert_eq!(statuses, [200, 200, 200, 200, 200, 200, 200, 201]);
     Arc::into_inner(world).unwrap().close().await;
 }
+
+/// Sends a JSON Patch of the Task, as read at that version.
+async fn patch(world: &World, unit: &str, task: &str, version: &str, operations: &Value) -> crate::world::Reply {
+    let headers = [("Vardkedja-Unit", unit), ("If-Match", version), ("Content-Type", "application/json-patch+json")];
+    world.ask("PATCH", &format!("/fhir/Task/{task}"), &headers, Some(operations.to_string())).await
+}
+
+#[actix_web::test]
+async fn a_patch_is_looked_at_only_when_it_comes_from_the_owner_of_the_version_it_read() {
+    let world = World::open().await;
+    let exchange = world.refer(&referral_to(1, SOUTH)).await;
+    let task = world.task(&exchange, SOUTH).await;
+    let never = json!([{ "op": "remove", "path": "/businessStatus" }]);
+    assert_eq!(patch(&world, ONCOLOGY, &task, "W/\"1\"", &never).await.status, 403, "the sender does not own it");
+    assert_eq!(patch(&world, SOUTH, &task, "W/\"7\"", &never).await.status, 412);
+    assert_eq!(patch(&world, SOUTH, &task, "W/\"1\"", &never).await.status, 422);
+    world.close().await;
+}
+
+#[actix_web::test]
+async fn a_patch_can_neither_multiply_the_task_nor_touch_what_is_the_senders() {
+    let world = World::open().await;
+    let exchange = world.refer(&referral_to(1, SOUTH)).await;
+    let task = world.task(&exchange, SOUTH).await;
+    let doubling: Vec<Value> = (0..8).map(|n| json!({ "op": "copy", "from": "", "path": format!("/x{n}") })).collect();
+    let many: Vec<Value> = (0..101).map(|_| json!({ "op": "test", "path": "/status", "value": "requested" })).collect();
+    let refused = [
+        ("[7].op", json!(doubling)),
+        ("[0].op", json!([{ "op": "copy", "from": "/status", "path": "/businessStatus" }])),
+        ("[0].op", json!([{ "op": "move", "from": "/for", "path": "/note" }])),
+        ("[0].path", json!([{ "op": "add", "path": "/owner/display", "value": "x" }])),
+        ("[0].path", json!([{ "op": "replace", "path": "", "value": {} }])),
+        ("at most 100", json!(many)),
+    ];
+    for (finding, operations) in refused {
+        let reply = patch(&world, SOUTH, &task, "W/\"1\"", &operations).await;
+        assert_eq!(reply.status, 422, "{}", reply.text);
+        assert!(reply.findings().contains(finding), "{finding}: {}", reply.text);
+    }
+    let tested = json!([
+        { "op": "test", "path": "/intent", "value": "order" },
+        { "op": "replace", "path": "/status", "value": "accepted" },
+        { "op": "add", "path": "/note", "value": [{ "text": "Tid skickas." }] },
+    ]);
+    let reply = patch(&world, SOUTH, &task, "W/\"1\"", &tested).await;
+    assert_eq!(reply.status, 200, "{}", reply.text);
+    world.close().await;
+}

@@ -1,6 +1,7 @@
 //! The FHIR face: what a partner that speaks FHIR reads here, and the Tasks and Procedures it writes.
 
 mod capability;
+mod operations;
 mod query;
 mod read;
 mod write;
