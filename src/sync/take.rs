@@ -37,6 +37,7 @@ pub async fn take(
 ) -> Result<Applied, Refusal> {
     let stored = open(gateway, caller, id, version).await?;
     check_fields(&stored, wanted)?;
+    check_life(&stored, wanted)?;
     let status = wanted["status"].as_str().unwrap_or_default();
     let status = Status::parse(status).ok_or_else(|| {
         let known: Vec<&str> = Status::ALL.iter().map(|s| s.code()).collect();
@@ -84,6 +85,21 @@ async fn check_owner(gateway: &Gateway, caller: &Caller, id: &str) -> Result<(),
         "Task.owner",
         "Bara den enhet som äger uppgiften kan flytta den.",
         "Only the unit that owns the Task can move it.",
+    )))
+}
+
+/// What has ended is what the sender was told; only the sender begins it anew.
+fn check_life(stored: &Value, wanted: &Value) -> Result<(), Refusal> {
+    let status = stored["status"].as_str().and_then(Status::parse);
+    let Some(ended) = status.filter(|s| s.is_final()) else { return Ok(()) };
+    if OWNERS.iter().all(|name| *name == "lastModified" || stored.get(*name) == wanted.get(*name)) {
+        return Ok(());
+    }
+    Err(Refusal::Conflict(Issue::error(
+        Code::BusinessRule,
+        "Task.status",
+        format!("Uppgiften är avslutad ({ended}) och ändras inte mer; nytt arbete begärs med en ny uppgift."),
+        format!("The Task has ended ({ended}) and changes no more; new work is asked for with a new Task."),
     )))
 }
 

@@ -289,3 +289,36 @@ async fn a_patch_can_neither_multiply_the_task_nor_touch_what_is_the_senders() {
     assert_eq!(reply.status, 200, "{}", reply.text);
     world.close().await;
 }
+
+#[actix_web::test]
+async fn a_task_that_has_ended_stays_as_it_ended() {
+    let world = World::open().await;
+    let rejected = world.refer(&referral_to(1, SOUTH)).await;
+    let task = world.task(&rejected, SOUTH).await;
+    let no = json!([
+        { "op": "replace", "path": "/status", "value": "rejected" },
+        { "op": "add", "path": "/statusReason", "value": { "text": "Ingen tid." } },
+    ]);
+    assert_eq!(patch(&world, SOUTH, &task, "W/\"1\"", &no).await.status, 200);
+    let other = json!([{ "op": "replace", "path": "/statusReason", "value": { "text": "Något annat." } }]);
+    let reply = patch(&world, SOUTH, &task, "W/\"2\"", &other).await;
+    assert_eq!(reply.status, 409, "{}", reply.text);
+    let document = world.get(&format!("{rejected}/document"), ONCOLOGY).await.json();
+    assert_eq!(document["state"]["reason"], "Ingen tid.");
+    let mut read = world.get(&format!("/fhir/Task/{task}"), SOUTH).await.json();
+    let headers = [("Vardkedja-Unit", SOUTH), ("If-Match", "W/\"2\"")];
+    let same = world.ask("PUT", &format!("/fhir/Task/{task}"), &headers, Some(read.to_string())).await;
+    assert_eq!(same.status, 200, "what is sent as it stands changes nothing: {}", same.text);
+    read["output"] = json!([{ "type": { "text": "answer" }, "valueString": "x" }]);
+    let more = world.ask("PUT", &format!("/fhir/Task/{task}"), &headers, Some(read.to_string())).await;
+    assert_eq!(more.status, 409, "{}", more.text);
+
+    let cancelled = world.refer(&referral_to(2, SOUTH)).await;
+    let task = world.task(&cancelled, SOUTH).await;
+    let reply = world.post(&format!("{cancelled}/cancel"), ONCOLOGY, &json!({ "reason": "Flyttat" })).await;
+    assert_eq!(reply.status, 200, "{}", reply.text);
+    let note = json!([{ "op": "add", "path": "/note", "value": [{ "text": "Ändå." }] }]);
+    let reply = patch(&world, SOUTH, &task, "W/\"2\"", &note).await;
+    assert_eq!(reply.status, 409, "{}", reply.text);
+    world.close().await;
+}
