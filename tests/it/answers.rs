@@ -322,3 +322,25 @@ async fn a_task_that_has_ended_stays_as_it_ended() {
     assert_eq!(reply.status, 409, "{}", reply.text);
     world.close().await;
 }
+
+#[actix_web::test]
+async fn an_identifier_that_stands_in_what_the_caller_does_not_see_is_refused_for_good() {
+    let world = World::open().await;
+    world.refer(&referral_to(1, SOUTH)).await;
+    world.refer(&referral_to(2, NORTH)).await;
+    let mut statuses = Vec::new();
+    for unit in [SOUTH, NORTH] {
+        let task = world.get("/fhir/Task", unit).await.json()["entry"][0]["resource"].clone();
+        let procedure = json!({
+            "resourceType": "Procedure", "status": "completed", "identifier": [{ "system": "urn:test", "value": "P-1" }],
+            "code": { "coding": [{ "system": KVA, "code": "DV133" }] }, "subject": task["for"],
+            "basedOn": [task["focus"]], "performedDateTime": "2026-03-18",
+        });
+        let headers = [("Vardkedja-Unit", unit), ("If-None-Exist", "identifier=urn:test|P-1")];
+        let reply = world.ask("POST", "/fhir/Procedure", &headers, Some(procedure.to_string())).await;
+        assert!(unit == SOUTH || !reply.text.contains("Procedure/"), "nothing is said of it: {}", reply.text);
+        statuses.push(reply.status);
+    }
+    assert_eq!(statuses, [201, 412]);
+    world.close().await;
+}
