@@ -28,8 +28,8 @@ pub enum Denied {
     NotVerified,
     #[error("the token lives longer than five minutes")]
     TooLong,
-    #[error("unit {0:?} is not one that this caller may speak for")]
-    UnknownUnit(String),
+    #[error("the unit is not one that this caller may speak for")]
+    UnknownUnit,
 }
 
 /// What a verified token says.

@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::body::Body;
 use super::caller::Call;
-use super::problem::{Answer, Problem};
+use super::problem::{Answer, Problem, told};
 use crate::access::Reach;
 use crate::domain::delivery::State;
 use crate::fhir::guard;
@@ -22,7 +22,7 @@ pub async fn list(call: Call, request: HttpRequest) -> Answer {
     let limits = &call.gateway.config.limits;
     let mut query = DeliveryQuery { limit: limits.page, ..DeliveryQuery::default() };
     for (name, value) in pairs.into_inner() {
-        let wrong = || Problem::bad_request(&name, "Värdet kan inte läsas.", "The value cannot be read.");
+        let wrong = || Problem::bad_request(told(&name), "Värdet kan inte läsas.", "The value cannot be read.");
         match name.as_str() {
             "state" => query.state = Some(State::parse(&value).ok_or_else(wrong)?),
             "partner" => query.partner = Some(value),
@@ -30,7 +30,7 @@ pub async fn list(call: Call, request: HttpRequest) -> Answer {
             "limit" => query.limit = value.parse::<u32>().map_err(|_| wrong())?.clamp(1, limits.page_max),
             _ => {
                 return Err(Problem::bad_request(
-                    &name,
+                    told(&name),
                     "Okänd parameter; kända: state, partner, exchange, limit.",
                     "Unknown parameter; known: state, partner, exchange, limit.",
                 ));

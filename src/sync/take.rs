@@ -114,9 +114,11 @@ fn check_fields(stored: &Value, wanted: &Value) -> Result<(), Refusal> {
         .into_iter()
         .filter(|name| *name != "meta" && a.get(*name) != b.get(*name))
         .map(|name| {
+            let is_word = name.len() <= 31 && name.bytes().all(|b| b.is_ascii_alphabetic() || b == b'_');
             Issue::error(
                 Code::BusinessRule,
-                format!("Task.{name}"),
+                // Any other name may be a person's number that ended up in the wrong place.
+                if is_word { format!("Task.{name}") } else { "Task".to_owned() },
                 "Elementet tillhör den som bad om uppgiften; sänd det som du läste det.",
                 "The element belongs to the one who asked; send it as you read it.",
             )

@@ -344,3 +344,70 @@ async fn an_identifier_that_stands_in_what_the_caller_does_not_see_is_refused_fo
     assert_eq!(statuses, [201, 412]);
     world.close().await;
 }
+
+#[actix_web::test]
+async fn what_a_caller_sends_by_mistake_is_never_told_back() {
+    let world = World::open().await;
+    let exchange = world.refer(&referral_to(1, SOUTH)).await;
+    let task = world.task(&exchange, SOUTH).await;
+    let number = "195009072553";
+    let mut told = Vec::new();
+    let mut look = |what: &str, status: u16, text: &str| {
+        if status < 400 || text.contains(number) {
+            told.push(format!("{what}: {status} {text}"));
+        }
+    };
+    for path in [
+        "/v1/exchanges?stage=N",
+        "/v1/exchanges?kind=N",
+        "/v1/exchanges?open=N",
+        "/v1/exchanges?limit=N+x",
+        "/v1/exchanges?before=N",
+        "/v1/exchanges?N=1",
+        "/v1/exchanges/N",
+        "/v1/deliveries?state=N",
+        "/v1/deliveries?N=1",
+        "/fhir/N",
+        "/fhir/Patient/N",
+        "/fhir/Patient/N/_history",
+        "/fhir/Patient/N/_history/1",
+        "/fhir/Patient/1/_history?N=1",
+        "/fhir/Patient?N=1",
+        "/fhir/Patient?_count=N",
+        "/fhir/Patient?_id=N",
+        "/fhir/Patient?identifier=x-N-x",
+        "/fhir/Patient?identifier=19500907%202553",
+        "/fhir/Patient?identifier=19500907%25202553",
+    ] {
+        let reply = world.get(&path.replace('N', number), SOUTH).await;
+        look(path, reply.status, &reply.text);
+    }
+    for body in [json!({ number: 1 }), json!({ "stage": number }), json!({ "limit": number })] {
+        let reply = world.post("/v1/exchanges/search", SOUTH, &body).await;
+        look("search", if body.get("limit").is_some() { 400 } else { reply.status }, &reply.text);
+    }
+    for path in [format!("/fhir/{number}/_search?{number}=1"), format!("/fhir/Task/_search?{number}=1")] {
+        let reply = world.post(&path, SOUTH, &json!({})).await;
+        look(&path, reply.status, &reply.text);
+    }
+    let validated = world.post(&format!("/fhir/{number}/$validate"), SOUTH, &json!({ "resourceType": "Task" })).await;
+    look("$validate", 400, &validated.text);
+    for operation in [
+        json!({ "op": number, "path": "/status" }),
+        json!({ "op": "remove", "path": format!("/{number}") }),
+        json!({ "op": "remove", "path": format!("/note/{number}") }),
+        json!({ "op": "test", "path": format!("/{number}"), "value": 1 }),
+    ] {
+        let reply = patch(&world, SOUTH, &task, "W/\"1\"", &json!([operation])).await;
+        look("PATCH", reply.status, &reply.text);
+    }
+    let mut more = world.get(&format!("/fhir/Task/{task}"), SOUTH).await.json();
+    more[number] = json!("x");
+    let headers = [("Vardkedja-Unit", SOUTH), ("If-Match", "W/\"1\"")];
+    let reply = world.ask("PUT", &format!("/fhir/Task/{task}"), &headers, Some(more.to_string())).await;
+    look("PUT", reply.status, &reply.text);
+    let reply = world.get("/fhir/Task", number).await;
+    look("unit", reply.status, &reply.text);
+    assert!(told.is_empty(), "{}", told.join("\n"));
+    world.close().await;
+}

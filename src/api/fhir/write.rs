@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::super::body::{Body, media_type};
 use super::super::caller::Call;
-use super::super::problem::{Answer, Problem};
+use super::super::problem::{Answer, Problem, told};
 use super::capability::{CREATED, UPDATED};
 use super::{FHIR_JSON, known_type, operations, query, show};
 use crate::fhir::guard::{self, Limits, Strictness};
@@ -97,8 +97,8 @@ fn resource(call: &Call, body: &Body, resource_type: &str) -> Result<Value, Refu
         return Err(Refusal::Malformed(vec![Issue::error(
             Code::Structure,
             "resourceType",
-            format!("Kroppen är ingen {resource_type}."),
-            format!("The body is no {resource_type}."),
+            format!("Kroppen är ingen {}.", told(resource_type)),
+            format!("The body is no {}.", told(resource_type)),
         )]));
     }
     Ok(value)
