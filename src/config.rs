@@ -166,8 +166,48 @@ impl Config {
     }
 }
 
+/// The longest that anything is waited for, in seconds: seven days, less than the shortest patience with a partner.
+const LONGEST_WAIT_S: u64 = 7 * 24 * 3600;
+/// The most entries of a page, lines of a request, findings of an answer and commits in the queue.
+const MOST: usize = 1_000_000;
+
+fn value(key: &str, what: &str) -> ConfigError {
+    ConfigError::Value { key: key.into(), what: what.into() }
+}
+
+/// A limit of nought would let nothing through; one without bound bounds nothing.
+fn check_limits(limits: &Limits) -> Result<(), ConfigError> {
+    let counts = [
+        ("body_bytes", limits.body_bytes, usize::MAX),
+        ("depth", limits.depth, usize::MAX),
+        ("findings", limits.findings, MOST),
+        ("lines", limits.lines, MOST),
+        ("page", limits.page as usize, MOST),
+        ("page_max", limits.page_max as usize, MOST),
+        ("queue", limits.queue, MOST),
+    ];
+    for (name, count, most) in counts {
+        if count == 0 {
+            return Err(value(&format!("limits.{name}"), "must be at least 1"));
+        }
+        if count > most {
+            return Err(value(&format!("limits.{name}"), "must be at most a million"));
+        }
+    }
+    Ok(())
+}
+
+fn check_waits(key: &str, seconds: &[u64]) -> Result<(), ConfigError> {
+    if seconds.iter().any(|s| *s > LONGEST_WAIT_S) {
+        return Err(value(key, "holds a time of more than seven days (604800 seconds)"));
+    }
+    Ok(())
+}
+
 fn check(raw: Raw, base: &Path) -> Result<Config, ConfigError> {
-    let value = |key: &str, what: &str| ConfigError::Value { key: key.into(), what: what.into() };
+    check_limits(&raw.limits)?;
+    check_waits("delivery.retry_s", &raw.delivery.retry_s)?;
+    check_waits("delivery.poll_s", &[raw.delivery.poll_s])?;
     let gateway = raw.gateway;
     let listen: SocketAddr = gateway
         .listen
@@ -195,6 +235,8 @@ fn check(raw: Raw, base: &Path) -> Result<Config, ConfigError> {
         if partners.iter().any(|p| p.name == partner.name) {
             return Err(value(&key, "is named twice"));
         }
+        check_waits(&key, partner.retry.as_deref().unwrap_or_default())?;
+        check_waits(&key, partner.timeout_s.as_slice())?;
         let channel = match (partner.channel.as_str(), partner.fhir_base) {
             ("push", Some(base)) if base.starts_with("http://") || base.starts_with("https://") => {
                 Channel::Push { fhir_base: base.trim_end_matches('/').to_owned() }
@@ -350,5 +392,32 @@ mod tests {
     fn a_bad_row_of_units_is_named() {
         let error = parse_units("units.csv", &EXAMPLE_UNITS.replace("specialist", "hospital")).unwrap_err().to_string();
         assert!(error.starts_with("units.csv row 2:"), "{error}");
+    }
+
+    #[test]
+    fn a_limit_that_lets_nothing_through_is_refused() {
+        for key in ["body_bytes", "depth", "findings", "lines", "page", "page_max", "queue"] {
+            let error = load(&format!("[limits]\n{key} = 0")).unwrap_err().to_string();
+            assert!(error.starts_with(&format!("limits.{key}:")), "{error}");
+        }
+        for key in ["page_max", "queue"] {
+            assert!(load(&format!("[limits]\n{key} = 4294967295")).is_err(), "{key}");
+        }
+    }
+
+    #[test]
+    fn a_time_that_no_clock_can_count_is_refused() {
+        let partner = "[[partner]]\nname = \"north\"\nchannel = \"poll\"\n";
+        for (key, text) in [
+            ("delivery.retry_s", format!("[delivery]\nretry_s = [5, {}]", i64::MAX)),
+            ("delivery.retry_s", "[delivery]\nretry_s = [604801]".to_owned()),
+            ("delivery.poll_s", format!("[delivery]\npoll_s = {}", i64::MAX)),
+            ("partner[0] (north)", format!("{partner}retry = [{}]", i64::MAX)),
+            ("partner[0] (north)", format!("{partner}timeout_s = {}", i64::MAX)),
+        ] {
+            let error = load(&text).unwrap_err().to_string();
+            assert!(error.starts_with(key) && error.contains("seven days"), "{error}");
+        }
+        assert!(load("[delivery]\nretry_s = [604800]").is_ok());
     }
 }

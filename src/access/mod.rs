@@ -79,7 +79,7 @@ pub async fn admit(
     if !config.is_authenticated() {
         return match unit {
             Some(hsa_id) => {
-                config.directory.find(hsa_id).ok_or_else(|| Denied::UnknownUnit(hsa_id.to_owned()))?;
+                config.directory.find(hsa_id).ok_or(Denied::UnknownUnit)?;
                 Ok(Caller::unit(hsa_id, &config.directory))
             }
             None => Ok(Caller::operator()),
@@ -90,6 +90,6 @@ pub async fn admit(
     let asked = shown.unit.as_deref().or(unit);
     let Some(hsa_id) = asked else { return Ok(Caller::partner(&shown.partner, &config.directory)) };
     let known = config.directory.find(hsa_id).filter(|u| u.partner == shown.partner);
-    known.ok_or_else(|| Denied::UnknownUnit(hsa_id.to_owned()))?;
+    known.ok_or(Denied::UnknownUnit)?;
     Ok(Caller { partner: Some(shown.partner), ..Caller::unit(hsa_id, &config.directory) })
 }

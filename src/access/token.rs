@@ -9,7 +9,7 @@ use crate::config::Config;
 /// Seconds a token may live: SMART Backend Services' five minutes.
 const LIFETIME_S: i64 = 300;
 /// Seconds by which clocks may differ.
-const LEEWAY_S: u64 = 30;
+const LEEWAY_S: i64 = 30;
 
 /// Why a caller is not let in. Texts say what to mend and nothing of what was shown.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -28,8 +28,8 @@ pub enum Denied {
     NotVerified,
     #[error("the token lives longer than five minutes")]
     TooLong,
-    #[error("unit {0:?} is not one that this caller may speak for")]
-    UnknownUnit(String),
+    #[error("the unit is not one that this caller may speak for")]
+    UnknownUnit,
 }
 
 /// What a verified token says.
@@ -63,13 +63,20 @@ pub async fn verify(config: &Config, keyring: &Keyring, token: &str, now: i64) -
     let jwk = keyring.find(config, &partner, header.kid.as_deref(), now).await.ok_or(Denied::UnknownKey)?;
     let key = DecodingKey::from_jwk(&jwk).map_err(|_| Denied::UnknownKey)?;
     let mut validation = Validation::new(header.alg);
-    validation.leeway = LEEWAY_S;
+    validation.leeway = LEEWAY_S.unsigned_abs();
+    validation.validate_nbf = true;
     validation.set_issuer(&[&partner]);
     validation.set_audience(&[&config.base_url, &config.hsa_id]);
     validation.set_required_spec_claims(&["exp", "iss", "aud"]);
     let claims = decode::<Claims>(token, &key, &validation).map_err(|_| Denied::NotVerified)?.claims;
-    if claims.exp - claims.iat.unwrap_or(now) > LIFETIME_S + LEEWAY_S as i64 {
+    // Counted from now, whatever the token says of its issue: a date ahead would stretch its life.
+    let issued = claims.iat.unwrap_or(now);
+    let most = LIFETIME_S + LEEWAY_S;
+    if claims.exp.saturating_sub(now) > most || claims.exp.saturating_sub(issued) > most {
         return Err(Denied::TooLong);
+    }
+    if issued > now + LEEWAY_S {
+        return Err(Denied::NotVerified);
     }
     Ok(Shown { partner, unit: claims.unit })
 }

@@ -6,11 +6,12 @@ use uuid::Uuid;
 
 use super::body::Body;
 use super::caller::Call;
-use super::problem::{Answer, Problem};
+use super::problem::{Answer, Problem, told};
 use crate::access::Reach;
 use crate::domain::delivery::State;
 use crate::fhir::guard;
-use crate::store::{DeliveryQuery, Filter};
+use crate::fhir::issue::{Code, Issue};
+use crate::store::{Delivery, DeliveryQuery, Filter};
 use crate::sync::weigh::instant;
 use crate::sync::{present, refusal, release};
 
@@ -21,7 +22,7 @@ pub async fn list(call: Call, request: HttpRequest) -> Answer {
     let limits = &call.gateway.config.limits;
     let mut query = DeliveryQuery { limit: limits.page, ..DeliveryQuery::default() };
     for (name, value) in pairs.into_inner() {
-        let wrong = || Problem::bad_request(&name, "Värdet kan inte läsas.", "The value cannot be read.");
+        let wrong = || Problem::bad_request(told(&name), "Värdet kan inte läsas.", "The value cannot be read.");
         match name.as_str() {
             "state" => query.state = Some(State::parse(&value).ok_or_else(wrong)?),
             "partner" => query.partner = Some(value),
@@ -29,7 +30,7 @@ pub async fn list(call: Call, request: HttpRequest) -> Answer {
             "limit" => query.limit = value.parse::<u32>().map_err(|_| wrong())?.clamp(1, limits.page_max),
             _ => {
                 return Err(Problem::bad_request(
-                    &name,
+                    told(&name),
                     "Okänd parameter; kända: state, partner, exchange, limit.",
                     "Unknown parameter; known: state, partner, exchange, limit.",
                 ));
@@ -51,12 +52,12 @@ pub async fn list(call: Call, request: HttpRequest) -> Answer {
 
 /// `POST /v1/deliveries/{id}/retry`
 pub async fn retry(call: Call, id: web::Path<String>) -> Answer {
-    let id = own(&call, &id).await?;
+    let id = own(&call, &id).await?.id;
     let delivery = release::decide(&call.gateway, id, release::Decision::Retry, &call.caller.name, call.now).await?;
     Ok(HttpResponse::Ok().json(present::delivery(&delivery)))
 }
 
-/// `POST /v1/deliveries/{id}/skip { "by": "…", "reason": "…" }`: a named person decides.
+/// `POST /v1/deliveries/{id}/skip { "by": "…", "reason": "…" }`: a named person at the sender decides.
 pub async fn skip(call: Call, id: web::Path<String>, body: Body) -> Answer {
     let value = guard::parse(&body.0, &guard::Limits::DOCUMENT).map_err(refusal::Refusal::Malformed)?;
     let text = |name: &str| value[name].as_str().map(str::trim).filter(|t| !t.is_empty());
@@ -67,7 +68,9 @@ pub async fn skip(call: Call, id: web::Path<String>, body: Body) -> Answer {
             "Say who decides and why: { \"by\": \"…\", \"reason\": \"…\" }.",
         ));
     };
-    let id = own(&call, &id).await?;
+    let delivery = own(&call, &id).await?;
+    let id = delivery.id;
+    check_sender(&call, delivery.exchange).await?;
     let decision = release::Decision::Skip { by, reason };
     let delivery = release::decide(&call.gateway, id, decision, &call.caller.name, call.now).await?;
     Ok(HttpResponse::Ok().json(present::delivery(&delivery)))
@@ -87,12 +90,30 @@ pub async fn held(call: Call) -> Answer {
     Ok(HttpResponse::Ok().json(json!({ "answers": shown })))
 }
 
-async fn own(call: &Call, id: &str) -> Result<Uuid, Problem> {
+/// What was sent is the sender's to give up: nobody else makes it vanish.
+async fn check_sender(call: &Call, exchange: Uuid) -> Result<(), Problem> {
+    if call.caller.filter() == Filter::All {
+        return Ok(());
+    }
+    let exchange = call.gateway.store.exchange(&call.caller.filter(), exchange).await?;
+    if exchange.as_ref().and_then(|e| e.sender()).is_some_and(|s| call.caller.may_act_for(&s.unit)) {
+        return Ok(());
+    }
+    Err(refusal::Refusal::Forbidden(Issue::error(
+        Code::Forbidden,
+        "delivery",
+        "Bara den enhet som sände dokumentet kan besluta att det inte ska levereras.",
+        "Only the unit that sent the document can decide that it shall not be delivered.",
+    ))
+    .into())
+}
+
+async fn own(call: &Call, id: &str) -> Result<Delivery, Problem> {
     let id: Uuid = id.parse().map_err(|_| refusal::missing("delivery"))?;
     let query = DeliveryQuery { id: Some(id), ..DeliveryQuery::default() };
     let delivery = call.gateway.store.deliveries(&query).await?.into_iter().next();
     match delivery {
-        Some(delivery) if concerns(call, delivery.exchange).await? => Ok(id),
+        Some(delivery) if concerns(call, delivery.exchange).await? => Ok(delivery),
         _ => Err(refusal::missing("delivery").into()),
     }
 }

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::body::Body;
 use super::caller::Call;
-use super::problem::{Answer, Problem};
+use super::problem::{Answer, Problem, told};
 use crate::domain::{Format, Kind, PersonId, Stage};
 use crate::fhir::guard;
 use crate::store::ExchangeQuery;
@@ -52,33 +52,31 @@ pub async fn search(call: Call, body: Body) -> Answer {
 fn query(call: &Call, pairs: Vec<(String, String)>) -> Result<ExchangeQuery, Problem> {
     let limits = &call.gateway.config.limits;
     let mut query = ExchangeQuery { limit: limits.page, ..ExchangeQuery::default() };
-    let wrong = |name: &str, value: &str, known: &str| {
+    let wrong = |name: &str, known: &str| {
         Problem::bad_request(
             name,
-            format!("{value:?} är inte något av {known}."),
-            format!("{value:?} is none of {known}."),
+            format!("Värdet är inte något av {known}."),
+            format!("The value is none of {known}."),
         )
     };
     for (name, value) in pairs {
         match name.as_str() {
             "stage" => {
                 let known: Vec<&str> = Stage::ALL.iter().map(|s| s.code()).collect();
-                query.stage = Some(Stage::parse(&value).ok_or_else(|| wrong("stage", &value, &known.join(", ")))?);
+                query.stage = Some(Stage::parse(&value).ok_or_else(|| wrong("stage", &known.join(", ")))?);
             }
-            "kind" => query.kind = Some(Kind::from_str(&value).map_err(|e| wrong("kind", &value, &e.known))?),
+            "kind" => query.kind = Some(Kind::from_str(&value).map_err(|e| wrong("kind", &e.known))?),
             "partner" => query.partner = Some(value),
             "unit" => query.unit = Some(value),
-            "open" => query.open = value.parse().map_err(|_| wrong("open", &value, "true, false"))?,
+            "open" => query.open = value.parse().map_err(|_| wrong("open", "true, false"))?,
             "limit" => {
-                let limit: u32 = value.parse().map_err(|_| wrong("limit", &value, "1, 2, …"))?;
+                let limit: u32 = value.parse().map_err(|_| wrong("limit", "1, 2, …"))?;
                 query.limit = limit.clamp(1, limits.page_max);
             }
-            "before" => {
-                query.before = Some(cursor(&value).ok_or_else(|| wrong("before", &value, "the cursors we gave"))?)
-            }
+            "before" => query.before = Some(cursor(&value).ok_or_else(|| wrong("before", "the cursors we gave"))?),
             _ => {
                 return Err(Problem::bad_request(
-                    &name,
+                    told(&name),
                     "Okänd parameter; kända: stage, kind, partner, unit, open, limit, before.",
                     "Unknown parameter; known: stage, kind, partner, unit, open, limit, before.",
                 ));

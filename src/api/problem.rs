@@ -47,6 +47,17 @@ impl Problem {
     }
 }
 
+/// The longest name that is told back.
+const LONGEST_NAME: usize = 31;
+
+/// A name that the caller wrote, where it can be nothing but a name; otherwise nothing, because it may be a person's number
+/// or whatever else was put in the wrong place.
+pub fn told(name: &str) -> &str {
+    let starts = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
+    let is_name = starts && name.bytes().all(|b| b.is_ascii_alphabetic() || matches!(b, b'_' | b'-'));
+    if is_name && name.len() <= LONGEST_NAME { name } else { "" }
+}
+
 /// The table of statuses.
 impl From<Refusal> for Problem {
     fn from(refusal: Refusal) -> Self {
@@ -113,7 +124,7 @@ fn fault(error: &StoreError) -> Problem {
 impl From<Denied> for Problem {
     fn from(denied: Denied) -> Self {
         let status = match denied {
-            Denied::UnknownUnit(_) => StatusCode::FORBIDDEN,
+            Denied::UnknownUnit => StatusCode::FORBIDDEN,
             _ => StatusCode::UNAUTHORIZED,
         };
         let code = if status == StatusCode::FORBIDDEN { Code::Forbidden } else { Code::Login };

@@ -45,16 +45,18 @@ pub async fn create(
         }
     }
     for _ in 0..TRIES {
-        if let Some((system, value)) = &unless {
-            let there = gateway.store.by_identifier(&caller.filter(), &resource_type, system, value).await?;
-            if let Some(stored) = there.into_iter().next() {
-                return Ok(Created::There(stored));
-            }
+        if let Some(stored) = there(gateway, &caller.filter(), &resource_type, unless.as_ref()).await? {
+            return Ok(Created::There(stored));
         }
         let exchange = exchange_of(gateway, caller, &resource).await?;
         let issues = gateway.validate(std::slice::from_ref(&resource));
         if any_error(&issues) {
             return Err(Refusal::Findings(issues));
+        }
+        if there(gateway, &Filter::All, &resource_type, unless.as_ref()).await?.is_some() {
+            // The caller's own, when another request of its came first meanwhile.
+            let own = there(gateway, &caller.filter(), &resource_type, unless.as_ref()).await?;
+            return own.map(Created::There).ok_or_else(taken);
         }
         let commit = commit_of(caller, &exchange, &resource, unless.as_ref(), now);
         if let Committed::Done { .. } = gateway.store.commit(commit).await? {
@@ -63,6 +65,27 @@ pub async fn create(
         }
     }
     Err(Refusal::Busy)
+}
+
+/// What has the identifier, as far as the filter shows it.
+async fn there(
+    gateway: &Gateway,
+    filter: &Filter,
+    resource_type: &str,
+    unless: Option<&(String, String)>,
+) -> Result<Option<Stored>, Refusal> {
+    let Some((system, value)) = unless else { return Ok(None) };
+    Ok(gateway.store.by_identifier(filter, resource_type, system, value).await?.into_iter().next())
+}
+
+/// The identifier stands in something that the caller does not see: nothing is said of what that is.
+fn taken() -> Refusal {
+    Refusal::Stale(Issue::error(
+        Code::Conflict,
+        "If-None-Exist",
+        "Identifieraren kan inte användas; ange en som är unik i det egna systemet.",
+        "The identifier cannot be used; give one that is unique within your own system.",
+    ))
 }
 
 fn commit_of(

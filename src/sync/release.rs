@@ -83,7 +83,12 @@ pub async fn retry_exchange(
     actor: &str,
     now: DateTime<Utc>,
 ) -> Result<usize, Refusal> {
-    let query = DeliveryQuery { exchange: Some(exchange), state: Some(State::Parked), ..DeliveryQuery::default() };
+    let query = DeliveryQuery {
+        exchange: Some(exchange),
+        state: Some(State::Parked),
+        limit: u32::MAX, // one exchange has a few deliveries for each version, and none may be forgotten
+        ..DeliveryQuery::default()
+    };
     let parked = gateway.store.deliveries(&query).await?;
     for delivery in &parked {
         decide(gateway, delivery.id, Decision::Retry, actor, now).await?;

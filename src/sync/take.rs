@@ -14,11 +14,15 @@ use crate::fhir::issue::{Code, Issue};
 use crate::fhir::resource::content;
 
 /// What the owner of a Task may change; the rest belongs to the one who asked.
-const OWNERS: [&str; 6] = ["status", "statusReason", "businessStatus", "output", "lastModified", "note"];
+pub const OWNERS: [&str; 6] = ["status", "statusReason", "businessStatus", "output", "lastModified", "note"];
 
-/// The Task as the caller sees it.
-pub async fn current(gateway: &Gateway, caller: &Caller, id: &str) -> Result<Value, Refusal> {
+/// The Task as its owner read it. Nothing that anybody else sends, or that is meant for another version, is looked at.
+pub async fn open(gateway: &Gateway, caller: &Caller, id: &str, version: u32) -> Result<Value, Refusal> {
     let stored = gateway.store.resource(&caller.filter(), "Task", id).await?.ok_or_else(|| missing("Task"))?;
+    check_owner(gateway, caller, id).await?;
+    if stored.version != version {
+        return Err(stale(stored.version, version));
+    }
     serde_json::from_slice(&stored.body).map_err(|_| missing("Task"))
 }
 
@@ -31,9 +35,9 @@ pub async fn take(
     version: u32,
     now: DateTime<Utc>,
 ) -> Result<Applied, Refusal> {
-    let stored = current(gateway, caller, id).await?;
-    check_owner(gateway, caller, id).await?;
+    let stored = open(gateway, caller, id, version).await?;
     check_fields(&stored, wanted)?;
+    check_life(&stored, wanted)?;
     let status = wanted["status"].as_str().unwrap_or_default();
     let status = Status::parse(status).ok_or_else(|| {
         let known: Vec<&str> = Status::ALL.iter().map(|s| s.code()).collect();
@@ -59,6 +63,15 @@ pub async fn take(
     acknowledge(gateway, id, &change, &heard, now).await
 }
 
+fn stale(current: u32, expected: u32) -> Refusal {
+    Refusal::Stale(Issue::error(
+        Code::Conflict,
+        "Task.meta.versionId",
+        format!("Uppgiften har version {current}, inte {expected}; läs den igen och gör ändringen på nytt."),
+        format!("The Task is at version {current}, not {expected}; read it again and repeat the change."),
+    ))
+}
+
 async fn check_owner(gateway: &Gateway, caller: &Caller, id: &str) -> Result<(), Refusal> {
     for exchange in gateway.store.exchange_of_resource("Task", id).await? {
         let exchange = gateway.store.exchange(&caller.filter(), exchange).await?.ok_or_else(|| missing("Task"))?;
@@ -75,6 +88,21 @@ async fn check_owner(gateway: &Gateway, caller: &Caller, id: &str) -> Result<(),
     )))
 }
 
+/// What has ended is what the sender was told; only the sender begins it anew.
+fn check_life(stored: &Value, wanted: &Value) -> Result<(), Refusal> {
+    let status = stored["status"].as_str().and_then(Status::parse);
+    let Some(ended) = status.filter(|s| s.is_final()) else { return Ok(()) };
+    if OWNERS.iter().all(|name| *name == "lastModified" || stored.get(*name) == wanted.get(*name)) {
+        return Ok(());
+    }
+    Err(Refusal::Conflict(Issue::error(
+        Code::BusinessRule,
+        "Task.status",
+        format!("Uppgiften är avslutad ({ended}) och ändras inte mer; nytt arbete begärs med en ny uppgift."),
+        format!("The Task has ended ({ended}) and changes no more; new work is asked for with a new Task."),
+    )))
+}
+
 fn check_fields(stored: &Value, wanted: &Value) -> Result<(), Refusal> {
     let (stored, wanted) = (content(stored), content(wanted));
     let empty = serde_json::Map::new();
@@ -86,9 +114,11 @@ fn check_fields(stored: &Value, wanted: &Value) -> Result<(), Refusal> {
         .into_iter()
         .filter(|name| *name != "meta" && a.get(*name) != b.get(*name))
         .map(|name| {
+            let is_word = name.len() <= 31 && name.bytes().all(|b| b.is_ascii_alphabetic() || b == b'_');
             Issue::error(
                 Code::BusinessRule,
-                format!("Task.{name}"),
+                // Any other name may be a person's number that ended up in the wrong place.
+                if is_word { format!("Task.{name}") } else { "Task".to_owned() },
                 "Elementet tillhör den som bad om uppgiften; sänd det som du läste det.",
                 "The element belongs to the one who asked; send it as you read it.",
             )

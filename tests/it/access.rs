@@ -90,3 +90,27 @@ async fn only_a_token_of_the_partner_itself_lets_a_caller_in() {
     world.close().await;
     let _ = std::fs::remove_file(file);
 }
+
+#[actix_web::test]
+async fn a_token_lives_five_minutes_from_now_and_not_from_a_time_it_claims() {
+    let mine = key("k1");
+    let file = std::env::temp_dir().join(format!("jwks-{}.json", uuid::Uuid::new_v4()));
+    std::fs::write(&file, mine.jwks.to_string()).unwrap();
+    let world = World::open_with_keys("platform", &file).await;
+    let refused = [
+        ("issued in an hour", json!({ "iat": now() + 3600, "exp": now() + 3700 })),
+        ("issued in two minutes", json!({ "iat": now() + 120, "exp": now() + 240 })),
+        ("issued a minute ahead of its long life", json!({ "iat": now() + 400, "exp": now() + 600 })),
+        ("not valid before an hour has passed", json!({ "iat": now(), "nbf": now() + 3600, "exp": now() + 120 })),
+        ("an issue before time began", json!({ "iat": i64::MIN, "exp": now() + 120 })),
+    ];
+    for (what, mut claims) in refused {
+        claims["iss"] = json!("platform");
+        claims["aud"] = json!(US);
+        assert_eq!(send(&world, Some(&token(&mine, "k1", &claims)), None).await, 401, "{what}");
+    }
+    let good = json!({ "iss": "platform", "aud": US, "iat": now() + 5, "nbf": now(), "exp": now() + 300 });
+    assert_eq!(send(&world, Some(&token(&mine, "k1", &good)), None).await, 202, "clocks differ a little");
+    world.close().await;
+    let _ = std::fs::remove_file(file);
+}

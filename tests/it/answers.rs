@@ -241,3 +241,173 @@ async fn eight_at_once_create_one_procedure() {
     assert_eq!(statuses, [200, 200, 200, 200, 200, 200, 200, 201]);
     Arc::into_inner(world).unwrap().close().await;
 }
+
+/// Sends a JSON Patch of the Task, as read at that version.
+async fn patch(world: &World, unit: &str, task: &str, version: &str, operations: &Value) -> crate::world::Reply {
+    let headers = [("Vardkedja-Unit", unit), ("If-Match", version), ("Content-Type", "application/json-patch+json")];
+    world.ask("PATCH", &format!("/fhir/Task/{task}"), &headers, Some(operations.to_string())).await
+}
+
+#[actix_web::test]
+async fn a_patch_is_looked_at_only_when_it_comes_from_the_owner_of_the_version_it_read() {
+    let world = World::open().await;
+    let exchange = world.refer(&referral_to(1, SOUTH)).await;
+    let task = world.task(&exchange, SOUTH).await;
+    let never = json!([{ "op": "remove", "path": "/businessStatus" }]);
+    assert_eq!(patch(&world, ONCOLOGY, &task, "W/\"1\"", &never).await.status, 403, "the sender does not own it");
+    assert_eq!(patch(&world, SOUTH, &task, "W/\"7\"", &never).await.status, 412);
+    assert_eq!(patch(&world, SOUTH, &task, "W/\"1\"", &never).await.status, 422);
+    world.close().await;
+}
+
+#[actix_web::test]
+async fn a_patch_can_neither_multiply_the_task_nor_touch_what_is_the_senders() {
+    let world = World::open().await;
+    let exchange = world.refer(&referral_to(1, SOUTH)).await;
+    let task = world.task(&exchange, SOUTH).await;
+    let doubling: Vec<Value> = (0..8).map(|n| json!({ "op": "copy", "from": "", "path": format!("/x{n}") })).collect();
+    let many: Vec<Value> = (0..101).map(|_| json!({ "op": "test", "path": "/status", "value": "requested" })).collect();
+    let refused = [
+        ("[7].op", json!(doubling)),
+        ("[0].op", json!([{ "op": "copy", "from": "/status", "path": "/businessStatus" }])),
+        ("[0].op", json!([{ "op": "move", "from": "/for", "path": "/note" }])),
+        ("[0].path", json!([{ "op": "add", "path": "/owner/display", "value": "x" }])),
+        ("[0].path", json!([{ "op": "replace", "path": "", "value": {} }])),
+        ("at most 100", json!(many)),
+    ];
+    for (finding, operations) in refused {
+        let reply = patch(&world, SOUTH, &task, "W/\"1\"", &operations).await;
+        assert_eq!(reply.status, 422, "{}", reply.text);
+        assert!(reply.findings().contains(finding), "{finding}: {}", reply.text);
+    }
+    let tested = json!([
+        { "op": "test", "path": "/intent", "value": "order" },
+        { "op": "replace", "path": "/status", "value": "accepted" },
+        { "op": "add", "path": "/note", "value": [{ "text": "Tid skickas." }] },
+    ]);
+    let reply = patch(&world, SOUTH, &task, "W/\"1\"", &tested).await;
+    assert_eq!(reply.status, 200, "{}", reply.text);
+    world.close().await;
+}
+
+#[actix_web::test]
+async fn a_task_that_has_ended_stays_as_it_ended() {
+    let world = World::open().await;
+    let rejected = world.refer(&referral_to(1, SOUTH)).await;
+    let task = world.task(&rejected, SOUTH).await;
+    let no = json!([
+        { "op": "replace", "path": "/status", "value": "rejected" },
+        { "op": "add", "path": "/statusReason", "value": { "text": "Ingen tid." } },
+    ]);
+    assert_eq!(patch(&world, SOUTH, &task, "W/\"1\"", &no).await.status, 200);
+    let other = json!([{ "op": "replace", "path": "/statusReason", "value": { "text": "Något annat." } }]);
+    let reply = patch(&world, SOUTH, &task, "W/\"2\"", &other).await;
+    assert_eq!(reply.status, 409, "{}", reply.text);
+    let document = world.get(&format!("{rejected}/document"), ONCOLOGY).await.json();
+    assert_eq!(document["state"]["reason"], "Ingen tid.");
+    let mut read = world.get(&format!("/fhir/Task/{task}"), SOUTH).await.json();
+    let headers = [("Vardkedja-Unit", SOUTH), ("If-Match", "W/\"2\"")];
+    let same = world.ask("PUT", &format!("/fhir/Task/{task}"), &headers, Some(read.to_string())).await;
+    assert_eq!(same.status, 200, "what is sent as it stands changes nothing: {}", same.text);
+    read["output"] = json!([{ "type": { "text": "answer" }, "valueString": "x" }]);
+    let more = world.ask("PUT", &format!("/fhir/Task/{task}"), &headers, Some(read.to_string())).await;
+    assert_eq!(more.status, 409, "{}", more.text);
+
+    let cancelled = world.refer(&referral_to(2, SOUTH)).await;
+    let task = world.task(&cancelled, SOUTH).await;
+    let reply = world.post(&format!("{cancelled}/cancel"), ONCOLOGY, &json!({ "reason": "Flyttat" })).await;
+    assert_eq!(reply.status, 200, "{}", reply.text);
+    let note = json!([{ "op": "add", "path": "/note", "value": [{ "text": "Ändå." }] }]);
+    let reply = patch(&world, SOUTH, &task, "W/\"2\"", &note).await;
+    assert_eq!(reply.status, 409, "{}", reply.text);
+    world.close().await;
+}
+
+#[actix_web::test]
+async fn an_identifier_that_stands_in_what_the_caller_does_not_see_is_refused_for_good() {
+    let world = World::open().await;
+    world.refer(&referral_to(1, SOUTH)).await;
+    world.refer(&referral_to(2, NORTH)).await;
+    let mut statuses = Vec::new();
+    for unit in [SOUTH, NORTH] {
+        let task = world.get("/fhir/Task", unit).await.json()["entry"][0]["resource"].clone();
+        let procedure = json!({
+            "resourceType": "Procedure", "status": "completed", "identifier": [{ "system": "urn:test", "value": "P-1" }],
+            "code": { "coding": [{ "system": KVA, "code": "DV133" }] }, "subject": task["for"],
+            "basedOn": [task["focus"]], "performedDateTime": "2026-03-18",
+        });
+        let headers = [("Vardkedja-Unit", unit), ("If-None-Exist", "identifier=urn:test|P-1")];
+        let reply = world.ask("POST", "/fhir/Procedure", &headers, Some(procedure.to_string())).await;
+        assert!(unit == SOUTH || !reply.text.contains("Procedure/"), "nothing is said of it: {}", reply.text);
+        statuses.push(reply.status);
+    }
+    assert_eq!(statuses, [201, 412]);
+    world.close().await;
+}
+
+#[actix_web::test]
+async fn what_a_caller_sends_by_mistake_is_never_told_back() {
+    let world = World::open().await;
+    let exchange = world.refer(&referral_to(1, SOUTH)).await;
+    let task = world.task(&exchange, SOUTH).await;
+    let number = "195009072553";
+    let mut told = Vec::new();
+    let mut look = |what: &str, status: u16, text: &str| {
+        if status < 400 || text.contains(number) {
+            told.push(format!("{what}: {status} {text}"));
+        }
+    };
+    for path in [
+        "/v1/exchanges?stage=N",
+        "/v1/exchanges?kind=N",
+        "/v1/exchanges?open=N",
+        "/v1/exchanges?limit=N+x",
+        "/v1/exchanges?before=N",
+        "/v1/exchanges?N=1",
+        "/v1/exchanges/N",
+        "/v1/deliveries?state=N",
+        "/v1/deliveries?N=1",
+        "/fhir/N",
+        "/fhir/Patient/N",
+        "/fhir/Patient/N/_history",
+        "/fhir/Patient/N/_history/1",
+        "/fhir/Patient/1/_history?N=1",
+        "/fhir/Patient?N=1",
+        "/fhir/Patient?_count=N",
+        "/fhir/Patient?_id=N",
+        "/fhir/Patient?identifier=x-N-x",
+        "/fhir/Patient?identifier=19500907%202553",
+        "/fhir/Patient?identifier=19500907%25202553",
+    ] {
+        let reply = world.get(&path.replace('N', number), SOUTH).await;
+        look(path, reply.status, &reply.text);
+    }
+    for body in [json!({ number: 1 }), json!({ "stage": number }), json!({ "limit": number })] {
+        let reply = world.post("/v1/exchanges/search", SOUTH, &body).await;
+        look("search", if body.get("limit").is_some() { 400 } else { reply.status }, &reply.text);
+    }
+    for path in [format!("/fhir/{number}/_search?{number}=1"), format!("/fhir/Task/_search?{number}=1")] {
+        let reply = world.post(&path, SOUTH, &json!({})).await;
+        look(&path, reply.status, &reply.text);
+    }
+    let validated = world.post(&format!("/fhir/{number}/$validate"), SOUTH, &json!({ "resourceType": "Task" })).await;
+    look("$validate", 400, &validated.text);
+    for operation in [
+        json!({ "op": number, "path": "/status" }),
+        json!({ "op": "remove", "path": format!("/{number}") }),
+        json!({ "op": "remove", "path": format!("/note/{number}") }),
+        json!({ "op": "test", "path": format!("/{number}"), "value": 1 }),
+    ] {
+        let reply = patch(&world, SOUTH, &task, "W/\"1\"", &json!([operation])).await;
+        look("PATCH", reply.status, &reply.text);
+    }
+    let mut more = world.get(&format!("/fhir/Task/{task}"), SOUTH).await.json();
+    more[number] = json!("x");
+    let headers = [("Vardkedja-Unit", SOUTH), ("If-Match", "W/\"1\"")];
+    let reply = world.ask("PUT", &format!("/fhir/Task/{task}"), &headers, Some(more.to_string())).await;
+    look("PUT", reply.status, &reply.text);
+    let reply = world.get("/fhir/Task", number).await;
+    look("unit", reply.status, &reply.text);
+    assert!(told.is_empty(), "{}", told.join("\n"));
+    world.close().await;
+}

@@ -62,9 +62,9 @@ async fn a_skipped_delivery_names_who_decided_and_lets_the_next_pass() {
     let path = format!("/v1/deliveries/{id}/skip");
     assert_eq!(world.post(&path, ONCOLOGY, &json!({ "by": "" })).await.status, 400);
     assert_eq!(
-        world.post(&path, NORTH, &json!({ "by": "Eva Ek", "reason": "x" })).await.status,
+        world.post(&path, ONCOLOGY, &json!({ "by": "Eva Ek", "reason": "x" })).await.status,
         200,
-        "a party may decide"
+        "its sender may decide"
     );
     world.until(&second, "delivered").await;
     let shown = world.get(&first, "").await.json();
@@ -82,5 +82,30 @@ async fn what_was_taken_in_is_delivered_after_a_restart() {
     assert_eq!(world.get(&exchange, "").await.json()["stage"], "waiting");
     world.behave().await;
     world.until(&exchange, "delivered").await;
+    world.close().await;
+}
+
+#[actix_web::test]
+async fn only_the_sender_or_the_operator_decides_that_nothing_is_sent() {
+    let world = World::open().await;
+    world.misbehave(json!({ "kind": "outcome", "probability": 1.0, "method": "POST" })).await;
+    for (number, decider) in [(1, ONCOLOGY), (2, "")] {
+        let mut document = referral(number);
+        if number == 2 {
+            document["patient"]["personnummer"] = json!("196101182803");
+        }
+        let exchange = world.refer(&document).await;
+        let parked = world.until(&exchange, "parked").await;
+        let path = format!("/v1/deliveries/{}", parked["deliveries"][0]["id"].as_str().unwrap());
+        let decision = json!({ "by": "Eva Ek", "reason": "Meddelat per telefon." });
+        let reply = world.post(&format!("{path}/skip"), NORTH, &decision).await;
+        assert_eq!(reply.status, 403, "the one it is meant for cannot make it vanish: {}", reply.text);
+        let reply = world.post(&format!("{path}/retry"), NORTH, &json!({})).await;
+        assert_eq!(reply.status, 200, "any party may have it tried again: {}", reply.text);
+        let headers = [("Vardkedja-Unit", decider), ("Content-Type", "application/json")];
+        let headers = if decider.is_empty() { &headers[1..] } else { &headers[..] };
+        let reply = world.ask("POST", &format!("{path}/skip"), headers, Some(decision.to_string())).await;
+        assert_eq!(reply.status, 200, "{}", reply.text);
+    }
     world.close().await;
 }

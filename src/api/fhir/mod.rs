@@ -1,6 +1,7 @@
 //! The FHIR face: what a partner that speaks FHIR reads here, and the Tasks and Procedures it writes.
 
 mod capability;
+mod operations;
 mod query;
 mod read;
 mod write;
@@ -13,7 +14,7 @@ use actix_web::http::StatusCode;
 use actix_web::http::header::{ETAG, HttpDate, LAST_MODIFIED};
 use actix_web::{HttpResponse, HttpResponseBuilder};
 
-use super::problem::Problem;
+use super::problem::{Problem, told};
 use crate::fhir::issue::{Code, Issue};
 use crate::fhir::search;
 use crate::store::Stored;
@@ -37,7 +38,7 @@ fn known_type(resource_type: &str) -> Result<(), Problem> {
         StatusCode::NOT_FOUND,
         Issue::error(
             Code::NotSupported,
-            resource_type,
+            told(resource_type),
             "Resurstypen finns inte här; se /fhir/metadata.",
             "The resource type is not served; see /fhir/metadata.",
         ),

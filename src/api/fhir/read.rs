@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::super::body::Body;
 use super::super::caller::Call;
-use super::super::problem::{Answer, Problem};
+use super::super::problem::{Answer, Problem, told};
 use super::{FHIR_JSON, known_type, query, show};
 use crate::store::Stored;
 use crate::sync::refusal::missing;
@@ -17,7 +17,7 @@ pub async fn read(call: Call, path: web::Path<(String, String)>) -> Answer {
     let (resource_type, id) = path.into_inner();
     known_type(&resource_type)?;
     let found = call.gateway.store.resource(&call.caller.filter(), &resource_type, &id).await?;
-    one(&call, found, "read", &format!("{resource_type}/{id}")).await
+    one(&call, found, "read", &resource_type, &id).await
 }
 
 /// `GET /fhir/{type}/{id}/_history/{version}`
@@ -26,12 +26,14 @@ pub async fn vread(call: Call, path: web::Path<(String, String, String)>) -> Ans
     known_type(&resource_type)?;
     let Ok(version) = version.parse() else { return Err(missing("version").into()) };
     let found = call.gateway.store.version(&call.caller.filter(), &resource_type, &id, version).await?;
-    one(&call, found, "vread", &format!("{resource_type}/{id}/_history/{version}")).await
+    one(&call, found, "vread", &resource_type, &format!("{id}/_history/{version}")).await
 }
 
-async fn one(call: &Call, found: Option<Stored>, action: &str, object: &str) -> Answer {
-    let stored = found.ok_or_else(|| missing(object))?;
-    witness::shown(&call.gateway, &call.caller, action, object, std::slice::from_ref(&stored), call.now).await?;
+/// What is not there is known by its type only: its id is whatever the caller wrote.
+async fn one(call: &Call, found: Option<Stored>, action: &str, resource_type: &str, id: &str) -> Answer {
+    let stored = found.ok_or_else(|| missing(resource_type))?;
+    let object = format!("{resource_type}/{id}");
+    witness::shown(&call.gateway, &call.caller, action, &object, std::slice::from_ref(&stored), call.now).await?;
     Ok(show(StatusCode::OK, &stored))
 }
 
@@ -47,7 +49,7 @@ pub async fn history(call: Call, path: web::Path<(String, String)>, request: Htt
             ("_before", Ok(seq)) => before = Some(seq),
             _ => {
                 return Err(Problem::bad_request(
-                    &name,
+                    told(&name),
                     "Okänd parameter; kända: _count.",
                     "Unknown parameter; known: _count.",
                 ));
@@ -90,6 +92,7 @@ pub async fn search_get(call: Call, resource_type: web::Path<String>, request: H
 
 /// `POST /fhir/{type}/_search`: the form may hold a national identifier.
 pub async fn search_post(call: Call, resource_type: web::Path<String>, request: HttpRequest, body: Body) -> Answer {
+    known_type(&resource_type)?;
     let mut pairs = query::pairs(request.query_string())?;
     for (name, value) in &pairs {
         query::parse(&resource_type, vec![(name.clone(), value.clone())], 1, 1, true)?;

@@ -7,9 +7,9 @@ use serde_json::Value;
 
 use super::super::body::{Body, media_type};
 use super::super::caller::Call;
-use super::super::problem::{Answer, Problem};
+use super::super::problem::{Answer, Problem, told};
 use super::capability::{CREATED, UPDATED};
-use super::{FHIR_JSON, known_type, query, show};
+use super::{FHIR_JSON, known_type, operations, query, show};
 use crate::fhir::guard::{self, Limits, Strictness};
 use crate::fhir::issue::{Code, Issue, outcome};
 use crate::sync::contribute::{self, Created};
@@ -38,7 +38,7 @@ pub async fn update(call: Call, path: web::Path<(String, String)>, request: Http
     moved(&call, &id, value, version).await
 }
 
-/// `PATCH /fhir/Task/{id}` with If-Match: JSON Patch (RFC 6902).
+/// `PATCH /fhir/Task/{id}` with If-Match: JSON Patch (RFC 6902), looked at only when it comes from the owner.
 pub async fn patch(call: Call, path: web::Path<(String, String)>, request: HttpRequest, body: Body) -> Answer {
     let (resource_type, id) = path.into_inner();
     allowed(&resource_type, &UPDATED, "PATCH")?;
@@ -54,21 +54,8 @@ pub async fn patch(call: Call, path: web::Path<(String, String)>, request: HttpR
         ));
     }
     let version = if_match(&request)?;
-    let operations = guard::parse(&body.0, &Limits { strictness: Strictness::Document, ..limits(&call) })
-        .map_err(Refusal::Malformed)?;
-    let operations: json_patch::Patch = serde_json::from_value(operations).map_err(|e| {
-        Problem::bad_request("", "Ändringen är ingen JSON Patch.", format!("This is no JSON Patch: {e}."))
-    })?;
-    let mut value = take::current(&call.gateway, &call.caller, &id).await?;
-    json_patch::patch(&mut value, &operations).map_err(|e| {
-        let issue = Issue::error(
-            Code::Processing,
-            e.path.to_string(),
-            "Ändringen går inte att göra på uppgiften som den är.",
-            format!("The patch does not apply: {}.", e.kind),
-        );
-        Problem::new(StatusCode::UNPROCESSABLE_ENTITY, issue)
-    })?;
+    let mut value = take::open(&call.gateway, &call.caller, &id, version).await?;
+    operations::apply(&mut value, &operations::parse(&body.0, limits(&call))?)?;
     moved(&call, &id, value, version).await
 }
 
@@ -110,8 +97,8 @@ fn resource(call: &Call, body: &Body, resource_type: &str) -> Result<Value, Refu
         return Err(Refusal::Malformed(vec![Issue::error(
             Code::Structure,
             "resourceType",
-            format!("Kroppen är ingen {resource_type}."),
-            format!("The body is no {resource_type}."),
+            format!("Kroppen är ingen {}.", told(resource_type)),
+            format!("The body is no {}.", told(resource_type)),
         )]));
     }
     Ok(value)
