@@ -102,6 +102,14 @@ async fn attempt(
     if task::verdict(from, change.status, Role::Filler) == Verdict::Same && same_life(task, &moved) {
         return Ok(Some(Applied::Same { version: *version }));
     }
+    if from.is_final() {
+        return Err(Refusal::Conflict(Issue::error(
+            Code::BusinessRule,
+            "Task.status",
+            format!("Uppgiften är avslutad ({from}) och ändras inte mer; rätta genom ett nytt svar till avsändaren."),
+            format!("The Task has ended ({from}) and changes no more; correct it in a new message to the sender."),
+        )));
+    }
     check_outputs(change, &current)?;
     check_answer(&moved, change, &current)?;
     let mut written = change.resources.clone();
