@@ -40,6 +40,7 @@ pub struct Config {
 pub struct Limits {
     pub body_bytes: usize,
     pub depth: usize,
+    pub items: usize,
     pub findings: usize,
     pub lines: usize,
     pub page: u32,
@@ -180,6 +181,7 @@ fn check_limits(limits: &Limits) -> Result<(), ConfigError> {
     let counts = [
         ("body_bytes", limits.body_bytes, usize::MAX),
         ("depth", limits.depth, usize::MAX),
+        ("items", limits.items, MOST),
         ("findings", limits.findings, MOST),
         ("lines", limits.lines, MOST),
         ("page", limits.page as usize, MOST),
@@ -396,7 +398,7 @@ mod tests {
 
     #[test]
     fn a_limit_that_lets_nothing_through_is_refused() {
-        for key in ["body_bytes", "depth", "findings", "lines", "page", "page_max", "queue"] {
+        for key in ["body_bytes", "depth", "items", "findings", "lines", "page", "page_max", "queue"] {
             let error = load(&format!("[limits]\n{key} = 0")).unwrap_err().to_string();
             assert!(error.starts_with(&format!("limits.{key}:")), "{error}");
         }

@@ -13,7 +13,7 @@ use crate::config::{Channel, Config};
 use crate::domain::kva::CodeList;
 use crate::domain::{Format, Kind};
 use crate::fhir::guard::{self, Limits, Strictness};
-use crate::fhir::issue::{Code, Issue};
+use crate::fhir::issue::{Code, Issue, shown_name};
 use crate::fhir::profile::Profiles;
 use crate::fhir::validate::{self, Context};
 use crate::mapping::Mappings;
@@ -144,6 +144,16 @@ impl Gateway {
 
     /// Reads a document's bytes into a tree; what makes it unreadable is returned whole.
     pub fn read(&self, kind: Kind, format: Format, bytes: &[u8]) -> Result<Tree, Vec<Issue>> {
+        let tree = self.tree(kind, format, bytes)?;
+        let mut found = Vec::new();
+        let all = count(&tree.value, "", self.config.limits.items, &mut found);
+        if found.is_empty() && all > self.config.limits.items.saturating_mul(10) {
+            found.push(too_long("", all, self.config.limits.items.saturating_mul(10)));
+        }
+        if found.is_empty() { Ok(tree) } else { Err(found) }
+    }
+
+    fn tree(&self, kind: Kind, format: Format, bytes: &[u8]) -> Result<Tree, Vec<Issue>> {
         match format {
             Format::Json => {
                 let limits = Limits {
@@ -167,6 +177,36 @@ impl Gateway {
     pub fn validate(&self, resources: &[Value]) -> Vec<Issue> {
         self.conformance.validate(resources)
     }
+}
+
+/// Counts the elements of all lists, and tells of each list that is longer than `most`.
+fn count(value: &Value, path: &str, most: usize, found: &mut Vec<Issue>) -> usize {
+    match value {
+        Value::Array(items) => {
+            if items.len() > most {
+                found.push(too_long(path, items.len(), most));
+            }
+            items.len() + items.iter().map(|item| count(item, path, most, found)).sum::<usize>()
+        }
+        Value::Object(fields) => fields
+            .iter()
+            .map(|(name, field)| {
+                let name = shown_name(name);
+                let path = if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") };
+                count(field, &path, most, found)
+            })
+            .sum(),
+        _ => 0,
+    }
+}
+
+fn too_long(path: &str, count: usize, most: usize) -> Issue {
+    Issue::error(
+        Code::TooLong,
+        path,
+        format!("{count} poster; högst {most} tas emot (limits.items). Dela upp dokumentet."),
+        format!("{count} elements; at most {most} are taken (limits.items). Split the document."),
+    )
 }
 
 /// Errors stop the start, everything else is said.

@@ -311,3 +311,18 @@ async fn a_withdrawn_consent_stops_what_was_not_sent_and_tells_who_has_it() {
     }
     world.close().await;
 }
+
+#[actix_web::test]
+async fn a_list_without_end_is_refused_before_it_is_mapped() {
+    let world = World::open().await;
+    let mut endless = referral(1);
+    endless["conditions"] = json!(vec![json!({ "code": "C50.9" }); 60_000]);
+    let reply = world.post("/v1/referrals", ONCOLOGY, &endless).await;
+    assert_eq!(reply.status, 400, "{}", reply.text);
+    assert!(
+        reply.findings().contains("limits.items") && reply.findings().contains("conditions"),
+        "{}",
+        reply.findings()
+    );
+    world.close().await;
+}
