@@ -139,7 +139,10 @@ impl<'a> Journey<'a> {
     async fn activities(&mut self) -> anyhow::Result<()> {
         self.teller.step("Vårdcentralen Norr reports DV133 and DV143 at a distance (ZV051), tied to the referral");
         let exchange = self.send("/v1/activities", NORTH, &documents::activity_at_distance()).await?;
-        self.stands(&exchange).await?;
+        let path = "/fhir/Procedure?code=DV133,DV143";
+        let found = self.get(path, ONCOLOGY).await?["entry"].as_array().map_or(0, Vec::len);
+        self.teller.did(&format!("Onkologimottagningen reads GET {path} → {found} Procedures"));
+        self.until(&exchange, "delivered").await?;
 
         self.teller.step("Oncology reports tobacco (DV113) and alcohol (DV123), two lines of NDJSON");
         let lines: Vec<String> = documents::activities().iter().map(Value::to_string).collect();

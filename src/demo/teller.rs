@@ -37,6 +37,8 @@ impl Teller {
         self.say(&format!("  the gateway                {}   its database: gateway.db", world.gateway));
         self.say(&format!("  Vårdcentralen Norr's FHIR  {}/fhir   another process, its own database", world.clinic));
         self.say(&format!("  databases and logs         {}", world.folder.display()));
+        self.say("");
+        self.say("The addresses answer while the demo runs; `--stay` keeps both programs up.");
     }
 
     /// A new step: who does what.
