@@ -12,6 +12,7 @@ use crate::access::Keyring;
 use crate::config::{Channel, Config};
 use crate::domain::kva::CodeList;
 use crate::domain::{Format, Kind};
+use crate::fhir::document::beside_the_schema;
 use crate::fhir::guard::{self, Limits, Strictness};
 use crate::fhir::issue::{Code, Issue, shown_name};
 use crate::fhir::profile::Profiles;
@@ -167,7 +168,8 @@ impl Gateway {
                 }
             }
             Format::Riv => {
-                let source = self.mappings.parse(kind, format, bytes)?;
+                let mut source = self.mappings.parse(kind, format, bytes)?;
+                source.issues.extend(beside_the_schema(&source.tree));
                 Ok(Tree { value: source.tree, issues: source.issues })
             }
         }

@@ -11,7 +11,7 @@ use crate::Conformance;
 use crate::assets;
 use crate::domain::{Format, Kind};
 use crate::fhir::bundle::{Dialect, TaskMode, transaction};
-use crate::fhir::document::rules;
+use crate::fhir::document::{beside_the_schema, rules};
 use crate::fhir::guard::{self, Limits};
 use crate::fhir::issue::{Code, Issue, any_error, outcome};
 use crate::fhir::validate::not_enforced;
@@ -48,7 +48,10 @@ fn out(mappings: &Mappings, bytes: &[u8], wish: MapWish) -> anyhow::Result<bool>
     let (tree, mut issues) = match wish.format {
         Format::Json => guard::read(bytes, &Limits::DOCUMENT),
         Format::Riv => match mappings.parse(wish.kind, wish.format, bytes) {
-            Ok(source) => (Some(source.tree), source.issues),
+            Ok(mut source) => {
+                source.issues.extend(beside_the_schema(&source.tree));
+                (Some(source.tree), source.issues)
+            }
             Err(issues) => (None, issues),
         },
     };

@@ -18,6 +18,9 @@ pub const PLAN_ID: &str = "https://vardkedja.example/fhir/sid/plan";
 /// The identifier of an activity.
 pub const ACTIVITY_ID: &str = "https://vardkedja.example/fhir/sid/activity";
 
+/// The identifier of a care contact.
+pub const CONTACT_ID: &str = "https://vardkedja.example/fhir/sid/contact";
+
 /// The identifier of a document version in Provenance.
 pub const DOCUMENT_ID: &str = "https://vardkedja.example/fhir/sid/document";
 

@@ -22,6 +22,22 @@ pub fn rules(resources: &[Value]) -> Vec<Issue> {
     issues
 }
 
+/// RIV-TA's ProcessActivities 1.0 has no patient, performer or location by its schema; Inera's sample carries them inside the
+/// activity, and that is the shape that is taken.
+pub fn beside_the_schema(message: &Value) -> Option<Issue> {
+    let activity = message.get("activityType")?;
+    let carried: Vec<&str> =
+        ["patient", "performerRole", "location"].into_iter().filter(|name| activity.get(name).is_some()).collect();
+    (!carried.is_empty()).then(|| {
+        let names = carried.join(", ");
+        Issue::information(
+            "activityType",
+            format!("{names} finns inte i kontraktets schema 1.0 utan i Ineras exempel; de tas emot så."),
+            format!("{names} are not in the contract's schema 1.0 but in Inera's sample; they are taken as there."),
+        )
+    })
+}
+
 /// ZV051 belongs to a contact at a distance, and such a contact should carry it (Kronoberg's guide, rules JRN-12 and JRN-13).
 fn distance(resources: &[Value], issues: &mut Vec<Issue>) {
     let Some(contact) = resources.iter().find(|r| type_of(r) == "Encounter") else { return };

@@ -12,7 +12,7 @@ use super::read::Read;
 use super::receipt::receipt;
 use super::route::{Ties, follow, ties};
 use super::submit::{Submission, document};
-use super::tie::{Tie, tie};
+use super::tie::{Tie, check_contact, tie};
 use super::waiting::park;
 use super::weigh::{Current, Scale, Weighed, current, join, set_status};
 use crate::Gateway;
@@ -47,6 +47,10 @@ pub(super) async fn supersede(
         Tie::Refused(issue) => return Err(Refusal::Findings(vec![issue])),
         Tie::Waiting(main) => return Ok(park(gateway, submission, read, before.as_ref(), version, &main)),
     }
+    let contact = match check_contact(gateway, &resources).await? {
+        Ok(expect) => expect,
+        Err(issue) => return Err(Refusal::Conflict(issue)),
+    };
     let known_patient = subject.filter(|p| !p.is_new).map(|p| p.id.as_str());
     let ties = ties(&resources);
     let followed =
@@ -120,6 +124,7 @@ pub(super) async fn supersede(
 
     commit.put = weighed.put;
     commit.expect = weighed.expect;
+    commit.expect.extend(contact);
     commit.expect.push(Expect::Exchange {
         organisation: exchange.organisation.clone(),
         kind: exchange.kind,

@@ -3,10 +3,10 @@
 use serde_json::{Value, json};
 
 use crate::Gateway;
-use crate::fhir::canonical::ACTIVITY_ID;
+use crate::fhir::canonical::{ACTIVITY_ID, CONTACT_ID};
 use crate::fhir::issue::{Code, Issue};
-use crate::fhir::resource::type_of;
-use crate::store::{Filter, StoreError};
+use crate::fhir::resource::{identifier, type_of};
+use crate::store::{Expect, Filter, StoreError, Stored};
 
 /// Whether everything that a document's activities are part of is here.
 #[derive(Debug, PartialEq, Eq)]
@@ -47,6 +47,37 @@ pub async fn tie(gateway: &Gateway, unit: &str, resources: &mut [Value]) -> Resu
         }
     }
     Ok(if waiting.is_empty() { Tie::Tied } else { Tie::Waiting(waiting) })
+}
+
+/// A contact is reported in one document, so that it has one Encounter and one ZV051: a second document about it is refused, and
+/// what must still be true when a first one is committed is returned.
+pub async fn check_contact(
+    gateway: &Gateway,
+    resources: &[Value],
+) -> Result<Result<Option<Expect>, Issue>, StoreError> {
+    let Some(contact) = resources.iter().find(|r| type_of(r) == "Encounter") else { return Ok(Ok(None)) };
+    let Some(value) = identifier(contact, CONTACT_ID) else { return Ok(Ok(None)) };
+    let known = gateway.store.by_identifier(&Filter::All, "Encounter", CONTACT_ID, value).await?;
+    if known.is_empty() {
+        return Ok(Ok(Some(Expect::NoIdentifier {
+            resource_type: "Encounter".into(),
+            system: CONTACT_ID.into(),
+            value: value.to_owned(),
+        })));
+    }
+    let in_force = |stored: &Stored| {
+        let body: Value = serde_json::from_slice(&stored.body).unwrap_or_default();
+        contact["id"] != *stored.id && body["status"] != "entered-in-error"
+    };
+    if known.iter().any(in_force) {
+        return Ok(Err(Issue::error(
+            Code::Duplicate,
+            "contactId",
+            "Vårdkontakten är redan rapporterad i ett annat dokument; sänd en ny version av det, med alla åtgärder.",
+            "The contact is reported in another document already; send a new version of that one, with all activities.",
+        )));
+    }
+    Ok(Ok(None))
 }
 
 /// What the sender of a waiting add-on is told.

@@ -250,6 +250,7 @@ async fn an_add_on_waits_for_its_main_activity_and_is_tied_to_it_when_it_comes()
 
     let main = send(include_str!("../../mappings/examples/activity.riv-small.source.xml")).await;
     assert_eq!(main.status, 202, "{}", main.text);
+    assert!(main.findings().contains("Ineras exempel"), "{}", main.findings());
     assert_eq!(world.get(&exchange, NORTH).await.json()["stage"], "recorded");
     let found = world.get("/fhir/Procedure?code=ZV051", NORTH).await.json();
     let part_of = found["entry"][0]["resource"]["partOf"][0]["reference"].as_str().unwrap().to_owned();
@@ -324,5 +325,22 @@ async fn a_list_without_end_is_refused_before_it_is_mapped() {
         "{}",
         reply.findings()
     );
+    world.close().await;
+}
+
+#[actix_web::test]
+async fn a_contact_is_reported_in_one_document() {
+    let world = World::open().await;
+    assert_eq!(world.post("/v1/activities", NORTH, &activity(1)).await.status, 202);
+    let mut other = activity(2);
+    other["contactId"] = activity(1)["contactId"].clone();
+    let reply = world.post("/v1/activities", NORTH, &other).await;
+    assert_eq!(reply.status, 409, "{}", reply.text);
+    assert!(reply.findings().contains("contactId"), "{}", reply.findings());
+    let mut wrong = activity(1);
+    wrong["version"] = json!(2);
+    wrong["status"] = json!("entered-in-error");
+    assert_eq!(world.post("/v1/activities", NORTH, &wrong).await.status, 202);
+    assert_eq!(world.post("/v1/activities", NORTH, &other).await.status, 202, "what was wrong is no hindrance");
     world.close().await;
 }
