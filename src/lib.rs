@@ -42,6 +42,8 @@
 //! referral with its answer in the format it was sent in.
 
 #![forbid(unsafe_code)]
+// A request must never end the program: nothing outside tests may panic.
+#![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 pub mod access;
 pub mod api;
