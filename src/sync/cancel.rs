@@ -15,7 +15,7 @@ use crate::domain::Stage;
 use crate::domain::task::{self, Role, Status, Verdict};
 use crate::fhir::bundle::TaskMode;
 use crate::fhir::issue::{Code, Issue};
-use crate::fhir::resource::type_of;
+use crate::fhir::resource::{reference_of, type_of};
 use crate::store::{Audit, Commit, Committed, Exchange, Expect, Filter};
 
 /// The code of a Task that asks for another Task to be stopped.
@@ -68,6 +68,7 @@ async fn plan(
     let current = current(gateway.store.resources(&Filter::All, &before.resources).await?);
     let mut exchange = Exchange { revision: before.revision + 1, updated_at: now, ..before.clone() };
     let mut cancelled = Cancelled { cancelled: Vec::new(), asked: Vec::new() };
+    let mut already: Vec<String> = Vec::new();
     let mut changed: Vec<Value> = Vec::new();
     let mut commit = Commit::default();
     for party in exchange.parties.iter_mut().filter(|p| p.role != crate::domain::PartyRole::Sender) {
@@ -99,6 +100,10 @@ async fn plan(
             cancelled.cancelled.push(party.unit.clone());
         } else {
             let abort = abort(before, task, reason, now);
+            if reference_of(&abort).is_some_and(|name| current.contains_key(&name)) {
+                already.push(party.unit.clone()); // asked before: once is enough
+                continue;
+            }
             if is_pushed(gateway, &party.partner) {
                 let carried: Vec<Value> = current
                     .values()
@@ -113,6 +118,10 @@ async fn plan(
             changed.push(abort);
             cancelled.asked.push(party.unit.clone());
         }
+    }
+    if changed.is_empty() && !already.is_empty() {
+        cancelled.asked = already;
+        return Ok((commit, cancelled));
     }
     if changed.is_empty() {
         return Err(Refusal::Conflict(Issue::error(

@@ -206,9 +206,17 @@ async fn a_request_is_taken_back_at_once_or_by_asking_the_one_who_accepted() {
     step(&people, &task, "accepted", None).await;
     world.until(&late, "accepted").await;
     assert_eq!(cancel(&late).await.json()["asked"], json!([NORTH]));
+    assert_eq!(cancel(&late).await.json()["asked"], json!([NORTH]), "asked once, however often it is said");
     while !world.at_clinic("Task").await.iter().any(|t| t["code"]["coding"][0]["code"] == "abort") {
         tokio::task::yield_now().await; // the owner gets a Task that asks it to stop
     }
+    let asked = world.at_clinic("Task").await.iter().filter(|t| t["code"]["coding"][0]["code"] == "abort").count();
+    assert_eq!(asked, 1);
+    assert_eq!(
+        world.get(&late, "").await.json()["deliveries"].as_array().unwrap().len(),
+        2,
+        "the Bundle and one request to stop"
+    );
     assert_eq!(world.get(&late, "").await.json()["stage"], "accepted", "it is still the owner's to answer");
     step(&people, &task, "cancelled", None).await;
     world.until(&late, "cancelled").await;
