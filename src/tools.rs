@@ -159,6 +159,7 @@ pub fn check(mappings: Option<&Path>, profiles: Option<&Path>) -> anyhow::Result
         }
     }
     issues.extend(profile::check(&package));
+    issues.extend(check_examples(&files, &Conformance::load(&package).0));
     for difference in cursor::differences() {
         issues.push(Issue::error(Code::Structure, "src/fhir/r4.tsv", "Schemat och fhirbolt skiljer sig.", difference));
     }
@@ -169,6 +170,21 @@ pub fn check(mappings: Option<&Path>, profiles: Option<&Path>) -> anyhow::Result
     let errors = issues.iter().filter(|i| i.is_error()).count();
     say!("{} tables, {errors} errors, {} other findings", tables.tables().count(), issues.len() - errors);
     Ok(errors == 0)
+}
+
+/// What the examples become follows the profiles it claims: a table that leaves out what a profile requires is found here.
+fn check_examples(files: &assets::Files, conformance: &Conformance) -> Vec<Issue> {
+    let results = files.iter().filter(|(name, _)| name.ends_with(".fhir.json"));
+    let resources = results.flat_map(|(name, text)| {
+        let list: Vec<Value> = serde_json::from_str(text).unwrap_or_default();
+        list.into_iter().map(move |resource| (name, resource))
+    });
+    resources
+        .flat_map(|(name, resource)| {
+            let found = conformance.validate(&[resource]);
+            found.into_iter().filter(Issue::is_error).map(move |issue| issue.from(name.clone()))
+        })
+        .collect()
 }
 
 /// Validates each file; one OperationOutcome a line, in the order given.

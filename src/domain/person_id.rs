@@ -2,6 +2,7 @@
 //!
 //! Own code, because the published crate refuses every samordningsnummer and takes numbers without a check digit.
 //! The number is never shown: `Debug` and `Display` say only what kind it is, so that no log can leak it by accident.
+//! Longer than most files: one parser with its vectors, and half of it is tests.
 
 use std::fmt;
 

@@ -1,4 +1,5 @@
 //! The way back: resources as partners return them, which is never quite as they were sent.
+//! Long, because each test carries its own small table: it can be read without another file.
 
 use super::*;
 

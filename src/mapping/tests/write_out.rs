@@ -1,4 +1,5 @@
 //! The way out.
+//! Long, because each test carries its own small table: it can be read without another file.
 
 use super::*;
 
