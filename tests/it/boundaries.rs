@@ -179,3 +179,53 @@ async fn a_correction_is_not_held_up_by_what_it_corrects() {
     assert!(shown["deliveries"][0]["note"].as_str().unwrap().contains("version 2"), "{shown:#}");
     world.close().await;
 }
+
+/// Rows of the audit log with that action, read from the file by another connection.
+fn recorded(world: &World, action: &str) -> i64 {
+    let db = rusqlite::Connection::open(world.folder.join("gateway.sqlite")).unwrap();
+    db.query_row("SELECT count(*) FROM audit WHERE action = ?1", [action], |row| row.get(0)).unwrap()
+}
+
+#[actix_web::test]
+async fn whoever_reads_is_on_record_before_the_answer_leaves() {
+    let world = World::open().await;
+    let exchange = world.refer(&referral_to(1, SOUTH)).await;
+    let task = world.task(&exchange, SOUTH).await;
+    for (path, action) in [
+        (format!("/fhir/Task/{task}"), "read"),
+        (format!("/fhir/Task/{task}/_history"), "history"),
+        (format!("/fhir/Task/{task}/_history/1"), "vread"),
+        ("/fhir/Task?status=requested".to_owned(), "search"),
+        (exchange.clone(), "read"),
+        (format!("{exchange}/document"), "read"),
+        ("/v1/exchanges".to_owned(), "search"),
+    ] {
+        let before = recorded(&world, action);
+        assert_eq!(world.get(&path, SOUTH).await.status, 200, "{path}");
+        assert_eq!(recorded(&world, action), before + 1, "{path}");
+    }
+    world.close().await;
+}
+
+#[actix_web::test]
+async fn a_plan_that_is_revised_while_a_referral_carries_it_ends_as_revised() {
+    const PAIRS: u32 = 12;
+    let world = World::open().await;
+    for number in 1..=PAIRS {
+        assert_eq!(world.post("/v1/rehab-plans", ONCOLOGY, &plan(number)).await.status, 202);
+    }
+    for number in 1..=PAIRS {
+        let mut revised = version(plan(number), 2);
+        revised["title"] = json!("Reviderad");
+        let mut carrier = referral(number);
+        carrier["planId"] = revised["id"].clone();
+        let both = [world.post("/v1/rehab-plans", ONCOLOGY, &revised), world.post("/v1/referrals", ONCOLOGY, &carrier)];
+        for reply in futures_util::future::join_all(both).await {
+            assert_eq!(reply.status, 202, "{}", reply.text);
+            world.until(&reply.location.unwrap(), "delivered").await;
+        }
+    }
+    let titles: Vec<Value> = world.at_clinic("CarePlan").await.iter().map(|p| p["title"].clone()).collect();
+    assert_eq!(titles, vec![json!("Reviderad"); PAIRS as usize]);
+    world.close().await;
+}
