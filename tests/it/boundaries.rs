@@ -206,26 +206,3 @@ async fn whoever_reads_is_on_record_before_the_answer_leaves() {
     }
     world.close().await;
 }
-
-#[actix_web::test]
-async fn a_plan_that_is_revised_while_a_referral_carries_it_ends_as_revised() {
-    const PAIRS: u32 = 12;
-    let world = World::open().await;
-    for number in 1..=PAIRS {
-        assert_eq!(world.post("/v1/rehab-plans", ONCOLOGY, &plan(number)).await.status, 202);
-    }
-    for number in 1..=PAIRS {
-        let mut revised = version(plan(number), 2);
-        revised["title"] = json!("Reviderad");
-        let mut carrier = referral(number);
-        carrier["planId"] = revised["id"].clone();
-        let both = [world.post("/v1/rehab-plans", ONCOLOGY, &revised), world.post("/v1/referrals", ONCOLOGY, &carrier)];
-        for reply in futures_util::future::join_all(both).await {
-            assert_eq!(reply.status, 202, "{}", reply.text);
-            world.until(&reply.location.unwrap(), "delivered").await;
-        }
-    }
-    let titles: Vec<Value> = world.at_clinic("CarePlan").await.iter().map(|p| p["title"].clone()).collect();
-    assert_eq!(titles, vec![json!("Reviderad"); PAIRS as usize]);
-    world.close().await;
-}
