@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::Refusal;
+use super::abort;
 use super::refusal::missing;
 use super::weigh::{current, instant};
 use crate::Gateway;
@@ -91,7 +92,28 @@ pub async fn exchange(gateway: &Gateway, caller: &Caller, id: Uuid) -> Result<Va
         .map(|i| json!({ "at": instant(i.at), "partner": i.partner, "key": i.key, "held": i.finding.is_some(), "finding": i.finding }))
         .collect();
     shown["answers"] = json!(answers);
+    shown["cancellations"] = json!(cancellations(gateway, caller, &exchange).await?);
     Ok(shown)
+}
+
+/// The requests to stop that the sender has made, the oldest first, and what their owners said.
+async fn cancellations(gateway: &Gateway, caller: &Caller, exchange: &Exchange) -> Result<Vec<Value>, Refusal> {
+    let tasks: Vec<String> = exchange.resources.iter().filter(|r| r.starts_with("Task/")).cloned().collect();
+    let current = current(gateway.store.resources(&caller.filter(), &tasks).await?);
+    let mut aborts: Vec<(&String, &Value)> =
+        current.iter().map(|(name, (_, task))| (name, task)).filter(|(_, task)| abort::is_abort(task)).collect();
+    aborts.sort_by_key(|(name, task)| (task["authoredOn"].as_str().unwrap_or_default().to_owned(), (*name).clone()));
+    let line = |(name, task): (&String, &Value)| {
+        let of = abort::target(task);
+        let owner = exchange.parties.iter().find(|p| p.task.as_deref() == of.strip_prefix("Task/"));
+        json!({
+            "task": name, "of": of, "unit": owner.map(|p| &p.unit), "status": task["status"],
+            "askedAt": task["authoredOn"], "reason": task["reasonCode"]["text"],
+            "answeredAt": if abort::is_open(task) { &Value::Null } else { &task["lastModified"] },
+            "answer": task["statusReason"]["text"],
+        })
+    };
+    Ok(aborts.into_iter().map(line).collect())
 }
 
 /// The document as its sender would write it now: the current state mapped back to the sender's own format.

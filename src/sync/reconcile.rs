@@ -8,6 +8,7 @@ use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use super::Refusal;
+use super::abort;
 use super::acknowledge::{Change, Heard, acknowledge, hold};
 use super::identify;
 use crate::Gateway;
@@ -17,10 +18,12 @@ use crate::fhir::canonical::RESOURCE_ID;
 use crate::fhir::issue::Issue;
 use crate::fhir::resource::{identifier, reference_of, type_of, visit_references};
 use crate::partner::Client;
-use crate::store::{Filter, StoreError};
+use crate::store::{Clause, Filter, Search, StoreError, TokenMatch};
 
 /// Tasks asked for at once: as many as a partner is asked for in one search, so that what was read is applied.
 const AT_ONCE: u32 = 20;
+/// Requests to stop [`AT_ONCE`] Tasks, answered ones included.
+const MOST_ABORTS: u32 = 1000;
 
 /// What one round brought.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -43,6 +46,8 @@ pub async fn reconcile(gateway: &Gateway, partner: &str, now: DateTime<Utc>) -> 
         let open = gateway.store.open_tasks(partner, AT_ONCE, after.take()).await?;
         let Some((_, last)) = open.last() else { return Ok(round) };
         let next = last.clone();
+        let full = open.len() == AT_ONCE as usize;
+        let open = with_aborts(gateway, open).await?;
         let asked: Vec<String> = open.iter().map(|(_, task)| format!("{RESOURCE_ID}|{task}")).collect();
         let tasks = match client.tasks(&asked).await {
             Ok(tasks) => tasks,
@@ -58,11 +63,33 @@ pub async fn reconcile(gateway: &Gateway, partner: &str, now: DateTime<Utc>) -> 
             round.read += 1;
             apply(gateway, client, partner, *exchange, ours, task, now, &mut round).await?;
         }
-        if open.len() < AT_ONCE as usize {
+        if !full {
             return Ok(round);
         }
         after = Some(next);
     }
+}
+
+/// The Tasks, and the requests to stop them that their owner has not answered.
+async fn with_aborts(gateway: &Gateway, mut open: Vec<(Uuid, String)>) -> Result<Vec<(Uuid, String)>, StoreError> {
+    let targets: Vec<String> = open.iter().map(|(_, task)| format!("Task/{task}")).collect();
+    let asked = TokenMatch { system: None, code: Some("abort".into()) };
+    let search = Search {
+        clauses: vec![
+            Clause::Reference { param: "focus".into(), any_of: targets },
+            Clause::Token { param: "code".into(), any_of: vec![asked] },
+        ],
+        limit: MOST_ABORTS,
+        ..Search::of("Task")
+    };
+    for stored in gateway.store.search(&Filter::All, &search).await?.matches {
+        let abort: Value = serde_json::from_slice(&stored.body).unwrap_or_default();
+        let of = open.iter().find(|(_, task)| abort::target(&abort) == format!("Task/{task}")).map(|(id, _)| *id);
+        if let Some(exchange) = of.filter(|_| abort::is_abort(&abort) && abort::is_open(&abort)) {
+            open.push((exchange, stored.id));
+        }
+    }
+    Ok(open)
 }
 
 #[expect(clippy::too_many_arguments, reason = "one step of the loop above, taken out so that both can be read")]

@@ -1,9 +1,11 @@
 //! A version comes into force: everything that follows from it, composed into one commit.
 
+use chrono::{DateTime, Utc};
 use serde_json::Value;
 use uuid::Uuid;
 
 use super::Refusal;
+use super::abort;
 use super::consent::{consent_withdrawn, no_consent, only_here, stop_deliveries};
 use super::identify::settle_patients;
 use super::parties::{deliveries, farewells, left_out, parties};
@@ -67,7 +69,8 @@ pub(super) async fn supersede(
     for resource in &mut resources {
         live_on(resource, &current, &ties, read);
     }
-    let (fallen, stays) = fallen(&others, &current);
+    let (mut fallen, stays) = fallen(&others, &current);
+    fallen.extend(unasked(&stays, resources.iter().chain(&fallen), &current, now));
 
     let id = before.as_ref().map_or_else(Uuid::now_v7, |b| b.id);
     let mut exchange = Exchange {
@@ -222,6 +225,27 @@ fn fallen(others: &[String], current: &Current) -> (Vec<Value>, Vec<String>) {
         }
     }
     (fallen, stays)
+}
+
+/// Requests to stop a Task that has ended with this version: there is nothing left to stop.
+fn unasked<'a>(
+    stays: &[String],
+    resources: impl Iterator<Item = &'a Value>,
+    current: &Current,
+    now: DateTime<Utc>,
+) -> Vec<Value> {
+    let ended: Vec<(String, Status)> = resources
+        .filter(|r| type_of(r) == "Task")
+        .filter_map(|t| Some((reference_of(t)?, t["status"].as_str().and_then(Status::parse)?)))
+        .filter(|(_, status)| status.is_final())
+        .collect();
+    let aborts = stays.iter().filter_map(|name| current.get(name)).map(|(_, value)| value);
+    let open = aborts.filter(|a| abort::is_abort(a) && abort::is_open(a));
+    open.filter_map(|a| {
+        let (_, status) = ended.iter().find(|(name, _)| name == abort::target(a))?;
+        Some(abort::closed(a, *status, now))
+    })
+    .collect()
 }
 
 /// Parked deliveries of earlier versions: the new one carries all that they did.

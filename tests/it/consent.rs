@@ -1,0 +1,1 @@
+//! What a withdrawn consent hides, on every path.
