@@ -25,6 +25,7 @@ pub mod submit;
 mod supersede;
 pub mod take;
 mod tie;
+mod veil;
 mod waiting;
 pub mod weigh;
 pub mod witness;

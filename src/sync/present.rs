@@ -11,7 +11,7 @@ use crate::Gateway;
 use crate::access::Caller;
 use crate::domain::Format;
 use crate::fhir::issue::{Code, Issue};
-use crate::store::{Delivery, DeliveryQuery, Exchange, Filter};
+use crate::store::{Delivery, DeliveryQuery, Exchange};
 
 /// One line of a list of exchanges.
 pub fn summary(exchange: &Exchange) -> Value {
@@ -62,7 +62,8 @@ pub async fn exchange(gateway: &Gateway, caller: &Caller, id: Uuid) -> Result<Va
     let store = &gateway.store;
     let exchange = store.exchange(&caller.filter(), id).await?.ok_or_else(|| missing("exchange"))?;
     let mut shown = summary(&exchange);
-    shown["resources"] = json!(exchange.resources);
+    let visible = store.resources(&caller.filter(), &exchange.resources).await?;
+    shown["resources"] = json!(visible.iter().map(|r| format!("{}/{}", r.resource_type, r.id)).collect::<Vec<_>>());
     let mut versions = Vec::new();
     for document in store.documents(id).await? {
         versions.push(json!({
@@ -136,7 +137,15 @@ pub async fn document(gateway: &Gateway, caller: &Caller, id: Uuid) -> Result<Sh
             format!("Table {}, which mapped the document, is not here any more.", document.table),
         ))
     })?;
-    let current = current(store.resources(&Filter::All, &exchange.resources).await?);
+    let current = current(store.resources(&caller.filter(), &exchange.resources).await?);
+    if current.len() < exchange.resources.len() {
+        return Err(Refusal::Forbidden(Issue::error(
+            Code::Forbidden,
+            "document",
+            "Samtycket är återkallat: dokumentet visas inte mer för enheten.",
+            "The consent is withdrawn: the document is not shown to the unit any more.",
+        )));
+    }
     let resources: Vec<Value> =
         exchange.resources.iter().filter_map(|name| current.get(name)).map(|(_, value)| value.clone()).collect();
     let back = table.back(&resources);

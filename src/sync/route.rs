@@ -5,6 +5,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use crate::Gateway;
+use crate::domain::task::Status;
 use crate::domain::unit::NoUnit;
 use crate::domain::{Directory, HsaId, Kind, PartyRole};
 use crate::fhir::canonical::{HSA_ID, PLAN_ID, REQUEST_ID};
@@ -114,7 +115,7 @@ pub struct Followed {
     pub recipients: Vec<Recipient>,
     /// Resources of the current plan that travel along.
     pub plan: Vec<String>,
-    /// The exchanges of those plans, at the revision that was read.
+    /// The exchanges that this was read from, at the revision that was read.
     pub plans: Vec<(Uuid, u32)>,
     pub issues: Vec<Issue>,
 }
@@ -147,7 +148,9 @@ pub async fn follow(
         && let Some(patient) = known_patient
     {
         for exchange in open_exchanges(gateway, sender, patient).await? {
-            for party in exchange.recipients() {
+            // What a unit takes part in may end at this moment, by a consent that is withdrawn.
+            followed.plans.push((exchange.id, exchange.revision));
+            for party in exchange.recipients().filter(|p| p.status != Some(Status::Cancelled)) {
                 add(&mut followed.recipients, directory, sender, &party.unit, PartyRole::Recipient, None);
             }
         }
