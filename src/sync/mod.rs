@@ -21,6 +21,7 @@ pub mod reconcile;
 pub mod refusal;
 pub mod release;
 pub mod route;
+pub mod seen;
 pub mod submit;
 mod supersede;
 pub mod take;

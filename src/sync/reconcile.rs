@@ -11,6 +11,8 @@ use super::Refusal;
 use super::abort;
 use super::acknowledge::{Change, Heard, acknowledge, hold};
 use super::identify;
+use super::seen::Seen;
+use super::weigh::instant;
 use crate::Gateway;
 use crate::domain::delivery::Outcome;
 use crate::domain::task::Status;
@@ -41,33 +43,86 @@ pub struct Round {
 pub async fn reconcile(gateway: &Gateway, partner: &str, now: DateTime<Utc>) -> Result<Round, Refusal> {
     let mut round = Round::default();
     let Some(client) = gateway.clients.get(partner) else { return Ok(round) };
+    let mut seen = gateway.seen.lock().ok().and_then(|mut all| all.remove(partner)).unwrap_or_default();
+    let settings = &gateway.config.delivery;
+    seen.begin(now, settings.poll_overlap, settings.poll_full_every);
+    let done = read(gateway, client, partner, now, &mut seen, &mut round).await;
+    if let Ok(mut all) = gateway.seen.lock() {
+        all.insert(partner.to_owned(), seen);
+    }
+    done.map(|()| round)
+}
+
+async fn read(
+    gateway: &Gateway,
+    client: &Client,
+    partner: &str,
+    now: DateTime<Utc>,
+    seen: &mut Seen,
+    round: &mut Round,
+) -> Result<(), Refusal> {
     let mut after: Option<String> = None;
     loop {
         let open = gateway.store.open_tasks(partner, AT_ONCE, after.take()).await?;
-        let Some((_, last)) = open.last() else { return Ok(round) };
+        let Some((_, last)) = open.last() else {
+            seen.end();
+            return Ok(());
+        };
         let next = last.clone();
         let full = open.len() == AT_ONCE as usize;
         let open = with_aborts(gateway, open).await?;
-        let asked: Vec<String> = open.iter().map(|(_, task)| format!("{RESOURCE_ID}|{task}")).collect();
-        let tasks = match client.tasks(&asked).await {
+        let tasks = match ask(client, &open, seen).await {
             Ok(tasks) => tasks,
             Err(outcome) => {
                 tracing::warn!(partner, reason = outcome.reason(), "cannot read the partner's Tasks");
                 round.unreachable = true;
-                return Ok(round);
+                return Ok(());
             }
         };
+        for (_, task) in &open {
+            seen.asked(task);
+        }
         for task in &tasks {
             let Some(ours) = identifier(task, RESOURCE_ID) else { continue };
             let Some((exchange, _)) = open.iter().find(|(_, id)| id == ours) else { continue };
             round.read += 1;
-            apply(gateway, client, partner, *exchange, ours, task, now, &mut round).await?;
+            let left = round.left;
+            let applied = apply(gateway, client, partner, *exchange, ours, task, now, round).await;
+            if applied.is_err() || round.left > left {
+                seen.left(ours);
+            }
+            applied?;
         }
         if !full {
-            return Ok(round);
+            seen.end();
+            return Ok(());
         }
         after = Some(next);
     }
+}
+
+/// The partner's copies: of what was asked for before only those that have changed since, of the others as they stand.
+async fn ask(client: &Client, open: &[(Uuid, String)], seen: &mut Seen) -> Result<Vec<Value>, Outcome> {
+    let named = |task: &String| format!("{RESOURCE_ID}|{task}");
+    let since = seen.since().map(instant);
+    let (known, new): (Vec<&String>, Vec<&String>) =
+        open.iter().map(|(_, task)| task).partition(|task| since.is_some() && seen.knows(task));
+    let mut tasks = client.tasks(&new.into_iter().map(named).collect::<Vec<_>>()).await?;
+    let known: Vec<String> = known.into_iter().map(named).collect();
+    match client.tasks_since(&known, since.as_deref()).await {
+        Ok(changed) => tasks.extend(changed),
+        Err(Outcome::Permanent { reason }) if since.is_some() => {
+            // Some servers refuse `_lastUpdated`: they are asked without from now on.
+            tasks.extend(client.tasks(&known).await?);
+            tracing::info!(reason, "the partner's server does not search by _lastUpdated");
+            seen.ask_without();
+        }
+        Err(outcome) => return Err(outcome),
+    }
+    for task in &tasks {
+        seen.read(task["meta"]["lastUpdated"].as_str());
+    }
+    Ok(tasks)
 }
 
 /// The Tasks, and the requests to stop them that their owner has not answered.
