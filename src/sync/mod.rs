@@ -25,6 +25,8 @@ pub mod seen;
 pub mod submit;
 mod supersede;
 pub mod take;
+#[cfg(test)]
+mod tests;
 mod tie;
 mod veil;
 mod waiting;

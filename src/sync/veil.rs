@@ -40,6 +40,11 @@ pub(super) async fn draw(
     now: DateTime<Utc>,
     commit: &mut Commit,
 ) -> Result<(), Refusal> {
+    if let Some(patient) = &exchange.patient {
+        // Whatever gives or takes a ground at this moment has to be weighed too.
+        let changes = gateway.store.changes_of_patient(patient).await?;
+        commit.expect.push(Expect::Unchanged { patient: patient.clone(), changes });
+    }
     let mut names: BTreeSet<String> = gateway.store.resources_of(exchange.id).await?.into_iter().collect();
     names.extend(exchange.resources.iter().cloned());
     names.extend(made.iter().filter_map(crate::fhir::resource::reference_of));
