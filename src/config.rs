@@ -49,6 +49,9 @@ pub struct Limits {
     pub lines: usize,
     pub page: u32,
     pub page_max: u32,
+    pub search_terms: usize,
+    pub search_hops: usize,
+    pub search_includes: usize,
     pub queue: usize,
 }
 
@@ -184,6 +187,9 @@ fn value(key: &str, what: &str) -> ConfigError {
     ConfigError::Value { key: key.into(), what: what.into() }
 }
 
+/// Each hop is a statement within a statement.
+const MOST_HOPS: usize = 10;
+
 /// A limit of nought would let nothing through; one without bound bounds nothing.
 fn check_limits(limits: &Limits) -> Result<(), ConfigError> {
     let counts = [
@@ -194,6 +200,9 @@ fn check_limits(limits: &Limits) -> Result<(), ConfigError> {
         ("lines", limits.lines, MOST),
         ("page", limits.page as usize, MOST),
         ("page_max", limits.page_max as usize, MOST),
+        ("search_terms", limits.search_terms, MOST),
+        ("search_hops", limits.search_hops, MOST),
+        ("search_includes", limits.search_includes, MOST),
         ("queue", limits.queue, MOST),
     ];
     for (name, count, most) in counts {
@@ -203,6 +212,9 @@ fn check_limits(limits: &Limits) -> Result<(), ConfigError> {
         if count > most {
             return Err(value(&format!("limits.{name}"), "must be at most a million"));
         }
+    }
+    if limits.search_hops > MOST_HOPS {
+        return Err(value("limits.search_hops", "must be at most 10"));
     }
     Ok(())
 }

@@ -32,6 +32,11 @@ impl Problem {
         Self { status, issues: vec![issue], retry_after_s: None }
     }
 
+    /// Several findings at once.
+    pub fn all(status: StatusCode, issues: Vec<Issue>) -> Self {
+        Self { status, issues, retry_after_s: None }
+    }
+
     /// 400 with where and what.
     pub fn bad_request(expression: &str, sv: impl Into<String>, en: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, Issue::error(Code::Value, expression, sv, en))
@@ -86,6 +91,7 @@ impl From<Refusal> for Problem {
                     "Too much is waiting; nothing was accepted. Send again in a while.",
                 )],
             ),
+            Refusal::Store(StoreError::Indexing) => return indexing(),
             Refusal::Store(error) => return fault(&error),
         };
         let retry_after_s = (status == StatusCode::TOO_MANY_REQUESTS).then_some(2);
@@ -97,6 +103,17 @@ impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
         Refusal::from(error).into()
     }
+}
+
+/// No fault: what is searched by is being made anew, and would be answered in part only.
+fn indexing() -> Problem {
+    let issue = Issue::error(
+        Code::Transient,
+        "",
+        "Sökregistret byggs om efter en uppgradering; sök igen om en stund.",
+        "The search index is being rebuilt after an upgrade; search again in a while.",
+    );
+    Problem { status: StatusCode::SERVICE_UNAVAILABLE, issues: vec![issue], retry_after_s: Some(10) }
 }
 
 /// A fault of ours: a number to ask about and nothing else. The disk's refusals are 503, because they pass.

@@ -5,7 +5,7 @@ use rusqlite::Connection;
 use super::StoreError;
 
 /// Step n takes a file of version n to n + 1. A step that was released never changes.
-const STEPS: [&str; 1] = [include_str!("migrations/0001_first.sql")];
+const STEPS: [&str; 2] = [include_str!("migrations/0001_first.sql"), include_str!("migrations/0002_search.sql")];
 
 /// Runs the steps that the file has not seen, each in its own transaction. Returns how many.
 pub(super) fn migrate(connection: &Connection) -> Result<usize, StoreError> {
@@ -51,7 +51,7 @@ mod tests {
     fn a_file_from_a_newer_program_is_refused_and_left_as_it_is() {
         let connection = Connection::open_in_memory().unwrap();
         connection.execute_batch("PRAGMA user_version = 99").unwrap();
-        assert!(matches!(migrate(&connection), Err(StoreError::TooNew { found: 99, known: 1 })));
+        assert!(matches!(migrate(&connection), Err(StoreError::TooNew { found: 99, known: 2 })));
         assert!(schema(&connection).is_empty());
     }
 }

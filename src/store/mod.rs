@@ -18,6 +18,7 @@ mod read_exchange;
 mod read_resource;
 mod reader;
 pub mod record;
+mod reindex;
 mod row;
 mod search;
 mod state;
@@ -26,6 +27,7 @@ mod statement;
 mod tests;
 mod write_delivery;
 mod write_exchange;
+mod write_index;
 mod write_resource;
 mod writer;
 
@@ -34,7 +36,10 @@ use std::sync::Arc;
 pub use crate::fhir::search::Index;
 pub use commit::{Commit, Committed, Expect, Share, StoreError};
 pub use open::Options;
-pub use query::{Clause, DateOp, DeliveryQuery, ExchangePage, ExchangeQuery, Filter, Page, Search, TokenMatch};
+pub use query::{
+    Clause, DateOp, DeliveryQuery, ExchangePage, ExchangeQuery, Filter, Include, Page, Search, Sort, SortBy, Span,
+    TextMatch, TokenMatch,
+};
 pub use record::{
     Action, Answer, Attempt, Audit, Delivery, DeliveryChange, Document, Exchange, Inbound, Party, Put, Stored,
 };

@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use super::migrate::migrate;
 use super::writer::{self, Job, Writer};
-use super::{Commit, Store, StoreError, log, reader};
+use super::{Commit, Store, StoreError, log, reader, reindex};
 
 /// How the store is run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -118,6 +118,7 @@ fn open(path: &Path, options: &Options, disk: Disk, temporary: Option<PathBuf>) 
     let lock = lock(path)?;
     let connection = connect(path, disk)?;
     migrate(&connection)?;
+    reindex::prepare(&connection)?;
     if disk == Disk::Durable {
         log::make_room(&connection).map_err(StoreError::Open)?;
     }

@@ -69,6 +69,16 @@ pub(super) fn at(db: &Statements<'_>, seq: i64) -> Result<Option<Stored>, StoreE
     db.first(AT, [seq], stored)
 }
 
+/// The resource as it stands, where a unit of that list may see it.
+pub(super) fn now(
+    db: &Statements<'_>,
+    resource_type: &str,
+    id: &str,
+    units: &Option<String>,
+) -> Result<Option<Stored>, StoreError> {
+    db.first(NOW, (resource_type, id, units), stored)
+}
+
 impl Store {
     pub async fn resource(&self, filter: &Filter, resource_type: &str, id: &str) -> Result<Option<Stored>, StoreError> {
         let key = (resource_type.to_owned(), id.to_owned(), filter.units_for(resource_type));

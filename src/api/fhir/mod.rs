@@ -4,10 +4,12 @@ mod capability;
 mod operations;
 mod query;
 mod read;
+mod search;
 mod write;
 
 pub use capability::metadata;
-pub use read::{history, read, search_get, search_post, vread};
+pub use read::{history, read, vread};
+pub use search::{search_get, search_post};
 pub use write::{create, patch, update, validate};
 
 use actix_web::http::StatusCode;
@@ -16,7 +18,7 @@ use actix_web::{HttpResponse, HttpResponseBuilder};
 
 use super::problem::{Problem, told};
 use crate::fhir::issue::{Code, Issue};
-use crate::fhir::search;
+use crate::fhir::search::types;
 use crate::store::Stored;
 
 const FHIR_JSON: &str = "application/fhir+json";
@@ -31,7 +33,7 @@ fn show(status: StatusCode, stored: &Stored) -> HttpResponse {
 
 /// Refuses types that are not served.
 fn known_type(resource_type: &str) -> Result<(), Problem> {
-    if search::is_searchable(resource_type) {
+    if types().contains(&resource_type) {
         return Ok(());
     }
     Err(Problem::new(

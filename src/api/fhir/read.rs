@@ -1,10 +1,9 @@
-//! Reads, versions, histories and searches. Each leaves a row in the audit log before it is answered.
+//! Reads, versions and histories. Each leaves a row in the audit log before it is answered.
 
 use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde_json::{Value, json};
 
-use super::super::body::Body;
 use super::super::caller::Call;
 use super::super::problem::{Answer, Problem, told};
 use super::{FHIR_JSON, known_type, query, show};
@@ -81,91 +80,25 @@ pub async fn history(call: Call, path: web::Path<(String, String)>, request: Htt
             entry
         })
         .collect();
-    Ok(bundle("history", links, entries))
+    Ok(bundle("history", None, links, entries))
 }
 
-/// `GET /fhir/{type}?…`
-pub async fn search_get(call: Call, resource_type: web::Path<String>, request: HttpRequest) -> Answer {
-    let pairs = query::pairs(request.query_string())?;
-    search(call, &resource_type, pairs, true).await
-}
-
-/// `POST /fhir/{type}/_search`: the form may hold a national identifier.
-pub async fn search_post(call: Call, resource_type: web::Path<String>, request: HttpRequest, body: Body) -> Answer {
-    known_type(&resource_type)?;
-    let mut pairs = query::pairs(request.query_string())?;
-    for (name, value) in &pairs {
-        query::parse(&resource_type, vec![(name.clone(), value.clone())], 1, 1, true)?;
-    }
-    let form = std::str::from_utf8(&body.0)
-        .map_err(|_| Problem::bad_request("", "Formuläret är inte UTF-8.", "The form is not UTF-8."))?;
-    pairs.extend(query::pairs(form)?);
-    search(call, &resource_type, pairs, false).await
-}
-
-async fn search(call: Call, resource_type: &str, pairs: Vec<(String, String)>, in_url: bool) -> Answer {
-    known_type(resource_type)?;
-    let limits = call.gateway.config.limits;
-    let asked = query::parse(resource_type, pairs, limits.page, limits.page_max, in_url)?;
-    let page = call.gateway.store.search(&call.caller.filter(), &asked.search).await?;
-    witness::shown(&call.gateway, &call.caller, "search", resource_type, &page.matches, call.now).await?;
-    let base = format!("{}/fhir/{resource_type}", call.gateway.config.base_url);
-    let mut links = vec![link("self", &base)];
-    // A search that was sent in a body has no link that could repeat it: the number must not end up in a URL.
-    if in_url {
-        let own: Vec<&(String, String)> = asked.pairs.iter().filter(|(name, _)| name != "_after").collect();
-        links = vec![link("self", &with_query(&base, &own, None))];
-        if let (true, Some(last)) = (page.more, page.matches.last()) {
-            links.push(link("next", &with_query(&base, &own, Some(last.seq))));
-        }
-    } else if let (true, Some(last)) = (page.more, page.matches.last()) {
-        links.push(link("next", &format!("{base}/_search?_after={}", last.seq)));
-    }
-    let entries = page
-        .matches
-        .iter()
-        .map(|stored| {
-            let mut entry = entry(&call, stored);
-            entry["search"] = json!({ "mode": "match" });
-            entry
-        })
-        .collect();
-    Ok(bundle("searchset", links, entries))
-}
-
-fn with_query(base: &str, pairs: &[&(String, String)], after: Option<i64>) -> String {
-    let mut query: Vec<String> = pairs.iter().map(|(name, value)| format!("{name}={}", encoded(value))).collect();
-    query.extend(after.map(|seq| format!("_after={seq}")));
-    if query.is_empty() { base.to_owned() } else { format!("{base}?{}", query.join("&")) }
-}
-
-/// Percent-encodes everything but what a query value may hold as it is.
-fn encoded(value: &str) -> String {
-    let mut out = String::with_capacity(value.len());
-    for byte in value.bytes() {
-        match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b':' | b'/' | b',' => {
-                out.push(char::from(byte))
-            }
-            _ => out.push_str(&format!("%{byte:02X}")),
-        }
-    }
-    out
-}
-
-fn link(relation: &str, url: &str) -> Value {
+pub(super) fn link(relation: &str, url: &str) -> Value {
     json!({ "relation": relation, "url": url })
 }
 
-fn entry(call: &Call, stored: &Stored) -> Value {
+pub(super) fn entry(call: &Call, stored: &Stored) -> Value {
     json!({
         "fullUrl": format!("{}/fhir/{}/{}", call.gateway.config.base_url, stored.resource_type, stored.id),
         "resource": serde_json::from_slice::<Value>(&stored.body).unwrap_or_default(),
     })
 }
 
-fn bundle(kind: &str, links: Vec<Value>, entries: Vec<Value>) -> HttpResponse {
+pub(super) fn bundle(kind: &str, total: Option<u64>, links: Vec<Value>, entries: Vec<Value>) -> HttpResponse {
     let mut bundle = json!({ "resourceType": "Bundle", "type": kind, "link": links });
+    if let Some(total) = total {
+        bundle["total"] = json!(total);
+    }
     if !entries.is_empty() {
         bundle["entry"] = json!(entries);
     }

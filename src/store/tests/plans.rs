@@ -4,7 +4,9 @@ use rusqlite::Connection;
 
 use super::*;
 use crate::domain::delivery::State;
+use crate::fhir::search;
 use crate::store::read_exchange::RESOURCES;
+use crate::store::reindex::DEFINED;
 use crate::store::statement::seen;
 
 /// Asks everything that can be asked, in every shape.
@@ -79,12 +81,31 @@ async fn ask_everything(store: &Store) {
 }
 
 async fn ask_by_search(store: &Store, filter: &Filter) {
+    let sort = |name| Sort { by: SortBy::Param(search::param("Patient", name).unwrap()), descending: true };
+    for by in [sort("birthdate"), sort("gender"), sort("family"), sort("identifier"), by_id()] {
+        let search = Search { sort: vec![by], after: Some(1), ..Search::of("Patient") };
+        store.search(filter, &search).await.unwrap();
+        store.count(filter, &search).await.unwrap();
+    }
+    let include = |is_reverse| Include {
+        is_reverse,
+        source: if is_reverse { "Task" } else { "Patient" }.into(),
+        param: if is_reverse { "patient" } else { "general-practitioner" }.into(),
+        target: None,
+        iterates: true,
+    };
+    let rules = vec![include(true), include(false)];
+    store.included(filter, vec!["Patient/p1".into()], rules, 9).await.unwrap();
     for clause in clauses() {
         for after in [None, Some(1)] {
             let search = Search { clauses: vec![clause.clone()], after, ..Search::of("Patient") };
             store.search(filter, &search).await.unwrap();
         }
     }
+}
+
+fn by_id() -> Sort {
+    Sort { by: SortBy::Id, descending: false }
 }
 
 fn crowded(n: usize) -> Put {
@@ -112,8 +133,26 @@ fn clauses() -> Vec<Clause> {
         Clause::Token { param: param(), any_of: vec![token(None, Some("195009072553"))] },
         Clause::Token { param: param(), any_of: vec![token(Some(PNR), None)] },
     ];
-    clauses.extend(ops.map(|op| Clause::Date { param: "birthdate".into(), op, low: 0, high: 1 }));
-    clauses.extend(ops.map(|op| Clause::LastUpdated { op, low: 0, high: 1 }));
+    let spans = |op| vec![Span { op, low: 0, high: 1 }];
+    clauses.extend(ops.map(|op| Clause::Date { param: "birthdate".into(), any_of: spans(op) }));
+    let words = |how| Clause::Text { param: "family".into(), any_of: vec!["a".into()], how };
+    clauses.extend([TextMatch::Starts, TextMatch::Contains, TextMatch::Exact].map(words));
+    let present = |name| Clause::Present(search::param("Patient", name).unwrap());
+    clauses.extend(["gender", "family", "identifier", "birthdate", "organization"].map(present));
+    clauses.push(Clause::Token { param: "gender".into(), any_of: vec![token(None, Some("female"))] });
+    clauses.push(Clause::Not(Box::new(Clause::Token { param: param(), any_of: vec![token(None, Some("1"))] })));
+    for inner in [Clause::Id(vec!["p1".into()]), present("identifier")] {
+        let clause = || Box::new(inner.clone());
+        let has = Clause::Has { source: "Patient".into(), param: "subject".into(), clause: clause() };
+        clauses.push(Clause::Chain { param: "subject".into(), target: "Patient".into(), clause: clause() });
+        clauses.push(Clause::Chain {
+            param: "subject".into(),
+            target: "Patient".into(),
+            clause: Box::new(has.clone()),
+        });
+        clauses.push(has);
+    }
+    clauses.extend(ops.map(|op| Clause::LastUpdated { any_of: spans(op) }));
     clauses
 }
 
@@ -148,8 +187,9 @@ async fn no_statement_reads_a_whole_table() {
     super::super::migrate::migrate(&connection).unwrap();
     let statements = seen::all();
     assert!(statements.len() > 80, "only {} statements were seen", statements.len());
-    // A walk in the order of the table that a LIMIT ends, and the sorting of what one exchange is made of.
-    let fine = ["SELECT * FROM delivery WHERE true ORDER BY seq LIMIT ?", RESOURCES];
+    // A walk in the order of the table that a LIMIT ends, the sorting of what one exchange is made of, and the few hundred
+    // parameters at the start.
+    let fine = ["SELECT * FROM delivery WHERE true ORDER BY seq LIMIT ?", RESOURCES, DEFINED];
     let mut bad = Vec::new();
     for sql in statements {
         let steps = plan(&connection, &sql);
@@ -157,7 +197,9 @@ async fn no_statement_reads_a_whole_table() {
             eprintln!("{sql}\n    {}", steps.join("\n    "));
         }
         let sorted = steps.iter().any(|step| step.contains("TEMP B-TREE FOR ORDER BY"));
-        // Sorting is for what is already rare: a search that is led by its rarest condition.
+        // Sorting is for what is already rare, a search that is led by its rarest condition, and for whoever asks for an order
+        // that no index of all types has.
+        let sorted = sorted && !sql.contains(" AS k0");
         if !steps.iter().all(|step| asks_one(step, sql.contains("INDEXED BY resource_walk"))) {
             bad.push(format!("asks more than one row: {sql}\n    {}", steps.join("\n    ")));
         }
