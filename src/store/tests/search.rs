@@ -245,3 +245,47 @@ async fn what_changes_while_someone_pages_is_neither_missed_nor_shown_twice() {
         assert_eq!(ids, expected, "{sort:?}");
     }
 }
+
+/// `cargo test --release --lib search_by_patient -- --ignored --nocapture`, with `MOST=1000000`.
+#[tokio::test]
+#[ignore = "measures, with as many resources as MOST says"]
+async fn search_by_patient_costs_the_same_whatever_there_is() {
+    let most: usize = std::env::var("MOST").ok().and_then(|n| n.parse().ok()).unwrap_or(100_000);
+    let store = Store::open_temporary().unwrap();
+    let mut made = 0;
+    let mut medians = Vec::new();
+    for size in [1000, most / 10, most] {
+        while made < size {
+            // Ten of each patient; what a search finds is of one size.
+            let some = (made..made + 1000).map(|n| {
+                let index = vec![
+                    status("", ["requested", "accepted"][n % 2]),
+                    Index::Reference { param: "patient", target: format!("Patient/p{}", n / 10) },
+                    Index::Token { param: "identifier", system: "urn:s".into(), code: n.to_string() },
+                ];
+                Put { units: vec![ASKER.into(), HELPER.into()], ..with(&format!("t{n}"), index) }
+            });
+            store.done(puts(some)).await;
+            made += 1000;
+        }
+        let patient = |n: usize| Clause::Reference {
+            param: "patient".into(),
+            any_of: vec![format!("Patient/p{}", n * 7919 % (made / 10))],
+        };
+        let ask = |n| Search { clauses: vec![patient(n)], ..Search::of("Task") };
+        let mut took = Vec::new();
+        for n in 0..600 {
+            // Warm: the same questions come again.
+            let search = ask(n % 100);
+            let began = std::time::Instant::now();
+            let page = store.search(&units(&[ASKER]), &search).await.unwrap();
+            took.push(began.elapsed());
+            assert_eq!(page.matches.len(), 10);
+        }
+        took.drain(..100);
+        took.sort();
+        medians.push(took[took.len() / 2]);
+        eprintln!("{size} resources: median {:?}, p99 {:?}", took[took.len() / 2], took[took.len() * 99 / 100]);
+    }
+    assert!(medians[2] < medians[0] * 3 / 2, "{medians:?}");
+}

@@ -80,7 +80,7 @@ async fn a_total_counts_all_pages_and_a_count_of_nought_gives_only_that() {
 async fn parts_of_resources_are_marked_and_keep_what_is_mandatory() {
     let library = Library::open(&tasks(), "").await;
     for (query, has, lacks) in [
-        ("_summary=true", "authoredOn", "note"),
+        ("_summary=true", "partOf", "note"),
         ("_summary=text", "text", "note"),
         ("_summary=data", "note", "text"),
         ("_elements=note", "note", "authoredOn"),

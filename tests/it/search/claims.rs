@@ -25,7 +25,7 @@ fn sample(type_code: &str, letter: &str, target: &str) -> Value {
         "Reference" => {
             json!({ "reference": format!("{target}/{letter}"), "identifier": { "system": "urn:i", "value": letter } })
         }
-        "canonical" | "uri" => json!(format!("urn:{letter}")),
+        "canonical" | "uri" | "url" => json!(format!("urn:{letter}")),
         "date" | "dateTime" => json!(day),
         "instant" => json!(format!("{day}T10:00:00Z")),
         "Period" => json!({ "start": day, "end": day }),
@@ -134,6 +134,12 @@ fn list(value: &Value) -> Vec<String> {
     value.as_array().into_iter().flatten().map(|v| v.as_str().unwrap().to_owned()).collect()
 }
 
+/// The type that `a` points at: that of the narrower parameter where several have the same elements.
+fn target(param: &search::Param) -> &'static str {
+    let kept = search::param(param.resource_type, param.kept_as).unwrap();
+    targets(if param.only.is_some() { param } else { kept })[0]
+}
+
 /// How the value of `a` is asked for.
 fn question(kind: &str, name: &str, param: Option<&search::Param>) -> String {
     match (kind, name) {
@@ -141,7 +147,7 @@ fn question(kind: &str, name: &str, param: Option<&search::Param>) -> String {
         (_, "active") => "true".into(),
         ("token", _) => "fatigue".into(),
         ("reference", _) if param.is_some_and(|p| p.kind == search::Kind::Canonical) => "urn:a".into(),
-        ("reference", _) => format!("{}/a", targets(param.unwrap())[0]),
+        ("reference", _) => format!("{}/a", target(param.unwrap())),
         ("date", _) => "2026-01-15".into(),
         ("string", _) => "abe".into(),
         _ => "urn:a".into(),
@@ -177,7 +183,7 @@ async fn every_parameter_and_modifier_claimed_finds_one_resource_and_not_another
                     "in" => vec![(format!("{name}:in={AREA_SET}"), true)],
                     "not-in" => vec![(format!("{name}:not-in={AREA_SET}&_id=a,b"), false)],
                     "identifier" => vec![(format!("{name}:identifier=urn:i|a"), true)],
-                    "[type]" => vec![(format!("{name}:{}=a", targets(param.unwrap())[0]), true)],
+                    "[type]" => vec![(format!("{name}:{}=a", target(param.unwrap())), true)],
                     "exact" => vec![(format!("{name}:exact=%C3%85berg"), true)],
                     "contains" => vec![(format!("{name}:contains=BERG"), true)],
                     other => panic!("{resource_type}.{name} claims :{other}"),

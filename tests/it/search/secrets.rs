@@ -69,7 +69,7 @@ async fn a_chain_an_include_a_total_and_a_missing_value_tell_nothing_of_what_is_
         assert_eq!(names(&library.get(path, SOUTH).await, "include"), [""; 0], "{path}");
     }
     // Who exists in care is no secret.
-    let reply = library.get("Task?owner.name=v%C3%A5rd&_include=Task:owner", SOUTH).await;
+    let reply = library.get("Task?owner:Organization.name=v%C3%A5rd&_include=Task:owner", SOUTH).await;
     assert_eq!((names(&reply, "match").len(), names(&reply, "include")), (1, vec!["Organization/o".to_owned()]));
     let count = library.get("Patient?_summary=count", SOUTH).await.json();
     assert_eq!((count["total"].clone(), count["entry"].is_null()), (json!(1), true));
