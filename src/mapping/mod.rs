@@ -9,7 +9,8 @@
 //! * `back`: one anchor, what links connect (`claim`), which item each resource is (`place`), then the rows;
 //! * `form`: lists where one value belongs, and the other way about;
 //! * `ledger`: on both ways, what no row read;
-//! * `check`: the folder's examples, both ways.
+//! * `check`: the folder's examples, both ways;
+//! * `demand`: what profiles require and no row can write.
 //!
 //! `path` finds values in trees, `draft` builds them, `convert` holds the named converters. What rows may say is
 //! told by `plan`, and shown a feature at a time in `tests`.
@@ -19,6 +20,7 @@ mod check;
 mod codes;
 mod compile;
 mod convert;
+mod demand;
 mod draft;
 mod folder;
 mod form;
@@ -37,6 +39,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 pub use back::Back;
+pub use demand::unwritten;
 pub use folder::{Envelope, Files, Mappings};
 pub use message::Source;
 pub use plan::Table;
