@@ -201,14 +201,17 @@ impl Search<'_> {
                 self.rules(&node.rules, element, &place.field(node.shown, &name.json));
             }
         }
-        if count < node.min {
+        let before = self.out.len();
+        if let Some((slicing, name)) = node.slicing.as_ref().zip(node.names.first()) {
+            let elements: Vec<&Outline> = outline.of(&name.json).collect();
+            self.slices(slicing, &elements, &place.field(node.shown, &name.json));
+        }
+        // A slice that is missing says more than that its list is.
+        if count < node.min && self.out.len() == before {
             let element = place.field(node.shown, "").element;
             let paths = allowed().map(|n| place.field(node.shown, &n.json).path).collect();
             self.lacks(element, paths, Vec::new());
         }
-        let Some((slicing, name)) = node.slicing.as_ref().zip(node.names.first()) else { return };
-        let elements: Vec<&Outline> = outline.of(&name.json).collect();
-        self.slices(slicing, &elements, &place.field(node.shown, &name.json));
     }
 
     fn slices(&mut self, slicing: &Slicing, elements: &[&Outline], place: &Place) {
