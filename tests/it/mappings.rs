@@ -465,7 +465,6 @@ fn a_table_that_leaves_out_what_its_profile_requires_is_told_so_and_nothing_else
         ("referral.json.toml", "requester-unit", "identifier[hsa]", "Organization.identifier:hsa"),
         ("referral.riv-1.toml", "attachment", "content.attachment.url", "DocumentReference.content.attachment.url"),
         ("rehab-plan.json.toml", "plan", "created", "CarePlan.created"),
-        ("rehab-plan.json.toml", "goal", "identifier[goal-id]", "Goal.identifier:goal"),
         (
             "rehab-plan.json.toml",
             "plan",
