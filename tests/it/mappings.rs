@@ -1,5 +1,6 @@
 //! The tables of `mappings/` as they are shipped: they load without a finding that refuses them, every example runs both
-//! ways, and what an example becomes is valid against the R4 schema.
+//! ways, and what an example becomes is valid against the R4 schema. A table without one of its rows is told what it lacks.
+//! All of it needs the same files and the same reading of them, so it stands in one place.
 //!
 //! `UPDATE_EXAMPLES=1 cargo test --test it mappings` writes the `.fhir.json` beside each source; read the difference
 //! before you keep it.

@@ -1,5 +1,6 @@
 //! What must hold between rows, so that a table that loads can be read both ways: one row back for every field, one
-//! owner for every list, branches that can be told apart, and a place to return to for every resource.
+//! owner for every list, branches that can be told apart, and a place to return to for every resource. It is long because
+//! each rule looks at all rows at once; none of them has a part that would be read alone.
 
 use std::collections::BTreeMap;
 
