@@ -156,13 +156,14 @@ fn is_seen(known: &Known, filter: &Filter) -> bool {
 
 fn holds(all: &[Known], filter: &Filter, one: &Known, clause: &Clause) -> bool {
     let of = |param: &str| one.values.iter().filter(move |value| value.param() == param).cloned().collect::<Vec<_>>();
+    let inside = |span: &Span, lo: i64, hi: i64| span.low <= lo && hi <= span.high;
     let within = |span: &Span, lo: i64, hi: i64| match span.op {
-        DateOp::Eq => span.low <= lo && hi <= span.high,
-        DateOp::Ne => !(span.low <= lo && hi <= span.high),
+        DateOp::Eq => inside(span, lo, hi),
+        DateOp::Ne => !inside(span, lo, hi),
         DateOp::Gt => hi > span.high,
         DateOp::Lt => lo < span.low,
-        DateOp::Ge => hi > span.high || (span.low <= lo && hi <= span.high),
-        DateOp::Le => lo < span.low || (span.low <= lo && hi <= span.high),
+        DateOp::Ge => hi > span.high || inside(span, lo, hi),
+        DateOp::Le => lo < span.low || inside(span, lo, hi),
         DateOp::Sa => lo > span.high,
         DateOp::Eb => hi < span.low,
         DateOp::Meets => lo <= span.high && hi >= span.low,

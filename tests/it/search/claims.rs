@@ -98,9 +98,12 @@ fn full(resource_type: &str, letter: &str) -> Value {
     made
 }
 
+/// By target and claim, the resources that point so.
+type Known = BTreeMap<(String, String), BTreeSet<String>>;
+
 /// What a reference can point at, each from a resource of its own, all to `z`.
-fn pointers() -> (Vec<Value>, BTreeMap<(String, String), BTreeSet<String>>) {
-    let (mut made, mut known) = (Vec::new(), BTreeMap::<_, BTreeSet<String>>::new());
+fn pointers() -> (Vec<Value>, Known) {
+    let (mut made, mut known) = (Vec::new(), Known::new());
     for param in search::all().filter(|p| p.kind == search::Kind::Reference) {
         for target in targets(param) {
             let id = format!("{}-{target}", param.name);
