@@ -37,7 +37,7 @@ impl Condition {
         let sets: Option<Vec<Sql>> = parts.into_iter().map(|part| part.set).collect();
         Self {
             holds: Sql::new("(", []).then(&Sql::join(&holds, " OR ", "false")).text(")"),
-            set: sets.map(|sets| Sql::join(&sets, " UNION ", "SELECT NULL AS rid WHERE false")),
+            set: sets.map(|sets| Sql::join(&sets, " UNION ALL ", "SELECT NULL AS rid WHERE false")),
         }
     }
 }

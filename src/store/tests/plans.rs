@@ -163,12 +163,12 @@ fn plan(connection: &Connection, sql: &str) -> Vec<String> {
     statement.query_map(nulls, |row| row.get("detail")).unwrap().collect::<Result<_, _>>().unwrap()
 }
 
-/// A step that reads a table from end to end. JSON arrays of the question, lists already narrowed (`l`, a subquery) and
+/// A step that reads a table from end to end. JSON arrays of the question, lists already narrowed (`l`, `i`, a subquery) and
 /// ordered walks along an index that a LIMIT ends are not.
 fn reads_a_whole_table(step: &str) -> bool {
     let Some(what) = step.strip_prefix("SCAN ") else { return false };
-    let harmless = ["CONSTANT ROW", "l", "m ", "json_each", "(subquery"];
-    !harmless.iter().any(|start| what == start.trim() || (what.starts_with(start) && *start != "l"))
+    let harmless = ["CONSTANT ROW", "l", "i", "m ", "json_each", "(subquery"];
+    !harmless.iter().any(|start| what == start.trim() || (what.starts_with(start) && start.len() > 1))
         && !what.contains("USING INDEX")
         && !what.contains("USING COVERING INDEX")
 }
