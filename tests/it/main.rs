@@ -5,6 +5,7 @@ mod answers;
 mod boundaries;
 mod crash;
 mod deliver;
+mod fhir_xml;
 mod gateway;
 mod house;
 mod journey;
