@@ -23,6 +23,8 @@ pub mod route;
 pub mod submit;
 mod supersede;
 pub mod take;
+#[cfg(test)]
+mod tests;
 mod tie;
 mod waiting;
 pub mod weigh;

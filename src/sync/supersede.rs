@@ -131,10 +131,7 @@ pub(super) async fn supersede(
         document: exchange.document.clone(),
         revision: before.as_ref().map(|b| b.revision),
     });
-    // A plan that is revised at the same moment must not be overtaken by the older one that travels along here.
-    commit.expect.extend(
-        followed.plans.iter().map(|(exchange, revision)| Expect::Revision { exchange: *exchange, revision: *revision }),
-    );
+    commit.expect.extend(followed.expect);
     let shared = exchange.resources.iter().chain(&followed.plan).cloned().collect();
     commit.share = vec![Share { resources: shared, units }];
     commit.hide = hidden;
