@@ -4,6 +4,10 @@
 //! quick-xml splits and resolves namespaces; what it lets pass although XML 1.0 does not (control characters, `<` in an
 //! attribute, attributes without space between them) is refused here, because narratives are handed on as they are written.
 
+mod letters;
+#[cfg(test)]
+mod tests;
+
 use std::borrow::Cow;
 use std::rc::Rc;
 
@@ -13,6 +17,8 @@ use quick_xml::events::attributes::Attributes;
 use quick_xml::name::{PrefixDeclaration, ResolveResult};
 use quick_xml::reader::NsReader;
 
+pub(crate) use self::letters::{declared_encoding, is_xml_char};
+use self::letters::{is_name, is_spaced};
 use crate::fhir::issue::{Code, Issue, Severity};
 
 /// How much structure a document may have.
@@ -298,135 +304,5 @@ fn owned(namespace: &ResolveResult<'_>, last: &Rc<str>, none: &Rc<str>) -> Optio
         ResolveResult::Bound(namespace) => Some(Rc::from(namespace.0)),
         ResolveResult::Unbound => Some(none.clone()),
         ResolveResult::Unknown(_) => None,
-    }
-}
-
-/// The characters that XML 1.0 has.
-pub(crate) fn is_xml_char(letter: char) -> bool {
-    matches!(letter, '\t' | '\n' | '\r' | '\u{20}'..='\u{d7ff}' | '\u{e000}'..='\u{fffd}' | '\u{10000}'..)
-}
-
-/// Whether the text can name an element or attribute, with at most one prefix.
-fn is_name(text: &str) -> bool {
-    let part = |part: &str| {
-        part.starts_with(|c: char| c.is_alphabetic() || c == '_')
-            && part.chars().all(|c| c.is_alphanumeric() || matches!(c, '_' | '-' | '.' | '\u{b7}'))
-    };
-    text.split_once(':').map_or_else(|| part(text), |(prefix, name)| part(prefix) && part(name))
-}
-
-/// Whether space stands between the attributes of a tag.
-fn is_spaced(raw: &str) -> bool {
-    let mut quote = None;
-    let mut after = false;
-    for byte in raw.bytes() {
-        match quote {
-            Some(open) if byte == open => (quote, after) = (None, true),
-            Some(_) => {}
-            None if after && !byte.is_ascii_whitespace() => return false,
-            None => {
-                after = false;
-                quote = matches!(byte, b'"' | b'\'').then_some(byte);
-            }
-        }
-    }
-    quote.is_none()
-}
-
-/// The encoding that an XML declaration names, in small letters.
-pub(crate) fn declared_encoding(bytes: &[u8]) -> Option<String> {
-    let start = bytes.get(..bytes.len().min(200))?;
-    let start = start.strip_prefix(b"<?xml")?;
-    let end = start.windows(2).position(|w| w == b"?>")?;
-    let text: String = start.get(..end)?.iter().map(|b| char::from(b.to_ascii_lowercase())).collect();
-    let (_, after) = text.split_once("encoding")?;
-    let value = after.trim_start().strip_prefix('=')?.trim_start();
-    let quote = value.chars().next()?;
-    value.get(1..)?.split(quote).next().map(str::to_owned)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    const BOUNDS: Bounds = Bounds { depth: 8, attributes: 4, elements: 20 };
-
-    /// Every piece as it was written, or the finding.
-    fn pieces(text: &str) -> Result<Vec<&str>, Issue> {
-        let mut pieces = Pieces::new(text, BOUNDS)?;
-        let mut found = Vec::new();
-        loop {
-            match pieces.next()? {
-                Piece::End => return Ok(found),
-                _ => found.push(pieces.source()),
-            }
-        }
-    }
-
-    #[test]
-    fn the_pieces_put_together_are_the_document() {
-        let text = "<?xml version='1.0'?>\n<!-- å --><a:x xmlns:a='urn:a' b = \"1>2\" ><y/>t&amp;&#229;<![CDATA[<]]><?p q?></a:x >\n";
-        let found = pieces(text).unwrap();
-        assert_eq!(found.concat(), text);
-        assert!(found.contains(&"<y/>") && found.contains(&"&amp;") && found.contains(&"<![CDATA[<]]>"));
-    }
-
-    #[test]
-    fn a_place_is_line_and_column() {
-        let issue = pieces("<a>\n å <b></c></a>").unwrap_err();
-        assert_eq!(issue.origin.as_deref(), Some("2:7"));
-        assert_eq!(pieces("<a>\n å\u{1}</a>").unwrap_err().origin.as_deref(), Some("2:3"));
-    }
-
-    #[test]
-    fn what_xml_does_not_allow_is_refused() {
-        for wrong in [
-            "",
-            "x",
-            "<a>",
-            "<a></b>",
-            "<a/><b/>",
-            "<a/>x",
-            "<a/><![CDATA[]]>",
-            "<a/>&#32;",
-            "<a b='1' b='2'/>",
-            "<a b='1'c='2'/>",
-            "<a b=1/>",
-            "<a b='<'/>",
-            "<a b='&x;'/>",
-            "<a b='&#1;'/>",
-            "<a 1b=''/>",
-            "<p:a/>",
-            "<a p:b=''/>",
-            "<a xmlns:p=''/>",
-            "<a>&x;</a>",
-            "<a>&#1;</a>",
-            "<a>]]></a>",
-            "<a><!-- -- --></a>",
-            "<a>\u{fffe}</a>",
-            "<!DOCTYPE a><a/>",
-        ] {
-            assert!(pieces(wrong).is_err(), "{wrong}");
-        }
-    }
-
-    #[test]
-    fn structure_is_bounded() {
-        let deep = |n: usize| format!("{}{}", "<a>".repeat(n), "</a>".repeat(n));
-        assert!(pieces(&deep(8)).is_ok());
-        assert!(pieces(&deep(9)).unwrap_err().en.contains("nested"));
-        assert!(pieces("<a b='' c='' d='' e=''/>").is_ok());
-        assert!(pieces("<a b='' c='' d='' e='' xmlns=''/>").unwrap_err().en.contains("attributes"));
-        assert!(pieces(&format!("<a>{}</a>", "<b/>".repeat(19))).is_ok());
-        assert!(pieces(&format!("<a>{}</a>", "<b/>".repeat(20))).unwrap_err().en.contains("20 elements"));
-    }
-
-    proptest! {
-        #[test]
-        fn no_text_makes_it_fall_over(any in "\\PC{0,60}", text in "[<>/a-c ='\"&#;!\\[\\]?-]{0,60}") {
-            let _ = pieces(&any);
-            let _ = pieces(&text);
-        }
     }
 }

@@ -3,7 +3,12 @@
 //! What R4 does not have there is a finding, and reading goes on, so that all are told at once. Nothing is guessed: an
 //! element in the wrong order or namespace, or text where a value attribute belongs, refuses the document.
 
-use serde_json::{Map, Number, Value};
+mod attributes;
+mod value;
+
+use serde_json::{Map, Value};
+
+use self::value::{companion, level, put};
 
 use super::pieces::{self, Bounds, Piece, Pieces, Tag};
 use super::schema::{Class, Field, Kind, schema};
@@ -14,7 +19,6 @@ use crate::fhir::validate::{Path, hint, nearest};
 
 type Object = Map<String, Value>;
 
-const XSI: &str = "http://www.w3.org/2001/XMLSchema-instance";
 const MOST_ATTRIBUTES: usize = 32;
 /// The smallest element that says something takes more than this many bytes: `<a value="b"/>`.
 const LEAST_BYTES: usize = 8;
@@ -66,14 +70,6 @@ struct Reader<'a> {
     pieces: Pieces<'a>,
     issues: Vec<Issue>,
     depth: usize,
-}
-
-/// What stood in an element beside its elements.
-#[derive(Default)]
-struct Attributes {
-    id: Option<String>,
-    url: Option<String>,
-    value: Option<String>,
 }
 
 impl<'a> Reader<'a> {
@@ -172,20 +168,18 @@ impl<'a> Reader<'a> {
             self.unknown(class, tag.name, &path)?;
             return self.skip(&path);
         };
-        let foreign = match field.kind {
-            Kind::Xhtml => !narrative::is_div(&tag),
-            _ => !self.is_fhir(&tag, &path)?,
-        };
-        if foreign {
-            if field.kind == Kind::Xhtml {
+        match field.kind {
+            Kind::Xhtml if !narrative::is_div(&tag) => {
                 let (sv, en) = (
                     "ska ligga i namnrymden http://www.w3.org/1999/xhtml",
                     "must be in the namespace http://www.w3.org/1999/xhtml",
                 );
                 self.error(Code::Structure, &path, sv, en)?;
-                self.skip(&path)?;
+                return self.skip(&path);
             }
-            return Ok(());
+            Kind::Xhtml => {}
+            _ if !self.is_fhir(&tag, &path)? => return Ok(()),
+            _ => {}
         }
         if field.position < *last {
             let before = class.at(*last).map_or("", |f| f.name);
@@ -264,134 +258,6 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    fn primitive(
-        &mut self,
-        tag: &Tag<'a>,
-        field: &Field,
-        object: &mut Object,
-        path: &Path<'_>,
-        depth: usize,
-    ) -> Result<(), Stopped> {
-        let attributes = self.attributes(tag, &["value", "id"], path)?;
-        let value = match &attributes.value {
-            Some(text) => self.value(field, text, path)?,
-            None => None,
-        };
-        let mut beside = Object::new();
-        if let Some(id) = attributes.id {
-            beside.insert("id".to_owned(), Value::String(id));
-        }
-        let Some(class) = schema().companion() else { return self.skip(path) };
-        self.elements(class, &mut beside, path, depth)?;
-        if attributes.value.is_none() && !beside.contains_key("extension") {
-            self.error(
-                Code::Required,
-                path,
-                "saknar attributet value; sätt ett, eller utelämna elementet",
-                "has no attribute value; give it one, or leave the element out",
-            )?;
-        }
-        let beside = (!beside.is_empty()).then_some(Value::Object(beside));
-        if !field.list {
-            if let Some(value) = value {
-                object.insert(field.name.to_owned(), value);
-            }
-            if let Some(beside) = beside {
-                object.insert(companion(field), beside);
-            }
-            return Ok(());
-        }
-        put(object, field, value.unwrap_or(Value::Null));
-        if let Some(beside) = beside {
-            let count = object.get(field.name).and_then(Value::as_array).map_or(1, Vec::len);
-            let list = object.entry(companion(field)).or_insert_with(|| Value::Array(Vec::new()));
-            if let Value::Array(list) = list {
-                list.resize(count.saturating_sub(1), Value::Null);
-                list.push(beside);
-            }
-        }
-        Ok(())
-    }
-
-    /// The text of a value attribute as its type; none where it is not one.
-    fn value(&mut self, field: &Field, text: &str, path: &Path<'_>) -> Result<Option<Value>, Stopped> {
-        let whole = || {
-            let digits = text.strip_prefix('-').unwrap_or(text);
-            digits == "0" || (!digits.starts_with('0') && digits.bytes().all(|b| b.is_ascii_digit()))
-        };
-        let value = match field.kind {
-            Kind::Boolean => match text {
-                "true" => Some(Value::Bool(true)),
-                "false" => Some(Value::Bool(false)),
-                _ => None,
-            },
-            Kind::Integer if !whole() => None,
-            // Said by JSON's own grammar, which is R4's for a decimal too; the digits are kept as they are.
-            Kind::Integer | Kind::Decimal => text.parse::<Number>().ok().map(Value::Number),
-            _ => (!text.is_empty()).then(|| Value::from(text)),
-        };
-        if value.is_none() {
-            let (sv, en) = match field.kind {
-                Kind::Boolean => ("ska vara true eller false", "must be true or false"),
-                Kind::Integer => ("ska vara ett heltal", "must be a whole number"),
-                Kind::Decimal => ("ska vara ett tal, som 1.50", "must be a number, like 1.50"),
-                _ => ("är tomt; utelämna det", "is empty; leave it out"),
-            };
-            self.error(Code::Value, path, sv, en)?;
-        }
-        Ok(value)
-    }
-
-    /// The id of an element, and the url of an extension.
-    fn own_attributes(
-        &mut self,
-        tag: &Tag<'a>,
-        content: &Class,
-        object: &mut Object,
-        path: &Path<'_>,
-    ) -> Result<(), Stopped> {
-        let has_url = content.field("url").is_some_and(|f| f.attribute);
-        let found = self.attributes(tag, if has_url { &["id", "url"] } else { &["id"] }, path)?;
-        for (name, value) in [("id", found.id), ("url", found.url)] {
-            match value {
-                Some(value) if value.is_empty() => {
-                    self.error(Code::Value, &path.field(name), "är tomt; utelämna det", "is empty; leave it out")?;
-                }
-                Some(value) => {
-                    object.insert(name.to_owned(), Value::String(value));
-                }
-                None => {}
-            }
-        }
-        Ok(())
-    }
-
-    /// Those the element may have. Where schemas are to be found (`xsi:`) says nothing of the resource.
-    fn attributes(&mut self, tag: &Tag<'a>, allowed: &[&str], path: &Path<'_>) -> Result<Attributes, Stopped> {
-        let mut found = Attributes::default();
-        for attribute in &tag.attributes {
-            let value = || Some(attribute.value.clone().into_owned());
-            match attribute.name {
-                _ if *attribute.namespace == *XSI => {}
-                name if attribute.namespace.is_empty() && allowed.contains(&name) => match name {
-                    "id" => found.id = value(),
-                    "url" => found.url = value(),
-                    _ => found.value = value(),
-                },
-                name => {
-                    let here = path.field(shown_name(name));
-                    self.error(
-                        Code::Structure,
-                        &here,
-                        "är inget attribut som R4 har här",
-                        "is no attribute that R4 has here",
-                    )?;
-                }
-            }
-        }
-        Ok(found)
-    }
-
     /// Whether the element is FHIR's; otherwise it is told of and skipped.
     fn is_fhir(&mut self, tag: &Tag<'a>, path: &Path<'_>) -> Result<bool, Stopped> {
         if *tag.namespace == *FHIR {
@@ -428,41 +294,5 @@ impl<'a> Reader<'a> {
             }
         }
         Ok(())
-    }
-}
-
-fn companion(field: &Field) -> String {
-    format!("_{}", field.name)
-}
-
-fn put(object: &mut Object, field: &Field, value: Value) {
-    if !field.list {
-        object.insert(field.name.to_owned(), value);
-        return;
-    }
-    match object.get_mut(field.name) {
-        Some(Value::Array(list)) => list.push(value),
-        _ => {
-            object.insert(field.name.to_owned(), Value::Array(vec![value]));
-        }
-    }
-}
-
-/// Makes a list and the list of its companions equally long; a list without one value is left out.
-fn level(object: &mut Object) {
-    let beside: Vec<String> = object
-        .iter()
-        .filter(|(name, value)| name.starts_with('_') && value.is_array())
-        .map(|(n, _)| n.clone())
-        .collect();
-    for name in beside {
-        let values = name.strip_prefix('_').and_then(|plain| object.get(plain)).and_then(Value::as_array);
-        let (count, any) = values.map_or((0, false), |v| (v.len(), v.iter().any(|v| !v.is_null())));
-        if let Some(Value::Array(list)) = object.get_mut(&name) {
-            list.resize(count, Value::Null);
-        }
-        if !any {
-            object.shift_remove(name.trim_start_matches('_'));
-        }
     }
 }
