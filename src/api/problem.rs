@@ -33,9 +33,9 @@ impl Problem {
         Self { status, issues: vec![issue], retry_after_s: None }
     }
 
-    /// Several findings at once.
-    pub fn all(status: StatusCode, issues: Vec<Issue>) -> Self {
-        Self { status, issues, retry_after_s: None }
+    /// Several findings under one status.
+    pub fn all(status: StatusCode, issues: impl IntoIterator<Item = Issue>) -> Self {
+        Self { status, issues: issues.into_iter().collect(), retry_after_s: None }
     }
 
     /// 400 with where and what.

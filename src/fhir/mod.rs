@@ -15,3 +15,4 @@ pub mod search;
 pub mod subset;
 pub mod terminology;
 pub mod validate;
+pub mod xml;

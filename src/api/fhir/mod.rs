@@ -1,6 +1,7 @@
 //! The FHIR face: what a partner that speaks FHIR reads here, and the Tasks and Procedures it writes.
 
 mod capability;
+mod media;
 mod operations;
 mod query;
 mod read;
@@ -8,6 +9,7 @@ mod search;
 mod write;
 
 pub use capability::metadata;
+pub use media::negotiate;
 pub use read::{history, read, vread};
 pub use search::{search_get, search_post};
 pub use write::{create, patch, update, validate};

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::super::caller::Call;
 use super::super::problem::{Answer, Problem, told};
+use super::search::encoded;
 use super::{FHIR_JSON, known_type, query, show};
 use crate::store::Stored;
 use crate::sync::refusal::missing;
@@ -41,11 +42,12 @@ pub async fn history(call: Call, path: web::Path<(String, String)>, request: Htt
     let (resource_type, id) = path.into_inner();
     known_type(&resource_type)?;
     let limits = &call.gateway.config.limits;
-    let (mut count, mut before) = (limits.page, None);
+    let (mut count, mut before, mut format) = (limits.page, None, String::new());
     for (name, value) in query::pairs(request.query_string())? {
         match (name.as_str(), value.parse::<i64>()) {
             ("_count", Ok(n)) => count = u32::try_from(n).unwrap_or(1).clamp(1, limits.page_max),
             ("_before", Ok(seq)) => before = Some(seq),
+            ("_format", _) => format = format!("&_format={}", encoded(&value)),
             _ => {
                 return Err(Problem::bad_request(
                     told(&name),
@@ -67,7 +69,7 @@ pub async fn history(call: Call, path: web::Path<(String, String)>, request: Htt
     let base = format!("{}/fhir/{object}", call.gateway.config.base_url);
     let mut links = vec![link("self", &base)];
     if let (true, Some(last)) = (more, versions.last()) {
-        links.push(link("next", &format!("{base}?_count={count}&_before={}", last.seq)));
+        links.push(link("next", &format!("{base}?_count={count}&_before={}{format}", last.seq)));
     }
     let entries: Vec<Value> = versions
         .iter()

@@ -306,7 +306,6 @@ async fn what_is_not_claimed_is_refused_all_at_once() {
             "_summary=most",
             "_total=many",
             "_elements=x",
-            "_format=turtle",
         ] {
             unclaimed.push(more.to_owned());
         }

@@ -171,7 +171,8 @@ impl Asking<'_> {
                 pair.value = count.min(self.limits.page_max).to_string();
             }
             "_page" => asked.page = Some(value.to_owned()),
-            "_format" if matches!(value, "json" | "application/json" | "application/fhir+json") => {}
+            // The answer's format has been settled around the handlers.
+            "_format" => {}
             "_total" => match value {
                 "none" => {}
                 // Counting is exact here, so an estimate is too.

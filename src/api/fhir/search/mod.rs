@@ -13,7 +13,7 @@ use super::super::body::Body;
 use super::super::caller::Call;
 use super::super::problem::{Answer, Problem};
 use super::read::{bundle, entry, link};
-use super::{known_type, query};
+use super::{known_type, media, query};
 use crate::fhir::issue::{Code, Issue, Severity, outcome};
 use crate::fhir::subset::{Shape, subset};
 use crate::store::{Page, StoreError, Stored};
@@ -22,6 +22,7 @@ use crate::sync::witness;
 use ask::{Asked, Asking, Pair};
 pub use ask::{documentation, is_sortable};
 use clause::Reader;
+pub use link::encoded;
 
 /// `GET /fhir/{type}?…`
 pub async fn search_get(call: Call, resource_type: web::Path<String>, request: HttpRequest) -> Answer {
@@ -34,6 +35,7 @@ pub async fn search_post(call: Call, resource_type: web::Path<String>, request: 
     let mut all = pairs(request.query_string(), true)?;
     let form = std::str::from_utf8(&body.0)
         .map_err(|_| Problem::bad_request("", "Formuläret är inte UTF-8.", "The form is not UTF-8."))?;
+    media::asked_in_form(&request, &query::pairs(form)?)?;
     all.extend(pairs(form, false)?);
     search(call, &resource_type, all, &request, true).await
 }
