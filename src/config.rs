@@ -33,6 +33,11 @@ pub struct Config {
     pub profiles: Option<PathBuf>,
     pub limits: Limits,
     pub delivery: DeliverySettings,
+    pub telemetry: Telemetry,
+    /// How long a stop may take before it is made without waiting any longer.
+    pub drain: Duration,
+    /// How long `/health/ready` says no before connections are refused.
+    pub drain_notice: Duration,
     pub partners: Vec<Partner>,
     /// Things that are legal but surprising, to be said at start.
     pub warnings: Vec<String>,
@@ -50,6 +55,27 @@ pub struct Limits {
     pub page: u32,
     pub page_max: u32,
     pub queue: usize,
+}
+
+/// What is told of the gateway's running, and to whom.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Telemetry {
+    /// A level, or directives as in `RUST_LOG`.
+    pub log: String,
+    /// Whether each request is a line at `info`; otherwise at `debug`.
+    pub requests: bool,
+    pub open_to: OpenTo,
+}
+
+/// Who may read `/metrics` and `/v1/status`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OpenTo {
+    /// Programs on this machine that call us directly, not through a proxy.
+    Loopback,
+    Any,
+    Nobody,
 }
 
 /// How deliveries are made.
@@ -110,6 +136,7 @@ struct Raw {
     gateway: RawGateway,
     limits: Limits,
     delivery: RawDelivery,
+    telemetry: Telemetry,
     #[serde(default)]
     partner: Vec<RawPartner>,
 }
@@ -125,6 +152,8 @@ struct RawGateway {
     units: PathBuf,
     mappings: PathBuf,
     profiles: PathBuf,
+    drain_s: u64,
+    drain_notice_s: u64,
 }
 
 #[derive(Deserialize)]
@@ -215,6 +244,8 @@ fn check(raw: Raw, base: &Path) -> Result<Config, ConfigError> {
     check_waits("delivery.retry_s", &raw.delivery.retry_s)?;
     check_waits("delivery.poll_s", &[raw.delivery.poll_s])?;
     let gateway = raw.gateway;
+    check_waits("gateway.drain_s", &[gateway.drain_s])?;
+    check_waits("gateway.drain_notice_s", &[gateway.drain_notice_s])?;
     let listen: SocketAddr = gateway
         .listen
         .parse()
@@ -296,6 +327,9 @@ fn check(raw: Raw, base: &Path) -> Result<Config, ConfigError> {
             max_in_flight: raw.delivery.max_in_flight.max(1),
             poll_every: Duration::from_secs(raw.delivery.poll_s.max(1)),
         },
+        telemetry: raw.telemetry,
+        drain: Duration::from_secs(gateway.drain_s),
+        drain_notice: Duration::from_secs(gateway.drain_notice_s),
         partners,
         warnings,
     })

@@ -57,6 +57,7 @@ pub mod mapping;
 pub mod partner;
 pub mod store;
 pub mod sync;
+pub mod telemetry;
 pub mod tools;
 
 pub use assets::{mapping_files, profile_files};

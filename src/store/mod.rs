@@ -10,11 +10,13 @@ pub mod commit;
 mod exchanges;
 mod expect;
 mod log;
+pub mod meter;
 mod migrate;
 mod open;
 pub mod query;
 mod read_delivery;
 mod read_exchange;
+mod read_queue;
 mod read_resource;
 mod reader;
 pub mod record;
@@ -33,8 +35,10 @@ use std::sync::Arc;
 
 pub use crate::fhir::search::Index;
 pub use commit::{Commit, Committed, Expect, Share, StoreError};
+pub use meter::Meter;
 pub use open::Options;
 pub use query::{Clause, DateOp, DeliveryQuery, ExchangePage, ExchangeQuery, Filter, Page, Search, TokenMatch};
+pub use read_queue::{MOST_COUNTED, Parked, PartnerQueue, Queue, Unanswered, Worklist, look};
 pub use record::{
     Action, Answer, Attempt, Audit, Delivery, DeliveryChange, Document, Exchange, Inbound, Party, Put, Stored,
 };
