@@ -6,6 +6,7 @@
 
 mod apply;
 mod audit;
+pub mod backup;
 pub mod commit;
 mod exchanges;
 mod expect;
@@ -34,8 +35,9 @@ mod writer;
 use std::sync::Arc;
 
 pub use crate::fhir::search::Index;
+pub use backup::{BackupError, BackupNote, Manifest, Restored, back_up, last_backup, restore, verify_backup};
 pub use commit::{Commit, Committed, Expect, Share, StoreError};
-pub use meter::Meter;
+pub use meter::{Meter, Space};
 pub use open::Options;
 pub use query::{Clause, DateOp, DeliveryQuery, ExchangePage, ExchangeQuery, Filter, Page, Search, TokenMatch};
 pub use read_queue::{MOST_COUNTED, Parked, PartnerQueue, Queue, Unanswered, Worklist, look};

@@ -159,7 +159,7 @@ impl Store {
 
 /// A lock beside the database rather than on it: SQLite's own locks come and go with transactions, and an exclusive one
 /// would keep our readers out.
-fn lock(path: &Path) -> Result<File, StoreError> {
+pub(super) fn lock(path: &Path) -> Result<File, StoreError> {
     // Two names of one file must meet in one lock.
     let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
     let mut name = OsString::from(path);

@@ -35,8 +35,10 @@ const OLDEST_PARKED: &str = "SELECT created_at FROM delivery INDEXED BY delivery
                              WHERE state = 'parked' AND partner = ?1 ORDER BY seq LIMIT 1";
 const PARKED: &str = "SELECT id, partner, created_at, note, (SELECT class FROM attempt WHERE delivery = id ORDER BY number DESC LIMIT 1) AS class \
                       FROM delivery INDEXED BY delivery_of_state WHERE state = 'parked' ORDER BY seq LIMIT ?1";
-const COUNT_HELD: &str = "SELECT count(*) FROM (SELECT 1 FROM inbound INDEXED BY inbound_held_all WHERE finding IS NOT NULL LIMIT ?1)";
-const OLDEST_HELD: &str = "SELECT at FROM inbound INDEXED BY inbound_held_all WHERE finding IS NOT NULL ORDER BY at LIMIT 1";
+const COUNT_HELD: &str =
+    "SELECT count(*) FROM (SELECT 1 FROM inbound INDEXED BY inbound_held_all WHERE finding IS NOT NULL LIMIT ?1)";
+const OLDEST_HELD: &str =
+    "SELECT at FROM inbound INDEXED BY inbound_held_all WHERE finding IS NOT NULL ORDER BY at LIMIT 1";
 const OPEN: &str = "SELECT exchange, unit, partner, updated_at FROM \
                     (SELECT exchange, unit, partner, updated_at, status, stage FROM party INDEXED BY party_open_task \
                      WHERE status IN ('requested', 'received', 'on-hold', 'accepted', 'in-progress') AND role <> 'sender' LIMIT ?1) \
@@ -112,8 +114,7 @@ pub fn look(path: &Path) -> Result<(Worklist, Space), StoreError> {
 
 /// A connection that only reads, beside whoever has the database open.
 pub(super) fn read_only(path: &Path) -> Result<Connection, StoreError> {
-    let connection =
-        Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY).map_err(StoreError::Open)?;
+    let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY).map_err(StoreError::Open)?;
     connection.busy_timeout(super::log::BUSY).map_err(StoreError::Open)?;
     known_version(&connection)?;
     Ok(connection)

@@ -8,6 +8,7 @@ use std::time::Instant;
 use rusqlite::{Connection, ErrorCode};
 use tokio::sync::mpsc::{self, error::TrySendError};
 use tokio::sync::oneshot;
+use tracing::Instrument as _;
 
 use super::apply::{Refusal, Writing};
 use super::log::Keeper;
@@ -41,7 +42,8 @@ pub(super) struct Member {
 impl Store {
     /// Writes all of it or none of it. The answer comes when it is on disk; dropping the future does not undo it.
     pub async fn commit(&self, commit: Commit) -> Result<Committed, StoreError> {
-        self.enqueue(commit)?.await.map_err(|_| StoreError::Stopped)?
+        let span = tracing::info_span!("commit");
+        self.enqueue(commit)?.instrument(span).await.map_err(|_| StoreError::Stopped)?
     }
 
     pub(super) fn enqueue(

@@ -20,6 +20,7 @@ pub mod reconcile;
 pub mod refusal;
 pub mod release;
 pub mod route;
+pub mod status;
 pub mod submit;
 mod supersede;
 pub mod take;

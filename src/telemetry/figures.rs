@@ -242,7 +242,12 @@ impl Seen {
         let parked = family(|p| i64::from(p.parked));
         registry.register("deliveries_parked", "Deliveries that wait for a person, counted up to 100 000", parked);
         let age = family(|p| p.parked_age_s);
-        registry.register_with_unit("parked_age", "Age of the oldest delivery that waits for a person", Unit::Seconds, age);
+        registry.register_with_unit(
+            "parked_age",
+            "Age of the oldest delivery that waits for a person",
+            Unit::Seconds,
+            age,
+        );
     }
 }
 
@@ -264,7 +269,8 @@ mod tests {
         figures.attempted(Attempted { partner: "north", class: "transient", took: Duration::from_secs(2) });
         figures.round("north", "read", [("applied", 2), ("held", 0), ("left", 1)]);
         let flying = figures.begin_attempt("north");
-        let partners = vec![SeenPartner { name: "north".into(), waiting: 3, waiting_age_s: 70, parked: 1, parked_age_s: 90 }];
+        let partners =
+            vec![SeenPartner { name: "north".into(), waiting: 3, waiting_age_s: 70, parked: 1, parked_age_s: 90 }];
         let text = figures.write(&Seen { ready: true, partners, ..Seen::default() }).unwrap();
         for line in [
             r#"vardkedja_http_request_duration_seconds_bucket{le="0.005",method="GET",route="/v1/exchanges/{id}",status="4xx"} 1"#,
