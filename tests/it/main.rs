@@ -2,6 +2,7 @@
 
 mod access;
 mod answers;
+mod backup;
 mod boundaries;
 mod crash;
 mod deliver;
@@ -11,6 +12,7 @@ mod journey;
 mod mappings;
 mod openapi;
 mod ops;
+mod personal_data;
 mod profiles;
 mod program;
 mod r4_table;
