@@ -12,6 +12,8 @@ mod journey;
 mod mappings;
 mod openapi;
 mod ops;
+#[cfg(feature = "otel")]
+mod otel;
 mod personal_data;
 mod profiles;
 mod program;
