@@ -13,8 +13,10 @@ use super::row::{instant, time, uuid};
 use super::statement::Statements;
 use super::{Store, StoreError};
 
-/// Deliveries of one partner and answers held are counted up to this.
+/// Deliveries of one partner are counted up to this: in an index alone.
 pub const MOST_COUNTED: u32 = 100_000;
+/// Answers held are counted up to this: each is looked at.
+const MOST_HELD: u32 = 1000;
 /// Parked deliveries that are looked at one by one.
 const MOST_SHOWN: u32 = 1000;
 /// Open Tasks among which the longest unanswered are looked for, and how many are told.
@@ -39,17 +41,21 @@ const COUNT_HELD: &str =
     "SELECT count(*) FROM (SELECT 1 FROM inbound INDEXED BY inbound_held_all WHERE finding IS NOT NULL LIMIT ?1)";
 const OLDEST_HELD: &str =
     "SELECT at FROM inbound INDEXED BY inbound_held_all WHERE finding IS NOT NULL ORDER BY at LIMIT 1";
-const OPEN: &str = "SELECT exchange, unit, partner, updated_at FROM \
+pub(super) const OPEN: &str = "SELECT exchange, unit, partner, updated_at FROM \
                     (SELECT exchange, unit, partner, updated_at, status, stage FROM party INDEXED BY party_open_task \
                      WHERE status IN ('requested', 'received', 'on-hold', 'accepted', 'in-progress') AND role <> 'sender' LIMIT ?1) \
                     WHERE status = 'requested' AND stage = 'delivered' ORDER BY updated_at LIMIT ?2";
+
+/// Asked at every scrape, of queues of any length.
+#[cfg(test)]
+pub(super) const COUNTS: [&str; 2] = [COUNT_WAITING, COUNT_PARKED];
 
 /// What waits.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Queue {
     /// Partners for whom something waits, by name.
     pub partners: Vec<PartnerQueue>,
-    /// Answers that could not be applied.
+    /// Answers that could not be applied, counted up to a thousand.
     pub held: u32,
     pub held_oldest_at: Option<DateTime<Utc>>,
 }
@@ -135,7 +141,7 @@ fn queue(db: &Statements<'_>) -> Result<Queue, StoreError> {
         })
     });
     let partners = partners.collect::<Result<_, _>>()?;
-    let held = db.first(COUNT_HELD, [MOST_COUNTED], |row| row.get(0).map_err(StoreError::from))?.unwrap_or(0);
+    let held = db.first(COUNT_HELD, [MOST_HELD], |row| row.get(0).map_err(StoreError::from))?.unwrap_or(0);
     let held_oldest_at = db.first(OLDEST_HELD, [], |row| instant(row.get(0)?))?;
     Ok(Queue { partners, held, held_oldest_at })
 }

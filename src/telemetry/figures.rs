@@ -217,7 +217,12 @@ impl Seen {
         let waiting = i64::try_from(self.waiting_commits).unwrap_or(i64::MAX);
         one("store_queue_depth", "Commits that wait for the disk", None, waiting);
         one("oldest_undelivered", "Age of the oldest delivery that waits or is parked", Some(Unit::Seconds), oldest);
-        one("answers_held", "Answers of partners that could not be applied", None, i64::from(self.held));
+        one(
+            "answers_held",
+            "Answers of partners that could not be applied, counted up to 1000",
+            None,
+            i64::from(self.held),
+        );
         one("log", "Size of the write-ahead log", Some(Unit::Bytes), bytes(self.log_bytes));
         one("database", "Size of the database without its log", Some(Unit::Bytes), bytes(self.database_bytes));
         one("disk_free", "Room left on the database's disk", Some(Unit::Bytes), bytes(self.free_bytes));
