@@ -53,9 +53,11 @@ pub async fn watch(
     }
     if let Some(gateway) = gateway {
         gateway.figures.served(Served { method, route: &route, status, took });
-        let duration_ms = took.as_secs_f64() * 1000.0;
+        let duration_ms = (took.as_secs_f64() * 100_000.0).round() / 100.0;
         let _entered = span.enter();
-        if gateway.config.telemetry.requests {
+        // Whoever asks every few seconds how we are is not worth a line each time, unless we are not well.
+        let is_routine = status < 400 && (route.starts_with("/health/") || route == "/metrics");
+        if gateway.config.telemetry.requests && !is_routine {
             tracing::info!(method, route, status, duration_ms, "answered");
         } else {
             tracing::debug!(method, route, status, duration_ms, "answered");
