@@ -4,6 +4,8 @@ mod access;
 mod answers;
 mod backup;
 mod boundaries;
+mod cancel;
+mod consent;
 mod crash;
 mod deliver;
 mod gateway;
