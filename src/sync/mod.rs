@@ -7,6 +7,7 @@
 pub mod abort;
 pub mod acknowledge;
 pub mod cancel;
+mod concerns;
 mod consent;
 pub mod contribute;
 pub mod deliver;
