@@ -1,4 +1,5 @@
 //! Settings: raw TOML and environment → a checked `Config`. `config.default.toml` beside this file is the manual.
+//! Long, because a key stands in it three times (as written, as checked, as tested), and that is easier to follow in one place.
 
 mod units;
 
