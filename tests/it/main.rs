@@ -14,6 +14,8 @@ mod journey;
 mod mappings;
 mod openapi;
 mod ops;
+#[cfg(feature = "fhirpath-oracle")]
+mod oracle;
 #[cfg(feature = "otel")]
 mod otel;
 mod personal_data;
