@@ -5,6 +5,7 @@ use std::future::Future;
 use std::net::TcpListener;
 use std::sync::{Arc, Mutex};
 
+use chrono::Utc;
 use serde_json::Value;
 use tokio::sync::{Notify, watch};
 
@@ -18,8 +19,9 @@ use crate::fhir::issue::{Code, Issue, shown_name};
 use crate::fhir::profile::Profiles;
 use crate::fhir::validate::{self, Context};
 use crate::mapping::Mappings;
-use crate::partner::Client;
+use crate::partner::{Client, Guard, Notifier};
 use crate::store::{Options, Store, StoreError};
+use crate::sync::gate::Gates;
 use crate::{api, assets, sync};
 
 /// The gateway: settings, store, tables, and clients for its partners.
@@ -31,8 +33,12 @@ pub struct Gateway {
     pub conformance: Conformance,
     pub keyring: Keyring,
     pub clients: HashMap<String, Client>,
+    /// Those of partners who want to be told that there is something for them.
+    pub notifiers: HashMap<String, Notifier>,
     /// Partners whose servers take our Provenance, as they said when they were last asked.
     pub takes_provenance: Mutex<BTreeSet<String>>,
+    /// How each partner stands: what may go to it now, and why the rest waits.
+    pub gates: Gates,
     /// Rung when there may be something to deliver.
     pub wake: Notify,
 }
@@ -122,22 +128,29 @@ impl Gateway {
             .map_err(|source| StartError::Files { what: "profiles", source })?;
         let (conformance, issues) = Conformance::load(&files);
         refuse("profiles", &issues)?;
-        let mut clients = HashMap::new();
+        let (mut clients, mut notifiers) = (HashMap::new(), HashMap::new());
+        let guard = Guard::new(Arc::new(config.outgoing.clone()));
         for partner in &config.partners {
+            let failed = |source| StartError::Client { partner: partner.name.clone(), source };
             if let Channel::Push { fhir_base } = &partner.channel {
-                let client = Client::new(fhir_base, partner.timeout)
-                    .map_err(|source| StartError::Client { partner: partner.name.clone(), source })?;
+                let client = Client::new(fhir_base, partner.timeout, &guard).map_err(failed)?;
                 clients.insert(partner.name.clone(), client);
+            }
+            if let Some(notice) = &partner.notice {
+                let notifier = Notifier::new(notice, partner.timeout, &guard).map_err(failed)?;
+                notifiers.insert(partner.name.clone(), notifier);
             }
         }
         let store = Store::open(&config.db, Options { queue: config.limits.queue, ..Options::default() })?;
         Ok(Self {
+            gates: Gates::open(&config, Utc::now()),
             config,
             store,
             mappings,
             conformance,
             keyring: Keyring::default(),
             clients,
+            notifiers,
             takes_provenance: Mutex::default(),
             wake: Notify::new(),
         })

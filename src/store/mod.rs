@@ -35,8 +35,9 @@ pub use crate::fhir::search::Index;
 pub use commit::{Commit, Committed, Expect, Share, StoreError};
 pub use open::Options;
 pub use query::{Clause, DateOp, DeliveryQuery, ExchangePage, ExchangeQuery, Filter, Page, Search, TokenMatch};
+pub use read_delivery::{Due, Room, Rooms, TURN};
 pub use record::{
-    Action, Answer, Attempt, Audit, Delivery, DeliveryChange, Document, Exchange, Inbound, Party, Put, Stored,
+    Action, Answer, Attempt, Audit, Delivery, DeliveryChange, Document, Exchange, Inbound, Party, Put, Queue, Stored,
 };
 
 /// The database, as everyone else sees it: cheap to clone, closed when the last clone is dropped.

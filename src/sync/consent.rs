@@ -10,7 +10,7 @@ use crate::domain::delivery::State;
 use crate::fhir::issue::{Code, Issue};
 use crate::fhir::resource::type_of;
 use crate::partner::NO_CONNECTION;
-use crate::store::{DeliveryChange, DeliveryQuery, Exchange};
+use crate::store::{Action, DeliveryChange, DeliveryQuery, Exchange};
 
 /// Whether the patient has refused or taken back the consent that the document rests on.
 pub(super) fn consent_withdrawn(resources: &[Value]) -> bool {
@@ -45,7 +45,7 @@ pub(super) async fn stop_deliveries(gateway: &Gateway, exchange: &Exchange) -> R
     let query = DeliveryQuery { exchange: Some(exchange.id), ..DeliveryQuery::default() };
     let made = gateway.store.deliveries(&query).await?;
     let mut sent = Vec::new();
-    for delivery in &made {
+    for delivery in made.iter().filter(|d| d.action != Action::Notice) {
         // A delivery that was tried may have arrived although nobody said so, unless there never was a connection.
         let tries = gateway.store.attempts(delivery.id).await?;
         let reached = tries.iter().any(|a| a.reason.as_deref() != Some(NO_CONNECTION));
@@ -60,7 +60,7 @@ pub(super) async fn stop_deliveries(gateway: &Gateway, exchange: &Exchange) -> R
     let informed = sent.into_iter().chain(fetched).collect();
     let changes = made
         .iter()
-        .filter(|d| matches!(d.state, State::Waiting | State::Parked))
+        .filter(|d| matches!(d.state, State::Waiting | State::Parked) && d.action != Action::Notice)
         .map(|d| DeliveryChange {
             id: d.id,
             from: d.state,

@@ -9,6 +9,7 @@ pub mod cancel;
 mod consent;
 pub mod contribute;
 pub mod deliver;
+pub mod gate;
 pub mod identify;
 pub mod package;
 mod parties;

@@ -22,7 +22,7 @@ use crate::domain::{Kind, PartyRole, Stage};
 use crate::fhir::issue::{Code, Issue, any_error};
 use crate::fhir::lifecycle::retract;
 use crate::fhir::resource::{reference_of, type_of};
-use crate::store::{Commit, DeliveryChange, DeliveryQuery, Exchange, Expect, Filter, Share};
+use crate::store::{Action, Commit, DeliveryChange, DeliveryQuery, Exchange, Expect, Filter, Share};
 
 /// Resources that a document made say so in `meta.source`; what partners added does not, and outlives a new version.
 const FROM_A_DOCUMENT: &str = "urn:oid:1.2.752.129.2.1.4.1#";
@@ -233,5 +233,5 @@ async fn overtaken(gateway: &Gateway, before: &Exchange, version: u32) -> Result
         note: Some(format!("ersatt av version {version} | superseded by version {version}")),
         attempt: None,
     };
-    Ok(parked.into_iter().map(change).collect())
+    Ok(parked.into_iter().filter(|d| d.action != Action::Notice).map(change).collect())
 }

@@ -18,7 +18,7 @@ use vardkedja::domain::task::Status;
 use vardkedja::domain::{Format, Kind, PartyRole, Stage};
 use vardkedja::fhir::canonical::RESOURCE_ID;
 use vardkedja::partner::Client;
-use vardkedja::store::{Action, Commit, Delivery, DeliveryQuery, Exchange, Filter, Party};
+use vardkedja::store::{Action, Commit, Delivery, DeliveryQuery, Exchange, Filter, Party, Rooms};
 use vardkedja::sync::deliver::deliver;
 use vardkedja::sync::reconcile::{Round, reconcile};
 use vardkedja::sync::release::{Decision, decide};
@@ -137,6 +137,8 @@ impl Still {
             first_attempt_at: Some(now),
             due_at: now,
             note: None,
+            urgent: false,
+            resend_of: None,
         };
         let id = exchange.id;
         let commit = Commit { exchanges: vec![exchange], deliveries: vec![delivery], ..Commit::default() };
@@ -243,7 +245,7 @@ async fn a_delivery_that_was_skipped_while_it_was_sent_keeps_the_attempt_and_the
     let still = Still::open().await;
     let exchange = still.take_in(&referral(1)).await;
     let store = &still.gateway.store;
-    let under_way = store.due(Utc::now(), &[], 1).await.unwrap().remove(0);
+    let under_way = store.due(Utc::now(), &[], &Rooms::upto(1)).await.unwrap().ready.remove(0);
     let skip = Decision::Skip { by: "Eva Ek", reason: "fel mottagare" };
     decide(&still.gateway, under_way.id, skip, "operator", Utc::now()).await.unwrap();
     assert_eq!(deliver(&still.gateway, &under_way, Utc::now(), 0.5).await.unwrap(), Outcome::Delivered);

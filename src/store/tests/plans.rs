@@ -69,8 +69,9 @@ async fn ask_everything(store: &Store) {
         store.deliveries(&DeliveryQuery { id, exchange, partner, state, limit: 5 }).await.unwrap();
     }
     store.attempts(sent.id).await.unwrap();
-    store.due(at(0), &[], 5).await.unwrap();
-    store.next_due().await.unwrap();
+    store.due(at(0), &[], &Rooms::upto(5)).await.unwrap();
+    store.head_of("norr", "p1").await.unwrap();
+    store.queues().await.unwrap();
     store.open_tasks("norr", 5, None).await.unwrap();
     store.held_inbound(None, 5).await.unwrap();
     store.held_inbound(Some("norr"), 5).await.unwrap();

@@ -133,10 +133,13 @@ async fn every_state_action_and_class_of_a_delivery_can_be_written_and_read_back
         Outcome::Unauthorized { reason: reason() },
         Outcome::Conflict { reason: reason() },
         Outcome::Permanent { reason: reason() },
+        Outcome::Barred { reason: reason() },
     ];
+    assert_eq!(outcomes.iter().map(Outcome::class).collect::<Vec<_>>(), delivery::CLASSES);
     for (n, state) in State::ALL.into_iter().enumerate() {
-        for action in [Action::Transaction, Action::MoveTask] {
-            let one = Delivery { action, ..delivery(exchange.id, "norr", &format!("{n} {action:?}")) };
+        for action in Action::ALL {
+            let partner = if action == Action::Notice { delivery::notices_of("norr") } else { "norr".to_owned() };
+            let one = Delivery { action, ..delivery(exchange.id, &partner, &format!("{n} {action:?}")) };
             store.done(Commit { deliveries: vec![one.clone()], ..Commit::default() }).await;
             for outcome in &outcomes {
                 let tried = Attempt { reason: outcome.reason().map(str::to_owned), ..attempt(outcome.class()) };
