@@ -36,6 +36,7 @@ pub const ROUTES: &[(&str, &str)] = &[
     ("GET", "/v1/deliveries"),
     ("POST", "/v1/deliveries/{id}/retry"),
     ("POST", "/v1/deliveries/{id}/skip"),
+    ("GET", "/v1/partners"),
     ("GET", "/v1/answers/held"),
     ("GET", "/fhir/metadata"),
     ("POST", "/fhir/{type}/$validate"),
@@ -65,6 +66,7 @@ fn routes(app: &mut web::ServiceConfig) {
         .route("/v1/deliveries", web::get().to(deliveries::list))
         .route("/v1/deliveries/{id}/retry", web::post().to(deliveries::retry))
         .route("/v1/deliveries/{id}/skip", web::post().to(deliveries::skip))
+        .route("/v1/partners", web::get().to(deliveries::partners))
         .route("/v1/answers/held", web::get().to(deliveries::held))
         .route("/fhir/metadata", web::get().to(fhir::metadata))
         .route("/fhir/{type}/$validate", web::post().to(fhir::validate))

@@ -3,6 +3,7 @@
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
+use super::notice::{News, notices};
 use super::package::{self, Address, is_pushed};
 use super::refusal::missing;
 use super::weigh::{Current, Scale, Weighed, current, instant};
@@ -297,6 +298,7 @@ fn commit_of(
         }],
         ..Commit::default()
     };
+    commit.deliveries.extend(notices(gateway, &exchange, exchange.sender().into_iter(), News::Answer, now));
     commit.expect.push(Expect::Revision { exchange: before.id, revision: before.revision });
     commit.expect.push(Expect::Unheard { partner: heard.partner.to_owned(), key: heard.key.to_owned() });
     commit.exchanges.push(exchange);

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
 use super::package::apply_move;
-use super::{Refusal, TRIES};
+use super::{Refusal, TRIES, worklist};
 use crate::Gateway;
 use crate::domain::delivery::{Next, Outcome, State, after, partner_of};
 use crate::domain::{PartyRole, Stage};
@@ -121,6 +121,11 @@ async fn record(
         if let Some(exchange) = staged(gateway, delivery, to, finished_at).await? {
             commit.expect.push(Expect::Revision { exchange: exchange.id, revision: exchange.revision - 1 });
             commit.exchanges.push(exchange);
+        }
+        if to == State::Parked
+            && let Some(exchange) = gateway.store.exchange(&Filter::All, delivery.exchange).await?
+        {
+            worklist::follow(gateway, &mut commit, &exchange, finished_at).await?;
         }
         if let Committed::Done { .. } = gateway.store.commit(commit).await? {
             return Ok(());

@@ -11,6 +11,7 @@ pub mod contribute;
 pub mod deliver;
 pub mod gate;
 pub mod identify;
+mod notice;
 pub mod package;
 mod parties;
 pub mod present;
@@ -31,6 +32,7 @@ mod waiting;
 pub mod weigh;
 pub mod witness;
 pub mod worker;
+pub mod worklist;
 
 pub use refusal::Refusal;
 pub use submit::{Answered, Submission, submit};

@@ -3,9 +3,9 @@
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::Refusal;
 use super::consent::{consent_withdrawn, no_consent, only_here, stop_deliveries};
 use super::identify::settle_patients;
+use super::notice::{News, notices};
 use super::parties::{deliveries, farewells, left_out, parties};
 use super::provenance::provenance;
 use super::read::Read;
@@ -15,6 +15,7 @@ use super::submit::{Submission, document};
 use super::tie::{Tie, check_contact, tie};
 use super::waiting::park;
 use super::weigh::{Current, Scale, Weighed, current, join, set_status};
+use super::{Refusal, worklist};
 use crate::Gateway;
 use crate::domain::delivery::State;
 use crate::domain::task::Status;
@@ -122,8 +123,10 @@ pub(super) async fn supersede(
     commit.deliveries = deliveries(gateway, &exchange, &all, before.as_ref(), &current, now);
     commit.deliveries.extend(farewells(gateway, &exchange, &left, &fallen, now));
 
+    commit.deliveries.extend(notices(gateway, &exchange, exchange.recipients(), News::Document, now));
     commit.put = weighed.put;
     commit.expect = weighed.expect;
+    worklist::follow(gateway, &mut commit, &exchange, now).await?;
     commit.expect.extend(contact);
     commit.expect.push(Expect::Exchange {
         organisation: exchange.organisation.clone(),

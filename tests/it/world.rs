@@ -223,7 +223,7 @@ impl World {
 
 fn settings(clinic: &str, more: &str) -> String {
     format!(
-        "[delivery]\nretry_s = [1]\npoll_s = 1\n\
+        "[delivery]\nretry_s = [1]\npoll_s = 1\nprobe_s = [1]\n\
          [[partner]]\nname = \"platform\"\nchannel = \"poll\"\n\
          [[partner]]\nname = \"primary-care\"\nchannel = \"push\"\nfhir_base = \"{clinic}/fhir\"\ntimeout_s = 2\n\
          [[partner]]\nname = \"reader\"\nchannel = \"poll\"\n{more}\n"

@@ -36,6 +36,7 @@ async fn ask_everything(store: &Store) {
             default(),
             ExchangeQuery { before, ..default() },
             ExchangeQuery { open: true, before, ..default() },
+            ExchangeQuery { attention: true, unit: Some(ASKER.into()), before, ..default() },
             ExchangeQuery { stage: Some(Stage::Waiting), before, ..default() },
             ExchangeQuery { patient: Some("p1".into()), before, ..default() },
             ExchangeQuery { unit: Some(ASKER.into()), before, ..default() },
