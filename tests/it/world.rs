@@ -65,6 +65,15 @@ impl World {
         world
     }
 
+    /// `make` writes the settings, given the clinic's address.
+    pub async fn open_as(make: impl FnOnce(&str) -> String) -> Self {
+        let mut world = Self::empty();
+        world.open_clinic();
+        let settings = make(&world.clinic);
+        world.open_gateway(&settings).await;
+        world
+    }
+
     fn empty() -> Self {
         let folder = std::env::temp_dir().join(format!("vardkedja-it-{}", uuid::Uuid::new_v4()));
         std::fs::create_dir(&folder).unwrap();
@@ -121,6 +130,19 @@ impl World {
         self.running_gateway.take().unwrap().stop().await;
         let settings = settings(&self.clinic, more);
         self.open_gateway(&settings).await;
+    }
+
+    /// The same, with settings of one's own.
+    pub async fn restart_as(&mut self, make: impl FnOnce(&str) -> String) {
+        self.running_gateway.take().unwrap().stop().await;
+        let settings = make(&self.clinic);
+        self.open_gateway(&settings).await;
+    }
+
+    /// Leaves a gateway that would wait for a partner that never answers: it ends with the test's own runtime.
+    pub async fn abandon(mut self) {
+        drop(self.running_gateway.take());
+        let _ = std::fs::remove_dir_all(&self.folder);
     }
 
     pub async fn close(mut self) {
