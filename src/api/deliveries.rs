@@ -126,7 +126,7 @@ async fn own(call: &Call, id: &str) -> Result<Delivery, Problem> {
     }
 }
 
-async fn concerns(call: &Call, exchange: Uuid) -> Result<bool, Problem> {
+pub(super) async fn concerns(call: &Call, exchange: Uuid) -> Result<bool, Problem> {
     match call.caller.filter() {
         Filter::All => Ok(true),
         filter => Ok(call.gateway.store.exchange(&filter, exchange).await?.is_some()),

@@ -7,6 +7,7 @@ mod exchanges;
 mod fhir;
 mod ops;
 mod problem;
+mod resend;
 mod v1;
 
 use std::net::TcpListener;
@@ -34,6 +35,7 @@ pub const ROUTES: &[(&str, &str)] = &[
     ("POST", "/v1/exchanges/{id}/cancel"),
     ("POST", "/v1/exchanges/{id}/retry"),
     ("GET", "/v1/deliveries"),
+    ("POST", "/v1/deliveries/resend"),
     ("POST", "/v1/deliveries/{id}/retry"),
     ("POST", "/v1/deliveries/{id}/skip"),
     ("GET", "/v1/partners"),
@@ -64,6 +66,7 @@ fn routes(app: &mut web::ServiceConfig) {
         .route("/v1/exchanges/{id}/cancel", web::post().to(exchanges::cancel))
         .route("/v1/exchanges/{id}/retry", web::post().to(exchanges::retry))
         .route("/v1/deliveries", web::get().to(deliveries::list))
+        .route("/v1/deliveries/resend", web::post().to(resend::post))
         .route("/v1/deliveries/{id}/retry", web::post().to(deliveries::retry))
         .route("/v1/deliveries/{id}/skip", web::post().to(deliveries::skip))
         .route("/v1/partners", web::get().to(deliveries::partners))

@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::query::DeliveryQuery;
 use super::record::{Action, Attempt, Delivery, Queue};
-use super::row::{instant, time, time_if_any, uuid, uuid_if_any, word};
+use super::row::{instant, list, time, time_if_any, uuid, uuid_if_any, word};
 use super::statement::Statements;
 use super::{Store, StoreError};
 use crate::domain::delivery::State;
@@ -27,6 +27,15 @@ const WAITING_BY_PARTNER: &str = "SELECT partner, count(*) AS many, min(seq) AS 
 const PARKED_BY_PARTNER: &str = "SELECT partner, count(*) AS many, min(seq) AS oldest \
      FROM delivery INDEXED BY delivery_parked WHERE state = 'parked' GROUP BY partner";
 const MADE_AT: &str = "SELECT created_at FROM delivery WHERE seq = ?1";
+
+/// A lane by way of its patient's exchanges: an index of all lanes would cost every acceptance, for what is hardly ever asked.
+const LANE_AFTER: &str = "SELECT d.* FROM exchange o CROSS JOIN exchange e ON e.patient = o.patient OR e.id = o.id \
+     CROSS JOIN delivery d ON d.exchange = e.id WHERE o.id = ?1 AND d.partner = ?2 AND d.seq > ?3";
+pub(super) const LANE_END: &str = "SELECT max(d.seq) AS last FROM exchange o CROSS JOIN exchange e ON e.patient = o.patient OR e.id = o.id \
+     CROSS JOIN delivery d ON d.exchange = e.id WHERE o.id = ?1 AND d.partner = ?2";
+const BETWEEN: &str = "SELECT * FROM delivery INDEXED BY delivery_of_partner \
+     WHERE partner = ?1 AND +state IN (SELECT value FROM json_each(?4)) \
+     AND coalesce((SELECT max(at) FROM attempt a WHERE a.delivery = id), created_at) BETWEEN ?2 AND ?3 ORDER BY seq LIMIT ?5";
 
 const ANY: &str = "SELECT * FROM delivery WHERE true";
 const WAITING: &str = "SELECT * FROM delivery INDEXED BY delivery_waiting WHERE state = 'waiting'";
@@ -151,6 +160,32 @@ impl Store {
     pub async fn deliveries(&self, query: &DeliveryQuery) -> Result<Vec<Delivery>, StoreError> {
         let (sql, values) = listing(query);
         self.read(move |db| db.all(&sql, rusqlite::params_from_iter(values), delivery)).await
+    }
+
+    /// Those to a partner that were last tried, or made where they never were, between two times; the first made first.
+    /// Walks all that the partner ever got: for the rare day when it lost something.
+    pub async fn deliveries_between(
+        &self,
+        partner: &str,
+        from: DateTime<Utc>,
+        to: DateTime<Utc>,
+        states: &[State],
+        limit: u32,
+    ) -> Result<Vec<Delivery>, StoreError> {
+        let states = list(states.iter().map(|state| state.code().to_owned()));
+        let question = (partner.to_owned(), from.timestamp_millis(), to.timestamp_millis(), states, limit);
+        self.read(move |db| db.all(BETWEEN, question, delivery)).await
+    }
+
+    /// What was made after `seq` for this partner about the patient of this exchange, in order.
+    pub async fn lane_after(&self, exchange: Uuid, partner: &str, seq: i64) -> Result<Vec<Delivery>, StoreError> {
+        let question = (exchange.as_bytes().to_vec(), partner.to_owned(), seq);
+        self.read(move |db| {
+            let mut found = db.all(LANE_AFTER, question, delivery)?;
+            found.sort_by_key(|delivery| delivery.seq);
+            Ok(found)
+        })
+        .await
     }
 
     /// In the order they were made.

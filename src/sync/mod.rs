@@ -21,6 +21,7 @@ pub mod receipt;
 pub mod reconcile;
 pub mod refusal;
 pub mod release;
+pub mod resend;
 pub mod route;
 pub mod submit;
 mod supersede;

@@ -73,6 +73,10 @@ async fn ask_everything(store: &Store) {
     store.due(at(0), &[], &Rooms::upto(5)).await.unwrap();
     store.head_of("norr", "p1").await.unwrap();
     store.queues().await.unwrap();
+    store.deliveries_between("norr", at(0), at(1), &[State::Delivered], 5).await.unwrap();
+    store.lane_after(one.id, "norr", 0).await.unwrap();
+    let end = Expect::LaneEnd { exchange: one.id, partner: "norr".into(), seq: 0 };
+    store.commit(Commit { expect: vec![end], ..Commit::default() }).await.unwrap();
     store.open_tasks("norr", 5, None).await.unwrap();
     store.held_inbound(None, 5).await.unwrap();
     store.held_inbound(Some("norr"), 5).await.unwrap();
