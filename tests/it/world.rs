@@ -67,9 +67,14 @@ impl World {
 
     /// `make` writes the settings, given the clinic's address.
     pub async fn open_as(make: impl FnOnce(&str) -> String) -> Self {
+        Self::open_as_in(|_, clinic| make(clinic)).await
+    }
+
+    /// `make` also has the folder of the settings, for the files that they name.
+    pub async fn open_as_in(make: impl FnOnce(&std::path::Path, &str) -> String) -> Self {
         let mut world = Self::empty();
         world.open_clinic();
-        let settings = make(&world.clinic);
+        let settings = make(&world.folder, &world.clinic);
         world.open_gateway(&settings).await;
         world
     }
