@@ -67,6 +67,8 @@ pub struct DeliverySettings {
     pub max_in_flight: usize,
     pub poll_every: Duration,
     pub breaker: breaker::Rule,
+    pub poll_overlap: Duration,
+    pub poll_full_every: Duration,
 }
 
 /// How a partner gets what is meant for its units.
@@ -157,6 +159,8 @@ struct RawDelivery {
     give_up_after_h: u64,
     max_in_flight: usize,
     poll_s: u64,
+    poll_overlap_s: u64,
+    poll_full_s: u64,
     breaker_failures: u32,
     breaker_percent: u32,
     probe_s: Vec<u64>,
@@ -267,6 +271,8 @@ fn check(raw: Raw, base: &Path) -> Result<Config, ConfigError> {
     check_waits("delivery.poll_s", &[raw.delivery.poll_s])?;
     check_waits("delivery.probe_s", &raw.delivery.probe_s)?;
     let breaker = breaker_rule(&raw.delivery)?;
+    check_waits("delivery.poll_overlap_s", &[raw.delivery.poll_overlap_s])?;
+    check_waits("delivery.poll_full_s", &[raw.delivery.poll_full_s])?;
     let gateway = raw.gateway;
     let listen: SocketAddr = gateway
         .listen
@@ -381,6 +387,8 @@ fn check(raw: Raw, base: &Path) -> Result<Config, ConfigError> {
             max_in_flight: raw.delivery.max_in_flight.max(1),
             poll_every: Duration::from_secs(raw.delivery.poll_s.max(1)),
             breaker,
+            poll_overlap: Duration::from_secs(raw.delivery.poll_overlap_s),
+            poll_full_every: Duration::from_secs(raw.delivery.poll_full_s),
         },
         outgoing,
         partners,

@@ -39,6 +39,8 @@ pub struct Gateway {
     pub takes_provenance: Mutex<BTreeSet<String>>,
     /// How each partner stands: what may go to it now, and why the rest waits.
     pub gates: Gates,
+    /// What was last read of each partner's Tasks.
+    pub seen: Mutex<HashMap<String, sync::seen::Seen>>,
     /// Rung when there may be something to deliver.
     pub wake: Notify,
 }
@@ -152,6 +154,7 @@ impl Gateway {
             clients,
             notifiers,
             takes_provenance: Mutex::default(),
+            seen: Mutex::default(),
             wake: Notify::new(),
         })
     }

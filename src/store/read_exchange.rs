@@ -19,6 +19,9 @@ pub(super) const CHANGES_OF_PATIENT: &str =
 /// `Type/id` of the version in force.
 pub(super) const RESOURCES: &str = "SELECT r.type || '/' || r.id FROM exchange_resource x CROSS JOIN resource r ON r.rid = x.rid \
                                     WHERE x.exchange = ?1 AND x.position IS NOT NULL ORDER BY x.position";
+/// `Type/id` of everything that any version made or that came to it otherwise.
+const EVER: &str = "SELECT r.type || '/' || r.id FROM exchange_resource x CROSS JOIN resource r ON r.rid = x.rid \
+                    WHERE x.exchange = ?1";
 const EXCHANGE: &str = "SELECT * FROM exchange WHERE id = ?1";
 const PARTIES: &str = "SELECT * FROM party WHERE exchange = ?1 ORDER BY position";
 const SEES: &str = "SELECT 1 FROM party WHERE exchange = ?1 AND unit IN (SELECT value FROM json_each(?2)) LIMIT 1";
@@ -164,6 +167,11 @@ impl Store {
     pub async fn exchange_of_resource(&self, resource_type: &str, id: &str) -> Result<Vec<Uuid>, StoreError> {
         let key = (resource_type.to_owned(), id.to_owned());
         self.read(move |db| db.all(OF_RESOURCE, key, |row| uuid(row, "exchange"))).await
+    }
+
+    /// Everything that belongs to the exchange or ever did (`Type/id`), earlier versions' resources and Provenance too.
+    pub async fn resources_of(&self, exchange: Uuid) -> Result<Vec<String>, StoreError> {
+        self.read(move |db| db.all(EVER, [exchange.as_bytes()], |row| Ok(row.get(0)?))).await
     }
 
     /// One version of the document, or the one in force.

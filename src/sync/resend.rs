@@ -15,7 +15,7 @@ use super::release::{Decision, decide};
 use super::{Refusal, TRIES};
 use crate::Gateway;
 use crate::domain::delivery::State;
-use crate::store::{Action, Audit, Commit, Committed, Delivery, DeliveryQuery, Expect};
+use crate::store::{Action, Audit, Commit, Committed, Delivery, DeliveryQuery, Exchange, Expect, Filter};
 
 /// What is asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,6 +56,8 @@ pub enum LeftOut {
     UnderWay { already: Uuid },
     /// It is itself one that was sent again: its first stands for it.
     Copy { of: Uuid },
+    /// Its unit takes no part in the exchange any more: left out of a newer version, or without consent.
+    NoParty,
     /// It is neither waiting, parked nor delivered any more.
     Over,
 }
@@ -72,6 +74,9 @@ impl LeftOut {
             }
             Self::Copy { of } => {
                 format!("är själv sänd igen; välj leverans {of} | was itself sent again; choose delivery {of}")
+            }
+            Self::NoParty => {
+                "enheten är inte längre part i ärendet | the unit is no party to the exchange any more".into()
             }
             Self::Over => "är redan avslutad | has ended".into(),
         }
@@ -122,7 +127,8 @@ pub async fn resend(
         let found = gateway.store.deliveries(&query).await?.into_iter().next();
         let delivery = found.ok_or_else(|| super::refusal::missing("delivery"))?;
         let later = later(gateway, &delivery).await?;
-        match judge(&delivery, &later) {
+        let exchange = gateway.store.exchange(&Filter::All, delivery.exchange).await?;
+        match judge(&delivery, &later).and_then(|way| at_party(way, &delivery, exchange.as_ref())) {
             Err(why) => return Ok(Err((delivery, why))),
             Ok(Way::Due) => match decide(gateway, id, Decision::Retry, actor, now).await {
                 Ok(due) => return Ok(Ok((due, Way::Due))),
@@ -132,9 +138,7 @@ pub async fn resend(
             Ok(Way::Again) => {
                 let again = again(&delivery, now);
                 let end = later.last().map_or(delivery.seq, |last| last.seq);
-                if let Committed::Done { .. } =
-                    gateway.store.commit(commit_of(&delivery, &again, end, actor, now)).await?
-                {
+                if let Committed::Done { .. } = gateway.store.commit(commit).await? {
                     gateway.wake.notify_one();
                     return Ok(Ok((again, Way::Again)));
                 }
@@ -180,7 +184,14 @@ fn commit_of(of: &Delivery, again: &Delivery, end: i64, actor: &str, now: DateTi
 
 async fn way(gateway: &Gateway, delivery: &Delivery) -> Result<Result<Way, LeftOut>, Refusal> {
     let later = if delivery.state == State::Delivered { later(gateway, delivery).await? } else { Vec::new() };
-    Ok(judge(delivery, &later))
+    let exchange = gateway.store.exchange(&Filter::All, delivery.exchange).await?;
+    Ok(judge(delivery, &later).and_then(|way| at_party(way, delivery, exchange.as_ref())))
+}
+
+/// Only who still has a part in the exchange is sent its documents once more.
+fn at_party(way: Way, delivery: &Delivery, exchange: Option<&Exchange>) -> Result<Way, LeftOut> {
+    let takes_part = exchange.is_some_and(|e| e.parties.iter().any(|p| p.unit.eq_ignore_ascii_case(&delivery.unit)));
+    if way == Way::Again && !takes_part { Err(LeftOut::NoParty) } else { Ok(way) }
 }
 
 /// What was made after it for the same patient and partner, in order.

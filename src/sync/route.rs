@@ -4,6 +4,7 @@ use chrono::NaiveDate;
 use serde_json::Value;
 
 use crate::Gateway;
+use crate::domain::task::Status;
 use crate::domain::unit::NoUnit;
 use crate::domain::{Directory, HsaId, Kind, PartyRole};
 use crate::fhir::canonical::{HSA_ID, PLAN_ID, REQUEST_ID};
@@ -149,7 +150,8 @@ pub async fn follow(
         let changes = gateway.store.changes_of_patient(patient).await?;
         followed.expect.push(Expect::Unchanged { patient: patient.to_owned(), changes });
         for exchange in open_exchanges(gateway, sender, patient).await? {
-            for party in exchange.recipients() {
+            // Whose part was taken back, or ended with the consent, is told no more.
+            for party in exchange.recipients().filter(|p| p.status != Some(Status::Cancelled)) {
                 add(&mut followed.recipients, directory, sender, &party.unit, PartyRole::Recipient, None);
             }
         }

@@ -85,8 +85,7 @@ pub(super) async fn follow(
     let deliveries = gateway.store.deliveries(&query).await?;
     let names: Vec<String> = changes.iter().map(|c| format!("Task/{}", task_id(c.id))).collect();
     let current = current(gateway.store.resources(&Filter::All, &names).await?);
-    let units: Vec<String> = exchange.sender().map(|s| s.unit.clone()).into_iter().collect();
-    let scale = Scale { now, patient: exchange.patient.as_deref(), units: &units, exchange: None };
+    let sender: Vec<String> = exchange.sender().map(|s| s.unit.clone()).into_iter().collect();
     let mut weighed = Weighed::default();
     for (change, name) in changes.iter().zip(&names) {
         let stored = current.get(name).map(|(_, task)| task);
@@ -96,6 +95,9 @@ pub(super) async fn follow(
             }
             _ => stored.map(|task| closed(task, change, now)),
         };
+        // One that ends may be of another exchange about the patient: whoever saw it still does, and nobody else.
+        let units = if change.to == State::Parked { &sender[..] } else { &[] };
+        let scale = Scale { now, patient: exchange.patient.as_deref(), units, exchange: None };
         if let Some(task) = task {
             scale.add(&task, &current, &mut weighed);
         }
