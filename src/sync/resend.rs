@@ -138,6 +138,9 @@ pub async fn resend(
             Ok(Way::Again) => {
                 let again = again(&delivery, now);
                 let end = later.last().map_or(delivery.seq, |last| last.seq);
+                let mut commit = commit_of(&delivery, &again, end, actor, now);
+                let revision = exchange.map(|e| Expect::Revision { exchange: e.id, revision: e.revision });
+                commit.expect.extend(revision);
                 if let Committed::Done { .. } = gateway.store.commit(commit).await? {
                     gateway.wake.notify_one();
                     return Ok(Ok((again, Way::Again)));
