@@ -4,7 +4,8 @@
 //! to itself, to the machine's own network or to a cloud's metadata. Private ranges are where regional systems live: they
 //! are allowed for what an administrator configured. What the gateway only learnt (a `next` link) must be where it asked.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+// `core` knows what an address is, and nothing of sockets.
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// What may be connected to.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
