@@ -18,7 +18,7 @@ use crate::fhir::guard::{self, Limits, Strictness};
 use crate::fhir::issue::{Code, Issue, shown_name};
 use crate::fhir::profile::Profiles;
 use crate::fhir::validate::{self, Context};
-use crate::mapping::Mappings;
+use crate::mapping::{Mappings, unwritten};
 use crate::partner::{Client, Guard, Notifier};
 use crate::store::{Options, Store, StoreError};
 use crate::sync::gate::Gates;
@@ -130,6 +130,7 @@ impl Gateway {
             .map_err(|source| StartError::Files { what: "profiles", source })?;
         let (conformance, issues) = Conformance::load(&files);
         refuse("profiles", &issues)?;
+        refuse("mapping tables", &unwritten(&mappings, &conformance.profiles))?;
         let (mut clients, mut notifiers) = (HashMap::new(), HashMap::new());
         let guard = Guard::new(Arc::new(config.outgoing.clone()));
         for partner in &config.partners {

@@ -14,6 +14,8 @@ mod lanes;
 mod mappings;
 mod notices;
 mod openapi;
+#[cfg(feature = "fhirpath-oracle")]
+mod oracle;
 mod outgoing;
 mod profiles;
 mod r4_table;
