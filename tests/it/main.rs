@@ -7,6 +7,7 @@ mod cancel;
 mod consent;
 mod crash;
 mod deliver;
+mod fhir_xml;
 mod gateway;
 mod house;
 mod journey;
