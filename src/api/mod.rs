@@ -8,6 +8,7 @@ mod fhir;
 mod observe;
 mod ops;
 mod problem;
+mod resend;
 mod v1;
 
 use std::net::TcpListener;
@@ -37,8 +38,10 @@ pub const ROUTES: &[(&str, &str)] = &[
     ("POST", "/v1/exchanges/{id}/cancel"),
     ("POST", "/v1/exchanges/{id}/retry"),
     ("GET", "/v1/deliveries"),
+    ("POST", "/v1/deliveries/resend"),
     ("POST", "/v1/deliveries/{id}/retry"),
     ("POST", "/v1/deliveries/{id}/skip"),
+    ("GET", "/v1/partners"),
     ("GET", "/v1/answers/held"),
     ("GET", "/fhir/metadata"),
     ("POST", "/fhir/{type}/$validate"),
@@ -68,8 +71,10 @@ fn routes(app: &mut web::ServiceConfig) {
         .route("/v1/exchanges/{id}/cancel", web::post().to(exchanges::cancel))
         .route("/v1/exchanges/{id}/retry", web::post().to(exchanges::retry))
         .route("/v1/deliveries", web::get().to(deliveries::list))
+        .route("/v1/deliveries/resend", web::post().to(resend::post))
         .route("/v1/deliveries/{id}/retry", web::post().to(deliveries::retry))
         .route("/v1/deliveries/{id}/skip", web::post().to(deliveries::skip))
+        .route("/v1/partners", web::get().to(deliveries::partners))
         .route("/v1/answers/held", web::get().to(deliveries::held))
         .route("/fhir/metadata", web::get().to(fhir::metadata))
         .route("/fhir/{type}/$validate", web::post().to(fhir::validate))

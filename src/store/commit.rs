@@ -48,6 +48,8 @@ pub enum Expect {
     FreshKey { caller: String, key: String },
     /// The partner has not said this before.
     Unheard { partner: String, key: String },
+    /// The last delivery to this partner about the patient of this exchange has this `seq`.
+    LaneEnd { exchange: Uuid, partner: String, seq: i64 },
     /// The delivery is in this state. Every [`DeliveryChange`] expects this of its own accord.
     Delivery { delivery: Uuid, state: crate::domain::delivery::State },
 }

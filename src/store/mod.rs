@@ -41,6 +41,7 @@ pub use meter::{Meter, Space};
 pub use open::Options;
 pub use query::{Clause, DateOp, DeliveryQuery, ExchangePage, ExchangeQuery, Filter, Page, Search, TokenMatch};
 pub use read_queue::{MOST_COUNTED, Parked, PartnerQueue, Queue, Unanswered, Worklist, look};
+pub use read_delivery::{Due, Room, Rooms, TURN};
 pub use record::{
     Action, Answer, Attempt, Audit, Delivery, DeliveryChange, Document, Exchange, Inbound, Party, Put, Stored,
 };

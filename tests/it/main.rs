@@ -12,7 +12,9 @@ mod fhir_xml;
 mod gateway;
 mod house;
 mod journey;
+mod lanes;
 mod mappings;
+mod notices;
 mod openapi;
 mod ops;
 #[cfg(feature = "fhirpath-oracle")]
@@ -20,10 +22,13 @@ mod oracle;
 #[cfg(feature = "otel")]
 mod otel;
 mod personal_data;
+mod outgoing;
 mod profiles;
 mod program;
 mod r4_table;
 mod receiver;
 mod reconcile;
+mod resend;
 mod submit;
+mod worklist;
 mod world;
