@@ -8,7 +8,7 @@ use anyhow::Context;
 use clap::{Parser, Subcommand};
 use vardkedja::config::Config;
 use vardkedja::domain::{Format, Kind};
-use vardkedja::{demo, tools};
+use vardkedja::{demo, operations, telemetry, tools};
 
 #[derive(Parser)]
 #[command(name = "vardkedja", version, about = "A FHIR R4 gateway for cancer rehabilitation in Sweden")]
@@ -81,9 +81,65 @@ enum Verb {
         #[arg(long, default_value = "parked")]
         state: String,
     },
+    /// How it is doing, on one screen: what is undelivered, and what to do about it. Exit code 1 where something needs a person.
+    Status {
+        #[command(flatten)]
+        at: At,
+        /// Read the database of a gateway that is down.
+        #[arg(long)]
+        db: Option<PathBuf>,
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Copy the database of a gateway, which may go on serving.
+    Backup {
+        #[arg(long)]
+        db: PathBuf,
+        /// A file that is not there yet. It gets FILE.manifest.json beside it.
+        #[arg(long)]
+        to: PathBuf,
+    },
+    /// Check a copy: bytes, structure, references, audit log, counts.
+    VerifyBackup { file: PathBuf },
+    /// Put a copy in the place of a database that no gateway has open.
+    Restore {
+        file: PathBuf,
+        #[arg(long)]
+        to: PathBuf,
+        /// Move a database that is there aside.
+        #[arg(long)]
+        force: bool,
+    },
     /// Try a parked delivery again.
     Retry {
         id: String,
+        #[command(flatten)]
+        at: At,
+    },
+    /// Send deliveries again: show what it would send, or with --send do it.
+    Resend {
+        /// Those of an exchange.
+        #[arg(long, conflicts_with_all = ["partner", "from", "to"], required_unless_present = "partner")]
+        exchange: Option<String>,
+        /// Those to a partner.
+        #[arg(long)]
+        partner: Option<String>,
+        /// Last tried at this time or later (2026-11-22T01:00:00Z); needed for what was delivered.
+        #[arg(long)]
+        from: Option<String>,
+        #[arg(long)]
+        to: Option<String>,
+        /// waiting, parked, delivered; several with commas.
+        #[arg(long, value_delimiter = ',', default_value = "waiting,parked")]
+        states: Vec<String>,
+        #[arg(long)]
+        send: bool,
+        #[command(flatten)]
+        at: At,
+    },
+    /// How each partner stands: its breaker, its queue, its maintenance window.
+    Partners {
         #[command(flatten)]
         at: At,
     },
@@ -136,9 +192,26 @@ fn run(verb: Verb) -> anyhow::Result<bool> {
         Verb::Deliveries { at, state } => {
             block_on(tools::get(&at.url, at.token()?, &format!("/v1/deliveries?state={state}")))
         }
+        Verb::Status { at, db: Some(db), json } => {
+            let _ = at;
+            operations::status_of_file(&db, json)
+        }
+        Verb::Status { at, db: None, json } => block_on(operations::status_of_gateway(&at.url, at.token()?, json)),
+        Verb::Backup { db, to } => operations::back_up(&db, &to),
+        Verb::VerifyBackup { file } => operations::verify_backup(&file),
+        Verb::Restore { file, to, force } => operations::restore(&file, &to, force),
         Verb::Retry { id, at } => {
             block_on(tools::post(&at.url, at.token()?, &format!("/v1/deliveries/{id}/retry"), serde_json::json!({})))
         }
+        Verb::Resend { exchange, partner, from, to, states, send, at } => {
+            let named = [("exchange", exchange), ("partner", partner), ("from", from), ("to", to)];
+            let mut body: serde_json::Map<String, serde_json::Value> =
+                named.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?.into()))).collect();
+            body.insert("states".into(), states.into());
+            body.insert("preview".into(), (!send).into());
+            block_on(tools::post(&at.url, at.token()?, "/v1/deliveries/resend", body.into()))
+        }
+        Verb::Partners { at } => block_on(tools::get(&at.url, at.token()?, "/v1/partners")),
         Verb::Skip { id, by, reason, at } => {
             let body = serde_json::json!({ "by": by, "reason": reason });
             block_on(tools::post(&at.url, at.token()?, &format!("/v1/deliveries/{id}/skip"), body))
@@ -168,9 +241,12 @@ fn read(file: &Path) -> anyhow::Result<Vec<u8>> {
     std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))
 }
 
+/// The exit code of a stop that did not wait, as a shell shows SIGTERM.
+const AT_ONCE: i32 = 143;
+
 async fn serve(file: Option<&Path>) -> anyhow::Result<bool> {
-    tracing_subscriber::fmt().json().with_writer(std::io::stderr).init();
     let mut config = Config::load(file)?;
+    let _log = telemetry::start(&config.telemetry.log)?;
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
@@ -182,6 +258,11 @@ async fn serve(file: Option<&Path>) -> anyhow::Result<bool> {
     vardkedja::run(config, listener, async move {
         println!("listening on http://{address}");
         stop_signal().await;
+        tokio::spawn(async {
+            stop_signal().await;
+            tracing::warn!("asked to stop a second time: stopping at once");
+            std::process::exit(AT_ONCE);
+        });
     })
     .await?;
     Ok(true)

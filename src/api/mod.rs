@@ -5,8 +5,10 @@ mod caller;
 mod deliveries;
 mod exchanges;
 mod fhir;
+mod observe;
 mod ops;
 mod problem;
+mod resend;
 mod v1;
 
 use std::net::TcpListener;
@@ -23,6 +25,8 @@ use crate::domain::Kind;
 pub const ROUTES: &[(&str, &str)] = &[
     ("GET", "/health/live"),
     ("GET", "/health/ready"),
+    ("GET", "/metrics"),
+    ("GET", "/v1/status"),
     ("POST", "/v1/rehab-plans"),
     ("POST", "/v1/referrals"),
     ("POST", "/v1/handovers"),
@@ -34,8 +38,10 @@ pub const ROUTES: &[(&str, &str)] = &[
     ("POST", "/v1/exchanges/{id}/cancel"),
     ("POST", "/v1/exchanges/{id}/retry"),
     ("GET", "/v1/deliveries"),
+    ("POST", "/v1/deliveries/resend"),
     ("POST", "/v1/deliveries/{id}/retry"),
     ("POST", "/v1/deliveries/{id}/skip"),
+    ("GET", "/v1/partners"),
     ("GET", "/v1/answers/held"),
     ("GET", "/fhir/metadata"),
     ("POST", "/fhir/{type}/$validate"),
@@ -52,6 +58,8 @@ pub const ROUTES: &[(&str, &str)] = &[
 fn routes(app: &mut web::ServiceConfig) {
     app.route("/health/live", web::get().to(ops::live))
         .route("/health/ready", web::get().to(ops::ready))
+        .route("/metrics", web::get().to(ops::metrics))
+        .route("/v1/status", web::get().to(ops::show))
         .route("/v1/rehab-plans", web::post().to(|call| v1::submit(Kind::RehabPlan, call)))
         .route("/v1/referrals", web::post().to(|call| v1::submit(Kind::Referral, call)))
         .route("/v1/handovers", web::post().to(|call| v1::submit(Kind::Handover, call)))
@@ -63,8 +71,10 @@ fn routes(app: &mut web::ServiceConfig) {
         .route("/v1/exchanges/{id}/cancel", web::post().to(exchanges::cancel))
         .route("/v1/exchanges/{id}/retry", web::post().to(exchanges::retry))
         .route("/v1/deliveries", web::get().to(deliveries::list))
+        .route("/v1/deliveries/resend", web::post().to(resend::post))
         .route("/v1/deliveries/{id}/retry", web::post().to(deliveries::retry))
         .route("/v1/deliveries/{id}/skip", web::post().to(deliveries::skip))
+        .route("/v1/partners", web::get().to(deliveries::partners))
         .route("/v1/answers/held", web::get().to(deliveries::held))
         .route("/fhir/metadata", web::get().to(fhir::metadata))
         .route("/fhir/{type}/$validate", web::post().to(fhir::validate))
@@ -81,18 +91,20 @@ fn routes(app: &mut web::ServiceConfig) {
 
 /// Makes the server. It runs when it is awaited, and stops gracefully through its handle.
 pub fn serve(gateway: Arc<Gateway>, listener: TcpListener) -> std::io::Result<Server> {
+    let drain_s = gateway.config.drain.as_secs();
     let data = web::Data::from(gateway);
     let server = HttpServer::new(move || {
         App::new()
             .app_data(data.clone())
             .wrap(middleware::from_fn(fhir::negotiate))
             .wrap(middleware::Compress::default())
+            .wrap(middleware::from_fn(observe::watch))
             .configure(routes)
     })
     .workers(2)
     .client_request_timeout(Duration::from_secs(10))
     .keep_alive(Duration::from_secs(75))
-    .shutdown_timeout(20)
+    .shutdown_timeout(drain_s)
     .disable_signals()
     .listen(listener)?
     .run();

@@ -19,6 +19,8 @@ pub enum Asked {
     Put,
     /// Something to read, for answers that do not bring it.
     Read,
+    /// A notice taken: the status is the whole answer.
+    Notice,
 }
 
 /// The outcome of an answer. A 2xx counts only with the body that a FHIR server gives to what was asked:
@@ -38,6 +40,9 @@ pub fn classify(asked: Asked, status: StatusCode, retry_after: Option<Duration>,
 
 /// Nothing could be read: no connection, a timeout, a reset, a body that is too large.
 pub fn unreadable(error: &reqwest::Error) -> Outcome {
+    if let Some(barred) = super::guard::barred(error) {
+        return barred;
+    }
     let reason = if error.is_timeout() {
         "no answer in time"
     } else if error.is_connect() {
@@ -51,7 +56,7 @@ pub fn unreadable(error: &reqwest::Error) -> Outcome {
 fn accepted(asked: Asked, body: &[u8]) -> Outcome {
     let unclear = |reason: &str| Outcome::Transient { reason: reason.into(), retry_after: None };
     // `Prefer: return=minimal` is how some servers are set up.
-    if asked == Asked::Put && body.trim_ascii().is_empty() {
+    if asked == Asked::Notice || asked == Asked::Put && body.trim_ascii().is_empty() {
         return Outcome::Delivered;
     }
     let Ok(value) = serde_json::from_slice::<Value>(body) else { return unclear("the answer is no FHIR JSON") };
@@ -66,7 +71,7 @@ fn accepted(asked: Asked, body: &[u8]) -> Outcome {
         (Asked::Transaction { .. }, _) => unclear("the answer is no transaction-response"),
         (Asked::Put, Some("Task" | "OperationOutcome")) => Outcome::Delivered,
         (Asked::Put, _) => unclear("the answer is no Task"),
-        (Asked::Read, _) => unclear("the answer does not bring what was asked for"),
+        (Asked::Read | Asked::Notice, _) => unclear("the answer does not bring what was asked for"),
     }
 }
 

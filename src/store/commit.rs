@@ -48,6 +48,8 @@ pub enum Expect {
     FreshKey { caller: String, key: String },
     /// The partner has not said this before.
     Unheard { partner: String, key: String },
+    /// The last delivery to this partner about the patient of this exchange has this `seq`.
+    LaneEnd { exchange: Uuid, partner: String, seq: i64 },
     /// The delivery is in this state. Every [`DeliveryChange`] expects this of its own accord.
     Delivery { delivery: Uuid, state: crate::domain::delivery::State },
 }
@@ -87,6 +89,8 @@ pub enum StoreError {
     Corrupt(&'static str),
     #[error("the database could not be opened")]
     Open(#[source] rusqlite::Error),
+    #[error("a file of the store could not be read or written")]
+    File(#[source] std::io::Error),
     #[error("the lock file of the database could not be taken")]
     Lock(#[source] std::io::Error),
     #[error("a thread of the store could not be started")]

@@ -39,7 +39,8 @@ const IS_HEARD: &str = "SELECT 1 FROM inbound WHERE partner = ?1 AND key = ?2";
 /// that falls back when a later version waits or is parked.
 const OPEN_TASKS: &str = "SELECT p.exchange, p.task FROM party p WHERE p.partner = ?1 AND p.task > ?2 \
      AND p.status IN ('requested', 'received', 'on-hold', 'accepted', 'in-progress') AND p.role <> 'sender' \
-     AND EXISTS (SELECT 1 FROM delivery d WHERE d.exchange = p.exchange AND p.unit = d.unit AND +d.state = 'delivered') \
+     AND EXISTS (SELECT 1 FROM delivery d WHERE d.exchange = p.exchange AND p.unit = d.unit AND +d.state = 'delivered' \
+                 AND d.action <> 'notice') \
      ORDER BY p.task LIMIT ?3";
 
 /// The exchange, if one of the units in the JSON array `units` is a party to it; without units everyone's.

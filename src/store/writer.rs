@@ -3,16 +3,18 @@
 
 use std::sync::PoisonError;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
 use rusqlite::{Connection, ErrorCode};
 use tokio::sync::mpsc::{self, error::TryRecvError, error::TrySendError};
 use tokio::sync::oneshot;
+use tracing::Instrument as _;
 
 use super::apply::{Refusal, Writing};
 use super::log::Keeper;
 use super::record::Put;
 use super::statement::Statements;
-use super::{Commit, Committed, Store, StoreError, reindex};
+use super::{Commit, Committed, Meter, Store, StoreError, reindex};
 
 pub(super) use super::state::State;
 
@@ -40,7 +42,8 @@ pub(super) struct Member {
 impl Store {
     /// Writes all of it or none of it. The answer comes when it is on disk; dropping the future does not undo it.
     pub async fn commit(&self, commit: Commit) -> Result<Committed, StoreError> {
-        self.enqueue(commit)?.await.map_err(|_| StoreError::Stopped)?
+        let span = tracing::info_span!("commit");
+        self.enqueue(commit)?.instrument(span).await.map_err(|_| StoreError::Stopped)?
     }
 
     pub(super) fn enqueue(
@@ -79,11 +82,12 @@ pub(super) struct Writer<'c> {
     state: State,
     log: Keeper,
     ready: &'c AtomicBool,
+    meter: Meter,
 }
 
 impl<'c> Writer<'c> {
-    pub(super) fn new(connection: &'c Connection, state: State, ready: &'c AtomicBool) -> Self {
-        Self { statements: Statements::new(connection), state, log: Keeper::new(), ready }
+    pub(super) fn new(connection: &'c Connection, state: State, ready: &'c AtomicBool, meter: Meter) -> Self {
+        Self { statements: Statements::new(connection), state, log: Keeper::new(), ready, meter }
     }
 
     /// Writes until nobody can send any more and the queue is empty. Between groups, and while there are none, what is left to
@@ -109,7 +113,7 @@ impl<'c> Writer<'c> {
             if is_indexing {
                 is_indexing = self.index_some();
             }
-            let _ = self.log.tend(&self.statements);
+            let _ = self.log.tend(&self.statements, &self.meter);
         }
     }
 
@@ -148,7 +152,10 @@ impl<'c> Writer<'c> {
 
     fn write(&mut self, group: Vec<Member>) {
         let before = self.state.mark();
+        let started = Instant::now();
         let ended = self.try_write(&group);
+        self.meter.group_size.observe(group.len() as f64);
+        self.meter.commit_duration.observe(started.elapsed().as_secs_f64());
         self.ready.store(ended.is_ok(), Ordering::Release);
         match ended {
             Ok(answers) => {
@@ -158,6 +165,7 @@ impl<'c> Writer<'c> {
                 }
             }
             Err(error) => {
+                self.meter.failures.inc();
                 self.state.return_to(before);
                 if !self.statements.connection().is_autocommit() {
                     let _ = self.statements.run("ROLLBACK", []);

@@ -20,7 +20,7 @@ impl Program {
     fn start(folder: &Path, clinic: &str) -> Self {
         let file = folder.join("killed.toml");
         let text = format!(
-            "[gateway]\nlisten = \"127.0.0.1:0\"\ndb = \"killed.sqlite\"\n[delivery]\nretry_s = [1]\npoll_s = 1\n\
+            "[gateway]\nlisten = \"127.0.0.1:0\"\ndb = \"killed.sqlite\"\n[delivery]\nretry_s = [1]\npoll_s = 1\nprobe_s = [1]\n\
              [[partner]]\nname = \"primary-care\"\nchannel = \"push\"\nfhir_base = \"{clinic}/fhir\"\ntimeout_s = 2\n"
         );
         std::fs::write(&file, text).unwrap();

@@ -2,6 +2,7 @@
 
 mod access;
 mod answers;
+mod backup;
 mod boundaries;
 mod cancel;
 mod consent;
@@ -11,15 +12,25 @@ mod fhir_xml;
 mod gateway;
 mod house;
 mod journey;
+mod lanes;
 mod mappings;
+mod notices;
 mod openapi;
+mod ops;
 #[cfg(feature = "fhirpath-oracle")]
 mod oracle;
+#[cfg(feature = "otel")]
+mod otel;
+mod outgoing;
+mod personal_data;
 mod profiles;
+mod program;
 mod r4_search;
 mod r4_table;
 mod receiver;
 mod reconcile;
+mod resend;
 mod search;
 mod submit;
+mod worklist;
 mod world;

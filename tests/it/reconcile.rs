@@ -14,11 +14,12 @@ use vardkedja::access::Caller;
 use vardkedja::config::Config;
 use vardkedja::demo::Left;
 use vardkedja::domain::delivery::{Outcome, State};
+use vardkedja::domain::outgoing::Outgoing;
 use vardkedja::domain::task::Status;
 use vardkedja::domain::{Format, Kind, PartyRole, Stage};
 use vardkedja::fhir::canonical::RESOURCE_ID;
-use vardkedja::partner::Client;
-use vardkedja::store::{Action, Commit, Delivery, DeliveryQuery, Exchange, Filter, Party};
+use vardkedja::partner::{Client, Guard};
+use vardkedja::store::{Action, Commit, Delivery, DeliveryQuery, Exchange, Filter, Party, Rooms};
 use vardkedja::sync::deliver::deliver;
 use vardkedja::sync::reconcile::{Round, reconcile};
 use vardkedja::sync::release::{Decision, decide};
@@ -164,6 +165,8 @@ impl Still {
             first_attempt_at: Some(now),
             due_at: now,
             note: None,
+            urgent: false,
+            resend_of: None,
         };
         let id = exchange.id;
         let commit = Commit { exchanges: vec![exchange], deliveries: vec![delivery], ..Commit::default() };
@@ -262,7 +265,7 @@ async fn a_delivery_that_was_skipped_while_it_was_sent_keeps_the_attempt_and_the
     let still = Still::open().await;
     let exchange = still.take_in(&referral(1)).await;
     let store = &still.gateway.store;
-    let under_way = store.due(Utc::now(), &[], 1).await.unwrap().remove(0);
+    let under_way = store.due(Utc::now(), &[], &Rooms::upto(1)).await.unwrap().ready.remove(0);
     let skip = Decision::Skip { by: "Eva Ek", reason: "fel mottagare" };
     decide(&still.gateway, under_way.id, skip, "operator", Utc::now()).await.unwrap();
     assert_eq!(deliver(&still.gateway, &under_way, Utc::now(), 0.5).await.unwrap(), Outcome::Delivered);
@@ -321,7 +324,7 @@ async fn tasks_are_asked_for_in_short_addresses_and_read_from_every_page_of_the_
         Some("2") => page(&["2", "3"], Some("?page=3")),
         _ => page(&["4"], Some(&format!("{foreign}/fhir?page=4"))),
     });
-    let client = Client::new(&format!("{base}/fhir"), Duration::from_secs(5)).unwrap();
+    let client = client(&base);
     let identifiers: Vec<String> = (0..45).map(|_| format!("{RESOURCE_ID}|{}", Uuid::new_v4())).collect();
     let tasks = client.tasks(&identifiers).await.unwrap();
     let ids: Vec<&str> = tasks.iter().map(|t| t["id"].as_str().unwrap()).collect();
@@ -335,9 +338,14 @@ async fn tasks_are_asked_for_in_short_addresses_and_read_from_every_page_of_the_
 #[tokio::test]
 async fn a_search_that_never_ends_is_left() {
     let (base, paths) = serve(|own, _| page(&["1"], Some(&format!("{own}/fhir?again"))));
-    let client = Client::new(&format!("{base}/fhir"), Duration::from_secs(5)).unwrap();
+    let client = client(&base);
     assert_eq!(client.tasks(&[format!("{RESOURCE_ID}|1")]).await.unwrap().len(), 1);
     assert!(paths.lock().unwrap().len() <= 20);
+}
+
+fn client(base: &str) -> Client {
+    let guard = Guard::new(Arc::new(Outgoing { loopback: true, ..Outgoing::default() }));
+    Client::new(&format!("{base}/fhir"), Duration::from_secs(5), &guard).unwrap()
 }
 
 /// When the partner's Tasks changed, by its own clock.

@@ -49,7 +49,7 @@ fn resource(resource_type: &str) -> Value {
         interactions.extend(["update", "patch"]);
     }
     let (forwards, backwards) = includes(resource_type);
-    json!({
+    let mut said = json!({
         "type": resource_type,
         "interaction": interactions.iter().map(|code| json!({ "code": code })).collect::<Vec<_>>(),
         "versioning": if UPDATED.contains(&resource_type) { "versioned-update" } else { "versioned" },
@@ -60,10 +60,15 @@ fn resource(resource_type: &str) -> Value {
             "name": "validate",
             "definition": "http://hl7.org/fhir/OperationDefinition/Resource-validate",
         }],
-        "searchInclude": forwards,
-        "searchRevInclude": backwards,
         "searchParam": own().into_iter().chain(params(resource_type).iter().map(searched)).collect::<Vec<_>>(),
-    })
+    });
+    // FHIR has no empty lists.
+    for (name, list) in [("searchInclude", forwards), ("searchRevInclude", backwards)] {
+        if !list.is_empty() {
+            said[name] = json!(list);
+        }
+    }
+    said
 }
 
 /// What every type has of itself.

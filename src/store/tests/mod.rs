@@ -10,6 +10,7 @@ mod log;
 mod model;
 mod opening;
 mod plans;
+mod queue;
 mod reindex;
 mod resources;
 mod schema;
@@ -110,6 +111,8 @@ fn delivery(exchange: Uuid, partner: &str, patient: &str) -> Delivery {
         first_attempt_at: None,
         due_at: at(0),
         note: None,
+        urgent: false,
+        resend_of: None,
     }
 }
 
