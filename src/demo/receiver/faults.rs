@@ -9,7 +9,7 @@ use actix_web::middleware::Next;
 use actix_web::web::{self, Bytes, Data};
 use actix_web::{Error, HttpMessage, HttpResponse, ResponseError};
 use serde::{Deserialize, Serialize};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::answer::Answer;
 use super::refusal::Refusal;
@@ -36,6 +36,12 @@ pub enum Misbehaviour {
     Empty,
     /// The request takes effect, and half of the answer comes.
     Truncated,
+    /// The connection drops before anything happened.
+    Reset,
+    /// 200 with bytes that are nothing; without effect.
+    Garbage,
+    /// The request takes effect, and the answer says everything twice.
+    Repeated,
 }
 
 /// One kind of misbehaviour, for the next requests to `/fhir` or with a probability.
@@ -137,6 +143,16 @@ pub async fn strike(
             let half = bytes.slice(..bytes.len() / 2);
             return Ok(ServiceResponse::new(request, response.set_body(BoxBody::new(half))));
         }
+        Misbehaviour::Repeated => {
+            let (request, response) = next.call(request).await?.into_parts();
+            let (response, body) = response.into_parts();
+            let bytes = to_bytes(body).await.unwrap_or_default();
+            return Ok(ServiceResponse::new(request, response.set_body(BoxBody::new(twice(bytes)))));
+        }
+        Misbehaviour::Reset => {
+            return Ok(request.into_response(HttpResponse::Ok().finish()).map_body(|_, _| BoxBody::new(Dropped)));
+        }
+        Misbehaviour::Garbage => HttpResponse::Ok().content_type("application/fhir+json").body(GARBAGE),
         Misbehaviour::Error => Refusal::fault().error_response(),
         Misbehaviour::Busy => {
             let after = fault.retry_after_seconds.unwrap_or(1).to_string();
@@ -150,6 +166,17 @@ pub async fn strike(
         Misbehaviour::Empty => HttpResponse::Ok().finish(),
     };
     Ok(request.into_response(instead))
+}
+
+/// Neither JSON nor text.
+const GARBAGE: &[u8] = &[0x00, 0xff, b'{', 0xfe, b'"', 0x80, 0x0a, 0xc3, 0x28];
+
+/// A Bundle with every entry twice; anything else as it is.
+fn twice(body: Bytes) -> Bytes {
+    let Ok(mut bundle) = serde_json::from_slice::<Value>(&body) else { return body };
+    let Some(entries) = bundle.get_mut("entry").and_then(Value::as_array_mut) else { return body };
+    *entries = entries.iter().flat_map(|entry| [entry.clone(), entry.clone()]).collect();
+    bundle.to_string().into()
 }
 
 /// A body that fails at once, which makes the server close the connection before it has sent anything.

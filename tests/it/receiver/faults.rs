@@ -19,9 +19,17 @@ async fn send(clinic: &Clinic) -> Option<(u16, Option<String>, String)> {
 #[tokio::test]
 async fn each_fault_strikes_as_often_as_it_says() {
     let clinic = Clinic::open();
-    for (kind, effect) in
-        [("error", 0), ("busy", 0), ("html", 0), ("outcome", 0), ("empty", 0), ("lost-answer", 1), ("truncated", 1)]
-    {
+    for (kind, effect) in [
+        ("error", 0),
+        ("busy", 0),
+        ("html", 0),
+        ("outcome", 0),
+        ("empty", 0),
+        ("reset", 0),
+        ("garbage", 0),
+        ("lost-answer", 1),
+        ("truncated", 1),
+    ] {
         let before = clinic.count("Patient").await;
         clinic.post("/faults", json!({ "kind": kind, "next": 2, "method": "POST", "retryAfterSeconds": 7 })).await;
         for _ in 0..2 {
@@ -37,7 +45,9 @@ async fn each_fault_strikes_as_often_as_it_says() {
                 }
                 ("empty", Some((200, _, text))) => assert_eq!(text, ""),
                 ("truncated", Some((201, _, text))) => assert!(text.starts_with('{') && body.unwrap().is_err()),
-                ("lost-answer", None) => {}
+                ("garbage", None) => {} // not even text
+                ("garbage", Some((200, _, text))) => assert!(serde_json::from_str::<Value>(&text).is_err()),
+                ("lost-answer" | "reset", None) => {}
                 (kind, got) => panic!("{kind}: {got:?}"),
             }
         }
@@ -48,6 +58,17 @@ async fn each_fault_strikes_as_often_as_it_says() {
     let lost: Vec<&Value> = journal.as_array().unwrap().iter().filter(|l| l["fault"] == "lost-answer").collect();
     assert_eq!(lost.len(), 2, "a lost answer was sent once each time: {lost:?}");
     assert_eq!(lost[0]["status"], json!(201));
+}
+
+#[tokio::test]
+async fn a_repeated_answer_says_everything_twice_and_was_done_once() {
+    let clinic = Clinic::open();
+    assert_eq!(send(&clinic).await.map(|(status, ..)| status), Some(201));
+    clinic.post("/faults", json!({ "kind": "repeated" })).await;
+    let found = clinic.get("/fhir/Patient").await.body;
+    assert_eq!(found["entry"].as_array().unwrap().len(), 2);
+    assert_eq!(found["entry"][0], found["entry"][1]);
+    assert_eq!(clinic.count("Patient").await, 1);
 }
 
 #[tokio::test]
