@@ -11,7 +11,6 @@ use super::programs::Site;
 
 /// A delivery with what it carries.
 pub struct Sent {
-    pub lane: (String, String),
     pub state: String,
     pub action: String,
     pub exchange: String,
@@ -49,13 +48,12 @@ impl Books {
         each("SELECT exchange, source FROM document", &mut |books, row| {
             books.documents.entry(id(row.get(0).unwrap())).or_default().push(row.get(1).unwrap());
         });
-        each("SELECT partner, patient, state, action, exchange, body FROM delivery ORDER BY seq", &mut |books, row| {
-            let body: Vec<u8> = row.get(5).unwrap();
+        each("SELECT state, action, exchange, body FROM delivery ORDER BY seq", &mut |books, row| {
+            let body: Vec<u8> = row.get(3).unwrap();
             books.sent.push(Sent {
-                lane: (row.get(0).unwrap(), row.get(1).unwrap()),
-                state: row.get(2).unwrap(),
-                action: row.get(3).unwrap(),
-                exchange: id(row.get(4).unwrap()),
+                state: row.get(0).unwrap(),
+                action: row.get(1).unwrap(),
+                exchange: id(row.get(2).unwrap()),
                 puts: puts(&body),
             });
         });
@@ -96,14 +94,14 @@ impl Books {
                 _ => None,
             };
         }
-        if self.held.contains(&exchange) || self.crossed(task, here, &exchange) {
+        if self.held.contains(&exchange) || self.crossed(here, &exchange) {
             return None;
         }
         Some(format!("Task {} is {} at the receiver and {here} here (exchange {exchange})", task.ours, task.status))
     }
 
     /// The sender took it back while the receiver's people went on: the move was refused there, and a person decided.
-    pub fn crossed(&self, _: &Task, here: &str, exchange: &str) -> bool {
+    fn crossed(&self, here: &str, exchange: &str) -> bool {
         matches!(here, "cancelled" | "entered-in-error" | "requested")
             && self.sent.iter().any(|s| {
                 s.exchange == exchange && s.action == "move-task" && matches!(s.state.as_str(), "parked" | "skipped")

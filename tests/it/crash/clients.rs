@@ -15,7 +15,6 @@ pub struct Note {
     pub kind: Kind,
     pub mark: String,
     pub body: String,
-    pub key: Option<String>,
     /// The patient's client; its notes stand in the order of acceptance.
     pub client: usize,
     pub verdict: Verdict,
@@ -77,7 +76,7 @@ impl Client {
                 17 => self.report_many().await,
                 _ => self.ask_again().await,
             }
-            tokio::time::sleep(Duration::from_millis(self.rng.u64(30..250))).await;
+            tokio::time::sleep(Duration::from_millis(self.rng.u64(20..160))).await;
         }
         self.notes
     }
@@ -134,19 +133,18 @@ impl Client {
         let (answer, tries) = self.post(&letter, key.as_deref()).await;
         let verdict = verdict(&answer);
         let accepted = matches!(verdict, Verdict::Accepted { .. });
-        self.note(document, &letter, key.clone(), verdict, tries);
+        self.note(document, &letter, verdict, tries);
         if accepted {
             self.letters.push((letter, key, answer));
         }
         accepted
     }
 
-    fn note(&mut self, document: &Document, letter: &Letter, key: Option<String>, verdict: Verdict, tries: u32) {
+    fn note(&mut self, document: &Document, letter: &Letter, verdict: Verdict, tries: u32) {
         self.notes.push(Note {
             kind: document.kind,
             mark: letter.mark.clone(),
             body: letter.body.clone(),
-            key,
             client: self.number,
             verdict,
             is_sent: document.is_sent(),
@@ -169,16 +167,16 @@ impl Client {
 
     async fn cancel(&mut self) {
         let referrals = [Kind::Referral, Kind::RivReferral, Kind::ReferralToReader];
-        let asked: Vec<(String, &'static str)> = self
+        let asked: Vec<String> = self
             .notes
             .iter()
             .filter(|n| referrals.contains(&n.kind))
             .filter_map(|n| match &n.verdict {
-                Verdict::Accepted { exchange, .. } => Some((exchange.clone(), "")),
+                Verdict::Accepted { exchange, .. } => Some(exchange.clone()),
                 _ => None,
             })
             .collect();
-        let Some((exchange, _)) = self.rng.choice(asked) else { return };
+        let Some(exchange) = self.rng.choice(asked) else { return };
         let letter = Letter {
             path: "",
             unit: crate::world::ONCOLOGY,
@@ -222,7 +220,7 @@ impl Client {
                 _ => Verdict::Wrong(format!("{} {}", answer.0, result)),
             };
             let accepted = matches!(verdict, Verdict::Accepted { .. });
-            self.note(&document, &letter, Some(format!("{key}#{}", index + 1)), verdict, tries);
+            self.note(&document, &letter, verdict, tries);
             if accepted {
                 self.documents.push(document);
             }

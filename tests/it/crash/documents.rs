@@ -153,7 +153,6 @@ impl Document {
                     Kind::ReferralFromPrimaryCare => {
                         referral["recipient"]["unit"] = json!(ONCOLOGY);
                         referral["requester"]["unit"] = json!(NORTH);
-                        referral["consultation"].as_object_mut().unwrap().shift_remove("primaryCare");
                     }
                     _ => {}
                 }
@@ -163,12 +162,8 @@ impl Document {
     }
 
     fn with_plan(&self, mut document: Value) -> Value {
-        match &self.plan {
-            Some(plan) => document["planId"] = json!(plan),
-            None => {
-                document.as_object_mut().unwrap().shift_remove("planId");
-            }
-        }
+        // A plan that never came is legal: the receipt says so.
+        document["planId"] = json!(self.plan.clone().unwrap_or_else(|| format!("{ONCOLOGY}#RP-{}", self.number)));
         document
     }
 

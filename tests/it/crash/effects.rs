@@ -57,8 +57,7 @@ impl Effects {
         let mut rows = statement.query([]).unwrap();
         let mut bearers: BTreeMap<(String, String, String), Vec<String>> = BTreeMap::new();
         while let Some(row) = rows.next().unwrap() {
-            let (kind, id, at): (String, String, i64) =
-                (row.get(0).unwrap(), row.get(1).unwrap(), row.get(2).unwrap());
+            let (kind, id, at): (String, String, i64) = (row.get(0).unwrap(), row.get(1).unwrap(), row.get(2).unwrap());
             let (body, live): (String, bool) = (row.get(3).unwrap(), row.get(4).unwrap());
             let resource: Value = serde_json::from_str(&body).unwrap();
             for mark in marks(&body) {

@@ -73,9 +73,7 @@ async fn play(seed: u64, kills: usize) -> Table {
     let clients: Vec<_> = documents::PATIENTS
         .iter()
         .enumerate()
-        .map(|(n, patient)| {
-            tokio::spawn(Client::new(&site, n, patient, rng.u64(..)).send_until(Arc::clone(&stop)))
-        })
+        .map(|(n, patient)| tokio::spawn(Client::new(&site, n, patient, rng.u64(..)).send_until(Arc::clone(&stop))))
         .collect();
 
     let mut table = Table::default();
@@ -106,7 +104,7 @@ async fn play(seed: u64, kills: usize) -> Table {
     gateway.kill();
     receiver.kill();
 
-    table.count(&site, &notes, &people).await;
+    table.count(&site, &notes).await;
     if table.faults().is_empty() {
         let _ = std::fs::remove_dir_all(&site.folder);
     } else {
@@ -120,7 +118,8 @@ async fn quieten(site: &Site, people: &People, receiver: &Receiver) {
     let until = Instant::now() + PATIENCE;
     while Instant::now() < until {
         people.decide().await;
-        let quiet = people.nothing_waits().await && books::Books::read(site).unanswered(&receiver.tasks(site)).is_empty();
+        let quiet =
+            people.nothing_waits().await && books::Books::read(site).unanswered(&receiver.tasks(site)).is_empty();
         if quiet {
             return;
         }

@@ -78,6 +78,11 @@ impl Moment {
     }
 }
 
+/// The program under test; `CRASH_PROGRAM` names another, for instance a release build.
+fn program() -> PathBuf {
+    std::env::var_os("CRASH_PROGRAM").map_or_else(|| env!("CARGO_BIN_EXE_vardkedja").into(), PathBuf::from)
+}
+
 /// The gateway's process.
 pub struct Gateway {
     process: Child,
@@ -88,7 +93,7 @@ pub struct Gateway {
 impl Gateway {
     pub fn spawn(site: &Site) -> Self {
         let log = std::fs::File::options().create(true).append(true).open(site.folder.join("gateway.log")).unwrap();
-        let mut process = Command::new(env!("CARGO_BIN_EXE_vardkedja"))
+        let mut process = Command::new(program())
             .args(["serve", "--config"])
             .arg(site.folder.join("gateway.toml"))
             .stdout(Stdio::piped())
@@ -198,7 +203,7 @@ const FAULTS: [(&str, f64, u64); 13] = [
 impl Receiver {
     pub fn start(site: &Site) -> Self {
         let address = site.clinic.trim_start_matches("http://");
-        let mut process = Command::new(env!("CARGO_BIN_EXE_vardkedja"))
+        let mut process = Command::new(program())
             .args(["demo-receiver", "--listen", address, "--db"])
             .arg(site.receiver_db())
             .stdout(Stdio::piped())

@@ -7,7 +7,6 @@ use vardkedja::store::{Options, Store};
 use super::books::Books;
 use super::clients::{Note, Verdict};
 use super::effects::{Effects, Version};
-use super::people::People;
 use super::programs::{Moment, Site};
 
 /// How often the gateway was killed, by moment.
@@ -61,7 +60,7 @@ pub struct Table {
 }
 
 impl Table {
-    pub async fn count(&mut self, site: &Site, notes: &[Note], _: &People) {
+    pub async fn count(&mut self, site: &Site, notes: &[Note]) {
         let (effects, books) = (Effects::read(site), Books::read(site));
         self.promises(notes, &effects, &books);
         self.order_of_notes(notes, &effects);
@@ -174,7 +173,11 @@ impl Table {
                     let (id, when) = (&version.id, version.at);
                     let later = history.iter().skip(at).any(|v| v.content == *content);
                     let what = format!("{address} ({id}): version {} of {when} is not what came then", at + 1);
-                    if later { self.duplicated.push(what) } else { self.out_of_order.push(what) }
+                    if later {
+                        self.duplicated.push(what)
+                    } else {
+                        self.out_of_order.push(what)
+                    }
                     return;
                 }
                 None => {
