@@ -123,9 +123,14 @@ impl Client {
         Ok(tasks)
     }
 
-    /// Reads one resource of the partner (`Type/id`).
+    /// Reads one resource of the partner (`Type/id`). Anything else that comes with a 200, like a login page's outcome, says
+    /// nothing of the resource: it is asked for again.
     pub async fn read(&self, reference: &str) -> Result<Value, Outcome> {
-        Ok(self.get(reference, &[]).await?.0)
+        let (resource, _) = self.get(reference, &[]).await?;
+        if resource["resourceType"].as_str() == reference.split('/').next() {
+            return Ok(resource);
+        }
+        Err(Outcome::Transient { reason: "the answer does not bring what was asked for".into(), retry_after: None })
     }
 
     async fn get(&self, path: &str, query: &[(&str, &str)]) -> Result<(Value, Option<String>), Outcome> {

@@ -182,7 +182,7 @@ async fn an_answer_that_could_not_be_read_in_a_bad_minute_is_read_in_the_next_ro
     let still = Still::open().await;
     let (exchange, task) = still.refer(1).await;
     still.step(&task, "completed", Some("Klart.")).await;
-    for kind in ["error", "busy", "html", "truncated", "lost-answer"] {
+    for kind in ["error", "busy", "html", "outcome", "empty", "garbage", "truncated", "lost-answer", "reset"] {
         // The Task is read, the Communication it points at is not.
         let fault = json!({ "kind": kind, "probability": 0.5, "seed": seed(&[false, true]), "method": "GET" });
         still.world.misbehave(fault).await;

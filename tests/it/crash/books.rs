@@ -94,10 +94,13 @@ impl Books {
                 _ => None,
             };
         }
-        if self.held.contains(&exchange) || self.crossed(here, &exchange) {
+        if self.crossed(here, &exchange) {
             return None;
         }
-        Some(format!("Task {} is {} at the receiver and {here} here (exchange {exchange})", task.ours, task.status))
+        // Everything this receiver's people write is sound: what is held was misread.
+        let held = if self.held.contains(&exchange) { "held" } else { "unheard" };
+        let (ours, there) = (&task.ours, &task.status);
+        Some(format!("Task {ours} is {there} at the receiver and {here} here, {held} (exchange {exchange})"))
     }
 
     /// The sender took it back while the receiver's people went on: the move was refused there, and a person decided.
@@ -108,8 +111,8 @@ impl Books {
             })
     }
 
-    /// How many of the moves are held for a person, or crossed.
-    pub fn for_a_person(&self, tasks: &[Task]) -> usize {
+    /// How many of the moves crossed a cancellation, and were left to a person.
+    pub fn crossings(&self, tasks: &[Task]) -> usize {
         tasks
             .iter()
             .filter(|t| self.statuses.get(&t.ours).is_some_and(|here| *here != t.status))

@@ -49,7 +49,7 @@ async fn the_road_loses_nothing_however_often_it_is_killed() {
         let here = left.min(CHAPTER);
         let found = play(seed.wrapping_add(chapter), here).await;
         if kills > CHAPTER {
-            println!("chapter {chapter}: {}", found.line());
+            println!("chapter {chapter}: {}\n{}", found.line(), found.faults().join("\n"));
         }
         table.add(found);
         left -= here;

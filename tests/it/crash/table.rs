@@ -46,7 +46,7 @@ pub struct Table {
     given_up: usize,
     attempts: usize,
     answers: usize,
-    answers_held: usize,
+    answers_crossed: usize,
     audit_rows: u64,
     // What must be nought.
     duplicated: Vec<String>,
@@ -69,7 +69,7 @@ impl Table {
         let moved: Vec<_> = effects.tasks.iter().filter(|t| t.status != "requested").cloned().collect();
         self.answers = moved.len();
         self.answers_lost = books.unanswered(&effects.tasks);
-        self.answers_held = books.for_a_person(&effects.tasks);
+        self.answers_crossed = books.crossings(&effects.tasks);
         self.duplicated.extend(books.repeated_answers(&effects.tasks));
         self.soundness(site).await;
     }
@@ -224,7 +224,7 @@ impl Table {
             (&mut self.given_up, other.given_up),
             (&mut self.attempts, other.attempts),
             (&mut self.answers, other.answers),
-            (&mut self.answers_held, other.answers_held),
+            (&mut self.answers_crossed, other.answers_crossed),
         ] {
             *sum += more;
         }
@@ -297,7 +297,7 @@ impl Table {
             ("attempts".into(), self.attempts.to_string()),
             ("deliveries given up by a named person".into(), self.given_up.to_string()),
             ("answers at the receiver".into(), self.answers.to_string()),
-            ("– held for a person (crossed a cancellation)".into(), self.answers_held.to_string()),
+            ("– that crossed a cancellation, decided by a person".into(), self.answers_crossed.to_string()),
             ("audit rows in an unbroken chain".into(), self.audit_rows.to_string()),
         ];
         rows.extend(self.counted().map(|(name, list)| (format!("**{name}**"), format!("**{}**", list.len()))));
