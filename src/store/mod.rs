@@ -35,6 +35,7 @@ pub use crate::fhir::search::Index;
 pub use commit::{Commit, Committed, Expect, Share, StoreError};
 pub use open::Options;
 pub use query::{Clause, DateOp, DeliveryQuery, ExchangePage, ExchangeQuery, Filter, Page, Search, TokenMatch};
+pub use read_exchange::OpenTask;
 pub use record::{
     Action, Answer, Attempt, Audit, Delivery, DeliveryChange, Document, Exchange, Inbound, Party, Put, Stored,
 };

@@ -5,7 +5,6 @@ use std::collections::HashMap;
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
-use uuid::Uuid;
 
 use super::Refusal;
 use super::acknowledge::{Change, Heard, acknowledge, hold};
@@ -17,7 +16,7 @@ use crate::fhir::canonical::RESOURCE_ID;
 use crate::fhir::issue::Issue;
 use crate::fhir::resource::{identifier, reference_of, type_of, visit_references};
 use crate::partner::Client;
-use crate::store::{Filter, StoreError};
+use crate::store::{Filter, OpenTask, StoreError};
 
 /// Tasks asked for at once: as many as a partner is asked for in one search, so that what was read is applied.
 const AT_ONCE: u32 = 20;
@@ -28,7 +27,7 @@ pub struct Round {
     pub read: usize,
     pub applied: usize,
     pub held: usize,
-    /// What could not be read whole this time; it is read again in the next round.
+    /// What could not be read whole this time, or changed here meanwhile; it is read again in the next round.
     pub left: usize,
     /// Whether the partner could not be read; it is asked again in the next round.
     pub unreachable: bool,
@@ -41,9 +40,9 @@ pub async fn reconcile(gateway: &Gateway, partner: &str, now: DateTime<Utc>) -> 
     let mut after: Option<String> = None;
     loop {
         let open = gateway.store.open_tasks(partner, AT_ONCE, after.take()).await?;
-        let Some((_, last)) = open.last() else { return Ok(round) };
-        let next = last.clone();
-        let asked: Vec<String> = open.iter().map(|(_, task)| format!("{RESOURCE_ID}|{task}")).collect();
+        let Some(last) = open.last() else { return Ok(round) };
+        let next = last.task.clone();
+        let asked: Vec<String> = open.iter().map(|o| format!("{RESOURCE_ID}|{}", o.task)).collect();
         let tasks = match client.tasks(&asked).await {
             Ok(tasks) => tasks,
             Err(outcome) => {
@@ -54,9 +53,9 @@ pub async fn reconcile(gateway: &Gateway, partner: &str, now: DateTime<Utc>) -> 
         };
         for task in &tasks {
             let Some(ours) = identifier(task, RESOURCE_ID) else { continue };
-            let Some((exchange, _)) = open.iter().find(|(_, id)| id == ours) else { continue };
+            let Some(open) = open.iter().find(|o| o.task == ours) else { continue };
             round.read += 1;
-            apply(gateway, client, partner, *exchange, ours, task, now, &mut round).await?;
+            apply(gateway, client, partner, open, task, now, &mut round).await?;
         }
         if open.len() < AT_ONCE as usize {
             return Ok(round);
@@ -65,23 +64,23 @@ pub async fn reconcile(gateway: &Gateway, partner: &str, now: DateTime<Utc>) -> 
     }
 }
 
-#[expect(clippy::too_many_arguments, reason = "one step of the loop above, taken out so that both can be read")]
 async fn apply(
     gateway: &Gateway,
     client: &Client,
     partner: &str,
-    exchange: Uuid,
-    ours: &str,
+    open: &OpenTask,
     task: &Value,
     now: DateTime<Utc>,
     round: &mut Round,
 ) -> Result<(), Refusal> {
+    let (exchange, ours) = (open.exchange, open.task.as_str());
     let body = serde_json::to_vec(task).unwrap_or_default();
     let key = key_of(task, &body);
     if gateway.store.is_heard(partner, &key).await? {
         return Ok(());
     }
-    let heard = Heard { partner, actor: partner, key: &key, body: &body, expected_version: None };
+    // The partner's copy was read after ours: a version that came in between is not what it answers.
+    let heard = Heard { partner, actor: partner, key: &key, body: &body, expected_version: open.version };
     let change = match translate(gateway, client, partner, ours, task).await {
         Ok(Some(change)) => change,
         Ok(None) => return Ok(()),
@@ -98,6 +97,7 @@ async fn apply(
     };
     match acknowledge(gateway, ours, &change, &heard, now).await {
         Ok(_) => round.applied += 1,
+        Err(Refusal::Stale(_)) => round.left += 1,
         Err(refusal) => {
             let finding = finding_of(refusal)?;
             round.held += 1;

@@ -78,6 +78,11 @@ impl Books {
         books
     }
 
+    /// What a person has to decide about, or has decided never to send.
+    pub fn given_up(&self) -> impl Iterator<Item = &Sent> {
+        self.sent.iter().filter(|s| matches!(s.state.as_str(), "parked" | "skipped"))
+    }
+
     /// Tasks that the receiver's people moved and whose move is neither here nor held for a person.
     pub fn unanswered(&self, tasks: &[Task]) -> Vec<String> {
         tasks.iter().filter_map(|task| self.missing(task)).collect()

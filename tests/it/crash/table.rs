@@ -1,6 +1,6 @@
 //! The loss table: what the clients were promised, held against what the two databases say.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use vardkedja::store::{Options, Store};
 
@@ -63,7 +63,7 @@ impl Table {
     pub async fn count(&mut self, site: &Site, notes: &[Note]) {
         let (effects, books) = (Effects::read(site), Books::read(site));
         self.promises(notes, &effects, &books);
-        self.order_of_notes(notes, &effects);
+        self.order_of_notes(notes, &effects, &books);
         self.histories(&effects, &books);
         self.duplicated.extend(effects.doubles.iter().cloned());
         let moved: Vec<_> = effects.tasks.iter().filter(|t| t.status != "requested").cloned().collect();
@@ -76,11 +76,8 @@ impl Table {
 
     /// Every acknowledged version: its bytes are kept, and its effect is at the receiver, or a person knows why not.
     fn promises(&mut self, notes: &[Note], effects: &Effects, books: &Books) {
-        let mut given_up: HashMap<&str, usize> = HashMap::new();
-        for sent in books.sent.iter().filter(|s| matches!(s.state.as_str(), "parked" | "skipped")) {
-            *given_up.entry(sent.exchange.as_str()).or_default() += 1;
-            self.given_up += 1;
-        }
+        let given_up: HashSet<&str> = books.given_up().map(|s| s.exchange.as_str()).collect();
+        self.given_up = books.given_up().count();
         for note in notes {
             let (exchange, receipt) = match &note.verdict {
                 Verdict::Accepted { exchange, receipt } => (exchange, receipt),
@@ -110,19 +107,24 @@ impl Table {
             self.for_receiver += 1;
             if effects.marks.contains_key(&note.mark) {
                 self.delivered += 1;
-            } else if !given_up.contains_key(id) {
+            } else if !given_up.contains(id) {
                 self.lost.push(format!("{} {:?} was acknowledged and is not there ({id})", note.mark, note.kind));
             }
         }
     }
 
     /// The receiver saw a patient's documents in the order in which they were accepted.
-    fn order_of_notes(&mut self, notes: &[Note], effects: &Effects) {
+    fn order_of_notes(&mut self, notes: &[Note], effects: &Effects, books: &Books) {
+        let given_up: HashSet<&str> = books.given_up().map(|s| s.exchange.as_str()).collect();
         let mut last: BTreeMap<usize, (i64, &str)> = BTreeMap::new();
-        for note in notes.iter().filter(|n| n.is_sent && matches!(n.verdict, Verdict::Accepted { .. })) {
+        for note in notes.iter().filter(|n| n.is_sent) {
+            let Verdict::Accepted { exchange, .. } = &note.verdict else { continue };
+            // What was given up may have come later, in the Bundle of another document.
+            if given_up.contains(exchange.trim_start_matches("/v1/exchanges/")) {
+                continue;
+            }
             let Some(at) = effects.marks.get(&note.mark) else { continue };
             let before = last.insert(note.client, (*at, note.mark.as_str()));
-            // Equal: two versions that came in one Bundle cannot be told apart by time.
             if let Some((earlier, mark)) = before.filter(|(earlier, _)| earlier > at) {
                 self.out_of_order.push(format!("{mark} took effect after {} ({earlier} > {at})", note.mark));
             }
