@@ -9,6 +9,8 @@ use super::programs::Site;
 
 const OURS: &str = "https://vardkedja.example/fhir/sid/resource";
 
+const ORGANISATION_NUMBER: &str = "urn:oid:2.5.4.97";
+
 /// One version of a resource at the receiver.
 #[derive(Debug, Clone)]
 pub struct Version {
@@ -65,7 +67,8 @@ impl Effects {
             }
             let identifiers = identifiers(&resource);
             if live {
-                for (system, value) in &identifiers {
+                // Units of one legal body share its organisation number.
+                for (system, value) in identifiers.iter().filter(|(system, _)| system != ORGANISATION_NUMBER) {
                     bearers.entry((kind.clone(), system.clone(), value.clone())).or_default().push(id.clone());
                 }
                 if kind == "Task"
