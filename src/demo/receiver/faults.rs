@@ -26,8 +26,10 @@ pub enum Misbehaviour {
     Busy,
     /// The request takes effect, then the connection drops.
     LostAnswer,
-    /// The request waits for `milliseconds` and is then done as usual.
+    /// The request waits for `milliseconds` and is then done as usual, if whoever sent it still waits.
     Hang,
+    /// The request takes effect at once, and the answer waits for `milliseconds`.
+    Late,
     /// 200 with a web page, as from a proxy; without effect.
     Html,
     /// 200 with an OperationOutcome of errors; without effect.
@@ -130,10 +132,16 @@ pub async fn strike(
         return Ok(next.call(request).await?.map_into_boxed_body());
     };
     request.extensions_mut().insert(Struck(fault.kind));
+    let wait = Duration::from_millis(fault.milliseconds.unwrap_or(1000));
     let instead = match fault.kind {
         Misbehaviour::Hang => {
-            tokio::time::sleep(Duration::from_millis(fault.milliseconds.unwrap_or(1000))).await;
+            tokio::time::sleep(wait).await;
             return Ok(next.call(request).await?.map_into_boxed_body());
+        }
+        Misbehaviour::Late => {
+            let response = next.call(request).await?.map_into_boxed_body();
+            tokio::time::sleep(wait).await;
+            return Ok(response);
         }
         Misbehaviour::LostAnswer => return Ok(next.call(request).await?.map_body(|_, _| BoxBody::new(Dropped))),
         Misbehaviour::Truncated => {

@@ -184,12 +184,14 @@ pub struct Receiver {
 }
 
 /// What goes wrong with the requests to the receiver, and how often.
-const FAULTS: [(&str, f64, u64); 13] = [
+const FAULTS: [(&str, f64, u64); 14] = [
     ("error", 0.03, 0),
     ("busy", 0.03, 0),
     ("lost-answer", 0.05, 0),
-    ("hang", 0.01, 1_300), // beyond the gateway's patience of one second: done late, answered to nobody
+    ("hang", 0.01, 1_300), // beyond the gateway's patience of one second: not done
+    ("late", 0.01, 1_300), // the same: done, and answered to nobody
     ("hang", 0.05, 60),
+    ("late", 0.03, 60),
     ("html", 0.01, 0),
     ("outcome", 0.01, 0),
     ("empty", 0.01, 0),
@@ -197,7 +199,6 @@ const FAULTS: [(&str, f64, u64); 13] = [
     ("reset", 0.03, 0),
     ("garbage", 0.01, 0),
     ("repeated", 0.04, 0),
-    ("error", 0.01, 0),
 ];
 
 impl Receiver {

@@ -81,6 +81,23 @@ async fn a_hanging_request_is_done_late() {
 }
 
 #[tokio::test]
+async fn a_request_that_hangs_is_not_done_when_its_sender_has_gone_and_a_late_answer_is_to_something_done() {
+    let clinic = Clinic::open();
+    let impatient = reqwest::Client::builder().no_proxy().timeout(Duration::from_millis(150)).build().unwrap();
+    for (kind, effect) in [("hang", 0), ("late", 1)] {
+        let before = clinic.count("Patient").await;
+        clinic.post("/faults", json!({ "kind": kind, "milliseconds": 400 })).await;
+        let request = impatient.post(format!("{}/fhir/Patient", clinic.base)).header("Content-Type", FHIR);
+        assert!(request.body(patient().to_string()).send().await.unwrap_err().is_timeout(), "{kind}");
+        let until = Instant::now() + Duration::from_millis(700);
+        while Instant::now() < until {
+            assert!(clinic.count("Patient").await - before <= effect, "{kind}");
+        }
+        assert_eq!(clinic.count("Patient").await - before, effect, "{kind}");
+    }
+}
+
+#[tokio::test]
 async fn a_fault_with_a_seed_strikes_the_same_requests_each_time() {
     let mut runs = Vec::new();
     for _ in 0..2 {
