@@ -8,6 +8,7 @@ mod deliver;
 mod gateway;
 mod house;
 mod journey;
+mod limits;
 mod mappings;
 mod openapi;
 mod profiles;
