@@ -40,8 +40,12 @@ pub struct Gateway {
 /// Why the gateway does not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    #[error("the database cannot be used")]
-    Store(#[from] StoreError),
+    #[error("the database {path} cannot be used, and nothing was changed in it")]
+    Store {
+        path: String,
+        #[source]
+        source: StoreError,
+    },
     #[error("the {what} cannot be read")]
     Files {
         what: &'static str,
@@ -130,7 +134,8 @@ impl Gateway {
                 clients.insert(partner.name.clone(), client);
             }
         }
-        let store = Store::open(&config.db, Options { queue: config.limits.queue, ..Options::default() })?;
+        let store = Store::open(&config.db, Options { queue: config.limits.queue, ..Options::default() })
+            .map_err(|source| StartError::Store { path: config.db.display().to_string(), source })?;
         Ok(Self {
             config,
             store,

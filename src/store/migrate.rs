@@ -7,13 +7,17 @@ use super::StoreError;
 /// Step n takes a file of version n to n + 1. A step that was released never changes.
 const STEPS: [&str; 1] = [include_str!("migrations/0001_first.sql")];
 
+/// Refuses the version of a newer program.
+pub(super) fn known(found: i64) -> Result<(), StoreError> {
+    let known = i64::try_from(STEPS.len()).unwrap_or(i64::MAX);
+    if found > known || found < 0 { Err(StoreError::TooNew { found, known }) } else { Ok(()) }
+}
+
 /// Runs the steps that the file has not seen, each in its own transaction. Returns how many.
 pub(super) fn migrate(connection: &Connection) -> Result<usize, StoreError> {
     let known = i64::try_from(STEPS.len()).unwrap_or(i64::MAX);
     let found: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(StoreError::Open)?;
-    if found > known || found < 0 {
-        return Err(StoreError::TooNew { found, known });
-    }
+    self::known(found)?;
     let missing = (1..=known).zip(STEPS).filter(|(version, _)| *version > found);
     let mut steps = 0;
     for (version, sql) in missing {

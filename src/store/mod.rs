@@ -10,6 +10,7 @@ pub mod commit;
 mod exchanges;
 mod expect;
 mod log;
+mod look;
 mod migrate;
 mod open;
 pub mod query;

@@ -5,6 +5,7 @@ mod answers;
 mod boundaries;
 mod crash;
 mod deliver;
+mod disk;
 mod gateway;
 mod house;
 mod journey;
