@@ -19,9 +19,9 @@ pub(super) fn look(path: &Path) -> Result<(), StoreError> {
         let connection = connect(path, logged)?;
         let version: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
         let tables: i64 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
-        let pages: u64 = connection.query_row("PRAGMA page_count", [], |row| row.get(0))?;
-        let size: u64 = connection.query_row("PRAGMA page_size", [], |row| row.get(0))?;
-        Ok((version, tables, pages.saturating_mul(size)))
+        let pages: i64 = connection.query_row("PRAGMA page_count", [], |row| row.get(0))?;
+        let size: i64 = connection.query_row("PRAGMA page_size", [], |row| row.get(0))?;
+        Ok((version, tables, u64::try_from(pages.saturating_mul(size)).unwrap_or(0)))
     };
     let (version, tables, said) = read().map_err(StoreError::Open)?;
     migrate::known(version)?;
