@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::Value;
 
-use super::outcome::{Asked, classify, unreadable};
+use super::outcome::{Asked, NOTHING_SAID, classify, unreadable};
 use crate::domain::delivery::Outcome;
 
 /// The largest answer that is read, in bytes.
@@ -90,20 +90,36 @@ impl Client {
             .header(ACCEPT, FHIR_JSON)
             .header(IF_MATCH, version)
             .body(body);
-        // A stale version is a race with the partner's own people: the next attempt reads again.
         Ok(match write(request, Asked::Put).await {
+            // A stale version is a race with the partner's own people: the next attempt reads again.
             (Outcome::Conflict { reason }, status) => (Outcome::Transient { reason, retry_after: None }, status),
+            // It may have been done by a server that says nothing, or not at all by something in front of it.
+            (Outcome::Transient { reason, .. }, status) if reason == NOTHING_SAID => {
+                let (stands, _) = self.get(&format!("Task/{id}"), &[]).await?;
+                match change(&stands) {
+                    None => (Outcome::Delivered, status),
+                    Some(_) => (Outcome::Transient { reason, retry_after: None }, status),
+                }
+            }
             other => other,
         })
     }
 
     /// The partner's copies of our Tasks, by our identifier (`system|value`), each once.
     pub async fn tasks(&self, identifiers: &[String]) -> Result<Vec<Value>, Outcome> {
+        self.tasks_since(identifiers, None).await
+    }
+
+    /// The same, but only those that changed at `since` or later (an instant by the partner's clock).
+    pub async fn tasks_since(&self, identifiers: &[String], since: Option<&str>) -> Result<Vec<Value>, Outcome> {
+        let since = since.map(|at| format!("ge{at}"));
         let mut tasks: Vec<Value> = Vec::new();
         for asked in identifiers.chunks(TASKS_AT_ONCE) {
             let joined = asked.join(",");
             let count = asked.len().saturating_mul(2).max(10).to_string();
-            let mut next = Some(self.url("Task", &[("identifier", &joined), ("_count", &count)])?);
+            let mut query = vec![("identifier", joined.as_str()), ("_count", count.as_str())];
+            query.extend(since.as_deref().map(|since| ("_lastUpdated", since)));
+            let mut next = Some(self.url("Task", &query)?);
             for _ in 0..MOST_PAGES {
                 let Some(url) = next.take() else { break };
                 let (bundle, _) = self.get_url(url.clone()).await?;
