@@ -1,7 +1,7 @@
 //! The disk under the real program: full and empty again, read-only, a file of an older, newer or other program, a broken
 //! file, a log left behind, two processes on one file. What was acknowledged is never lost, and every refusal is a sentence.
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
@@ -377,9 +377,8 @@ async fn the_fixture_is_written() {
     program.accept(&referral_to(2, crate::world::SOUTH)).await;
     Command::new("kill").args(["-TERM", &program.process.id().to_string()]).status().unwrap();
     program.process.wait().unwrap();
-    let dump = Command::new("sqlite3").arg(place.db()).arg(".dump").stdout(Stdio::piped()).spawn().unwrap();
-    let mut sql = String::new();
-    dump.stdout.unwrap().read_to_string(&mut sql).unwrap();
+    let dump = Command::new("sqlite3").arg(place.db()).arg(".dump").output().unwrap();
+    let sql = String::from_utf8(dump.stdout).unwrap();
     let db = Connection::open(place.db()).unwrap();
     let version: i64 = db.query_row("PRAGMA user_version", [], |row| row.get(0)).unwrap();
     assert_eq!(version, 1, "the fixture is of the first schema");

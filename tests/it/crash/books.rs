@@ -89,7 +89,8 @@ impl Books {
     }
 
     fn missing(&self, task: &Task) -> Option<String> {
-        let Some(here) = self.statuses.get(&task.ours) else { return None }; // a request to stop, or a unit that left
+        // What is not among them is a request to stop, or of a unit that left.
+        let here = self.statuses.get(&task.ours)?;
         let exchange = self.task_exchange.get(&task.ours).cloned().unwrap_or_default();
         if *here == task.status {
             let told = matches!(here.as_str(), "completed" | "rejected");
