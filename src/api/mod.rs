@@ -91,6 +91,7 @@ pub fn serve(gateway: Arc<Gateway>, listener: TcpListener) -> std::io::Result<Se
         App::new()
             .app_data(data.clone())
             .app_data(turnstile.clone())
+            .wrap(middleware::from_fn(fhir::negotiate))
             .wrap(middleware::Compress::default())
             .wrap(middleware::from_fn(limits::check))
             .configure(routes)

@@ -8,12 +8,15 @@ mod consent;
 mod crash;
 mod deliver;
 mod disk;
+mod fhir_xml;
 mod gateway;
 mod house;
 mod journey;
 mod limits;
 mod mappings;
 mod openapi;
+#[cfg(feature = "fhirpath-oracle")]
+mod oracle;
 mod profiles;
 mod r4_table;
 mod receiver;
