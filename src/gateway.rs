@@ -58,8 +58,12 @@ pub struct Gateway {
 /// Why the gateway does not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    #[error("the database cannot be used")]
-    Store(#[from] StoreError),
+    #[error("the database {path} cannot be used, and nothing was changed in it")]
+    Store {
+        path: String,
+        #[source]
+        source: StoreError,
+    },
     #[error("the {what} cannot be read")]
     Files {
         what: &'static str,
@@ -154,7 +158,8 @@ impl Gateway {
                 notifiers.insert(partner.name.clone(), notifier);
             }
         }
-        let store = Store::open(&config.db, Options { queue: config.limits.queue, ..Options::default() })?;
+        let store = Store::open(&config.db, Options { queue: config.limits.queue, ..Options::default() })
+            .map_err(|source| StartError::Store { path: config.db.display().to_string(), source })?;
         Ok(Self {
             gates: Gates::open(&config, Utc::now()),
             config,

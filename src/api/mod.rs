@@ -5,6 +5,7 @@ mod caller;
 mod deliveries;
 mod exchanges;
 mod fhir;
+mod limits;
 mod observe;
 mod ops;
 mod problem;
@@ -20,6 +21,7 @@ use actix_web::{App, HttpServer, middleware, web};
 
 use crate::Gateway;
 use crate::domain::Kind;
+use limits::{Turnstile, Watch};
 
 /// Every route of the gateway: the index of the program. `openapi.yaml` has exactly these.
 pub const ROUTES: &[(&str, &str)] = &[
@@ -92,18 +94,25 @@ fn routes(app: &mut web::ServiceConfig) {
 /// Makes the server. It runs when it is awaited, and stops gracefully through its handle.
 pub fn serve(gateway: Arc<Gateway>, listener: TcpListener) -> std::io::Result<Server> {
     let drain_s = gateway.config.drain.as_secs();
+    let bounds = gateway.config.limits;
     let data = web::Data::from(gateway);
+    let turnstile = web::Data::new(Turnstile::new(&bounds));
+    let watch = Watch::begin(&bounds);
     let server = HttpServer::new(move || {
         App::new()
             .app_data(data.clone())
+            .app_data(turnstile.clone())
             .wrap(middleware::from_fn(fhir::negotiate))
             .wrap(middleware::Compress::default())
+            .wrap(middleware::from_fn(limits::check))
             .wrap(middleware::from_fn(observe::watch))
             .configure(routes)
     })
-    .workers(2)
-    .client_request_timeout(Duration::from_secs(10))
-    .keep_alive(Duration::from_secs(75))
+    .workers(bounds.workers)
+    .max_connections(bounds.connections.div_ceil(bounds.workers))
+    .on_connect(move |socket, data| watch.add(socket, data))
+    .client_request_timeout(Duration::from_secs(bounds.header_s))
+    .keep_alive(Duration::from_secs(bounds.keep_alive_s))
     .shutdown_timeout(drain_s)
     .disable_signals()
     .listen(listener)?

@@ -11,7 +11,7 @@ use serde::de::IgnoredAny;
 use serde_json::Value;
 
 use super::guard::Guard;
-use super::outcome::{Asked, classify, unreadable};
+use super::outcome::{Asked, NOTHING_SAID, classify, unreadable};
 use crate::domain::delivery::Outcome;
 use crate::telemetry;
 
@@ -100,9 +100,17 @@ impl Client {
             .header(ACCEPT, FHIR_JSON)
             .header(IF_MATCH, version)
             .body(body);
-        // A stale version is a race with the partner's own people: the next attempt reads again.
         Ok(match write(request, Asked::Put).await {
+            // A stale version is a race with the partner's own people: the next attempt reads again.
             (Outcome::Conflict { reason }, status) => (Outcome::Transient { reason, retry_after: None }, status),
+            // It may have been done by a server that says nothing, or not at all by something in front of it.
+            (Outcome::Transient { reason, .. }, status) if reason == NOTHING_SAID => {
+                let (stands, _) = self.get(&format!("Task/{id}"), &[]).await?;
+                match change(&stands) {
+                    None => (Outcome::Delivered, status),
+                    Some(_) => (Outcome::Transient { reason, retry_after: None }, status),
+                }
+            }
             other => other,
         })
     }
@@ -141,9 +149,14 @@ impl Client {
         Ok(tasks)
     }
 
-    /// Reads one resource of the partner (`Type/id`).
+    /// Reads one resource of the partner (`Type/id`). Anything else that comes with a 200, like a login page's outcome, says
+    /// nothing of the resource: it is asked for again.
     pub async fn read(&self, reference: &str) -> Result<Value, Outcome> {
-        Ok(self.get(reference, &[]).await?.0)
+        let (resource, _) = self.get(reference, &[]).await?;
+        if resource["resourceType"].as_str() == reference.split('/').next() {
+            return Ok(resource);
+        }
+        Err(Outcome::Transient { reason: "the answer does not bring what was asked for".into(), retry_after: None })
     }
 
     async fn get(&self, path: &str, query: &[(&str, &str)]) -> Result<(Value, Option<String>), Outcome> {

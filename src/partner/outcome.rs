@@ -10,6 +10,9 @@ use crate::domain::delivery::Outcome;
 /// Why an attempt certainly had no effect: nothing was sent.
 pub const NO_CONNECTION: &str = "no connection";
 
+/// A 2xx without a body: done, or not.
+pub const NOTHING_SAID: &str = "the answer says nothing";
+
 /// What was asked of the partner, and so what an answer must look like to count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Asked {
@@ -55,9 +58,12 @@ pub fn unreadable(error: &reqwest::Error) -> Outcome {
 
 fn accepted(asked: Asked, body: &[u8]) -> Outcome {
     let unclear = |reason: &str| Outcome::Transient { reason: reason.into(), retry_after: None };
-    // `Prefer: return=minimal` is how some servers are set up.
-    if asked == Asked::Notice || asked == Asked::Put && body.trim_ascii().is_empty() {
+    if asked == Asked::Notice {
         return Outcome::Delivered;
+    }
+    // `Prefer: return=minimal` is how some servers are set up; whether it was done is seen by reading.
+    if asked == Asked::Put && body.trim_ascii().is_empty() {
+        return unclear(NOTHING_SAID);
     }
     let Ok(value) = serde_json::from_slice::<Value>(body) else { return unclear("the answer is no FHIR JSON") };
     match (asked, value["resourceType"].as_str()) {
@@ -178,15 +184,15 @@ mod tests {
     }
 
     #[test]
-    fn a_task_that_was_put_is_delivered_by_a_task_an_outcome_or_nothing() {
+    fn a_task_that_was_put_is_delivered_by_a_task_or_an_outcome_and_silence_says_nothing() {
         let hint = r#"{"resourceType":"OperationOutcome","issue":[{"severity":"information","code":"informational"}]}"#;
         let error = r#"{"resourceType":"OperationOutcome","issue":[{"severity":"error","code":"invalid"}]}"#;
         for (status, body, expected) in [
             (200, r#"{"resourceType":"Task"}"#, "delivered"),
             (200, hint, "delivered"),
             (200, error, "permanent"),
-            (200, "", "delivered"),
-            (204, "", "delivered"),
+            (200, "", "transient"),
+            (204, "", "transient"),
             (200, "<html>", "transient"),
             (200, r#"{"resourceType":"Ta"#, "transient"),
             (200, r#"{"resourceType":"Patient"}"#, "transient"),

@@ -97,6 +97,10 @@ pub enum StoreError {
     Thread(#[source] std::io::Error),
     #[error("another process has the database open")]
     Locked,
+    #[error("the file is cut off: it has {bytes} bytes and says that it has {said}")]
+    CutOff { bytes: u64, said: u64 },
+    #[error("the file is a database of another program")]
+    Foreign,
     #[error("the database is of version {found}, this program knows versions up to {known}")]
     TooNew { found: i64, known: i64 },
 }

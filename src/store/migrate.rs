@@ -31,9 +31,15 @@ pub(super) fn migrate(connection: &Connection) -> Result<usize, StoreError> {
 
 /// The version of the file; one that this program does not know is an error.
 pub(super) fn known_version(connection: &Connection) -> Result<i64, StoreError> {
-    let known = i64::try_from(STEPS.len()).unwrap_or(i64::MAX);
     let found: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(StoreError::Open)?;
-    if (0..=known).contains(&found) { Ok(found) } else { Err(StoreError::TooNew { found, known }) }
+    known(found)?;
+    Ok(found)
+}
+
+/// Refuses the version of a newer program.
+pub(super) fn known(found: i64) -> Result<(), StoreError> {
+    let known = i64::try_from(STEPS.len()).unwrap_or(i64::MAX);
+    if (0..=known).contains(&found) { Ok(()) } else { Err(StoreError::TooNew { found, known }) }
 }
 
 #[cfg(test)]

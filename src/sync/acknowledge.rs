@@ -40,7 +40,7 @@ pub struct Heard<'a> {
     pub actor: &'a str,
     pub key: &'a str,
     pub body: &'a [u8],
-    /// If-Match: the version of the Task that the owner saw.
+    /// The version of our Task that the owner saw (If-Match), or that its copy was read beside.
     pub expected_version: Option<u32>,
 }
 

@@ -72,11 +72,6 @@ impl World {
         world
     }
 
-    /// Leaves a clinic that still hangs to the end of the test: closing it would wait for its hanging requests.
-    pub fn abandon(self) {
-        let _ = std::fs::remove_dir_all(&self.folder);
-    }
-
     /// `make` writes the settings, given the clinic's address.
     pub async fn open_as(make: impl FnOnce(&str) -> String) -> Self {
         Self::open_as_in(|_, clinic| make(clinic)).await
@@ -156,8 +151,8 @@ impl World {
         self.open_gateway(&settings).await;
     }
 
-    /// Leaves a gateway that would wait for a partner that never answers: it ends with the test's own runtime.
-    pub async fn abandon(mut self) {
+    /// Leaves what would wait for a request that is never answered: it ends with the test's own runtime.
+    pub fn abandon(mut self) {
         drop(self.running_gateway.take());
         let _ = std::fs::remove_dir_all(&self.folder);
     }
