@@ -45,13 +45,22 @@ pub fn capture(folder: &Path, name: &str, sent: &[(Document, &str)]) -> (PathBuf
     let program = Program::start(&folder, &before, &settings(None, None, ""));
     send_all(&program, &key, NUMBER + 7, sent);
     program.stop();
+    settle(&before);
     std::fs::copy(&before, &after).expect("a copy");
     let program = Program::start(&folder, &after, &settings(None, None, ""));
     // With the number and the patient whose places are looked for.
     send_all(&program, &key, NUMBER, sent);
     program.stop();
+    settle(&after);
     let rows = Rows::between(&before, &after);
     (before, rows)
+}
+
+/// Moves what is in the log into the database, so that the file alone is all of it.
+fn settle(path: &Path) {
+    let db = Connection::open(path).expect("a database");
+    let moved = db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, i64>(0));
+    assert!(moved == Ok(0), "{} is in use", path.display());
 }
 
 /// Opens a database as the gateway's store does, durable or (to fill it) not.

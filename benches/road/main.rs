@@ -1,7 +1,8 @@
 //! What the gateway carries: the real program under load on this machine, beside what the machine itself can do.
 //!
 //! `cargo bench --bench road` runs everything; `-- quick` the same in a minute with smaller data; `-- accepts reads` only
-//! those parts. It prints a table and writes `target/bench/road.json`. The load comes from this process, so both share the cores.
+//! those parts; `-- accepts runs=1 seconds=20 clients=32` or `-- reads sizes=1000` to look at one thing with a profiler. It
+//! prints a table and writes `target/bench/road.json`. The load comes from this process, so both share the cores.
 
 mod accepts;
 mod database;
@@ -49,15 +50,17 @@ const PARTS: [Part; 6] = [
 
 fn main() {
     let words: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with("--")).collect();
-    let known = |word: &String| word == "quick" || PARTS.iter().any(|(name, _)| name == word);
-    if let Some(word) = words.iter().find(|word| !known(word)) {
-        let names: Vec<&str> = PARTS.iter().map(|(name, _)| *name).collect();
-        eprintln!("no part is called {word:?}; parts: {}; and quick", names.join(" "));
-        std::process::exit(2);
+    let (settings, names): (Vec<&str>, Vec<&str>) = words.iter().map(String::as_str).partition(|w| w.contains('='));
+    let quick = names.contains(&"quick");
+    let mut plan = if quick { quick_plan() } else { whole_plan() };
+    for setting in settings {
+        set(&mut plan, setting);
     }
-    let quick = words.iter().any(|word| word == "quick");
-    let wanted = |name: &str| !words.iter().any(|word| word != "quick") || words.iter().any(|word| word == name);
-    let plan = if quick { quick_plan() } else { whole_plan() };
+    let parts: Vec<&str> = names.into_iter().filter(|name| *name != "quick").collect();
+    if let Some(word) = parts.iter().find(|word| !PARTS.iter().any(|(name, _)| name == *word)) {
+        give_up(word);
+    }
+    let wanted = |name: &str| parts.is_empty() || parts.contains(&name);
     std::fs::create_dir_all(&plan.folder).expect("a folder under target/");
     let mut figures = Figures::new(quick);
     let started = Instant::now();
@@ -71,6 +74,25 @@ fn main() {
     let file = plan.folder.join("road.json");
     figures.write(&file, started.elapsed()).expect("road.json is written");
     eprintln!("written: {}", file.display());
+}
+
+/// `runs=3`, `seconds=10`, `clients=1,32`, `sizes=1000`.
+fn set(plan: &mut Plan, setting: &str) {
+    let (name, value) = setting.split_once('=').unwrap_or_default();
+    let numbers: Vec<u64> = value.split(',').filter_map(|n| n.parse().ok()).filter(|n| *n > 0).collect();
+    match (name, numbers.as_slice()) {
+        ("runs", [runs]) => plan.runs = *runs as usize,
+        ("seconds", [seconds]) => plan.run = Duration::from_secs(*seconds),
+        ("clients", [_, ..]) => plan.clients = numbers.iter().map(|n| *n as usize).collect(),
+        ("sizes", [_, ..]) => plan.sizes = numbers,
+        _ => give_up(setting),
+    }
+}
+
+fn give_up(word: &str) -> ! {
+    let names: Vec<&str> = PARTS.iter().map(|(name, _)| *name).collect();
+    eprintln!("{word:?} is not understood; parts: {}; also quick, runs=, seconds=, clients=, sizes=", names.join(" "));
+    std::process::exit(2);
 }
 
 fn folder() -> PathBuf {
