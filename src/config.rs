@@ -57,6 +57,8 @@ pub struct Limits {
 pub struct DeliverySettings {
     pub max_in_flight: usize,
     pub poll_every: Duration,
+    pub poll_overlap: Duration,
+    pub poll_full_every: Duration,
 }
 
 /// How a partner gets what is meant for its units.
@@ -134,6 +136,8 @@ struct RawDelivery {
     give_up_after_h: u64,
     max_in_flight: usize,
     poll_s: u64,
+    poll_overlap_s: u64,
+    poll_full_s: u64,
 }
 
 #[derive(Deserialize)]
@@ -214,6 +218,8 @@ fn check(raw: Raw, base: &Path) -> Result<Config, ConfigError> {
     check_limits(&raw.limits)?;
     check_waits("delivery.retry_s", &raw.delivery.retry_s)?;
     check_waits("delivery.poll_s", &[raw.delivery.poll_s])?;
+    check_waits("delivery.poll_overlap_s", &[raw.delivery.poll_overlap_s])?;
+    check_waits("delivery.poll_full_s", &[raw.delivery.poll_full_s])?;
     let gateway = raw.gateway;
     let listen: SocketAddr = gateway
         .listen
@@ -295,6 +301,8 @@ fn check(raw: Raw, base: &Path) -> Result<Config, ConfigError> {
         delivery: DeliverySettings {
             max_in_flight: raw.delivery.max_in_flight.max(1),
             poll_every: Duration::from_secs(raw.delivery.poll_s.max(1)),
+            poll_overlap: Duration::from_secs(raw.delivery.poll_overlap_s),
+            poll_full_every: Duration::from_secs(raw.delivery.poll_full_s),
         },
         partners,
         warnings,

@@ -33,6 +33,8 @@ pub struct Gateway {
     pub clients: HashMap<String, Client>,
     /// Partners whose servers take our Provenance, as they said when they were last asked.
     pub takes_provenance: Mutex<BTreeSet<String>>,
+    /// What was last read of each partner's Tasks.
+    pub seen: Mutex<HashMap<String, sync::seen::Seen>>,
     /// Rung when there may be something to deliver.
     pub wake: Notify,
 }
@@ -139,6 +141,7 @@ impl Gateway {
             keyring: Keyring::default(),
             clients,
             takes_provenance: Mutex::default(),
+            seen: Mutex::default(),
             wake: Notify::new(),
         })
     }

@@ -99,11 +99,19 @@ impl Client {
 
     /// The partner's copies of our Tasks, by our identifier (`system|value`), each once.
     pub async fn tasks(&self, identifiers: &[String]) -> Result<Vec<Value>, Outcome> {
+        self.tasks_since(identifiers, None).await
+    }
+
+    /// The same, but only those that changed at `since` or later (an instant by the partner's clock).
+    pub async fn tasks_since(&self, identifiers: &[String], since: Option<&str>) -> Result<Vec<Value>, Outcome> {
+        let since = since.map(|at| format!("ge{at}"));
         let mut tasks: Vec<Value> = Vec::new();
         for asked in identifiers.chunks(TASKS_AT_ONCE) {
             let joined = asked.join(",");
             let count = asked.len().saturating_mul(2).max(10).to_string();
-            let mut next = Some(self.url("Task", &[("identifier", &joined), ("_count", &count)])?);
+            let mut query = vec![("identifier", joined.as_str()), ("_count", count.as_str())];
+            query.extend(since.as_deref().map(|since| ("_lastUpdated", since)));
+            let mut next = Some(self.url("Task", &query)?);
             for _ in 0..MOST_PAGES {
                 let Some(url) = next.take() else { break };
                 let (bundle, _) = self.get_url(url.clone()).await?;

@@ -41,6 +41,9 @@ pub enum Expect {
     Exchange { organisation: String, kind: crate::domain::Kind, document: String, revision: Option<u32> },
     /// The exchange has this revision.
     Revision { exchange: Uuid, revision: u32 },
+    /// Nothing happened to the patient's exchanges since: [`Store::changes_of_patient`](super::Store::changes_of_patient)
+    /// says the same.
+    Unchanged { patient: String, changes: i64 },
     /// The caller has not used this Idempotency-Key.
     FreshKey { caller: String, key: String },
     /// The partner has not said this before.

@@ -2,7 +2,7 @@
 
 use super::Expect;
 use super::apply::{Refusal, Writing};
-use super::read_exchange::{REVISION, REVISION_OF_DOCUMENT};
+use super::read_exchange::{CHANGES_OF_PATIENT, REVISION, REVISION_OF_DOCUMENT};
 use super::read_resource::{BY_IDENTIFIER, VERSION_NOW};
 
 const ANSWERED: &str = "SELECT 1 FROM answer WHERE caller = ?1 AND key = ?2";
@@ -36,6 +36,10 @@ impl Writing<'_, '_> {
             Expect::Revision { exchange, revision } => {
                 let found: Option<u32> = db.first(REVISION, [exchange.as_bytes()], |row| row.get("revision"))?;
                 Ok(found == Some(*revision))
+            }
+            Expect::Unchanged { patient, changes } => {
+                let found: Option<i64> = db.first(CHANGES_OF_PATIENT, [patient], |row| row.get("changes"))?;
+                Ok(found == Some(*changes))
             }
             Expect::FreshKey { caller, key } => Ok(db.first(ANSWERED, (caller, key), found)?.is_none()),
             Expect::Unheard { partner, key } => Ok(db.first(HEARD, (partner, key), found)?.is_none()),

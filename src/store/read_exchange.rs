@@ -13,9 +13,15 @@ use crate::domain::{Format, Kind, PartyRole, Stage, task};
 pub(super) const REVISION: &str = "SELECT revision FROM exchange WHERE id = ?1";
 pub(super) const REVISION_OF_DOCUMENT: &str =
     "SELECT id, revision FROM exchange WHERE organisation = ?1 AND kind = ?2 AND document = ?3";
+/// Grows with every exchange of the patient and with every change of one.
+pub(super) const CHANGES_OF_PATIENT: &str =
+    "SELECT coalesce(sum(revision + 1), 0) AS changes FROM exchange WHERE patient = ?1";
 /// `Type/id` of the version in force.
 pub(super) const RESOURCES: &str = "SELECT r.type || '/' || r.id FROM exchange_resource x CROSS JOIN resource r ON r.rid = x.rid \
                                     WHERE x.exchange = ?1 AND x.position IS NOT NULL ORDER BY x.position";
+/// `Type/id` of everything that any version made or that came to it otherwise.
+const EVER: &str = "SELECT r.type || '/' || r.id FROM exchange_resource x CROSS JOIN resource r ON r.rid = x.rid \
+                    WHERE x.exchange = ?1";
 const EXCHANGE: &str = "SELECT * FROM exchange WHERE id = ?1";
 const PARTIES: &str = "SELECT * FROM party WHERE exchange = ?1 ORDER BY position";
 const SEES: &str = "SELECT 1 FROM party WHERE exchange = ?1 AND unit IN (SELECT value FROM json_each(?2)) LIMIT 1";
@@ -131,6 +137,17 @@ impl Store {
     }
 
     /// The exchange of a document, for the gateway itself.
+    /// How much has happened to the patient's exchanges: expect it in the commit that follows from what was read after it.
+    pub async fn changes_of_patient(&self, patient: &str) -> Result<i64, StoreError> {
+        let patient = patient.to_owned();
+        self.read(move |db| {
+            Ok(db
+                .first(CHANGES_OF_PATIENT, [&patient], |row| row.get::<_, i64>("changes").map_err(StoreError::from))?
+                .unwrap_or(0))
+        })
+        .await
+    }
+
     pub async fn exchange_of(
         &self,
         organisation: &str,
@@ -149,6 +166,11 @@ impl Store {
     pub async fn exchange_of_resource(&self, resource_type: &str, id: &str) -> Result<Vec<Uuid>, StoreError> {
         let key = (resource_type.to_owned(), id.to_owned());
         self.read(move |db| db.all(OF_RESOURCE, key, |row| uuid(row, "exchange"))).await
+    }
+
+    /// Everything that belongs to the exchange or ever did (`Type/id`), earlier versions' resources and Provenance too.
+    pub async fn resources_of(&self, exchange: Uuid) -> Result<Vec<String>, StoreError> {
+        self.read(move |db| db.all(EVER, [exchange.as_bytes()], |row| Ok(row.get(0)?))).await
     }
 
     /// One version of the document, or the one in force.

@@ -3,7 +3,8 @@
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
-use super::package::{self, Address, is_pushed};
+use super::abort;
+use super::package::{self, Address, Right, is_pushed};
 use super::refusal::missing;
 use super::weigh::{Current, Scale, Weighed, current, instant};
 use super::{Refusal, TRIES};
@@ -112,13 +113,14 @@ async fn attempt(
     }
     check_outputs(change, &current)?;
     check_answer(&moved, change, &current)?;
-    let mut written = change.resources.clone();
-    written.push(moved.clone());
+    let mut tasks = abort::follow(&moved, &current, now)?;
+    tasks.push(moved);
+    let written: Vec<Value> = change.resources.iter().chain(&tasks).cloned().collect();
     let issues = gateway.validate(&written);
     if any_error(&issues) {
         return Err(Refusal::Findings(issues));
     }
-    let mut commit = commit_of(gateway, &exchange, &moved, change, heard, &current, now);
+    let mut commit = commit_of(gateway, &exchange, &tasks, change, heard, &current, now);
     // What was held of the same partner in this exchange is mended by an answer that can be used.
     let held = store.inbound_of(exchange.id).await?;
     let mended = held.into_iter().filter(|i| i.finding.is_some() && i.partner == heard.partner);
@@ -202,7 +204,9 @@ fn check_outputs(change: &Change, current: &Current) -> Result<(), Refusal> {
 /// Completion and rejection tell the sender what came of it; an active handover ends with a confirmed contact.
 fn check_answer(moved: &Value, change: &Change, current: &Current) -> Result<(), Refusal> {
     let mut issues = Vec::new();
-    if change.status.needs_answer() && !has_answer(change, current) {
+    // Agreeing to stop says all there is to say.
+    let agrees = abort::is_abort(moved) && change.status == Status::Completed;
+    if change.status.needs_answer() && !agrees && !has_answer(change, current) {
         issues.push(Issue::error(
             Code::Required,
             "Task.output",
@@ -246,10 +250,11 @@ fn has_answer(change: &Change, current: &Current) -> bool {
     in_reason || in_output
 }
 
+/// `tasks`: what follows from the owner's move, and last the Task that it moved.
 fn commit_of(
     gateway: &Gateway,
     before: &Exchange,
-    task: &Value,
+    tasks: &[Value],
     change: &Change,
     heard: &Heard<'_>,
     current: &Current,
@@ -258,10 +263,29 @@ fn commit_of(
     let mut exchange = before.clone();
     exchange.revision += 1;
     exchange.updated_at = now;
-    for party in exchange.parties.iter_mut().filter(|p| p.task.as_deref() == task["id"].as_str()) {
-        party.status = Some(change.status);
-        if party.role != PartyRole::Sender {
-            party.stage = Stage::of_task(change.status);
+    let mut deliveries = Vec::new();
+    let (task, others) = tasks.split_last().unwrap_or((&Value::Null, &[]));
+    for party in &mut exchange.parties {
+        let own = |t: &&Value| party.task.is_some() && party.task.as_deref() == t["id"].as_str();
+        let Some(standing) = tasks.iter().find(own) else { continue };
+        let Some(status) = standing["status"].as_str().and_then(Status::parse) else { continue };
+        party.status = Some(status);
+        if party.role == PartyRole::Sender {
+            continue;
+        }
+        party.stage = Stage::of_task(status);
+        // What the owner moved itself it has; what follows from that its system has to be told.
+        if others.iter().any(|t| own(&t)) && is_pushed(gateway, &party.partner) {
+            let address = Address {
+                exchange: before.id,
+                version: before.version,
+                partner: &party.partner,
+                unit: &party.unit,
+                patient: before.patient.as_deref().unwrap_or_default(),
+                now,
+            };
+            deliveries.push(package::task_move(&address, standing, Right::Both));
+            party.stage = Stage::Waiting;
         }
     }
     exchange.stage = Stage::of_all(exchange.recipients().map(|p| p.stage));
@@ -273,13 +297,13 @@ fn commit_of(
     let units = exchange.units();
     let scale = Scale { now, patient: exchange.patient.as_deref(), units: &units, exchange: Some(exchange.id) };
     let mut weighed = Weighed::default();
-    for resource in change.resources.iter().chain([task]) {
+    for resource in change.resources.iter().chain(tasks) {
         scale.add(resource, current, &mut weighed);
     }
     let mut commit = Commit {
         put: weighed.put,
         expect: weighed.expect,
-        deliveries: reports(gateway, &exchange, task, change, current, now),
+        deliveries,
         inbound: vec![Inbound {
             partner: heard.partner.to_owned(),
             key: heard.key.to_owned(),
@@ -293,10 +317,15 @@ fn commit_of(
             actor: heard.actor.to_owned(),
             action: "answer".into(),
             object: format!("Task/{}", task["id"].as_str().unwrap_or_default()),
-            payload: json!({ "exchange": exchange.id.to_string(), "status": change.status.code() }).to_string(),
+            payload: json!({
+                "exchange": exchange.id.to_string(), "status": change.status.code(),
+                "also": others.iter().filter_map(reference_of).collect::<Vec<_>>(),
+            })
+            .to_string(),
         }],
         ..Commit::default()
     };
+    commit.deliveries.extend(reports(gateway, &exchange, tasks, change, current, now));
     commit.expect.push(Expect::Revision { exchange: before.id, revision: before.revision });
     commit.expect.push(Expect::Unheard { partner: heard.partner.to_owned(), key: heard.key.to_owned() });
     commit.exchanges.push(exchange);
@@ -307,7 +336,7 @@ fn commit_of(
 fn reports(
     gateway: &Gateway,
     exchange: &Exchange,
-    task: &Value,
+    tasks: &[Value],
     change: &Change,
     current: &Current,
     now: DateTime<Utc>,
@@ -319,12 +348,14 @@ fn reports(
         .iter()
         .filter(|name| carried.iter().any(|c| name.starts_with(&format!("{c}/"))))
         .filter_map(|name| current.get(name))
-        .map(|(_, value)| value.clone())
+        .map(|(_, value)| value)
+        .filter(|value| !tasks.iter().any(|t| reference_of(t) == reference_of(value)))
+        .cloned()
         .collect();
     let told = outputs(change).filter_map(|name| current.get(name)).map(|(_, value)| value.clone());
     resources.extend(told);
     resources.extend(change.resources.iter().cloned());
-    resources.push(task.clone());
+    resources.extend(tasks.iter().cloned());
     let address = Address {
         exchange: exchange.id,
         version: exchange.version,

@@ -4,8 +4,8 @@ use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::identify;
-use super::package::{self, Address, is_pushed};
+use super::abort;
+use super::package::{self, Address, Right, is_pushed};
 use super::refusal::missing;
 use super::weigh::{Scale, Weighed, current, instant, set_status};
 use super::{Refusal, TRIES};
@@ -17,9 +17,6 @@ use crate::fhir::bundle::TaskMode;
 use crate::fhir::issue::{Code, Issue};
 use crate::fhir::resource::{reference_of, type_of};
 use crate::store::{Audit, Commit, Committed, Exchange, Expect, Filter};
-
-/// The code of a Task that asks for another Task to be stopped.
-const TASK_CODE: &str = "http://hl7.org/fhir/CodeSystem/task-code";
 
 /// What came of it, one line for each recipient.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -92,18 +89,20 @@ async fn plan(
                 object.insert("lastModified".into(), json!(instant(now)));
             }
             if is_pushed(gateway, &party.partner) {
-                commit.deliveries.push(package::task_move(&address, &task));
+                commit.deliveries.push(package::task_move(&address, &task, Right::Placer));
             }
             party.status = Some(Status::Cancelled);
             party.stage = if is_pushed(gateway, &party.partner) { Stage::Waiting } else { Stage::Cancelled };
             changed.push(task);
             cancelled.cancelled.push(party.unit.clone());
         } else {
-            let abort = abort(before, task, reason, now);
-            if reference_of(&abort).is_some_and(|name| current.contains_key(&name)) {
+            let focus = reference_of(task).unwrap_or_default();
+            if abort::asked_of(&current, &focus).any(abort::is_open) {
                 already.push(party.unit.clone()); // asked before: once is enough
                 continue;
             }
+            // What was refused may be asked for again: another request, with its own answer.
+            let abort = abort::ask(before, task, abort::asked_of(&current, &focus).count(), reason, now);
             if is_pushed(gateway, &party.partner) {
                 let carried: Vec<Value> = current
                     .values()
@@ -163,23 +162,4 @@ async fn plan(
     });
     commit.exchanges.push(exchange);
     Ok((commit, cancelled))
-}
-
-/// A Task that asks the owner of another to stop: HL7's Clinical Order Workflows, cancellation after acceptance.
-fn abort(exchange: &Exchange, task: &Value, reason: &str, now: DateTime<Utc>) -> Value {
-    let focus = format!("Task/{}", task["id"].as_str().unwrap_or_default());
-    json!({
-        "resourceType": "Task",
-        "id": identify::id(&["abort", &focus, &exchange.version.to_string()]),
-        "status": "requested",
-        "intent": "order",
-        "code": { "coding": [{ "system": TASK_CODE, "code": "abort" }] },
-        "focus": { "reference": focus },
-        "for": task["for"],
-        "authoredOn": instant(now),
-        "lastModified": instant(now),
-        "requester": task["requester"],
-        "owner": task["owner"],
-        "reasonCode": { "text": reason },
-    })
 }

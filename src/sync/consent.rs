@@ -3,14 +3,17 @@
 use serde_json::Value;
 
 use super::Refusal;
+use super::abort::may_cancel;
 use super::package::is_pushed;
+use super::weigh::{current, set_status};
 use crate::Gateway;
 use crate::domain::Stage;
 use crate::domain::delivery::State;
+use crate::domain::task::Status;
 use crate::fhir::issue::{Code, Issue};
 use crate::fhir::resource::type_of;
 use crate::partner::NO_CONNECTION;
-use crate::store::{DeliveryChange, DeliveryQuery, Exchange};
+use crate::store::{Delivery, DeliveryChange, DeliveryQuery, Exchange, Filter};
 
 /// Whether the patient has refused or taken back the consent that the document rests on.
 pub(super) fn consent_withdrawn(resources: &[Value]) -> bool {
@@ -58,17 +61,39 @@ pub(super) async fn stop_deliveries(gateway: &Gateway, exchange: &Exchange) -> R
         .filter(|p| !is_pushed(gateway, &p.partner) && p.stage != Stage::Waiting)
         .map(|p| p.unit.clone());
     let informed = sent.into_iter().chain(fetched).collect();
-    let changes = made
-        .iter()
-        .filter(|d| matches!(d.state, State::Waiting | State::Parked))
-        .map(|d| DeliveryChange {
-            id: d.id,
-            from: d.state,
-            to: State::Skipped,
-            due_at: d.due_at,
-            note: Some("samtycket är återkallat | the consent is withdrawn".into()),
-            attempt: None,
-        })
-        .collect();
+    let changes = made.iter().filter(|d| matches!(d.state, State::Waiting | State::Parked)).map(skip).collect();
     Ok(Stop { changes, informed })
+}
+
+/// What was not sent is never sent.
+pub(super) fn skip(delivery: &Delivery) -> DeliveryChange {
+    DeliveryChange {
+        id: delivery.id,
+        from: delivery.state,
+        to: State::Skipped,
+        due_at: delivery.due_at,
+        note: Some("samtycket är återkallat | the consent is withdrawn".into()),
+        attempt: None,
+    }
+}
+
+/// Whether the exchange rests on a consent that is gone.
+pub(super) async fn rests_on_nothing(gateway: &Gateway, exchange: &Exchange) -> Result<bool, Refusal> {
+    let names: Vec<String> = exchange.resources.iter().filter(|r| r.starts_with("Consent/")).cloned().collect();
+    let consents = current(gateway.store.resources(&Filter::All, &names).await?);
+    Ok(consent_withdrawn(&consents.into_values().map(|(_, v)| v).collect::<Vec<_>>()))
+}
+
+/// A part in the plan ends with the consent, whoever had begun: the owner of a Task is told so by the Task.
+pub(super) fn end_part(task: &mut Value) {
+    let from = task["status"].as_str().and_then(Status::parse).unwrap_or(Status::Requested);
+    if let (true, Some(object)) = (may_cancel(from), task.as_object_mut()) {
+        set_status(object, Status::Cancelled, Some("Samtycket är återkallat. | The consent is withdrawn."));
+    }
+}
+
+/// What a unit that had the plan is sent when the consent is gone: that it is, and nothing of the plan.
+pub(super) fn tells_the_end(resource: &Value) -> bool {
+    let kinds = ["Patient", "Organization", "Practitioner", "PractitionerRole", "RelatedPerson", "Consent", "Task"];
+    kinds.contains(&type_of(resource))
 }

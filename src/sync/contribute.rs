@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use super::consent::rests_on_nothing;
 use super::weigh::{Current, Scale, Weighed};
 use super::{Refusal, TRIES};
 use crate::Gateway;
@@ -135,6 +136,14 @@ async fn exchange_of(gateway: &Gateway, caller: &Caller, resource: &Value) -> Re
         for exchange in gateway.store.exchange_of_resource(kind, id).await? {
             let Some(exchange) = gateway.store.exchange(&caller.filter(), exchange).await? else { continue };
             let patient = exchange.patient.as_ref().map(|p| format!("Patient/{p}"));
+            if rests_on_nothing(gateway, &exchange).await? {
+                return Err(Refusal::Conflict(Issue::error(
+                    Code::BusinessRule,
+                    format!("{resource_type}.basedOn"),
+                    "Samtycket till planen är återkallat: inget mer delas genom den. Sänd en egen remiss eller aktivitet.",
+                    "The consent to the plan is withdrawn: nothing more is shared through it. Send a referral or activity of your own.",
+                )));
+            }
             if resource["subject"]["reference"].as_str() == patient.as_deref() {
                 return Ok(exchange);
             }

@@ -4,6 +4,7 @@
 //! partners' Tasks, and `acknowledge` applies an answer, whoever brought it, through the one transition table.
 //! Everything here reads, decides, and commits once; a `Conflict` means that somebody was faster, and it is done again.
 
+pub mod abort;
 pub mod acknowledge;
 pub mod cancel;
 mod consent;
@@ -20,10 +21,14 @@ pub mod reconcile;
 pub mod refusal;
 pub mod release;
 pub mod route;
+pub mod seen;
 pub mod submit;
 mod supersede;
 pub mod take;
+#[cfg(test)]
+mod tests;
 mod tie;
+mod veil;
 mod waiting;
 pub mod weigh;
 pub mod witness;

@@ -58,8 +58,17 @@ pub fn bundle(
 /// What the placer's side may change in a Task that the partner has: how it stands, and how urgent it is.
 pub const MOVED: [&str; 4] = ["status", "statusReason", "businessStatus", "priority"];
 
+/// By what right the partner's copy of a Task is moved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Right {
+    /// The placer's alone.
+    Placer,
+    /// Either side's: the owner has agreed, or nobody may go on (a consent that is withdrawn).
+    Both,
+}
+
 /// A move of the partner's copy of a Task: these elements become ours, all others stay.
-pub fn task_move(address: &Address<'_>, task: &Value) -> Delivery {
+pub fn task_move(address: &Address<'_>, task: &Value, right: Right) -> Delivery {
     let mut set = serde_json::Map::new();
     let mut clear = Vec::new();
     for name in MOVED.into_iter().chain(["lastModified"]) {
@@ -71,8 +80,11 @@ pub fn task_move(address: &Address<'_>, task: &Value) -> Delivery {
         }
     }
     let identifier = format!("{RESOURCE_ID}|{}", task["id"].as_str().unwrap_or_default());
-    let body = serde_json::to_vec(&json!({ "identifier": identifier, "set": set, "clear": clear })).unwrap_or_default();
-    delivery_of(address, Action::MoveTask, body)
+    let mut body = json!({ "identifier": identifier, "set": set, "clear": clear });
+    if right == Right::Both {
+        body["agreed"] = json!(true);
+    }
+    delivery_of(address, Action::MoveTask, serde_json::to_vec(&body).unwrap_or_default())
 }
 
 fn delivery_of(address: &Address<'_>, action: Action, body: Vec<u8>) -> Delivery {
@@ -108,8 +120,10 @@ pub fn apply_move(stored: &Value, theirs: &Value) -> Result<Option<Value>, Strin
         // The partner has gone on by itself: its own step is read back in the next round, and only the urgency is ours.
         set.retain(|name, _| name == "priority");
     }
+    let may = |from, to, role| matches!(verdict(from, to, role), Verdict::Allowed | Verdict::Same);
     if let (Some(from), Some(to)) = (status(&theirs["status"]), set.get("status").and_then(status))
-        && !matches!(verdict(from, to, Role::Placer), Verdict::Allowed | Verdict::Same)
+        && !may(from, to, Role::Placer)
+        && !(stored["agreed"] == true && may(from, to, Role::Filler))
     {
         return Err(format!("the partner's Task stands at {from} and cannot be moved to {to} by the sender"));
     }
@@ -136,6 +150,9 @@ mod tests {
         assert!(apply_move(&stored, &json!({ "status": "requested" })).unwrap().is_some());
         assert_eq!(apply_move(&stored, &json!({ "status": "cancelled" })), Ok(None));
         assert!(apply_move(&stored, &json!({ "status": "accepted" })).is_err());
+        let agreed = json!({ "set": { "status": "cancelled" }, "agreed": true });
+        assert!(apply_move(&agreed, &json!({ "status": "accepted" })).unwrap().is_some());
+        assert!(apply_move(&agreed, &json!({ "status": "completed" })).is_err(), "what is done is done");
     }
 
     #[test]

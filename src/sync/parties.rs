@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 
-use super::package::{self, Address, is_pushed};
+use super::package::{self, Address, Right, is_pushed};
 use super::read::Read;
 use super::route::{Followed, Ties};
 use super::weigh::Current;
@@ -84,7 +84,9 @@ pub(super) fn deliveries(
         if let (true, Some(task), Some(stored)) = (known, task, stored)
             && package::MOVED.iter().any(|name| task.get(*name) != stored.get(*name))
         {
-            deliveries.push(package::task_move(&address, task));
+            // A new version begins a cancelled Task anew: one that is cancelled here is so for lack of consent.
+            let right = if task["status"] == "cancelled" { Right::Both } else { Right::Placer };
+            deliveries.push(package::task_move(&address, task, right));
         }
     }
     deliveries
@@ -102,7 +104,7 @@ pub(super) fn farewells(
         .filter(|p| is_pushed(gateway, &p.partner))
         .filter_map(|p| {
             let task = fallen.iter().find(|r| r["id"].as_str() == p.task.as_deref())?;
-            Some(package::task_move(&address(exchange, p, now), task))
+            Some(package::task_move(&address(exchange, p, now), task, Right::Placer))
         })
         .collect()
 }

@@ -4,13 +4,14 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::Refusal;
+use super::abort;
 use super::refusal::missing;
 use super::weigh::{current, instant};
 use crate::Gateway;
 use crate::access::Caller;
 use crate::domain::Format;
 use crate::fhir::issue::{Code, Issue};
-use crate::store::{Delivery, DeliveryQuery, Exchange, Filter};
+use crate::store::{Delivery, DeliveryQuery, Exchange};
 
 /// One line of a list of exchanges.
 pub fn summary(exchange: &Exchange) -> Value {
@@ -61,7 +62,8 @@ pub async fn exchange(gateway: &Gateway, caller: &Caller, id: Uuid) -> Result<Va
     let store = &gateway.store;
     let exchange = store.exchange(&caller.filter(), id).await?.ok_or_else(|| missing("exchange"))?;
     let mut shown = summary(&exchange);
-    shown["resources"] = json!(exchange.resources);
+    let visible = store.resources(&caller.filter(), &exchange.resources).await?;
+    shown["resources"] = json!(visible.iter().map(|r| format!("{}/{}", r.resource_type, r.id)).collect::<Vec<_>>());
     let mut versions = Vec::new();
     for document in store.documents(id).await? {
         versions.push(json!({
@@ -91,7 +93,28 @@ pub async fn exchange(gateway: &Gateway, caller: &Caller, id: Uuid) -> Result<Va
         .map(|i| json!({ "at": instant(i.at), "partner": i.partner, "key": i.key, "held": i.finding.is_some(), "finding": i.finding }))
         .collect();
     shown["answers"] = json!(answers);
+    shown["cancellations"] = json!(cancellations(gateway, caller, &exchange).await?);
     Ok(shown)
+}
+
+/// The requests to stop that the sender has made, the oldest first, and what their owners said.
+async fn cancellations(gateway: &Gateway, caller: &Caller, exchange: &Exchange) -> Result<Vec<Value>, Refusal> {
+    let tasks: Vec<String> = exchange.resources.iter().filter(|r| r.starts_with("Task/")).cloned().collect();
+    let current = current(gateway.store.resources(&caller.filter(), &tasks).await?);
+    let mut aborts: Vec<(&String, &Value)> =
+        current.iter().map(|(name, (_, task))| (name, task)).filter(|(_, task)| abort::is_abort(task)).collect();
+    aborts.sort_by_key(|(name, task)| (task["authoredOn"].as_str().unwrap_or_default().to_owned(), (*name).clone()));
+    let line = |(name, task): (&String, &Value)| {
+        let of = abort::target(task);
+        let owner = exchange.parties.iter().find(|p| p.task.as_deref() == of.strip_prefix("Task/"));
+        json!({
+            "task": name, "of": of, "unit": owner.map(|p| &p.unit), "status": task["status"],
+            "askedAt": task["authoredOn"], "reason": task["reasonCode"]["text"],
+            "answeredAt": if abort::is_open(task) { &Value::Null } else { &task["lastModified"] },
+            "answer": task["statusReason"]["text"],
+        })
+    };
+    Ok(aborts.into_iter().map(line).collect())
 }
 
 /// The document as its sender would write it now: the current state mapped back to the sender's own format.
@@ -114,7 +137,15 @@ pub async fn document(gateway: &Gateway, caller: &Caller, id: Uuid) -> Result<Sh
             format!("Table {}, which mapped the document, is not here any more.", document.table),
         ))
     })?;
-    let current = current(store.resources(&Filter::All, &exchange.resources).await?);
+    let current = current(store.resources(&caller.filter(), &exchange.resources).await?);
+    if current.len() < exchange.resources.len() {
+        return Err(Refusal::Forbidden(Issue::error(
+            Code::Forbidden,
+            "document",
+            "Samtycket är återkallat: dokumentet visas inte mer för enheten.",
+            "The consent is withdrawn: the document is not shown to the unit any more.",
+        )));
+    }
     let resources: Vec<Value> =
         exchange.resources.iter().filter_map(|name| current.get(name)).map(|(_, value)| value.clone()).collect();
     let back = table.back(&resources);

@@ -8,8 +8,11 @@ use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use super::Refusal;
+use super::abort;
 use super::acknowledge::{Change, Heard, acknowledge, hold};
 use super::identify;
+use super::seen::Seen;
+use super::weigh::instant;
 use crate::Gateway;
 use crate::domain::delivery::Outcome;
 use crate::domain::task::Status;
@@ -17,10 +20,12 @@ use crate::fhir::canonical::RESOURCE_ID;
 use crate::fhir::issue::Issue;
 use crate::fhir::resource::{identifier, reference_of, type_of, visit_references};
 use crate::partner::Client;
-use crate::store::{Filter, StoreError};
+use crate::store::{Clause, Filter, Search, StoreError, TokenMatch};
 
 /// Tasks asked for at once: as many as a partner is asked for in one search, so that what was read is applied.
 const AT_ONCE: u32 = 20;
+/// Requests to stop [`AT_ONCE`] Tasks, answered ones included.
+const MOST_ABORTS: u32 = 1000;
 
 /// What one round brought.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -38,31 +43,108 @@ pub struct Round {
 pub async fn reconcile(gateway: &Gateway, partner: &str, now: DateTime<Utc>) -> Result<Round, Refusal> {
     let mut round = Round::default();
     let Some(client) = gateway.clients.get(partner) else { return Ok(round) };
+    let mut seen = gateway.seen.lock().ok().and_then(|mut all| all.remove(partner)).unwrap_or_default();
+    let settings = &gateway.config.delivery;
+    seen.begin(now, settings.poll_overlap, settings.poll_full_every);
+    let done = read(gateway, client, partner, now, &mut seen, &mut round).await;
+    if let Ok(mut all) = gateway.seen.lock() {
+        all.insert(partner.to_owned(), seen);
+    }
+    done.map(|()| round)
+}
+
+async fn read(
+    gateway: &Gateway,
+    client: &Client,
+    partner: &str,
+    now: DateTime<Utc>,
+    seen: &mut Seen,
+    round: &mut Round,
+) -> Result<(), Refusal> {
     let mut after: Option<String> = None;
     loop {
         let open = gateway.store.open_tasks(partner, AT_ONCE, after.take()).await?;
-        let Some((_, last)) = open.last() else { return Ok(round) };
+        let Some((_, last)) = open.last() else {
+            seen.end();
+            return Ok(());
+        };
         let next = last.clone();
-        let asked: Vec<String> = open.iter().map(|(_, task)| format!("{RESOURCE_ID}|{task}")).collect();
-        let tasks = match client.tasks(&asked).await {
+        let full = open.len() == AT_ONCE as usize;
+        let open = with_aborts(gateway, open).await?;
+        let tasks = match ask(client, &open, seen).await {
             Ok(tasks) => tasks,
             Err(outcome) => {
                 tracing::warn!(partner, reason = outcome.reason(), "cannot read the partner's Tasks");
                 round.unreachable = true;
-                return Ok(round);
+                return Ok(());
             }
         };
+        for (_, task) in &open {
+            seen.asked(task);
+        }
         for task in &tasks {
             let Some(ours) = identifier(task, RESOURCE_ID) else { continue };
             let Some((exchange, _)) = open.iter().find(|(_, id)| id == ours) else { continue };
             round.read += 1;
-            apply(gateway, client, partner, *exchange, ours, task, now, &mut round).await?;
+            let left = round.left;
+            let applied = apply(gateway, client, partner, *exchange, ours, task, now, round).await;
+            if applied.is_err() || round.left > left {
+                seen.left(ours);
+            }
+            applied?;
         }
-        if open.len() < AT_ONCE as usize {
-            return Ok(round);
+        if !full {
+            seen.end();
+            return Ok(());
         }
         after = Some(next);
     }
+}
+
+/// The partner's copies: of what was asked for before only those that have changed since, of the others as they stand.
+async fn ask(client: &Client, open: &[(Uuid, String)], seen: &mut Seen) -> Result<Vec<Value>, Outcome> {
+    let named = |task: &String| format!("{RESOURCE_ID}|{task}");
+    let since = seen.since().map(instant);
+    let (known, new): (Vec<&String>, Vec<&String>) =
+        open.iter().map(|(_, task)| task).partition(|task| since.is_some() && seen.knows(task));
+    let mut tasks = client.tasks(&new.into_iter().map(named).collect::<Vec<_>>()).await?;
+    let known: Vec<String> = known.into_iter().map(named).collect();
+    match client.tasks_since(&known, since.as_deref()).await {
+        Ok(changed) => tasks.extend(changed),
+        Err(Outcome::Permanent { reason }) if since.is_some() => {
+            // Some servers refuse `_lastUpdated`: they are asked without from now on.
+            tasks.extend(client.tasks(&known).await?);
+            tracing::info!(reason, "the partner's server does not search by _lastUpdated");
+            seen.ask_without();
+        }
+        Err(outcome) => return Err(outcome),
+    }
+    for task in &tasks {
+        seen.read(task["meta"]["lastUpdated"].as_str());
+    }
+    Ok(tasks)
+}
+
+/// The Tasks, and the requests to stop them that their owner has not answered.
+async fn with_aborts(gateway: &Gateway, mut open: Vec<(Uuid, String)>) -> Result<Vec<(Uuid, String)>, StoreError> {
+    let targets: Vec<String> = open.iter().map(|(_, task)| format!("Task/{task}")).collect();
+    let asked = TokenMatch { system: None, code: Some("abort".into()) };
+    let search = Search {
+        clauses: vec![
+            Clause::Reference { param: "focus".into(), any_of: targets },
+            Clause::Token { param: "code".into(), any_of: vec![asked] },
+        ],
+        limit: MOST_ABORTS,
+        ..Search::of("Task")
+    };
+    for stored in gateway.store.search(&Filter::All, &search).await?.matches {
+        let abort: Value = serde_json::from_slice(&stored.body).unwrap_or_default();
+        let of = open.iter().find(|(_, task)| abort::target(&abort) == format!("Task/{task}")).map(|(id, _)| *id);
+        if let Some(exchange) = of.filter(|_| abort::is_abort(&abort) && abort::is_open(&abort)) {
+            open.push((exchange, stored.id));
+        }
+    }
+    Ok(open)
 }
 
 #[expect(clippy::too_many_arguments, reason = "one step of the loop above, taken out so that both can be read")]

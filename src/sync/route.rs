@@ -2,15 +2,15 @@
 
 use chrono::NaiveDate;
 use serde_json::Value;
-use uuid::Uuid;
 
 use crate::Gateway;
+use crate::domain::task::Status;
 use crate::domain::unit::NoUnit;
 use crate::domain::{Directory, HsaId, Kind, PartyRole};
 use crate::fhir::canonical::{HSA_ID, PLAN_ID, REQUEST_ID};
 use crate::fhir::issue::{Code, Issue};
 use crate::fhir::resource::{id_of, identifier, reference_of, type_of};
-use crate::store::{Exchange, ExchangeQuery, Filter, StoreError};
+use crate::store::{Exchange, ExchangeQuery, Expect, Filter, StoreError};
 
 /// A unit that the document goes to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -114,8 +114,9 @@ pub struct Followed {
     pub recipients: Vec<Recipient>,
     /// Resources of the current plan that travel along.
     pub plan: Vec<String>,
-    /// The exchanges of those plans, at the revision that was read.
-    pub plans: Vec<(Uuid, u32)>,
+    /// What must still hold when the commit is made, so that a plan and a request that come at the same moment do not miss
+    /// each other: the plans that travel along are the newest, and nobody else was asked about the patient meanwhile.
+    pub expect: Vec<Expect>,
     pub issues: Vec<Issue>,
 }
 
@@ -146,8 +147,11 @@ pub async fn follow(
     if kind == Kind::RehabPlan
         && let Some(patient) = known_patient
     {
+        let changes = gateway.store.changes_of_patient(patient).await?;
+        followed.expect.push(Expect::Unchanged { patient: patient.to_owned(), changes });
         for exchange in open_exchanges(gateway, sender, patient).await? {
-            for party in exchange.recipients() {
+            // Whose part was taken back, or ended with the consent, is told no more.
+            for party in exchange.recipients().filter(|p| p.status != Some(Status::Cancelled)) {
                 add(&mut followed.recipients, directory, sender, &party.unit, PartyRole::Recipient, None);
             }
         }
@@ -250,16 +254,25 @@ async fn follow_plan(
                 followed.issues.push(other_patient("planId"));
                 continue;
             }
-            followed.plans.push((exchange.id, exchange.revision));
+            followed.expect.push(Expect::Revision { exchange: exchange.id, revision: exchange.revision });
             followed.plan.extend(exchange.resources.iter().filter(|r| !r.starts_with("Task/")).cloned());
         }
     }
     Ok(())
 }
 
-/// Open exchanges about the patient that the same unit sent: whoever was asked by it is to know that the plan changed.
+/// Open exchanges about the patient in which the unit takes part: whoever was asked is to know that the plan changed.
 async fn open_exchanges(gateway: &Gateway, sender: &str, patient: &str) -> Result<Vec<Exchange>, StoreError> {
-    let query = ExchangeQuery { patient: Some(patient.to_owned()), open: true, limit: 200, ..ExchangeQuery::default() };
-    let page = gateway.store.exchanges(&Filter::Units(vec![sender.to_owned()]), &query).await?;
-    Ok(page.matches)
+    let filter = Filter::Units(vec![sender.to_owned()]);
+    let mut query =
+        ExchangeQuery { patient: Some(patient.to_owned()), open: true, limit: 200, ..ExchangeQuery::default() };
+    let mut open = Vec::new();
+    loop {
+        let page = gateway.store.exchanges(&filter, &query).await?;
+        query.before = page.matches.last().map(|last| (last.updated_at, last.id));
+        open.extend(page.matches);
+        if !page.more {
+            return Ok(open);
+        }
+    }
 }

@@ -1,10 +1,12 @@
 //! A version comes into force: everything that follows from it, composed into one commit.
 
-use serde_json::Value;
+use chrono::{DateTime, Utc};
+use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::Refusal;
-use super::consent::{consent_withdrawn, no_consent, only_here, stop_deliveries};
+use super::abort;
+use super::consent::{consent_withdrawn, end_part, no_consent, only_here, stop_deliveries, tells_the_end};
 use super::identify::settle_patients;
 use super::parties::{deliveries, farewells, left_out, parties};
 use super::provenance::provenance;
@@ -13,6 +15,7 @@ use super::receipt::receipt;
 use super::route::{Ties, follow, ties};
 use super::submit::{Submission, document};
 use super::tie::{Tie, check_contact, tie};
+use super::veil::{self, Outside};
 use super::waiting::park;
 use super::weigh::{Current, Scale, Weighed, current, join, set_status};
 use crate::Gateway;
@@ -40,7 +43,7 @@ pub(super) async fn supersede(
     let patients = settle_patients(store, &mut resources).await?;
     let subject = patients.first();
     if let Some(before) = &before {
-        check_successor(before, read, subject.map(|p| p.id.as_str()))?;
+        check_successor(before, read, subject.map(|p| p.id.as_str()), consent_withdrawn(&resources))?;
     }
     match tie(gateway, &read.unit, &mut resources).await? {
         Tie::Tied => {}
@@ -64,10 +67,20 @@ pub(super) async fn supersede(
         before.iter().flat_map(|b| b.resources.iter()).filter(|r| !names.contains(r)).cloned().collect();
     let wanted: Vec<String> = names.iter().chain(&others).chain(&followed.plan).cloned().collect();
     let current = current(store.resources(&Filter::All, &wanted).await?);
+    let wrong = read.envelope.entered_in_error;
+    let was_withdrawn = current.values().any(|(_, r)| consent_withdrawn(std::slice::from_ref(r)));
+    // What was entered in error shares nothing again that a withdrawal has hidden.
+    let withdrawn = (consent_withdrawn(&resources) && (before.is_some() || !wrong)) || (wrong && was_withdrawn);
     for resource in &mut resources {
         live_on(resource, &current, &ties, read);
+        match type_of(resource) {
+            "Task" if withdrawn => end_part(resource),
+            "Consent" if withdrawn && wrong => resource["status"] = json!("inactive"),
+            _ => {}
+        }
     }
-    let (fallen, stays) = fallen(&others, &current);
+    let (mut fallen, stays) = fallen(&others, &current);
+    fallen.extend(unasked(&stays, resources.iter().chain(&fallen), &current, now));
 
     let id = before.as_ref().map_or_else(Uuid::now_v7, |b| b.id);
     let mut exchange = Exchange {
@@ -97,15 +110,16 @@ pub(super) async fn supersede(
         let units = left.iter().map(|p| p.unit.clone()).collect();
         hidden.push(Share { resources: only_here(&exchange), units });
     }
-    if consent_withdrawn(&resources) {
+    let mut outside = Vec::new();
+    if withdrawn {
         let Some(before) = &before else { return Err(Refusal::Findings(vec![no_consent()])) };
         let stop = stop_deliveries(gateway, before).await?;
         commit.delivery_changes = stop.changes;
-        // Who never got it is no party to it any more, and sees nothing of it.
-        let never: Vec<String> =
-            exchange.recipients().filter(|p| !stop.informed.contains(&p.unit)).map(|p| p.unit.clone()).collect();
-        exchange.parties.retain(|p| p.role == PartyRole::Sender || !never.contains(&p.unit));
-        hidden.push(Share { resources: only_here(&exchange), units: never });
+        // Who never got it is no party to it any more, and sees nothing of it; who has got it sees that it is over.
+        let informed = |unit: &String| stop.informed.contains(unit);
+        outside =
+            exchange.recipients().map(|p| Outside { unit: p.unit.clone(), informed: informed(&p.unit) }).collect();
+        exchange.parties.retain(|p| p.role == PartyRole::Sender || informed(&p.unit));
     } else if let Some(before) = &before {
         commit.delivery_changes = overtaken(gateway, before, version).await?;
     }
@@ -119,7 +133,8 @@ pub(super) async fn supersede(
     let provenance = provenance(gateway, read, &exchange, version, now, &weighed);
     scale.add(&provenance, &current, &mut weighed);
     let all: Vec<Value> = resources.iter().chain(&fallen).chain(plan).chain([&provenance]).cloned().collect();
-    commit.deliveries = deliveries(gateway, &exchange, &all, before.as_ref(), &current, now);
+    let told: Vec<Value> = all.iter().filter(|r| !withdrawn || tells_the_end(r)).cloned().collect();
+    commit.deliveries = deliveries(gateway, &exchange, &told, before.as_ref(), &current, now);
     commit.deliveries.extend(farewells(gateway, &exchange, &left, &fallen, now));
 
     commit.put = weighed.put;
@@ -131,13 +146,14 @@ pub(super) async fn supersede(
         document: exchange.document.clone(),
         revision: before.as_ref().map(|b| b.revision),
     });
-    // A plan that is revised at the same moment must not be overtaken by the older one that travels along here.
-    commit.expect.extend(
-        followed.plans.iter().map(|(exchange, revision)| Expect::Revision { exchange: *exchange, revision: *revision }),
-    );
+    commit.expect.extend(followed.expect);
     let shared = exchange.resources.iter().chain(&followed.plan).cloned().collect();
     commit.share = vec![Share { resources: shared, units }];
     commit.hide = hidden;
+    if !outside.is_empty() {
+        let tasks = ties.owners.iter().map(|(task, unit)| (unit.to_ascii_uppercase(), task.clone())).collect();
+        veil::draw(gateway, &exchange, &tasks, &all, &outside, now, &mut commit).await?;
+    }
     for patient in patients {
         let id = (!patient.is_new).then_some(patient.id);
         commit.expect.push(Expect::Patient { system: patient.system, value: patient.value, id });
@@ -150,7 +166,7 @@ pub(super) async fn supersede(
 }
 
 /// A newer version is of the same unit, about the same patient, and of something that has not ended.
-fn check_successor(before: &Exchange, read: &Read<'_>, patient: Option<&str>) -> Result<(), Refusal> {
+fn check_successor(before: &Exchange, read: &Read<'_>, patient: Option<&str>, withdraws: bool) -> Result<(), Refusal> {
     let conflict =
         |place: &str, sv: &str, en: &str| Err(Refusal::Conflict(Issue::error(Code::Conflict, place, sv, en)));
     if before.sender().is_some_and(|s| !s.unit.eq_ignore_ascii_case(&read.unit)) {
@@ -179,7 +195,8 @@ fn check_successor(before: &Exchange, read: &Read<'_>, patient: Option<&str>) ->
     }
     let mut tasks = before.recipients().filter_map(|p| p.status).peekable();
     let asks = matches!(before.kind, Kind::Referral | Kind::Handover) && tasks.peek().is_some();
-    if asks && tasks.all(|s| s == Status::Completed) {
+    // A consent can be withdrawn whenever the patient wants.
+    if asks && !withdraws && tasks.all(|s| s == Status::Completed) {
         return conflict(
             "version",
             "Mottagaren har redan slutfört och svarat; sänd en ny begäran med eget id.",
@@ -192,11 +209,11 @@ fn check_successor(before: &Exchange, read: &Read<'_>, patient: Option<&str>) ->
 /// Joins a resource with what is stored of it: a Task goes on with its life, and one of the sender's own begins accepted.
 fn live_on(resource: &mut Value, current: &Current, ties: &Ties, read: &Read<'_>) {
     let stored = reference_of(resource).and_then(|r| current.get(&r)).map(|(_, value)| value);
-    let is_new_task = type_of(resource) == "Task" && stored.is_none();
     *resource = join(std::mem::take(resource), stored);
+    let begins = type_of(resource) == "Task" && resource["status"] == "requested";
     let by_sender =
         ties.owners.iter().any(|(task, unit)| resource["id"] == **task && unit.eq_ignore_ascii_case(&read.unit));
-    if is_new_task
+    if begins
         && by_sender
         && let Some(task) = resource.as_object_mut()
     {
@@ -222,6 +239,27 @@ fn fallen(others: &[String], current: &Current) -> (Vec<Value>, Vec<String>) {
         }
     }
     (fallen, stays)
+}
+
+/// Requests to stop a Task that has ended with this version: there is nothing left to stop.
+fn unasked<'a>(
+    stays: &[String],
+    resources: impl Iterator<Item = &'a Value>,
+    current: &Current,
+    now: DateTime<Utc>,
+) -> Vec<Value> {
+    let ended: Vec<(String, Status)> = resources
+        .filter(|r| type_of(r) == "Task")
+        .filter_map(|t| Some((reference_of(t)?, t["status"].as_str().and_then(Status::parse)?)))
+        .filter(|(_, status)| status.is_final())
+        .collect();
+    let aborts = stays.iter().filter_map(|name| current.get(name)).map(|(_, value)| value);
+    let open = aborts.filter(|a| abort::is_abort(a) && abort::is_open(a));
+    open.filter_map(|a| {
+        let (_, status) = ended.iter().find(|(name, _)| name == abort::target(a))?;
+        Some(abort::closed(a, *status, now))
+    })
+    .collect()
 }
 
 /// Parked deliveries of earlier versions: the new one carries all that they did.

@@ -5,6 +5,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use super::Refusal;
+use super::abort;
 use super::acknowledge::{Applied, Change, Heard, acknowledge};
 use super::refusal::missing;
 use crate::Gateway;
@@ -12,6 +13,7 @@ use crate::access::Caller;
 use crate::domain::task::Status;
 use crate::fhir::issue::{Code, Issue};
 use crate::fhir::resource::content;
+use crate::store::Filter;
 
 /// What the owner of a Task may change; the rest belongs to the one who asked.
 pub const OWNERS: [&str; 6] = ["status", "statusReason", "businessStatus", "output", "lastModified", "note"];
@@ -75,7 +77,9 @@ fn stale(current: u32, expected: u32) -> Refusal {
 async fn check_owner(gateway: &Gateway, caller: &Caller, id: &str) -> Result<(), Refusal> {
     for exchange in gateway.store.exchange_of_resource("Task", id).await? {
         let exchange = gateway.store.exchange(&caller.filter(), exchange).await?.ok_or_else(|| missing("Task"))?;
-        let owner = exchange.parties.iter().find(|p| p.task.as_deref() == Some(id));
+        let asked = stopped_by(gateway, id).await?;
+        let task = asked.as_deref().unwrap_or(id);
+        let owner = exchange.parties.iter().find(|p| p.task.as_deref() == Some(task));
         if owner.is_some_and(|o| caller.may_act_for(&o.unit)) {
             return Ok(());
         }
@@ -86,6 +90,14 @@ async fn check_owner(gateway: &Gateway, caller: &Caller, id: &str) -> Result<(),
         "Bara den enhet som äger uppgiften kan flytta den.",
         "Only the unit that owns the Task can move it.",
     )))
+}
+
+/// A request to stop a Task belongs to the owner of that Task: its id.
+async fn stopped_by(gateway: &Gateway, id: &str) -> Result<Option<String>, Refusal> {
+    let Some(stored) = gateway.store.resource(&Filter::All, "Task", id).await? else { return Ok(None) };
+    let task: Value = serde_json::from_slice(&stored.body).unwrap_or_default();
+    let target = abort::is_abort(&task).then(|| abort::target(&task).trim_start_matches("Task/").to_owned());
+    Ok(target)
 }
 
 /// What has ended is what the sender was told; only the sender begins it anew.

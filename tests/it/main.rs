@@ -3,6 +3,8 @@
 mod access;
 mod answers;
 mod boundaries;
+mod cancel;
+mod consent;
 mod crash;
 mod deliver;
 mod gateway;

@@ -91,8 +91,35 @@ impl Still {
         self.world.people().step(task, status, &Left { answer, ..Left::default() }).await.unwrap();
     }
 
+    /// A gateway whose partner is a server of the test's own.
+    async fn open_against(base: &str) -> Self {
+        let world = World::open().await;
+        let file: PathBuf = world.folder.join("still.toml");
+        let text = format!(
+            "[gateway]\nlisten = \"127.0.0.1:0\"\ndb = \"still.sqlite\"\n[delivery]\npoll_overlap_s = 0\n[[partner]]\n\
+             name = \"{PARTNER}\"\nchannel = \"push\"\nfhir_base = \"{base}/fhir\"\ntimeout_s = 2\n"
+        );
+        std::fs::write(&file, text).unwrap();
+        let gateway = Gateway::open(Config::load(Some(&file)).unwrap()).unwrap();
+        Self { gateway, world }
+    }
+
     /// A Task that the clinic has moved and that is no resource here any more.
     async fn lose(&self, task: &str) -> Uuid {
+        let id = self.sent(task).await;
+        let theirs = json!({
+            "resourceType": "Task", "identifier": [{ "system": RESOURCE_ID, "value": task }],
+            "status": "accepted", "intent": "order",
+        });
+        let url = format!("{}/fhir/Task", self.world.clinic);
+        let headers = [("Content-Type", "application/fhir+json")];
+        let made = self.world.ask("POST", &url, &headers, Some(theirs.to_string())).await;
+        assert_eq!(made.status, 201, "{}", made.text);
+        id
+    }
+
+    /// A Task that the partner has by what is recorded here.
+    async fn sent(&self, task: &str) -> Uuid {
         let now = Utc::now();
         let party = |unit: &str, partner: &str, role, task: Option<&str>| Party {
             unit: unit.into(),
@@ -141,14 +168,6 @@ impl Still {
         let id = exchange.id;
         let commit = Commit { exchanges: vec![exchange], deliveries: vec![delivery], ..Commit::default() };
         self.gateway.store.commit(commit).await.unwrap();
-        let theirs = json!({
-            "resourceType": "Task", "identifier": [{ "system": RESOURCE_ID, "value": task }],
-            "status": "accepted", "intent": "order",
-        });
-        let url = format!("{}/fhir/Task", self.world.clinic);
-        let headers = [("Content-Type", "application/fhir+json")];
-        let made = self.world.ask("POST", &url, &headers, Some(theirs.to_string())).await;
-        assert_eq!(made.status, 201, "{}", made.text);
         id
     }
 }
@@ -261,6 +280,11 @@ async fn a_delivery_that_was_skipped_while_it_was_sent_keeps_the_attempt_and_the
 
 /// A server on loopback that answers every GET with what `answer` makes of its path, and keeps the paths.
 fn serve(answer: impl Fn(&str, &str) -> Value + Send + 'static) -> (String, Arc<Mutex<Vec<String>>>) {
+    serve_with(move |own, path| (200, answer(own, path)))
+}
+
+/// The same, with a status.
+fn serve_with(answer: impl Fn(&str, &str) -> (u16, Value) + Send + 'static) -> (String, Arc<Mutex<Vec<String>>>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let base = format!("http://{}", listener.local_addr().unwrap());
     let paths = Arc::new(Mutex::new(Vec::new()));
@@ -272,9 +296,10 @@ fn serve(answer: impl Fn(&str, &str) -> Value + Send + 'static) -> (String, Arc<
             let first = lines.next().unwrap().unwrap();
             while lines.next().is_some_and(|line| !line.unwrap().is_empty()) {}
             let path = first.split(' ').nth(1).unwrap().to_owned();
-            let body = answer(&own, &path).to_string();
+            let (status, body) = answer(&own, &path);
+            let body = body.to_string();
             kept.lock().unwrap().push(path);
-            let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len());
+            let head = format!("HTTP/1.1 {status} It\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len());
             stream.write_all(format!("{head}{body}").as_bytes()).unwrap();
         }
     });
@@ -313,4 +338,97 @@ async fn a_search_that_never_ends_is_left() {
     let client = Client::new(&format!("{base}/fhir"), Duration::from_secs(5)).unwrap();
     assert_eq!(client.tasks(&[format!("{RESOURCE_ID}|1")]).await.unwrap().len(), 1);
     assert!(paths.lock().unwrap().len() <= 20);
+}
+
+/// When the partner's Tasks changed, by its own clock.
+type Changed = Arc<Mutex<Vec<(&'static str, String)>>>;
+
+/// A partner's server that has these Tasks, and searches by `_lastUpdated` or refuses to.
+fn partner_with(tasks: &Changed, refuses: bool) -> (String, Arc<Mutex<Vec<String>>>) {
+    let tasks = Arc::clone(tasks);
+    serve_with(move |_, path| {
+        let url = reqwest::Url::parse(&format!("http://x{path}")).unwrap();
+        let value = |name: &str| url.query_pairs().find(|(n, _)| n == name).map(|(_, v)| v.into_owned());
+        let since = value("_lastUpdated");
+        if refuses && since.is_some() {
+            return (
+                400,
+                json!({ "resourceType": "OperationOutcome", "issue": [{ "severity": "error", "code": "not-supported" }] }),
+            );
+        }
+        let asked = value("identifier").unwrap_or_default();
+        let from = since.map(|s| s.trim_start_matches("ge").to_owned()).unwrap_or_default();
+        let tasks = tasks.lock().unwrap();
+        let found = tasks.iter().filter(|(id, at)| asked.contains(&format!("|{id}")) && *at >= from);
+        let entries: Vec<Value> = found
+            .map(|(id, at)| {
+                json!({ "resource": {
+                    "resourceType": "Task", "id": id, "meta": { "versionId": at, "lastUpdated": at }, "status": "accepted",
+                    "identifier": [{ "system": RESOURCE_ID, "value": id }],
+                } })
+            })
+            .collect();
+        (200, json!({ "resourceType": "Bundle", "type": "searchset", "entry": entries }))
+    })
+}
+
+fn by_their_clock(now: chrono::DateTime<Utc>, seconds: i64) -> String {
+    (now + chrono::TimeDelta::seconds(seconds)).to_rfc3339_opts(chrono::SecondsFormat::Millis, true)
+}
+
+#[actix_web::test]
+async fn a_round_asks_for_what_has_changed_and_at_times_for_everything_whatever_the_partners_clock_says() {
+    let now = Utc::now();
+    let tasks: Changed = Arc::new(Mutex::new(vec![("a", by_their_clock(now, -900)), ("b", by_their_clock(now, -600))]));
+    let (base, paths) = partner_with(&tasks, false);
+    let still = Still::open_against(&base).await;
+    still.sent("a").await;
+    still.sent("b").await;
+    let read = async |after_s: i64| {
+        let at = now + chrono::TimeDelta::seconds(after_s);
+        reconcile(&still.gateway, PARTNER, at).await.unwrap().read
+    };
+    assert_eq!([read(0).await, read(1).await], [2, 2], "until it is known what is new");
+    assert_eq!(read(2).await, 1, "only what is as new as the newest");
+    assert!(paths.lock().unwrap().last().unwrap().contains("_lastUpdated=ge"));
+    tasks.lock().unwrap()[0].1 = by_their_clock(now, 3);
+    assert_eq!(read(4).await, 2, "what has changed is read");
+    still.sent("c").await;
+    tasks.lock().unwrap().push(("c", by_their_clock(now, -5000)));
+    read(5).await;
+    read(6).await;
+    let last = paths.lock().unwrap().clone();
+    assert!(
+        last.iter().any(|p| p.contains("%7Cc") && !p.contains("_lastUpdated")),
+        "a Task that is new here: {last:#?}"
+    );
+    // The partner's clock is set back by an hour, and a Task changes there.
+    tasks.lock().unwrap()[1].1 = by_their_clock(now, -3500);
+    let before = still.gateway.store.held_inbound(Some(PARTNER), 50).await.unwrap().len();
+    read(10).await;
+    assert_eq!(still.gateway.store.held_inbound(Some(PARTNER), 50).await.unwrap().len(), before, "it is not seen yet");
+    read(3601).await;
+    assert_eq!(
+        still.gateway.store.held_inbound(Some(PARTNER), 50).await.unwrap().len(),
+        before + 1,
+        "a full round sees it"
+    );
+    still.close().await;
+}
+
+#[actix_web::test]
+async fn a_server_that_refuses_to_search_by_time_is_asked_without() {
+    let now = Utc::now();
+    let tasks: Changed = Arc::new(Mutex::new(vec![("a", by_their_clock(now, -900)), ("b", by_their_clock(now, -600))]));
+    let (base, paths) = partner_with(&tasks, true);
+    let still = Still::open_against(&base).await;
+    still.sent("a").await;
+    still.sent("b").await;
+    for _ in 0..6 {
+        let round = still.read().await;
+        assert_eq!((round.read, round.unreachable), (2, false));
+    }
+    let with = paths.lock().unwrap().iter().filter(|p| p.contains("_lastUpdated")).count();
+    assert_eq!(with, 1, "it is tried once");
+    still.close().await;
 }
