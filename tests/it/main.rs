@@ -7,11 +7,14 @@ mod cancel;
 mod consent;
 mod crash;
 mod deliver;
+mod fhir_xml;
 mod gateway;
 mod house;
 mod journey;
 mod mappings;
 mod openapi;
+#[cfg(feature = "fhirpath-oracle")]
+mod oracle;
 mod profiles;
 mod r4_table;
 mod receiver;

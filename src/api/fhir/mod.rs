@@ -1,12 +1,14 @@
 //! The FHIR face: what a partner that speaks FHIR reads here, and the Tasks and Procedures it writes.
 
 mod capability;
+mod media;
 mod operations;
 mod query;
 mod read;
 mod write;
 
 pub use capability::metadata;
+pub use media::negotiate;
 pub use read::{history, read, search_get, search_post, vread};
 pub use write::{create, patch, update, validate};
 

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::super::body::Body;
 use super::super::caller::Call;
 use super::super::problem::{Answer, Problem, told};
-use super::{FHIR_JSON, known_type, query, show};
+use super::{FHIR_JSON, known_type, media, query, show};
 use crate::store::Stored;
 use crate::sync::refusal::missing;
 use crate::sync::witness;
@@ -42,11 +42,12 @@ pub async fn history(call: Call, path: web::Path<(String, String)>, request: Htt
     let (resource_type, id) = path.into_inner();
     known_type(&resource_type)?;
     let limits = &call.gateway.config.limits;
-    let (mut count, mut before) = (limits.page, None);
+    let (mut count, mut before, mut format) = (limits.page, None, String::new());
     for (name, value) in query::pairs(request.query_string())? {
         match (name.as_str(), value.parse::<i64>()) {
             ("_count", Ok(n)) => count = u32::try_from(n).unwrap_or(1).clamp(1, limits.page_max),
             ("_before", Ok(seq)) => before = Some(seq),
+            ("_format", _) => format = format!("&_format={}", encoded(&value)),
             _ => {
                 return Err(Problem::bad_request(
                     told(&name),
@@ -68,7 +69,7 @@ pub async fn history(call: Call, path: web::Path<(String, String)>, request: Htt
     let base = format!("{}/fhir/{object}", call.gateway.config.base_url);
     let mut links = vec![link("self", &base)];
     if let (true, Some(last)) = (more, versions.last()) {
-        links.push(link("next", &format!("{base}?_count={count}&_before={}", last.seq)));
+        links.push(link("next", &format!("{base}?_count={count}&_before={}{format}", last.seq)));
     }
     let entries: Vec<Value> = versions
         .iter()
@@ -99,7 +100,9 @@ pub async fn search_post(call: Call, resource_type: web::Path<String>, request: 
     }
     let form = std::str::from_utf8(&body.0)
         .map_err(|_| Problem::bad_request("", "Formuläret är inte UTF-8.", "The form is not UTF-8."))?;
-    pairs.extend(query::pairs(form)?);
+    let form = query::pairs(form)?;
+    media::asked_in_form(&request, &form)?;
+    pairs.extend(form);
     search(call, &resource_type, pairs, false).await
 }
 

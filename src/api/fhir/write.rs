@@ -9,8 +9,9 @@ use super::super::body::{Body, media_type};
 use super::super::caller::Call;
 use super::super::problem::{Answer, Problem, told};
 use super::capability::{CREATED, UPDATED};
+use super::media::Sent;
 use super::{FHIR_JSON, known_type, operations, query, show};
-use crate::fhir::guard::{self, Limits, Strictness};
+use crate::fhir::guard::{Limits, Strictness};
 use crate::fhir::issue::{Code, Issue, outcome};
 use crate::sync::contribute::{self, Created};
 use crate::sync::refusal::Refusal;
@@ -19,7 +20,7 @@ use crate::sync::take;
 const IF_NONE_EXIST: HeaderName = HeaderName::from_static("if-none-exist");
 
 /// `POST /fhir/{type}/$validate`: the findings, 200 whatever they are.
-pub async fn validate(call: Call, resource_type: web::Path<String>, body: Body) -> Answer {
+pub async fn validate(call: Call, resource_type: web::Path<String>, body: Sent) -> Answer {
     let mut issues = Vec::new();
     match resource(&call, &body, &resource_type) {
         Ok(value) => issues.extend(call.gateway.validate(&[value])),
@@ -30,7 +31,7 @@ pub async fn validate(call: Call, resource_type: web::Path<String>, body: Body) 
 }
 
 /// `PUT /fhir/Task/{id}` with If-Match: the owner moves its Task.
-pub async fn update(call: Call, path: web::Path<(String, String)>, request: HttpRequest, body: Body) -> Answer {
+pub async fn update(call: Call, path: web::Path<(String, String)>, request: HttpRequest, body: Sent) -> Answer {
     let (resource_type, id) = path.into_inner();
     allowed(&resource_type, &UPDATED, "PUT")?;
     let version = if_match(&request)?;
@@ -67,7 +68,7 @@ async fn moved(call: &Call, id: &str, value: Value, version: u32) -> Answer {
 }
 
 /// `POST /fhir/{type}`, with If-None-Exist created once however often it is sent.
-pub async fn create(call: Call, resource_type: web::Path<String>, request: HttpRequest, body: Body) -> Answer {
+pub async fn create(call: Call, resource_type: web::Path<String>, request: HttpRequest, body: Sent) -> Answer {
     let resource_type = resource_type.into_inner();
     allowed(&resource_type, &CREATED, "POST")?;
     let identifier = if_none_exist(&request)?;
@@ -91,8 +92,8 @@ fn limits(call: &Call) -> Limits {
     Limits { bytes: limits.body_bytes, depth: limits.depth, strictness: Strictness::Resource }
 }
 
-fn resource(call: &Call, body: &Body, resource_type: &str) -> Result<Value, Refusal> {
-    let value = guard::parse(&body.0, &limits(call)).map_err(Refusal::Malformed)?;
+fn resource(call: &Call, body: &Sent, resource_type: &str) -> Result<Value, Refusal> {
+    let value = body.read(&limits(call)).map_err(Refusal::Malformed)?;
     if value["resourceType"] != *resource_type {
         return Err(Refusal::Malformed(vec![Issue::error(
             Code::Structure,
