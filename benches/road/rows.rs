@@ -47,6 +47,9 @@ struct Table {
     rows: Vec<Vec<Cell>>,
 }
 
+/// A table's name, its columns, and the rows that are new in it.
+type Found = (String, Vec<String>, Vec<Vec<Value>>);
+
 /// Everything one set of documents wrote.
 pub struct Rows {
     tables: Vec<Table>,
@@ -92,7 +95,7 @@ impl Rows {
         Self::of(&found)
     }
 
-    fn of(found: &[(String, Vec<String>, Vec<Vec<Value>>)]) -> Self {
+    fn of(found: &[Found]) -> Self {
         let ids = Keys::of(found);
         let tables = found
             .iter()
@@ -237,7 +240,7 @@ struct Keys {
 }
 
 impl Keys {
-    fn of(found: &[(String, Vec<String>, Vec<Vec<Value>>)]) -> Self {
+    fn of(found: &[Found]) -> Self {
         let mut keys = Self::default();
         let mut places = HashMap::new();
         for (table, columns, rows) in found {
