@@ -12,6 +12,7 @@ use rusqlite::{Connection, OpenFlags};
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
+use super::look::look;
 use super::migrate::migrate;
 use super::writer::{self, Job, Writer};
 use super::{Commit, Meter, Store, StoreError, log, reader};
@@ -119,6 +120,7 @@ enum Disk {
 
 fn open(path: &Path, options: &Options, disk: Disk, temporary: Option<PathBuf>) -> Result<Store, StoreError> {
     let lock = lock(path)?;
+    look(path)?;
     let connection = connect(path, disk)?;
     migrate(&connection)?;
     if disk == Disk::Durable {

@@ -56,7 +56,8 @@ pub async fn patch(call: Call, path: web::Path<(String, String)>, request: HttpR
     }
     let version = if_match(&request)?;
     let mut value = take::open(&call.gateway, &call.caller, &id, version).await?;
-    operations::apply(&mut value, &operations::parse(&body.0, limits(&call))?)?;
+    let most = call.gateway.config.limits.patch_operations;
+    operations::apply(&mut value, &operations::parse(&body.0, limits(&call), most)?)?;
     moved(&call, &id, value, version).await
 }
 
