@@ -55,6 +55,7 @@ async fn ask_everything(store: &Store) {
     store.patient_id(PNR, "195009072553").await.unwrap();
     store.exchange_of("org", Kind::Referral, "d1").await.unwrap();
     store.exchange_of_resource("Patient", "p1").await.unwrap();
+    store.unreached(&["Patient/p1".into()], &[ASKER.into()]).await.unwrap();
     store.document(one.id, None).await.unwrap();
     store.document(one.id, Some(1)).await.unwrap();
     store.documents(one.id).await.unwrap();
