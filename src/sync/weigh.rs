@@ -56,8 +56,8 @@ fn join_actor(incoming: Value, stored: &Value) -> Value {
         }
     }
     // The same unit stands in everybody's documents: that another system speaks of it is no new version of it.
-    let known = stored["meta"].get("source").cloned();
-    if let (Some(known), Some(source)) = (known, joined["meta"].get_mut("source")) {
+    let known = stored.pointer("/meta/source").cloned();
+    if let (Some(known), Some(source)) = (known, joined.pointer_mut("/meta/source")) {
         let said = std::mem::replace(source, known);
         if joined != content(stored) {
             joined["meta"]["source"] = said;
