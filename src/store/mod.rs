@@ -24,6 +24,7 @@ mod state;
 mod statement;
 #[cfg(test)]
 mod tests;
+mod versions;
 mod write_delivery;
 mod write_exchange;
 mod write_resource;
@@ -38,6 +39,7 @@ pub use query::{Clause, DateOp, DeliveryQuery, ExchangePage, ExchangeQuery, Filt
 pub use record::{
     Action, Answer, Attempt, Audit, Delivery, DeliveryChange, Document, Exchange, Inbound, Party, Put, Stored,
 };
+pub use versions::Versions;
 
 /// The database, as everyone else sees it: cheap to clone, closed when the last clone is dropped.
 #[derive(Clone)]

@@ -10,6 +10,7 @@ pub mod cancel;
 mod consent;
 pub mod contribute;
 pub mod deliver;
+pub mod gather;
 pub mod identify;
 pub mod package;
 mod parties;

@@ -7,6 +7,7 @@ mod cancel;
 mod consent;
 mod crash;
 mod deliver;
+mod face;
 mod gateway;
 mod house;
 mod journey;
