@@ -18,8 +18,8 @@ const COUNT: &str =
 const COLUMNS: &str = "SELECT r.type, r.id, v.version, v.seq, v.at, v.body FROM ";
 /// Through one resource, through what the units may see, through everything.
 const OF_ONE: &str = "resource r CROSS JOIN version v ON v.rid = r.rid";
-const OF_FEW: &str = "(SELECT DISTINCT rid FROM concern WHERE unit IN (SELECT value FROM json_each(?))) c \
-                      CROSS JOIN resource r ON r.rid = c.rid CROSS JOIN version v ON v.rid = r.rid";
+const OF_FEW: &str = "(SELECT DISTINCT rid FROM concern WHERE unit IN (SELECT value FROM json_each(?))) l \
+                      CROSS JOIN resource r ON r.rid = l.rid CROSS JOIN version v ON v.rid = r.rid";
 const OF_ALL: &str = "version v CROSS JOIN resource r ON r.rid = v.rid";
 const VISIBLE: &str =
     " AND EXISTS (SELECT 1 FROM concern c WHERE c.rid = r.rid AND c.unit IN (SELECT value FROM json_each(?)))";
@@ -50,6 +50,7 @@ impl Store {
                 }
                 _ => false,
             };
+            let is_one = of.id.is_some();
             let mut values = Vec::new();
             let mut sql = String::from(COLUMNS);
             sql.push_str(match (&of.id, few) {
@@ -74,7 +75,8 @@ impl Store {
                 sql.push_str(VISIBLE);
                 values.push(Value::from(units));
             }
-            sql.push_str(" ORDER BY v.seq DESC LIMIT ?");
+            // Of one resource versions are numbered in the order of commits, and that is an index.
+            sql.push_str(if is_one { " ORDER BY v.version DESC LIMIT ?" } else { " ORDER BY v.seq DESC LIMIT ?" });
             values.push(Value::from(i64::from(of.limit)));
             db.all(&sql, params_from_iter(values), stored)
         })
