@@ -17,7 +17,7 @@ use crate::fhir::guard::{self, Limits, Strictness};
 use crate::fhir::issue::{Code, Issue, shown_name};
 use crate::fhir::profile::Profiles;
 use crate::fhir::validate::{self, Context};
-use crate::mapping::Mappings;
+use crate::mapping::{Mappings, unwritten};
 use crate::partner::Client;
 use crate::store::{Options, Store, StoreError};
 use crate::{api, assets, sync};
@@ -124,6 +124,7 @@ impl Gateway {
             .map_err(|source| StartError::Files { what: "profiles", source })?;
         let (conformance, issues) = Conformance::load(&files);
         refuse("profiles", &issues)?;
+        refuse("mapping tables", &unwritten(&mappings, &conformance.profiles))?;
         let mut clients = HashMap::new();
         for partner in &config.partners {
             if let Channel::Push { fhir_base } = &partner.channel {

@@ -16,7 +16,7 @@ use crate::fhir::guard::{self, Limits};
 use crate::fhir::issue::{Code, Issue, any_error, outcome};
 use crate::fhir::validate::not_enforced;
 use crate::fhir::{cursor, profile};
-use crate::mapping::{ExampleIds, Mappings, traced};
+use crate::mapping::{ExampleIds, Mappings, traced, unwritten};
 
 /// Prints a line, and ends quietly where nobody reads any more (`vardkedja map … | head`).
 macro_rules! say {
@@ -159,7 +159,9 @@ pub fn check(mappings: Option<&Path>, profiles: Option<&Path>) -> anyhow::Result
         }
     }
     issues.extend(profile::check(&package));
-    issues.extend(check_examples(&files, &Conformance::load(&package).0));
+    let conformance = Conformance::load(&package).0;
+    issues.extend(unwritten(&tables, &conformance.profiles));
+    issues.extend(check_examples(&files, &conformance));
     for difference in cursor::differences() {
         issues.push(Issue::error(Code::Structure, "src/fhir/r4.tsv", "Schemat och fhirbolt skiljer sig.", difference));
     }

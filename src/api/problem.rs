@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use actix_web::error::BlockingError;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{ALLOW, RETRY_AFTER, WWW_AUTHENTICATE};
 use actix_web::{HttpRequest, HttpResponse, ResponseError};
@@ -132,6 +133,23 @@ fn fault(error: &StoreError) -> Problem {
         format!("A fault of the service; nothing was accepted. Quote {id} when reporting."),
     );
     Problem { status, issues: vec![issue], retry_after_s: passes.then_some(5), allow: None }
+}
+
+/// The thread that worked on a large document ended before it was done.
+impl From<BlockingError> for Problem {
+    fn from(_: BlockingError) -> Self {
+        let id = Uuid::now_v7();
+        tracing::error!(fault = %id, "a document's thread ended, fault {id}");
+        let issue = Issue::error(
+            Code::Exception,
+            "",
+            format!("Fel i tjänsten; sänd samma dokument igen, det tas emot en gång. Ange {id} vid felanmälan."),
+            format!(
+                "A fault of the service; send the same document again, it is taken once. Quote {id} when reporting."
+            ),
+        );
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, issue)
+    }
 }
 
 impl From<Denied> for Problem {

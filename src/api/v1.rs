@@ -2,17 +2,21 @@
 
 use actix_web::http::StatusCode;
 use actix_web::http::header::{HeaderName, LOCATION};
-use actix_web::{FromRequest, HttpRequest, HttpResponse, dev};
+use actix_web::{FromRequest, HttpRequest, HttpResponse, dev, web};
 use serde_json::{Value, json};
+use tokio::runtime::Handle;
 
 use super::body::{Body, media_type};
 use super::caller::Call;
 use super::problem::{Answer, Problem};
 use crate::domain::{Format, Kind};
 use crate::fhir::issue::{Code, Issue};
-use crate::sync::{Answered, Submission, submit as take_in};
+use crate::sync::{Answered, Refusal, Submission, submit as take_in};
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+/// Above this, mapping and validation take so long (tens of milliseconds for a megabyte) that they go to a thread of
+/// their own: the requests that share the worker do not wait for them.
+const LARGE_BYTES: usize = 64 * 1024;
 /// A key is a name, not a document.
 const LONGEST_KEY: usize = 255;
 
@@ -58,12 +62,18 @@ pub async fn submit(kind: Kind, sent: Sent) -> Answer {
         "application/x-ndjson" | "application/ndjson" if kind == Kind::Activity => return lines(sent).await,
         _ => return Err(unsupported(kind)),
     };
-    let answered =
-        take_in(&sent.call.gateway, &sent.submission(kind, format, &sent.body.0, sent.key.as_deref())).await?;
-    Ok(respond(answered))
+    if sent.body.0.len() <= LARGE_BYTES {
+        return Ok(respond(sent.take_in(kind, format).await?));
+    }
+    let runtime = Handle::current();
+    Ok(respond(web::block(move || runtime.block_on(sent.take_in(kind, format))).await??))
 }
 
 impl Sent {
+    async fn take_in(&self, kind: Kind, format: Format) -> Result<Answered, Refusal> {
+        take_in(&self.call.gateway, &self.submission(kind, format, &self.body.0, self.key.as_deref())).await
+    }
+
     fn submission<'a>(&'a self, kind: Kind, format: Format, bytes: &'a [u8], key: Option<&'a str>) -> Submission<'a> {
         Submission { caller: &self.call.caller, kind, format, bytes, key, now: self.call.now }
     }

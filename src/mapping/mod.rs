@@ -9,9 +9,10 @@
 //! * `back`: one anchor, what links connect (`claim`), which item each resource is (`place`), then the rows;
 //! * `form`: lists where one value belongs, and the other way about;
 //! * `ledger`: on both ways, what no row read;
-//! * `check`: the folder's examples, both ways.
+//! * `check`: the folder's examples, both ways;
+//! * `demand`: what profiles require and no row can write.
 //!
-//! `path` finds values in trees, `draft` builds them, `convert` holds the named converters. What rows may say is
+//! `path` finds values in trees, `draft` builds them, `convert` holds the named converters, `within` composes ids. What rows may say is
 //! told by `plan`, and shown a feature at a time in `tests`.
 
 mod back;
@@ -19,6 +20,7 @@ mod check;
 mod codes;
 mod compile;
 mod convert;
+mod demand;
 mod draft;
 mod folder;
 mod form;
@@ -31,12 +33,14 @@ mod plan;
 mod shape;
 mod table;
 mod trace;
+mod within;
 mod xml;
 
 use serde_json::Value;
 use uuid::Uuid;
 
 pub use back::Back;
+pub use demand::unwritten;
 pub use folder::{Envelope, Files, Mappings};
 pub use message::Source;
 pub use plan::Table;

@@ -283,10 +283,10 @@ mod tests {
 
     #[test]
     fn a_path_is_taken_apart() {
-        let path = Written::parse("activity[each intervention].detail.extension[goal-id].valueString").unwrap();
+        let path = Written::parse("activity[each intervention].detail.extension[intervention-id].valueString").unwrap();
         assert_eq!(path.parts.len(), 4);
         assert_eq!(path.parts[0], Part { name: "activity", each: true, alias: Some("intervention") });
-        assert_eq!(path.parts[2], Part { name: "extension", each: false, alias: Some("goal-id") });
+        assert_eq!(path.parts[2], Part { name: "extension", each: false, alias: Some("intervention-id") });
         assert!(Written::parse("/id").unwrap().root);
         assert!(Written::parse(".").unwrap().parts.is_empty());
         for wrong in ["", "a..b", "a[", "a[]b", "a[some b]", "a b", ".a", "a."] {

@@ -10,6 +10,7 @@ use super::form::Form;
 use super::path::{Step, is_absent};
 use super::shape::Shape;
 use super::table::Only;
+use super::within::Within;
 use crate::domain::{Format, Kind};
 use crate::fhir::issue::{Code, Issue};
 
@@ -248,6 +249,7 @@ pub(super) struct Guard {
 pub(super) enum Via {
     Convert(&'static Converter),
     Codes(Arc<CodeMap>),
+    Within(Arc<Within>),
 }
 
 impl Via {
@@ -255,6 +257,7 @@ impl Via {
         match self {
             Self::Convert(converter) => converter.name,
             Self::Codes(map) => &map.name,
+            Self::Within(within) => &within.name,
         }
     }
 
@@ -270,8 +273,10 @@ impl Via {
         }
     }
 
-    pub fn out(&self, value: &Value) -> Result<Made, Text> {
+    /// What a value becomes in a document.
+    pub fn out(&self, value: &Value, document: &Value) -> Result<Made, Text> {
         match self {
+            Self::Within(within) => within.out(value, document),
             Self::Convert(converter) => (converter.out)(value),
             Self::Codes(map) => map.out(value).map(|v| v.clone().into()).ok_or_else(|| untranslated(map, value, true)),
         }
@@ -279,6 +284,7 @@ impl Via {
 
     pub fn back(&self, value: &Value) -> Result<Made, Text> {
         match self {
+            Self::Within(within) => within.back(value),
             Self::Convert(converter) => (converter.back)(value),
             Self::Codes(map) => {
                 map.back(value).map(|v| v.clone().into()).ok_or_else(|| untranslated(map, value, false))

@@ -13,6 +13,8 @@ mod house;
 mod journey;
 mod mappings;
 mod openapi;
+#[cfg(feature = "fhirpath-oracle")]
+mod oracle;
 mod profiles;
 mod r4_table;
 mod receiver;

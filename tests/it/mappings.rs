@@ -1,17 +1,22 @@
 //! The tables of `mappings/` as they are shipped: they load without a finding that refuses them, every example runs both
-//! ways, and what an example becomes is valid against the R4 schema.
+//! ways, and what an example becomes is valid against the R4 schema. A table without one of its rows is told what it lacks.
+//! All of it needs the same files and the same reading of them, so it stands in one place.
 //!
 //! `UPDATE_EXAMPLES=1 cargo test --test it mappings` writes the `.fhir.json` beside each source; read the difference
 //! before you keep it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use serde_json::{Value, json};
+use vardkedja::config::Config;
 use vardkedja::domain::kind::{Format, Kind};
 use vardkedja::fhir::issue::{Issue, Severity};
+use vardkedja::fhir::profile::Profiles;
 use vardkedja::fhir::r4;
-use vardkedja::mapping::{ExampleIds, Files, Mappings};
+use vardkedja::fhir::validate::{Context, validate};
+use vardkedja::mapping::{ExampleIds, Files, Mappings, unwritten};
+use vardkedja::{Gateway, StartError};
 
 fn files() -> Files {
     let mut files = BTreeMap::new();
@@ -432,4 +437,133 @@ fn two_goals_of_a_plan_do_not_share_an_id() {
     let table = stored.mappings.choose(stored.kind, Format::Json, &stored.source).unwrap();
     let issues = table.out(&stored.source, &ExampleIds).issues;
     assert!(issues.iter().any(Issue::is_error), "{}", lines(&issues));
+}
+
+/// The files without one row: its table or part, the line that begins the block (or nothing), and the row's FHIR path.
+fn without(file: &str, block: &str, path: &str) -> Files {
+    let mut files = files();
+    let text = &files[file];
+    let start = if block.is_empty() { 0 } else { text.find(&format!("name    = \"{block}\"")).expect(block) };
+    let at = start + text[start..].find(&format!("fhir = \"{path}\"")).expect(path);
+    let line = text[..at].rfind('\n').map_or(0, |n| n + 1);
+    let end = at + text[at..].find('\n').expect("a line");
+    let text = format!("{}{}", &text[..line], &text[end + 1..]);
+    files.insert(file.to_owned(), text);
+    files
+}
+
+#[test]
+fn a_table_that_leaves_out_what_its_profile_requires_is_told_so_and_nothing_else() {
+    let profiles = profiles();
+    for (file, block, path, element) in [
+        ("activity.json.toml", "contact", "serviceProvider", "Encounter.serviceProvider"),
+        ("activity.json.toml", "procedure", "performedDateTime", "Procedure.performed"),
+        ("activity.riv-1.toml", "procedure", "code.coding.system", "Procedure.code.coding:kva"),
+        ("handover-active.json.toml", "handover", "section[situation].text", "Composition.section:situation.text"),
+        ("handover-active.json.toml", "task", "input[oral-contact].valueReference", "Task.input:oral-contact"),
+        ("handover-sip.json.toml", "plan", "category[care-plan-type]", "CarePlan.category:plan-type"),
+        ("referral.json.toml", "task", "owner", "Task.owner"),
+        ("referral.json.toml", "requester-unit", "identifier[hsa]", "Organization.identifier:hsa"),
+        ("referral.riv-1.toml", "attachment", "content.attachment.url", "DocumentReference.content.attachment.url"),
+        ("rehab-plan.json.toml", "plan", "created", "CarePlan.created"),
+        (
+            "rehab-plan.json.toml",
+            "plan",
+            "extension[responsible-level].valueCode",
+            "CarePlan.activity:intervention.detail.extension:responsible-level",
+        ),
+    ] {
+        let (mappings, issues) = Mappings::load(&without(file, block, path));
+        assert!(issues.iter().all(|i| !i.is_error()), "{file} {path}: {}", lines(&issues));
+        let found = unwritten(&mappings, &profiles);
+        let [finding] = &found[..] else { panic!("{file} {path}: {}", lines(&found)) };
+        assert_eq!(finding.expression, element);
+        assert_eq!(finding.origin.as_deref(), Some(&*format!("{file} [{block}]")));
+        let profile = finding.en.split(' ').nth(2).unwrap();
+        assert!(finding.en.contains("nothing in the block writes it; add fhir = "), "{}", finding.en);
+        assert!(profiles.urls().any(|url| url.ends_with(&format!("/{profile}"))), "{}", finding.en);
+    }
+    let shipped = unwritten(&Mappings::load(&files()).0, &profiles);
+    assert!(shipped.is_empty(), "{}", lines(&shipped));
+}
+
+/// What the validator says of the resources that the examples become by these tables: type, and element without numbers.
+fn invalid(mappings: &Mappings, profiles: &Profiles) -> BTreeSet<String> {
+    let context = Context { profiles, codes: profiles.codes() };
+    let mut found = BTreeSet::new();
+    for (name, text) in &files() {
+        let Some((kind, format, _)) = example(name) else { continue };
+        let Ok(tree) = mappings.read(kind, format, text.as_bytes()) else { continue };
+        let Ok(table) = mappings.choose(kind, format, &tree) else { continue };
+        for made in table.out(&tree, &ExampleIds).resources {
+            let errors = validate(&made.value, &context).into_iter().filter(Issue::is_error);
+            found.extend(errors.map(|i| i.expression.split(['[', ']']).step_by(2).collect()));
+        }
+    }
+    found
+}
+
+#[test]
+fn whatever_row_is_taken_away_what_is_told_at_load_is_what_the_validator_would_say_of_documents() {
+    let profiles = profiles();
+    let (mut told, mut loaded) = (0, 0);
+    for (file, text) in files().iter().filter(|(file, _)| file.ends_with(".toml") && *file != "parts/systems.toml") {
+        let mut block = "";
+        for line in text.lines() {
+            if let Some(name) = line.strip_prefix("name    = ") {
+                block = name.trim_matches('"');
+            }
+            let Some((_, path)) = line.split_once("fhir = \"") else { continue };
+            let path = path.split('"').next().unwrap();
+            let mut fewer = without(file, block, path);
+            // Other tables do not change.
+            let shared = |name: &str| name.contains('/') || name == file || file.starts_with("parts/");
+            fewer.retain(|name, _| shared(name));
+            let (mappings, issues) = Mappings::load(&fewer);
+            if issues.iter().any(Issue::is_error) {
+                continue;
+            }
+            loaded += 1;
+            let findings = unwritten(&mappings, &profiles);
+            let said = if findings.is_empty() { BTreeSet::new() } else { invalid(&mappings, &profiles) };
+            for finding in findings {
+                told += 1;
+                // Without the names of slices.
+                let element: Vec<&str> =
+                    finding.expression.split('.').map(|name| name.split(':').next().unwrap()).collect();
+                let element = element.join(".");
+                assert!(said.contains(&element), "{file} [{block}] {path}: {element} is not among {said:?}");
+            }
+        }
+    }
+    assert!(told > 90 && loaded > told, "{told} of {loaded}");
+}
+
+fn profiles() -> Profiles {
+    let (profiles, issues) = Profiles::load(&vardkedja::profile_files(None).unwrap());
+    assert!(issues.is_empty(), "{}", lines(&issues));
+    profiles
+}
+
+#[test]
+fn the_gateway_does_not_start_with_a_table_that_leaves_out_what_its_profile_requires() {
+    let folder = std::env::temp_dir().join(format!("tables-{}", uuid::Uuid::new_v4()));
+    for (name, text) in without("referral.json.toml", "task", "owner") {
+        let file = folder.join("mappings").join(name);
+        std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+        std::fs::write(file, text).unwrap();
+    }
+    let settings = folder.join("gateway.toml");
+    std::fs::write(
+        &settings,
+        "[gateway]\nlisten = \"127.0.0.1:0\"\ndb = \"gateway.sqlite\"\nmappings = \"mappings\"\n",
+    )
+    .unwrap();
+    let opened = Gateway::open(Config::load(Some(&settings)).unwrap());
+    let database = folder.join("gateway.sqlite").exists();
+    std::fs::remove_dir_all(folder).unwrap();
+    let Err(StartError::Findings { what, findings }) = opened else { panic!("it started: {opened:?}") };
+    assert_eq!((what, database), ("mapping tables", false));
+    assert!(findings.contains("The profile referral-task requires Task.owner"), "{findings}");
+    assert!(findings.ends_with("[referral.json.toml [task]]"), "{findings}");
 }

@@ -344,3 +344,27 @@ async fn a_contact_is_reported_in_one_document() {
     assert_eq!(world.post("/v1/activities", NORTH, &other).await.status, 202, "what was wrong is no hindrance");
     world.close().await;
 }
+
+#[actix_web::test]
+async fn a_large_document_is_taken_as_a_small_one_is() {
+    let world = World::open().await;
+    let mut large = plan(1);
+    let goal = large["goals"][0].clone();
+    let goals = (0..300).map(|n| {
+        let mut one = goal.clone();
+        one["id"] = json!(format!("L{n}"));
+        one["text"] = json!("Orka gå i trappor. ".repeat(20));
+        one
+    });
+    large["goals"].as_array_mut().unwrap().extend(goals);
+    assert!(large.to_string().len() > 100_000);
+    let first = world.post_with_key("/v1/rehab-plans", ONCOLOGY, "large", &large).await;
+    assert_eq!(first.status, 202, "{}", first.text);
+    let again = world.post_with_key("/v1/rehab-plans", ONCOLOGY, "large", &large).await;
+    assert_eq!((again.status, again.text), (202, first.text));
+    world.until(&first.location.unwrap(), "delivered").await;
+    large["created"] = json!("2026-02-30");
+    let refused = world.post("/v1/rehab-plans", ONCOLOGY, &large).await;
+    assert_eq!(refused.status, 422, "{}", refused.text);
+    world.close().await;
+}

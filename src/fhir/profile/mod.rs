@@ -7,6 +7,7 @@ mod check;
 mod compile;
 mod definition;
 mod expression;
+mod outline;
 mod plan;
 mod snapshot;
 
@@ -26,6 +27,7 @@ use super::validate::{Path, Surroundings, hint, nearest};
 use crate::domain::kva::{CodeList, CodeListError};
 
 pub use check::check;
+pub use outline::{Outline, Unwritten};
 pub use snapshot::snapshot;
 
 /// The files of a package by their names in it: `StructureDefinition-rehab-plan.json`, `examples/…`.

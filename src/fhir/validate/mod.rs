@@ -59,5 +59,10 @@ pub fn not_enforced() -> &'static [(&'static str, &'static str, &'static str)] {
     invariant::NOT_ENFORCED
 }
 
+/// R4's invariants that are enforced by functions of ours: of which class, and key.
+pub fn enforced() -> impl Iterator<Item = (&'static str, &'static str)> {
+    invariant::RULES.iter().map(|rule| (rule.class, rule.key))
+}
+
 #[cfg(test)]
 mod tests;

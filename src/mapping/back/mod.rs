@@ -41,6 +41,7 @@ impl Table {
             origins: Vec::new(),
             guarded: Vec::new(),
             copies: Vec::new(),
+            outers: Vec::new(),
             constants: Vec::new(),
         };
         for guard in &self.guard {
@@ -75,6 +76,14 @@ struct Guarded<'t> {
     issue: Issue,
 }
 
+/// What stood before a value that is unique only within a field of the document.
+struct Outer<'t, 'v> {
+    row: &'t Row,
+    field: &'t SourcePath,
+    value: &'v Value,
+    resource: &'v Value,
+}
+
 /// A copy, to be held against its original.
 struct Copied<'t, 'v> {
     row: &'t Row,
@@ -94,6 +103,7 @@ struct Reader<'t, 'v, 'c> {
     origins: Vec<&'t str>,
     guarded: Vec<Guarded<'t>>,
     copies: Vec<Copied<'t, 'v>>,
+    outers: Vec<Outer<'t, 'v>>,
     /// Constants of the source, written when it is known which objects rows have made.
     constants: Vec<(&'t Fixed, &'t SourcePath, Vec<u32>)>,
 }

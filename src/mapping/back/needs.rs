@@ -8,7 +8,8 @@ use super::{Guarded, Place, Reader};
 use crate::fhir::issue::{Code, Issue};
 use crate::mapping::ledger;
 use crate::mapping::path::{self, Take, walk};
-use crate::mapping::plan::{Group, Guard, Row, named};
+use crate::mapping::plan::{Group, Guard, Row, Via, named};
+use crate::mapping::within;
 
 impl<'t, 'v> Reader<'t, 'v, '_> {
     /// Writes the constants that stand alone, and those beside something that a row wrote.
@@ -88,12 +89,34 @@ impl<'t, 'v> Reader<'t, 'v, '_> {
                 );
             }
         }
+        for outer in std::mem::take(&mut self.outers) {
+            let own = self.draft.get_at(&outer.field.full, &[]).and_then(Value::as_str);
+            let said = within::parts(outer.value).map(|(said, _)| said);
+            if own.is_none() || said.is_none() || own == said {
+                continue;
+            }
+            let name = &outer.field.text;
+            let at = ledger::locate(outer.resource, outer.value);
+            self.issues.push(
+                Issue::error(
+                    Code::Conflict,
+                    at,
+                    format!("Det som står före | är inte dokumentets {name}; elementet hör till ett annat dokument."),
+                    format!(
+                        "What stands before | is not the document's {name}; the element belongs to another document."
+                    ),
+                )
+                .from(outer.row.origin.clone()),
+            );
+        }
         for copied in std::mem::take(&mut self.copies) {
             let Some(original) = self.draft.get_at(&copied.source.full, &copied.numbers) else { continue };
             let agrees = match &copied.row.via {
                 None => original == copied.value,
                 Some(via) if via.reads().is_some() => true,
-                Some(via) => via.out(original).is_ok_and(|made| made.value == *copied.value),
+                // What it is within has been held against the document above.
+                Some(Via::Within(within)) => within.back(copied.value).is_ok_and(|made| made.value == *original),
+                Some(via) => via.out(original, &Value::Null).is_ok_and(|made| made.value == *copied.value),
             };
             if !agrees {
                 let at = ledger::locate(copied.resource, copied.value);

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::claim::reference_steps;
-use super::{Copied, Place, Reader};
+use super::{Copied, Outer, Place, Reader};
 use crate::fhir::issue::{Code, Issue};
 use crate::mapping::convert::Made;
 use crate::mapping::ledger;
@@ -18,6 +18,7 @@ impl<'t, 'v> Reader<'t, 'v, '_> {
         self.values(row, element, &mut |own, value| found.push((own.to_vec(), value)));
         for (own, value) in &found {
             see(&self.marks, row.via.as_ref(), value);
+            self.within(place, row, value);
             let read = match &row.via {
                 None => Ok(Made::from((*value).clone())),
                 Some(via) => via.back(value),
@@ -66,6 +67,13 @@ impl<'t, 'v> Reader<'t, 'v, '_> {
         });
     }
 
+    /// What a value says that it is within is held against the document when all is read.
+    fn within(&mut self, place: &Place<'v, '_>, row: &'t Row, value: &'v Value) {
+        if let Some(Via::Within(within)) = &row.via {
+            self.outers.push(Outer { row, field: &within.path, value, resource: place.resource });
+        }
+    }
+
     /// A copy is known, and held against its original when all is read.
     pub(super) fn copy(&mut self, place: &Place<'v, '_>, row: &'t Row, element: &'v Value, numbers: &[u32]) -> bool {
         let mut found = Vec::new();
@@ -80,6 +88,7 @@ impl<'t, 'v> Reader<'t, 'v, '_> {
         self.values(row, element, &mut |own, value| found.push((own.to_vec(), value)));
         for (own, value) in found {
             see(&self.marks, row.via.as_ref(), value);
+            self.within(place, row, value);
             if let Some(source) = row.source.as_ref().filter(|_| row.guard.is_empty()) {
                 let numbers = self.place_of(source, place, numbers, &own);
                 self.copies.push(Copied { row, source, numbers, value, resource: place.resource });

@@ -11,12 +11,23 @@ use crate::mapping::near;
 use crate::mapping::path::lists;
 use crate::mapping::plan::{Class, FhirPath, Fixed, Link, Row, Via};
 use crate::mapping::table::{FixedText, Only, RowText};
+use crate::mapping::within::Within;
 
 impl Compiler<'_> {
     pub(super) fn row(&mut self, base: &Base, scope: &Scope, text: &RowText) -> Option<Row> {
-        let via = match &text.via {
-            Some(name) => Some(self.via(name, &text.origin)?),
-            None => None,
+        let via = match (&text.via, &text.within) {
+            (None, None) => None,
+            (Some(name), None) => Some(self.via(name, &text.origin)?),
+            (None, Some(path)) => Some(self.within(path, text)?),
+            (Some(_), Some(_)) => {
+                self.issues.push(error(
+                    &text.origin,
+                    "within",
+                    "En rad har antingen via eller within.",
+                    "A row has either via or within.",
+                ));
+                return None;
+            }
         };
         let end = match (&text.link, &via) {
             (Some(_), None) => End::Link,
@@ -24,8 +35,8 @@ impl Compiler<'_> {
                 self.issues.push(error(
                     &text.origin,
                     "via",
-                    "En länk omvandlas inte; ta bort via.",
-                    "A link is not converted; remove via.",
+                    "En länk omvandlas inte; ta bort via eller within.",
+                    "A link is not converted; remove via or within.",
                 ));
                 return None;
             }
@@ -165,6 +176,16 @@ impl Compiler<'_> {
                     ));
                 }
             }
+            Some(Via::Within(_)) if reached.type_code != "string" => {
+                let kind = reached.type_code;
+                self.issues.push(error(
+                    &text.origin,
+                    &text.fhir,
+                    format!("within gör string, men här står {kind}."),
+                    format!("within makes string, but this is {kind}."),
+                ));
+            }
+            Some(Via::Within(_)) => {}
             Some(Via::Codes(map)) => {
                 if text.only == Only::Back {
                     return;
@@ -210,6 +231,22 @@ impl Compiler<'_> {
         let guard = self.guards(base, &text.when, &text.origin);
         let (value, only, origin) = (text.constant.clone(), text.only, text.origin.clone());
         Some(Fixed { source, fhir, tie: 0, source_tie: 0, value, only, guard, origin })
+    }
+
+    /// What the row's value is unique within: a field of the document that is one value, not an item's own.
+    fn within(&mut self, path: &str, text: &RowText) -> Option<Via> {
+        let compiled = self.sources.path(&Base::default(), path);
+        let compiled = self.said(compiled, &format!("{} within", text.origin))?;
+        if !compiled.root || compiled.full.is_empty() || lists(&compiled.full) > 0 {
+            self.issues.push(error(
+                &text.origin,
+                "within",
+                format!("{path} ska vara ett fält från dokumentets rot, som \"/id\", utan []."),
+                format!("{path} should be a field from the document's root, as \"/id\", without []."),
+            ));
+            return None;
+        }
+        Some(Via::Within(Arc::new(Within { name: format!("within {path}"), path: compiled })))
     }
 
     fn via(&mut self, name: &str, origin: &str) -> Option<Via> {

@@ -1,5 +1,6 @@
 //! What must hold between rows, so that a table that loads can be read both ways: one row back for every field, one
-//! owner for every list, branches that can be told apart, and a place to return to for every resource.
+//! owner for every list, branches that can be told apart, and a place to return to for every resource. It is long because
+//! each rule looks at all rows at once; none of them has a part that would be read alone.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +8,7 @@ use super::error;
 use super::source::Sources;
 use crate::fhir::issue::Issue;
 use crate::mapping::path::{Cond, Step, Take, Test, lists};
-use crate::mapping::plan::{BelowLink, Block, Group, Guard, Row, Standing};
+use crate::mapping::plan::{BelowLink, Block, Group, Guard, Row, Standing, Via};
 use crate::mapping::table::{Only, TableText};
 
 /// Ties constants to the containers that rows make, and finds those that stand alone.
@@ -237,6 +238,16 @@ fn read_back(blocks: &[Block], sources: &Sources<'_>, text: &TableText, issues: 
     }
     for block in blocks {
         for (_, row) in block.rows() {
+            if let Some(Via::Within(within)) = &row.via
+                && !readers.iter().any(|r| r.reads(within.path.node, sources))
+            {
+                issues.push(error(
+                    &row.origin,
+                    &within.path.text,
+                    "Inget läser tillbaka fältet som within nämner.",
+                    "No row reads back the field that within names.",
+                ));
+            }
             let Some(source) = row.source.as_ref().filter(|_| row.only == Only::Out) else { continue };
             let original = readers.iter().map(|r| r.node).chain(written.iter().copied());
             let header = text.when.iter().any(|(path, _)| path.trim_start_matches('/') == source.text);

@@ -137,20 +137,7 @@ pub(super) static CONVERTERS: &[Converter] = &[
         out: |v| Ok(json!({ "status": "additional", "div": narrative::div(text(v)?)? }).into()),
         back: |v| narrative::text(field(v, "div")?).map(|text| json!(text).into()),
     },
-    Converter {
-        name: "add-on-id",
-        makes: Makes::Value(&["string"]),
-        personal: false,
-        out: |v| Ok(json!(format!("{}{ADD_ON}", text(v)?)).into()),
-        back: |v| match text(v)?.strip_suffix(ADD_ON) {
-            Some(contact) => Ok(json!(contact).into()),
-            None => Err(Text::new("Värdet ska sluta med |ZV051.", "The value should end in |ZV051.")),
-        },
-    },
 ];
-
-/// The mark of the one add-on for distance of a contact.
-const ADD_ON: &str = "|ZV051";
 
 /// The converter of that name.
 pub(super) fn find(name: &str) -> Option<&'static Converter> {
@@ -200,10 +187,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn numbers_flags_and_ids_come_back(n in any::<i64>(), flag in any::<bool>(), id in "[A-Z0-9-]{1,20}", oid in "[0-2](\\.[1-9][0-9]{0,4}){1,8}") {
+        fn numbers_flags_and_oids_come_back(n in any::<i64>(), flag in any::<bool>(), oid in "[0-2](\\.[1-9][0-9]{0,4}){1,8}") {
             prop_assert_eq!(there_and_back("integer", &json!(n.to_string())), json!(n.to_string()));
             prop_assert_eq!(there_and_back("boolean", &json!(flag.to_string())), json!(flag.to_string()));
-            prop_assert_eq!(there_and_back("add-on-id", &json!(id)), json!(id));
             prop_assert_eq!(there_and_back("oid", &json!(oid)), json!(oid));
         }
 

@@ -95,7 +95,7 @@ impl<'t, 'v> Maker<'t, 'v> {
 
     /// Converts a value and says at once how it comes back.
     fn converted(&mut self, row: &'t Row, via: &Via, value: &Value, place: &dyn Fn() -> String) -> Option<Content<'t>> {
-        let made = match via.out(value) {
+        let made = match via.out(value, self.document) {
             Ok(made) => made,
             Err(text) => {
                 let code = if matches!(via, Via::Codes(_)) { Code::CodeInvalid } else { Code::Value };

@@ -46,8 +46,8 @@ pub(super) fn group(mut fields: Fields<'_>, parts: &Parts, used: &mut Vec<String
         let origin = format!("{} row {}", fields.origin, n + 1);
         let mut row = Fields::new(table, &origin, fields.issues);
         let (source, fhir) = (row.text("source"), row.text("fhir"));
-        let (link, via, need, only, when) =
-            (row.text("link"), row.text("via"), row.flag("need"), row.only(), row.when());
+        let (link, via, within) = (row.text("link"), row.text("via"), row.text("within"));
+        let (need, only, when) = (row.flag("need"), row.only(), row.when());
         let constant = row.take("const").is_some();
         row.finish();
         if constant {
@@ -61,7 +61,7 @@ pub(super) fn group(mut fields: Fields<'_>, parts: &Parts, used: &mut Vec<String
         }
         match fhir {
             Some(fhir) if source.is_some() || link.is_some() => {
-                group.rows.push(RowText { source, fhir, link, via, need, only, when, origin });
+                group.rows.push(RowText { source, fhir, link, via, within, need, only, when, origin });
             }
             _ => fields.issues.push(wrong(
                 &origin,

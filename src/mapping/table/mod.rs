@@ -89,6 +89,7 @@ pub(super) struct RowText {
     pub fhir: String,
     pub link: Option<String>,
     pub via: Option<String>,
+    pub within: Option<String>,
     pub need: bool,
     pub only: Only,
     pub when: Vec<(String, Value)>,

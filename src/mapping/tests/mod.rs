@@ -5,6 +5,7 @@ mod load;
 mod read_back;
 mod riv;
 mod round_trip;
+mod within;
 mod write_out;
 
 use serde_json::{Value, json};

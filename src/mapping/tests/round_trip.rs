@@ -335,7 +335,7 @@ each = "addOns[]"
 key  = "."
 when = { "." = "ZV051" }
 row  = [
-  { source = "/id",  fhir = "identifier[doc-id]", via = "add-on-id", only = "out" },
+  { source = ".",    fhir = "identifier[doc-id]", within = "/id", only = "out" },
   { source = "/who", fhir = "subject.display", only = "out" },
   { fhir = "encounter", link = "contact" },
   { fhir = "partOf[]", link = "procedure", need = true },
