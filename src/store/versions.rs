@@ -21,8 +21,9 @@ const OF_ONE: &str = "resource r CROSS JOIN version v ON v.rid = r.rid";
 const OF_FEW: &str = "(SELECT DISTINCT rid FROM concern WHERE unit IN (SELECT value FROM json_each(?))) l \
                       CROSS JOIN resource r ON r.rid = l.rid CROSS JOIN version v ON v.rid = r.rid";
 const OF_ALL: &str = "version v CROSS JOIN resource r ON r.rid = v.rid";
-const VISIBLE: &str =
-    " AND EXISTS (SELECT 1 FROM concern c WHERE c.rid = r.rid AND c.unit IN (SELECT value FROM json_each(?)))";
+/// Not as a join, which would have the versions sorted.
+const VISIBLE: &str = " AND (? IS NULL OR EXISTS (SELECT 1 FROM concern c WHERE c.rid = r.rid \
+                       AND c.unit IN (SELECT value FROM json_each(?))))";
 
 /// A question for versions.
 #[derive(Debug, Clone, Default)]
@@ -73,7 +74,7 @@ impl Store {
             }
             if let Some(units) = units.filter(|_| !few) {
                 sql.push_str(VISIBLE);
-                values.push(Value::from(units));
+                values.extend([Value::from(units.clone()), Value::from(units)]);
             }
             // Of one resource versions are numbered in the order of commits, and that is an index.
             sql.push_str(if is_one { " ORDER BY v.version DESC LIMIT ?" } else { " ORDER BY v.seq DESC LIMIT ?" });
