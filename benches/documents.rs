@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use vardkedja::domain::{Format, Kind};
 use vardkedja::fhir::guard::{self, Limits};
+use vardkedja::fhir::xml;
 use vardkedja::mapping::{ExampleIds, Mappings};
 use vardkedja::{Conformance, mapping_files, profile_files};
 
@@ -29,6 +30,33 @@ fn main() {
     for document in documents() {
         measure(&document, &mappings, &conformance, rounds);
     }
+    println!("\n| its resources | JSON bytes | read µs | write µs | XML bytes | read µs | write µs |");
+    println!("|---|--:|--:|--:|--:|--:|--:|");
+    for document in documents() {
+        formats(&document, &mappings, rounds);
+    }
+}
+
+/// The resources that a document becomes, read and written one by one in both formats.
+fn formats(document: &Document, mappings: &Mappings, rounds: usize) {
+    let made = map(document, mappings);
+    let json: Vec<Vec<u8>> = made.iter().map(|r| serde_json::to_vec(r).expect("bytes")).collect();
+    let xml: Vec<Vec<u8>> = made.iter().map(|r| xml::write(r).expect("XML")).collect();
+    let mut times = [const { Vec::new() }; 4];
+    for _ in 0..rounds {
+        times[0].push(time(|| json.iter().for_each(|r| drop(black_box(guard::parse(r, &Limits::RESOURCE))))));
+        times[1].push(time(|| made.iter().for_each(|r| drop(black_box(serde_json::to_vec(r))))));
+        times[2].push(time(|| xml.iter().for_each(|r| drop(black_box(xml::read(r, &Limits::RESOURCE))))));
+        times[3].push(time(|| made.iter().for_each(|r| drop(black_box(xml::write(r))))));
+    }
+    let [json_read, json_write, xml_read, xml_write] = times.map(median);
+    let bytes = |all: &[Vec<u8>]| all.iter().map(Vec::len).sum::<usize>();
+    println!(
+        "| {} | {} | {json_read:.1} | {json_write:.1} | {} | {xml_read:.1} | {xml_write:.1} |",
+        document.name,
+        bytes(&json),
+        bytes(&xml)
+    );
 }
 
 fn documents() -> Vec<Document> {

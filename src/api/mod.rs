@@ -97,7 +97,11 @@ fn routes(app: &mut web::ServiceConfig) {
 pub fn serve(gateway: Arc<Gateway>, listener: TcpListener) -> std::io::Result<Server> {
     let data = web::Data::from(gateway);
     let server = HttpServer::new(move || {
-        App::new().app_data(data.clone()).wrap(middleware::Compress::default()).configure(routes)
+        App::new()
+            .app_data(data.clone())
+            .wrap(middleware::from_fn(fhir::negotiate))
+            .wrap(middleware::Compress::default())
+            .configure(routes)
     })
     .workers(2)
     .client_request_timeout(Duration::from_secs(10))

@@ -36,6 +36,11 @@ impl Problem {
         Self { status, issues: vec![issue], retry_after_s: None, allow: None }
     }
 
+    /// Several findings under one status.
+    pub fn all(status: StatusCode, issues: impl IntoIterator<Item = Issue>) -> Self {
+        Self { status, issues: issues.into_iter().collect(), retry_after_s: None, allow: None }
+    }
+
     /// 400 with where and what.
     pub fn bad_request(expression: &str, sv: impl Into<String>, en: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, Issue::error(Code::Value, expression, sv, en))

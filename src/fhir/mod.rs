@@ -14,3 +14,4 @@ pub mod resource;
 pub mod search;
 pub mod terminology;
 pub mod validate;
+pub mod xml;

@@ -4,8 +4,9 @@ use serde_json::{Map, Value};
 
 use super::near;
 use super::shape::{Element, Shape};
-use super::xml::{self, Node, is_xml_char};
+use super::xml::{self, Node};
 use crate::fhir::issue::{Code, Issue, Severity, shown_name};
+use crate::fhir::xml::pieces::is_xml_char;
 
 /// A source document, and what reading it had to say.
 #[derive(Debug)]

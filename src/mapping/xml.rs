@@ -1,14 +1,9 @@
-//! XML to elements with their namespaces resolved, behind guards: no document types, no entities of one's own, no
-//! depth and no swarm of attributes that would cost more than a message is worth. The size is the caller's to limit.
-
-use quick_xml::events::{BytesStart, Event};
-use quick_xml::name::ResolveResult;
-use quick_xml::reader::NsReader;
+//! Messages in XML as a tree of elements with their namespaces resolved, behind the guards of [`pieces`].
 
 use crate::fhir::issue::{Code, Issue, Severity};
+use crate::fhir::xml::pieces::{self, Bounds, Piece, Pieces, Tag};
 
-const MOST_DEPTH: usize = 40;
-const MOST_ATTRIBUTES: usize = 40;
+const BOUNDS: Bounds = Bounds { depth: 40, attributes: 40, elements: 200_000 };
 const XSI: &str = "http://www.w3.org/2001/XMLSchema-instance";
 
 /// An element as it was written.
@@ -28,120 +23,43 @@ pub(super) struct Node {
 /// Reads a document's root element.
 pub(super) fn parse(bytes: &[u8]) -> Result<Node, Issue> {
     let text = decode(bytes)?;
-    let mut reader = NsReader::from_str(&text);
-    reader.config_mut().expand_empty_elements = true;
+    let mut pieces = Pieces::new(&text, BOUNDS)?;
     let mut open: Vec<Node> = Vec::new();
-    let mut root = None;
+    let mut root = Node::default();
     loop {
-        let event = reader.read_event().map_err(|_| malformed(reader.error_position()))?;
-        let at = reader.buffer_position();
-        match event {
-            Event::Start(start) => {
-                if open.len() >= MOST_DEPTH {
-                    return Err(refused(
-                        Code::TooCostly,
-                        format!("Elementen är inneslutna i fler än {MOST_DEPTH} nivåer."),
-                        format!("Elements are nested more than {MOST_DEPTH} levels deep."),
-                    ));
-                }
-                if root.is_some() {
-                    return Err(malformed(at));
-                }
-                open.push(element(&reader, &start)?);
-            }
-            Event::End(_) => {
-                let Some(done) = open.pop() else { return Err(malformed(at)) };
-                match open.last_mut() {
-                    Some(parent) => parent.children.push(done),
-                    None => root = Some(done),
+        match pieces.next()? {
+            Piece::Open(tag) => open.push(element(tag)),
+            Piece::Close => match (open.pop(), open.last_mut()) {
+                (Some(done), Some(parent)) => parent.children.push(done),
+                (done, _) => root = done.unwrap_or_default(),
+            },
+            Piece::Text(text) => {
+                if let Some(node) = open.last_mut() {
+                    node.text.push_str(&text);
                 }
             }
-            Event::Text(text) => add(&mut open, &text.xml10_content(), at)?,
-            Event::CData(text) => add(&mut open, &text.xml10_content(), at)?,
-            Event::GeneralRef(reference) => {
-                let letter = match &*reference {
-                    "amp" => '&',
-                    "lt" => '<',
-                    "gt" => '>',
-                    "quot" => '"',
-                    "apos" => '\'',
-                    _ => match reference.resolve_char_ref() {
-                        Ok(Some(letter)) if is_xml_char(letter) => letter,
-                        Ok(None) => return Err(entity()),
-                        _ => return Err(malformed(at)),
-                    },
-                };
-                add(&mut open, letter.encode_utf8(&mut [0; 4]), at)?;
-            }
-            Event::DocType(_) => {
-                return Err(refused(
-                    Code::Forbidden,
-                    "Dokumentet har en DOCTYPE; det tas inte emot.".into(),
-                    "The document has a DOCTYPE; it is not accepted.".into(),
-                ));
-            }
-            Event::Eof => return root.ok_or_else(|| malformed(at)),
-            Event::Decl(_) | Event::PI(_) | Event::Comment(_) | Event::Empty(_) => {}
+            Piece::Aside => {}
+            Piece::End => return Ok(root),
         }
     }
 }
 
-fn element(reader: &NsReader<&[u8]>, start: &BytesStart<'_>) -> Result<Node, Issue> {
-    let at = reader.buffer_position();
-    if start.attributes().with_checks(false).take(MOST_ATTRIBUTES + 1).count() > MOST_ATTRIBUTES {
-        return Err(refused(
-            Code::TooCostly,
-            format!("Ett element har fler än {MOST_ATTRIBUTES} attribut."),
-            format!("An element has more than {MOST_ATTRIBUTES} attributes."),
-        ));
-    }
-    let (namespace, name) = reader.resolver().resolve_element(start.name());
-    let mut node = Node { namespace: bound(namespace, at)?, name: name.as_ref().to_owned(), ..Node::default() };
-    for attribute in start.attributes() {
-        let attribute = attribute.map_err(|_| malformed(at))?;
-        if attribute.key.as_namespace_binding().is_some() {
-            continue;
-        }
-        let (namespace, name) = reader.resolver().resolve_attribute(attribute.key);
-        let namespace = bound(namespace, at)?;
-        let value = attribute.normalized_value(quick_xml::XmlVersion::Implicit1_0).map_err(|_| entity())?;
-        if namespace.is_empty() {
-            node.attributes.push((name.as_ref().to_owned(), value.into_owned()));
-        } else if namespace == XSI && name.as_ref() == "nil" {
-            node.nil = matches!(&*value, "true" | "1");
+fn element(tag: Tag<'_>) -> Node {
+    let mut node = Node { namespace: tag.namespace.to_string(), name: tag.name.to_owned(), ..Node::default() };
+    for attribute in tag.attributes {
+        if attribute.namespace.is_empty() {
+            node.attributes.push((attribute.name.to_owned(), attribute.value.into_owned()));
+        } else if &*attribute.namespace == XSI && attribute.name == "nil" {
+            node.nil = matches!(&*attribute.value, "true" | "1");
         }
     }
-    Ok(node)
-}
-
-fn bound(namespace: ResolveResult<'_>, at: u64) -> Result<String, Issue> {
-    match namespace {
-        ResolveResult::Bound(namespace) => Ok(namespace.0.to_owned()),
-        ResolveResult::Unbound => Ok(String::new()),
-        ResolveResult::Unknown(_) => Err(malformed(at)),
-    }
-}
-
-fn add(open: &mut [Node], text: &str, at: u64) -> Result<(), Issue> {
-    match open.last_mut() {
-        Some(node) => {
-            node.text.push_str(text);
-            Ok(())
-        }
-        None if text.trim_matches(|c: char| c.is_ascii_whitespace() || c == '\u{feff}').is_empty() => Ok(()),
-        None => Err(malformed(at)),
-    }
-}
-
-/// The characters that XML 1.0 knows.
-pub(super) fn is_xml_char(letter: char) -> bool {
-    matches!(letter, '\t' | '\n' | '\r' | '\u{20}'..='\u{d7ff}' | '\u{e000}'..='\u{fffd}' | '\u{10000}'..)
+    node
 }
 
 /// UTF-8, or ISO-8859-1 where the declaration says so.
 fn decode(bytes: &[u8]) -> Result<String, Issue> {
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
-    let latin = match declared(bytes).as_deref() {
+    let latin = match pieces::declared_encoding(bytes).as_deref() {
         None | Some("utf-8" | "utf8" | "us-ascii") => false,
         Some("iso-8859-1" | "latin1") => true,
         Some(_) => {
@@ -163,34 +81,6 @@ fn decode(bytes: &[u8]) -> Result<String, Issue> {
             format!("The text is not UTF-8, at byte {at}."),
         )
     })
-}
-
-/// The encoding that the XML declaration names, in small letters.
-fn declared(bytes: &[u8]) -> Option<String> {
-    let start = bytes.get(..bytes.len().min(200))?;
-    let start = start.strip_prefix(b"<?xml")?;
-    let end = start.windows(2).position(|w| w == b"?>")?;
-    let text: String = start.get(..end)?.iter().map(|b| char::from(b.to_ascii_lowercase())).collect();
-    let (_, after) = text.split_once("encoding")?;
-    let value = after.trim_start().strip_prefix('=')?.trim_start();
-    let quote = value.chars().next()?;
-    value.get(1..)?.split(quote).next().map(str::to_owned)
-}
-
-fn malformed(at: u64) -> Issue {
-    refused(
-        Code::Structure,
-        format!("XML går inte att läsa, vid byte {at}."),
-        format!("The XML cannot be read, at byte {at}."),
-    )
-}
-
-fn entity() -> Issue {
-    refused(
-        Code::Forbidden,
-        "Dokumentet använder en entitet som inte är en av XML:s fem.".into(),
-        "The document uses an entity that is not one of XML's five.".into(),
-    )
 }
 
 fn refused(code: Code, sv: String, en: String) -> Issue {

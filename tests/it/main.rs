@@ -8,6 +8,7 @@ mod consent;
 mod crash;
 mod deliver;
 mod face;
+mod fhir_xml;
 mod gateway;
 mod house;
 mod journey;

@@ -45,7 +45,7 @@ pub async fn metadata(gateway: web::Data<Gateway>, request: HttpRequest) -> Answ
         "software": { "name": "Vårdkedja", "version": env!("CARGO_PKG_VERSION") },
         "implementation": { "description": gateway.config.name, "url": format!("{}/fhir", gateway.config.base_url) },
         "fhirVersion": "4.0.1",
-        "format": ["json"],
+        "format": ["json", "xml"],
         "patchFormat": ["application/json-patch+json"],
         "rest": [{
             "mode": "server",

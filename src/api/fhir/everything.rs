@@ -5,13 +5,13 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::super::body::Body;
 use super::super::caller::Call;
 use super::super::problem::{Answer, Problem};
 use super::asked::{Asked, asked, asked_in};
+use super::media::Sent;
 use super::read::{entry, link};
 use super::{FHIR_JSON, known_type};
-use crate::fhir::guard::{self, Limits, Strictness};
+use crate::fhir::guard::{Limits, Strictness};
 use crate::fhir::issue::{Code, Issue};
 use crate::store::Stored;
 use crate::sync::refusal::{Refusal, missing};
@@ -36,15 +36,15 @@ pub async fn everything_post(
     call: Call,
     path: web::Path<(String, String)>,
     request: HttpRequest,
-    body: Body,
+    body: Sent,
 ) -> Answer {
     let limits = &call.gateway.config.limits;
     asked(&request, &[], limits)?;
-    let parameters = if body.0.is_empty() {
+    let parameters = if body.is_empty() {
         Value::Null
     } else {
         let limits = Limits { bytes: limits.body_bytes, depth: limits.depth, strictness: Strictness::Resource };
-        guard::parse(&body.0, &limits).map_err(Refusal::Malformed)?
+        body.read(&limits).map_err(Refusal::Malformed)?
     };
     if !parameters.is_null() && parameters["resourceType"] != "Parameters" {
         return Err(Problem::bad_request(

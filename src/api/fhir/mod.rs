@@ -5,6 +5,7 @@ mod capability;
 mod conditional;
 mod everything;
 mod history;
+mod media;
 mod operations;
 mod prefer;
 mod query;
@@ -14,6 +15,7 @@ mod write;
 pub use capability::metadata;
 pub use everything::{document, everything, everything_post};
 pub use history::{history, history_of_all, history_of_type};
+pub use media::negotiate;
 pub use read::{read, search_get, search_post, vread};
 pub use write::{create, patch, patch_meant, update, update_meant, validate};
 

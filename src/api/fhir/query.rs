@@ -43,7 +43,8 @@ pub fn parse(
             "_after" => {
                 search.after = Some(value.parse().map_err(|_| wrong(name, "en länk från oss", "a link of ours"))?)
             }
-            "_format" if matches!(value.as_str(), "json" | "application/json" | "application/fhir+json") => {}
+            // The answer's format has been settled around the handlers.
+            "_format" => {}
             "_id" => search.clauses.push(Clause::Id(value.split(',').map(str::to_owned).collect())),
             "_lastUpdated" => {
                 let (op, low, high) = date(name, value)?;

@@ -9,7 +9,7 @@ use super::super::caller::Call;
 use super::super::problem::{Answer, Problem};
 use super::asked::asked;
 use super::conditional::is_known;
-use super::{FHIR_JSON, known_type, no_operation, query, show, unchanged};
+use super::{FHIR_JSON, known_type, media, no_operation, query, show, unchanged};
 use crate::store::Stored;
 use crate::sync::refusal::missing;
 use crate::sync::witness;
@@ -69,7 +69,9 @@ pub async fn search_post(call: Call, resource_type: web::Path<String>, request: 
     }
     let form = std::str::from_utf8(&body.0)
         .map_err(|_| Problem::bad_request("", "Formuläret är inte UTF-8.", "The form is not UTF-8."))?;
-    pairs.extend(query::pairs(form)?);
+    let form = query::pairs(form)?;
+    media::asked_in_form(&request, &form)?;
+    pairs.extend(form);
     search(call, &resource_type, pairs, false).await
 }
 

@@ -11,9 +11,10 @@ use super::super::problem::{Answer, Problem, told};
 use super::asked::asked;
 use super::capability::{CREATED, UPDATED, instance_methods, type_methods};
 use super::conditional::{meant, version_in};
+use super::media::Sent;
 use super::prefer::{Return, answer, wish};
 use super::{FHIR_JSON, known_type, operations, query};
-use crate::fhir::guard::{self, Limits, Strictness};
+use crate::fhir::guard::{Limits, Strictness};
 use crate::fhir::issue::{Code, Issue, outcome};
 use crate::sync::contribute::{self, Created};
 use crate::sync::refusal::Refusal;
@@ -22,7 +23,7 @@ use crate::sync::take;
 const IF_NONE_EXIST: HeaderName = HeaderName::from_static("if-none-exist");
 
 /// `POST /fhir/{type}/$validate`: the findings, 200 whatever they are.
-pub async fn validate(call: Call, resource_type: web::Path<String>, body: Body) -> Answer {
+pub async fn validate(call: Call, resource_type: web::Path<String>, body: Sent) -> Answer {
     let mut issues = Vec::new();
     match resource(&call, &body, &resource_type) {
         Ok(value) => issues.extend(call.gateway.validate(&[value])),
@@ -33,7 +34,7 @@ pub async fn validate(call: Call, resource_type: web::Path<String>, body: Body) 
 }
 
 /// `PUT /fhir/Task/{id}` with If-Match: the owner moves its Task.
-pub async fn update(call: Call, path: web::Path<(String, String)>, request: HttpRequest, body: Body) -> Answer {
+pub async fn update(call: Call, path: web::Path<(String, String)>, request: HttpRequest, body: Sent) -> Answer {
     let (resource_type, id) = path.into_inner();
     allowed(&resource_type, &UPDATED, "PUT")?;
     asked(&request, &[], &call.gateway.config.limits)?;
@@ -44,7 +45,7 @@ pub async fn update(call: Call, path: web::Path<(String, String)>, request: Http
 
 /// `PUT /fhir/Task?identifier=system|value`: the same for the one that has the identifier. The version that was read stands in
 /// If-Match or in the body.
-pub async fn update_meant(call: Call, resource_type: web::Path<String>, request: HttpRequest, body: Body) -> Answer {
+pub async fn update_meant(call: Call, resource_type: web::Path<String>, request: HttpRequest, body: Sent) -> Answer {
     allowed(&resource_type, &UPDATED, "PUT")?;
     let wish = wish(&request)?;
     let mut value = resource(&call, &body, &resource_type)?;
@@ -105,7 +106,7 @@ async fn moved(call: &Call, id: &str, value: Value, version: u32, wish: Return) 
 }
 
 /// `POST /fhir/{type}`, with If-None-Exist created once however often it is sent.
-pub async fn create(call: Call, resource_type: web::Path<String>, request: HttpRequest, body: Body) -> Answer {
+pub async fn create(call: Call, resource_type: web::Path<String>, request: HttpRequest, body: Sent) -> Answer {
     let resource_type = resource_type.into_inner();
     allowed(&resource_type, &CREATED, "POST")?;
     asked(&request, &[], &call.gateway.config.limits)?;
@@ -126,8 +127,8 @@ fn limits(call: &Call) -> Limits {
     Limits { bytes: limits.body_bytes, depth: limits.depth, strictness: Strictness::Resource }
 }
 
-fn resource(call: &Call, body: &Body, resource_type: &str) -> Result<Value, Refusal> {
-    let value = guard::parse(&body.0, &limits(call)).map_err(Refusal::Malformed)?;
+fn resource(call: &Call, body: &Sent, resource_type: &str) -> Result<Value, Refusal> {
+    let value = body.read(&limits(call)).map_err(Refusal::Malformed)?;
     if value["resourceType"] != *resource_type {
         return Err(Refusal::Malformed(vec![Issue::error(
             Code::Structure,

@@ -2,7 +2,7 @@
 
 use super::Text;
 use crate::fhir::primitive::Primitive;
-use crate::mapping::xml::is_xml_char;
+use crate::fhir::xml::pieces::is_xml_char;
 
 const OPEN: &str = "<div xmlns=\"http://www.w3.org/1999/xhtml\">";
 const CLOSE: &str = "</div>";

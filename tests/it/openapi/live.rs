@@ -145,6 +145,10 @@ impl Scene {
                 "type" if body["resourceType"].is_string() && body["resourceType"] != "Parameters" => {
                     body["resourceType"].as_str().unwrap().to_owned()
                 }
+                "type" if body.as_str().is_some_and(|b| b.starts_with('<')) => {
+                    let name = body.as_str().unwrap().trim_start_matches('<');
+                    name.split(|c: char| !c.is_alphabetic()).next().unwrap().to_owned()
+                }
                 _ => parameter["example"].as_str().map_or_else(|| parameter["example"].to_string(), str::to_owned),
             };
             path = path.replace(&format!("{{{name}}}"), &value);

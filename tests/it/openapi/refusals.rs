@@ -58,6 +58,8 @@ async fn each_refusal_is_as_the_file_describes_it() {
         ("search", "/fhir/Patient?identifier=195009072553", ask(&[], &none), 400),
         ("search", "/fhir/Task?_sort=modified", ask(&[], &none), 400),
         ("read", "/fhir/Task/1", ask(&[], &none), 404),
+        ("read", &task, ask(&[("Accept", "text/html")], &none), 406),
+        ("update", &task, ask(&[("Content-Type", "text/html")], &none), 415),
         ("patch", &task, ask(&[patch], &accept), 400),
         ("patch", &task, ask(&[patch, ("If-Match", "W/\"7\"")], &accept), 412),
         ("patch", &task, ask(&[("If-Match", "W/\"1\"")], &accept), 415),
