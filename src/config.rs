@@ -1,4 +1,5 @@
 //! Settings: raw TOML and environment → a checked `Config`. `config.default.toml` beside this file is the manual.
+//! Long, because a key stands in it three times (as written, as checked, as tested), and that is easier to follow in one place.
 
 mod units;
 
@@ -33,6 +34,11 @@ pub struct Config {
     pub profiles: Option<PathBuf>,
     pub limits: Limits,
     pub delivery: DeliverySettings,
+    pub telemetry: Telemetry,
+    /// How long a stop may take before it is made without waiting any longer.
+    pub drain: Duration,
+    /// How long `/health/ready` says no before connections are refused.
+    pub drain_notice: Duration,
     pub partners: Vec<Partner>,
     /// Things that are legal but surprising, to be said at start.
     pub warnings: Vec<String>,
@@ -50,6 +56,27 @@ pub struct Limits {
     pub page: u32,
     pub page_max: u32,
     pub queue: usize,
+}
+
+/// What is told of the gateway's running, and to whom.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Telemetry {
+    /// A level, or directives as in `RUST_LOG`.
+    pub log: String,
+    /// Whether each request is a line at `info`; otherwise at `debug`.
+    pub requests: bool,
+    pub open_to: OpenTo,
+}
+
+/// Who may read `/metrics` and `/v1/status`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OpenTo {
+    /// Programs on this machine that call us directly, not through a proxy.
+    Loopback,
+    Any,
+    Nobody,
 }
 
 /// How deliveries are made.
@@ -112,6 +139,7 @@ struct Raw {
     gateway: RawGateway,
     limits: Limits,
     delivery: RawDelivery,
+    telemetry: Telemetry,
     #[serde(default)]
     partner: Vec<RawPartner>,
 }
@@ -127,6 +155,8 @@ struct RawGateway {
     units: PathBuf,
     mappings: PathBuf,
     profiles: PathBuf,
+    drain_s: u64,
+    drain_notice_s: u64,
 }
 
 #[derive(Deserialize)]
@@ -221,6 +251,8 @@ fn check(raw: Raw, base: &Path) -> Result<Config, ConfigError> {
     check_waits("delivery.poll_overlap_s", &[raw.delivery.poll_overlap_s])?;
     check_waits("delivery.poll_full_s", &[raw.delivery.poll_full_s])?;
     let gateway = raw.gateway;
+    check_waits("gateway.drain_s", &[gateway.drain_s])?;
+    check_waits("gateway.drain_notice_s", &[gateway.drain_notice_s])?;
     let listen: SocketAddr = gateway
         .listen
         .parse()
@@ -304,6 +336,9 @@ fn check(raw: Raw, base: &Path) -> Result<Config, ConfigError> {
             poll_overlap: Duration::from_secs(raw.delivery.poll_overlap_s),
             poll_full_every: Duration::from_secs(raw.delivery.poll_full_s),
         },
+        telemetry: raw.telemetry,
+        drain: Duration::from_secs(gateway.drain_s),
+        drain_notice: Duration::from_secs(gateway.drain_notice_s),
         partners,
         warnings,
     })

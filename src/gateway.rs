@@ -3,10 +3,15 @@
 use std::collections::{BTreeSet, HashMap};
 use std::future::Future;
 use std::net::TcpListener;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use serde_json::Value;
 use tokio::sync::{Notify, watch};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::access::Keyring;
 use crate::config::{Channel, Config};
@@ -20,6 +25,7 @@ use crate::fhir::validate::{self, Context};
 use crate::mapping::{Mappings, unwritten};
 use crate::partner::Client;
 use crate::store::{Options, Store, StoreError};
+use crate::telemetry::{Figures, Traces};
 use crate::{api, assets, sync};
 
 /// The gateway: settings, store, tables, and clients for its partners.
@@ -37,6 +43,11 @@ pub struct Gateway {
     pub seen: Mutex<HashMap<String, sync::seen::Seen>>,
     /// Rung when there may be something to deliver.
     pub wake: Notify,
+    pub figures: Figures,
+    /// Which request caused what is delivered.
+    pub traces: Traces,
+    pub started_at: DateTime<Utc>,
+    draining: AtomicBool,
 }
 
 /// Why the gateway does not start.
@@ -136,6 +147,10 @@ impl Gateway {
         let store = Store::open(&config.db, Options { queue: config.limits.queue, ..Options::default() })?;
         Ok(Self {
             config,
+            figures: Figures::new(store.meter()),
+            traces: Traces::default(),
+            started_at: Utc::now(),
+            draining: AtomicBool::new(false),
             store,
             mappings,
             conformance,
@@ -145,6 +160,21 @@ impl Gateway {
             seen: Mutex::default(),
             wake: Notify::new(),
         })
+    }
+
+    /// Whether documents may be sent: the store takes commits, and nobody has asked us to stop.
+    pub fn is_ready(&self) -> bool {
+        !self.is_draining() && self.store.is_ready()
+    }
+
+    /// Whether we have been asked to stop.
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Acquire)
+    }
+
+    /// Attempts to deliver that are under way.
+    pub fn in_flight(&self) -> i64 {
+        self.config.partners.iter().map(|partner| self.figures.in_flight(&partner.name)).sum()
     }
 
     /// Reads a document's bytes into a tree; what makes it unreadable is returned whole.
@@ -224,7 +254,8 @@ fn refuse(what: &'static str, issues: &[Issue]) -> Result<(), StartError> {
     if errors.is_empty() { Ok(()) } else { Err(StartError::Findings { what, findings: errors.join("\n") }) }
 }
 
-/// Serves until `shutdown` is ready: requests under way and deliveries in flight are finished, then the store is closed.
+/// Serves until `shutdown` is ready. Then requests under way and deliveries in flight are finished, for at most
+/// [`Config::drain`], and the store is closed. What is not delivered by then is in the store and is sent after the next start.
 pub async fn run(config: Config, listener: TcpListener, shutdown: impl Future<Output = ()>) -> Result<(), StartError> {
     let gateway = Arc::new(Gateway::open(config)?);
     let (stop, stopped) = watch::channel(false);
@@ -234,9 +265,58 @@ pub async fn run(config: Config, listener: TcpListener, shutdown: impl Future<Ou
     let handle = server.handle();
     let serving = tokio::spawn(server);
     shutdown.await;
-    handle.stop(true).await;
+    let deadline = Instant::now() + gateway.config.drain;
+    tracing::info!(bound_s = gateway.config.drain.as_secs(), in_flight = gateway.in_flight(), "stopping");
+    gateway.draining.store(true, Ordering::Release);
     let _ = stop.send(true);
     gateway.wake.notify_one();
-    let _ = tokio::join!(serving, worker, answers);
+    sleep(gateway.config.drain_notice).await;
+    let requests = async {
+        handle.stop(true).await;
+        let _ = serving.await;
+    };
+    let requests_ended = timeout_at(deadline, requests).await.is_ok();
+    let deliveries_ended = ended(worker, deadline).await & ended(answers, deadline).await;
+    let left = gateway.in_flight();
+    close(gateway).await;
+    if requests_ended && deliveries_ended {
+        tracing::info!("stopped");
+    } else {
+        tracing::warn!(
+            in_flight = left,
+            requests_ended,
+            "stopped at the bound: what was not delivered is in the database, and is sent after the next start"
+        );
+    }
     Ok(())
 }
+
+/// Waits for a loop until `deadline`, and ends it then. An attempt that is cut off left its delivery as it was, to be sent
+/// again: the same bytes, which change nothing where they had arrived.
+async fn ended(mut work: JoinHandle<()>, deadline: Instant) -> bool {
+    if timeout_at(deadline, &mut work).await.is_ok() {
+        return true;
+    }
+    work.abort();
+    // Aborting takes effect at the next await, and drops what the loop holds of the gateway.
+    let _ = work.await;
+    false
+}
+
+/// Writes what is queued, and moves the log into the database. A disk that does not answer holds us no longer than a moment:
+/// everything acknowledged is in the log.
+async fn close(gateway: Arc<Gateway>) {
+    let store = gateway.store.clone();
+    drop(gateway);
+    let (closed, done) = tokio::sync::oneshot::channel::<()>();
+    std::thread::spawn(move || {
+        store.close();
+        drop(closed);
+    });
+    if tokio::time::timeout(LAST_WRITES, done).await.is_err() {
+        tracing::error!("the database could not be closed in time; it is repaired from its log at the next start");
+    }
+}
+
+/// How long the store may take to close.
+const LAST_WRITES: Duration = Duration::from_secs(5);

@@ -28,6 +28,8 @@
 //! | [`sync`] | the journeys: submit, deliver, acknowledge, reconcile, cancel |
 //! | [`access`] | who is calling, for which units |
 //! | [`api`] | the only incoming HTTP: one flat list of routes |
+//! | [`telemetry`] | figures, the log, traces: what is seen of all of it from outside |
+//! | [`operations`] | backup, restore and status, for whoever runs it |
 //! | [`demo`] | the journey that `vardkedja demo` plays, and the primary care system it plays it against |
 //!
 //! Imports run one way: `api → {sync, access} → {mapping, store, partner} → fhir → domain`.
@@ -54,9 +56,11 @@ pub mod domain;
 pub mod fhir;
 mod gateway;
 pub mod mapping;
+pub mod operations;
 pub mod partner;
 pub mod store;
 pub mod sync;
+pub mod telemetry;
 pub mod tools;
 
 pub use assets::{mapping_files, profile_files};

@@ -8,7 +8,7 @@ use anyhow::Context;
 use clap::{Parser, Subcommand};
 use vardkedja::config::Config;
 use vardkedja::domain::{Format, Kind};
-use vardkedja::{demo, tools};
+use vardkedja::{demo, operations, telemetry, tools};
 
 #[derive(Parser)]
 #[command(name = "vardkedja", version, about = "A FHIR R4 gateway for cancer rehabilitation in Sweden")]
@@ -81,6 +81,36 @@ enum Verb {
         #[arg(long, default_value = "parked")]
         state: String,
     },
+    /// How it is doing, on one screen: what is undelivered, and what to do about it. Exit code 1 where something needs a person.
+    Status {
+        #[command(flatten)]
+        at: At,
+        /// Read the database of a gateway that is down.
+        #[arg(long)]
+        db: Option<PathBuf>,
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Copy the database of a gateway, which may go on serving.
+    Backup {
+        #[arg(long)]
+        db: PathBuf,
+        /// A file that is not there yet. It gets FILE.manifest.json beside it.
+        #[arg(long)]
+        to: PathBuf,
+    },
+    /// Check a copy: bytes, structure, references, audit log, counts.
+    VerifyBackup { file: PathBuf },
+    /// Put a copy in the place of a database that no gateway has open.
+    Restore {
+        file: PathBuf,
+        #[arg(long)]
+        to: PathBuf,
+        /// Move a database that is there aside.
+        #[arg(long)]
+        force: bool,
+    },
     /// Try a parked delivery again.
     Retry {
         id: String,
@@ -136,6 +166,14 @@ fn run(verb: Verb) -> anyhow::Result<bool> {
         Verb::Deliveries { at, state } => {
             block_on(tools::get(&at.url, at.token()?, &format!("/v1/deliveries?state={state}")))
         }
+        Verb::Status { at, db: Some(db), json } => {
+            let _ = at;
+            operations::status_of_file(&db, json)
+        }
+        Verb::Status { at, db: None, json } => block_on(operations::status_of_gateway(&at.url, at.token()?, json)),
+        Verb::Backup { db, to } => operations::back_up(&db, &to),
+        Verb::VerifyBackup { file } => operations::verify_backup(&file),
+        Verb::Restore { file, to, force } => operations::restore(&file, &to, force),
         Verb::Retry { id, at } => {
             block_on(tools::post(&at.url, at.token()?, &format!("/v1/deliveries/{id}/retry"), serde_json::json!({})))
         }
@@ -168,9 +206,12 @@ fn read(file: &Path) -> anyhow::Result<Vec<u8>> {
     std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))
 }
 
+/// The exit code of a stop that did not wait, as a shell shows SIGTERM.
+const AT_ONCE: i32 = 143;
+
 async fn serve(file: Option<&Path>) -> anyhow::Result<bool> {
-    tracing_subscriber::fmt().json().with_writer(std::io::stderr).init();
     let mut config = Config::load(file)?;
+    let _log = telemetry::start(&config.telemetry.log)?;
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
@@ -182,6 +223,11 @@ async fn serve(file: Option<&Path>) -> anyhow::Result<bool> {
     vardkedja::run(config, listener, async move {
         println!("listening on http://{address}");
         stop_signal().await;
+        tokio::spawn(async {
+            stop_signal().await;
+            tracing::warn!("asked to stop a second time: stopping at once");
+            std::process::exit(AT_ONCE);
+        });
     })
     .await?;
     Ok(true)

@@ -5,6 +5,7 @@ mod caller;
 mod deliveries;
 mod exchanges;
 mod fhir;
+mod observe;
 mod ops;
 mod problem;
 mod v1;
@@ -23,6 +24,8 @@ use crate::domain::Kind;
 pub const ROUTES: &[(&str, &str)] = &[
     ("GET", "/health/live"),
     ("GET", "/health/ready"),
+    ("GET", "/metrics"),
+    ("GET", "/v1/status"),
     ("POST", "/v1/rehab-plans"),
     ("POST", "/v1/referrals"),
     ("POST", "/v1/handovers"),
@@ -59,6 +62,8 @@ pub const ROUTES: &[(&str, &str)] = &[
 fn routes(app: &mut web::ServiceConfig) {
     app.route("/health/live", web::get().to(ops::live))
         .route("/health/ready", web::get().to(ops::ready))
+        .route("/metrics", web::get().to(ops::metrics))
+        .route("/v1/status", web::get().to(ops::show))
         .route("/v1/rehab-plans", web::post().to(|call| v1::submit(Kind::RehabPlan, call)))
         .route("/v1/referrals", web::post().to(|call| v1::submit(Kind::Referral, call)))
         .route("/v1/handovers", web::post().to(|call| v1::submit(Kind::Handover, call)))
@@ -95,18 +100,20 @@ fn routes(app: &mut web::ServiceConfig) {
 
 /// Makes the server. It runs when it is awaited, and stops gracefully through its handle.
 pub fn serve(gateway: Arc<Gateway>, listener: TcpListener) -> std::io::Result<Server> {
+    let drain_s = gateway.config.drain.as_secs();
     let data = web::Data::from(gateway);
     let server = HttpServer::new(move || {
         App::new()
             .app_data(data.clone())
             .wrap(middleware::from_fn(fhir::negotiate))
             .wrap(middleware::Compress::default())
+            .wrap(middleware::from_fn(observe::watch))
             .configure(routes)
     })
     .workers(2)
     .client_request_timeout(Duration::from_secs(10))
     .keep_alive(Duration::from_secs(75))
-    .shutdown_timeout(20)
+    .shutdown_timeout(drain_s)
     .disable_signals()
     .listen(listener)?
     .run();

@@ -9,6 +9,7 @@ use actix_web::{HttpRequest, HttpResponse, ResponseError};
 use uuid::Uuid;
 
 use super::ROUTES;
+use super::observe::number;
 use crate::access::Denied;
 use crate::fhir::issue::{Code, Issue};
 use crate::store::StoreError;
@@ -120,7 +121,6 @@ impl From<StoreError> for Problem {
 
 /// A fault of ours: a number to ask about and nothing else. The disk's refusals are 503, because they pass.
 fn fault(error: &StoreError) -> Problem {
-    let id = Uuid::now_v7();
     let mut chain = error.to_string();
     let mut source = std::error::Error::source(error);
     while let Some(inner) = source {
@@ -128,16 +128,28 @@ fn fault(error: &StoreError) -> Problem {
         chain.push_str(&inner.to_string());
         source = inner.source();
     }
-    tracing::error!(fault = %id, error = chain, "fault {id}");
-    let passes = matches!(error, StoreError::Commit(_) | StoreError::Stopped);
-    let status = if passes { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::INTERNAL_SERVER_ERROR };
-    let issue = Issue::error(
-        Code::Exception,
-        "",
-        format!("Fel i tjänsten; inget togs emot. Ange {id} vid felanmälan."),
-        format!("A fault of the service; nothing was accepted. Quote {id} when reporting."),
-    );
-    Problem { status, issues: vec![issue], retry_after_s: passes.then_some(5), allow: None }
+    Problem::of_ours(&chain, matches!(error, StoreError::Commit(_) | StoreError::Stopped))
+}
+
+impl Problem {
+    /// A fault of ours that is not the store's: 500.
+    pub fn fault(what: &str) -> Self {
+        Self::of_ours(what, false)
+    }
+
+    /// `passes`: it may be gone the next time. The number is the request's, which every line of its log has.
+    fn of_ours(what: &str, passes: bool) -> Self {
+        let id = number().unwrap_or_else(Uuid::now_v7);
+        tracing::error!(fault = %id, error = what, "fault {id}");
+        let status = if passes { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::INTERNAL_SERVER_ERROR };
+        let issue = Issue::error(
+            Code::Exception,
+            "",
+            format!("Fel i tjänsten; inget togs emot. Ange {id} vid felanmälan."),
+            format!("A fault of the service; nothing was accepted. Quote {id} when reporting."),
+        );
+        Self { status, issues: vec![issue], retry_after_s: passes.then_some(5), allow: None }
+    }
 }
 
 /// The thread that worked on a large document ended before it was done.

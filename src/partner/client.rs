@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use super::outcome::{Asked, classify, unreadable};
 use crate::domain::delivery::Outcome;
+use crate::telemetry;
 
 /// The largest answer that is read, in bytes.
 const MOST_BYTES: usize = 8 * 1024 * 1024;
@@ -51,7 +52,8 @@ impl Client {
     pub async fn transact(&self, body: Vec<u8>) -> Reply {
         let started = Instant::now();
         let asked = Asked::Transaction { entries: entries_of(&body) };
-        let request = self.http.post(&self.base).header(CONTENT_TYPE, FHIR_JSON).header(ACCEPT, FHIR_JSON).body(body);
+        let request =
+            traced(self.http.post(&self.base)).header(CONTENT_TYPE, FHIR_JSON).header(ACCEPT, FHIR_JSON).body(body);
         let (outcome, status) = write(request, asked).await;
         Reply { outcome, status, took: started.elapsed() }
     }
@@ -83,9 +85,7 @@ impl Client {
             None => self.get(&format!("Task/{id}"), &[]).await?.1.unwrap_or_default(),
         };
         let body = serde_json::to_vec(&changed).unwrap_or_default();
-        let request = self
-            .http
-            .put(format!("{}/Task/{id}", self.base))
+        let request = traced(self.http.put(format!("{}/Task/{id}", self.base)))
             .header(CONTENT_TYPE, FHIR_JSON)
             .header(ACCEPT, FHIR_JSON)
             .header(IF_MATCH, version)
@@ -150,7 +150,7 @@ impl Client {
     }
 
     async fn get_url(&self, url: Url) -> Result<(Value, Option<String>), Outcome> {
-        let request = self.http.request(Method::GET, url).header(ACCEPT, FHIR_JSON);
+        let request = traced(self.http.request(Method::GET, url)).header(ACCEPT, FHIR_JSON);
         let response = request.send().await.map_err(|e| unreadable(&e))?;
         let (status, etag) = (response.status(), text_header(&response, ETAG.as_str()));
         let retry_after = retry_after(&response);
@@ -161,6 +161,14 @@ impl Client {
         let value = serde_json::from_slice(&body)
             .map_err(|_| Outcome::Transient { reason: "the answer is no FHIR JSON".into(), retry_after: None })?;
         Ok((value, etag))
+    }
+}
+
+/// Hands the thread on: the partner's log and ours can be read together.
+fn traced(request: reqwest::RequestBuilder) -> reqwest::RequestBuilder {
+    match telemetry::current() {
+        Some(context) => request.header("traceparent", context.header()),
+        None => request,
     }
 }
 

@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use super::apply::{Refusal, Writing};
 use super::record::Audit;
+use super::statement::Statements;
 use super::{Store, StoreError};
 
 /// There is one chain; the column leaves room for one per care provider.
@@ -32,6 +33,14 @@ pub(super) struct Head {
 }
 
 impl Head {
+    pub(super) fn seq(self) -> i64 {
+        self.seq
+    }
+
+    pub(super) fn hex(self) -> String {
+        self.hash.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
     pub(super) fn load(connection: &Connection) -> Result<Self, rusqlite::Error> {
         let head = |row: &Row<'_>| Ok(Self { seq: row.get(0)?, hash: row.get(1)? });
         connection.query_row(HEAD, [CHAIN], head).optional().map(Option::unwrap_or_default)
@@ -93,16 +102,7 @@ impl Store {
         let mut rows = 0;
         loop {
             let from = head;
-            let (to, count) = self
-                .read(move |db| {
-                    let mut head = from;
-                    let steps = db.all(WALK, (CHAIN, from.seq, STEP), |row| {
-                        head = follow(head, row)?;
-                        Ok::<_, StoreError>(())
-                    })?;
-                    Ok((head, steps.len()))
-                })
-                .await?;
+            let (to, count) = self.read(move |db| step(db, from)).await?;
             if count == 0 {
                 return Ok(rows);
             }
@@ -110,6 +110,28 @@ impl Store {
             head = to;
         }
     }
+}
+
+/// Walks the audit log of a database that nobody writes to.
+pub(super) fn walk(db: &Statements<'_>) -> Result<u64, StoreError> {
+    let (mut head, mut rows) = (Head::default(), 0);
+    loop {
+        let (to, count) = step(db, head)?;
+        if count == 0 {
+            return Ok(rows);
+        }
+        rows += count as u64;
+        head = to;
+    }
+}
+
+fn step(db: &Statements<'_>, from: Head) -> Result<(Head, usize), StoreError> {
+    let mut head = from;
+    let steps = db.all(WALK, (CHAIN, from.seq, STEP), |row| {
+        head = follow(head, row)?;
+        Ok::<_, StoreError>(())
+    })?;
+    Ok((head, steps.len()))
 }
 
 /// Checks one row against the one before it.

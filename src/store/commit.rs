@@ -81,6 +81,8 @@ pub enum StoreError {
     Corrupt(&'static str),
     #[error("the database could not be opened")]
     Open(#[source] rusqlite::Error),
+    #[error("a file of the store could not be read or written")]
+    File(#[source] std::io::Error),
     #[error("the lock file of the database could not be taken")]
     Lock(#[source] std::io::Error),
     #[error("a thread of the store could not be started")]

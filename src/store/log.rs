@@ -1,10 +1,11 @@
 //! SQLite's write-ahead log: it has room from the start, is moved into the database after answers rather than before them,
 //! and is not let grow for ever by readers that never pause.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 
+use super::Meter;
 use super::statement::Statements;
 
 /// The log grows to this at start: growing it later, under load, costs a journal commit of the file system for every sync.
@@ -51,16 +52,22 @@ impl Keeper {
 
     /// Moves the log into the database if it has become long. What fails here fails at the next commit too, and there
     /// somebody is told.
-    pub(super) fn tend(&mut self, db: &Statements<'_>) -> Result<(), rusqlite::Error> {
+    pub(super) fn tend(&mut self, db: &Statements<'_>, meter: &Meter) -> Result<(), rusqlite::Error> {
         let pages = checkpoint(db, "PRAGMA wal_checkpoint(NOOP)")?.pages;
+        meter.log_pages.set(pages);
+        let started = Instant::now();
         if pages >= self.restart_at {
             db.connection().busy_timeout(self.patience)?;
             let ended = checkpoint(db, "PRAGMA wal_checkpoint(RESTART)");
             db.connection().busy_timeout(BUSY)?;
             // Not to wait again after every group for a reader that stays.
-            self.restart_at = if ended?.busy { pages.saturating_mul(2) } else { RESTART_PAGES };
+            let is_busy = ended?.busy;
+            self.restart_at = if is_busy { pages.saturating_mul(2) } else { RESTART_PAGES };
+            meter.checkpoints_busy.inc_by(u64::from(is_busy));
+            meter.checkpoint_duration.observe(started.elapsed().as_secs_f64());
         } else if pages >= MOVE_PAGES {
             checkpoint(db, "PRAGMA wal_checkpoint(PASSIVE)")?;
+            meter.checkpoint_duration.observe(started.elapsed().as_secs_f64());
         }
         Ok(())
     }

@@ -10,10 +10,7 @@ const STEPS: [&str; 1] = [include_str!("migrations/0001_first.sql")];
 /// Runs the steps that the file has not seen, each in its own transaction. Returns how many.
 pub(super) fn migrate(connection: &Connection) -> Result<usize, StoreError> {
     let known = i64::try_from(STEPS.len()).unwrap_or(i64::MAX);
-    let found: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(StoreError::Open)?;
-    if found > known || found < 0 {
-        return Err(StoreError::TooNew { found, known });
-    }
+    let found = known_version(connection)?;
     let missing = (1..=known).zip(STEPS).filter(|(version, _)| *version > found);
     let mut steps = 0;
     for (version, sql) in missing {
@@ -26,6 +23,13 @@ pub(super) fn migrate(connection: &Connection) -> Result<usize, StoreError> {
         steps += 1;
     }
     Ok(steps)
+}
+
+/// The version of the file; one that this program does not know is an error.
+pub(super) fn known_version(connection: &Connection) -> Result<i64, StoreError> {
+    let known = i64::try_from(STEPS.len()).unwrap_or(i64::MAX);
+    let found: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(StoreError::Open)?;
+    if (0..=known).contains(&found) { Ok(found) } else { Err(StoreError::TooNew { found, known }) }
 }
 
 #[cfg(test)]

@@ -6,15 +6,18 @@
 
 mod apply;
 mod audit;
+pub mod backup;
 pub mod commit;
 mod exchanges;
 mod expect;
 mod log;
+pub mod meter;
 mod migrate;
 mod open;
 pub mod query;
 mod read_delivery;
 mod read_exchange;
+mod read_queue;
 mod read_resource;
 mod reader;
 pub mod record;
@@ -33,9 +36,12 @@ mod writer;
 use std::sync::Arc;
 
 pub use crate::fhir::search::Index;
+pub use backup::{BackupError, BackupNote, Manifest, Restored, back_up, last_backup, restore, verify_backup};
 pub use commit::{Commit, Committed, Expect, Share, StoreError};
+pub use meter::{Meter, Space};
 pub use open::Options;
 pub use query::{Clause, DateOp, DeliveryQuery, ExchangePage, ExchangeQuery, Filter, Page, Search, TokenMatch};
+pub use read_queue::{MOST_COUNTED, Parked, PartnerQueue, Queue, Unanswered, Worklist, look};
 pub use record::{
     Action, Answer, Attempt, Audit, Delivery, DeliveryChange, Document, Exchange, Inbound, Party, Put, Stored,
 };

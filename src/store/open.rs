@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use super::migrate::migrate;
 use super::writer::{self, Job, Writer};
-use super::{Commit, Store, StoreError, log, reader};
+use super::{Commit, Meter, Store, StoreError, log, reader};
 
 /// How the store is run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,6 +35,8 @@ pub(super) struct Shared {
     pub(super) jobs: RwLock<Option<mpsc::Sender<Job>>>,
     pub(super) reads: RwLock<Option<mpsc::Sender<reader::Job>>>,
     pub(super) ready: Arc<AtomicBool>,
+    pub(super) meter: Meter,
+    pub(super) path: PathBuf,
     /// The writer, then the readers.
     threads: Mutex<Vec<JoinHandle<()>>>,
     /// Held as long as the database is open; the kernel lets go of it when the process ends, however it ends.
@@ -128,13 +130,16 @@ fn open(path: &Path, options: &Options, disk: Disk, temporary: Option<PathBuf>) 
         jobs: RwLock::new(Some(jobs)),
         reads: RwLock::new(Some(reads)),
         ready: Arc::clone(&ready),
+        meter: Meter::default(),
+        path: path.to_owned(),
         threads: Mutex::default(),
         lock: Mutex::new(Some(lock)),
         temporary,
     });
     let store = Store { shared };
     let state = writer::State::load(&connection)?;
-    store.spawn("store-writer", move || Writer::new(&connection, state, &ready).run(queue))?;
+    let meter = store.meter().clone();
+    store.spawn("store-writer", move || Writer::new(&connection, state, &ready, meter).run(queue))?;
     let questions = Arc::new(Mutex::new(questions));
     for _ in 0..options.readers.max(1) {
         let connection = connect_reader(path)?;
@@ -154,7 +159,7 @@ impl Store {
 
 /// A lock beside the database rather than on it: SQLite's own locks come and go with transactions, and an exclusive one
 /// would keep our readers out.
-fn lock(path: &Path) -> Result<File, StoreError> {
+pub(super) fn lock(path: &Path) -> Result<File, StoreError> {
     // Two names of one file must meet in one lock.
     let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
     let mut name = OsString::from(path);

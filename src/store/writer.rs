@@ -3,16 +3,18 @@
 
 use std::sync::PoisonError;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
 use rusqlite::{Connection, ErrorCode};
 use tokio::sync::mpsc::{self, error::TrySendError};
 use tokio::sync::oneshot;
+use tracing::Instrument as _;
 
 use super::apply::{Refusal, Writing};
 use super::log::Keeper;
 use super::record::Put;
 use super::statement::Statements;
-use super::{Commit, Committed, Store, StoreError};
+use super::{Commit, Committed, Meter, Store, StoreError};
 
 pub(super) use super::state::State;
 
@@ -40,7 +42,8 @@ pub(super) struct Member {
 impl Store {
     /// Writes all of it or none of it. The answer comes when it is on disk; dropping the future does not undo it.
     pub async fn commit(&self, commit: Commit) -> Result<Committed, StoreError> {
-        self.enqueue(commit)?.await.map_err(|_| StoreError::Stopped)?
+        let span = tracing::info_span!("commit");
+        self.enqueue(commit)?.instrument(span).await.map_err(|_| StoreError::Stopped)?
     }
 
     pub(super) fn enqueue(
@@ -79,11 +82,12 @@ pub(super) struct Writer<'c> {
     state: State,
     log: Keeper,
     ready: &'c AtomicBool,
+    meter: Meter,
 }
 
 impl<'c> Writer<'c> {
-    pub(super) fn new(connection: &'c Connection, state: State, ready: &'c AtomicBool) -> Self {
-        Self { statements: Statements::new(connection), state, log: Keeper::new(), ready }
+    pub(super) fn new(connection: &'c Connection, state: State, ready: &'c AtomicBool, meter: Meter) -> Self {
+        Self { statements: Statements::new(connection), state, log: Keeper::new(), ready, meter }
     }
 
     /// Writes until nobody can send any more and the queue is empty.
@@ -107,13 +111,16 @@ impl<'c> Writer<'c> {
             if !group.is_empty() {
                 self.write(group);
             }
-            let _ = self.log.tend(&self.statements);
+            let _ = self.log.tend(&self.statements, &self.meter);
         }
     }
 
     fn write(&mut self, group: Vec<Member>) {
         let before = self.state.mark();
+        let started = Instant::now();
         let ended = self.try_write(&group);
+        self.meter.group_size.observe(group.len() as f64);
+        self.meter.commit_duration.observe(started.elapsed().as_secs_f64());
         self.ready.store(ended.is_ok(), Ordering::Release);
         match ended {
             Ok(answers) => {
@@ -123,6 +130,7 @@ impl<'c> Writer<'c> {
                 }
             }
             Err(error) => {
+                self.meter.failures.inc();
                 self.state.return_to(before);
                 if !self.statements.connection().is_autocommit() {
                     let _ = self.statements.run("ROLLBACK", []);

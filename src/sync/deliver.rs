@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
+use tracing::Instrument as _;
 
 use super::package::apply_move;
 use super::{Refusal, TRIES};
@@ -14,6 +15,7 @@ use crate::partner::Reply;
 use crate::store::{
     Action, Attempt, Audit, Commit, Committed, Delivery, DeliveryChange, DeliveryQuery, Exchange, Expect, Filter,
 };
+use crate::telemetry::{Attempted, join};
 
 /// Sends the delivery and records the outcome. `started_at` is when the attempt began, `dice` spreads the next one.
 pub async fn deliver(
@@ -22,7 +24,13 @@ pub async fn deliver(
     started_at: DateTime<Utc>,
     dice: f64,
 ) -> Result<Outcome, Refusal> {
-    let reply = send(gateway, delivery).await;
+    let _in_flight = gateway.figures.begin_attempt(&delivery.partner);
+    // The attempt goes on with the thread of the request that caused it.
+    let span = tracing::info_span!("deliver", delivery = %delivery.id, partner = delivery.partner);
+    let context = join(&span, gateway.traces.of(delivery.exchange));
+    let reply = context.scope(send(gateway, delivery).instrument(span)).await;
+    let (partner, class) = (delivery.partner.as_str(), reply.outcome.class());
+    gateway.figures.attempted(Attempted { partner, class, took: reply.took });
     let finished_at = started_at + reply.took;
     record(gateway, delivery, &reply, started_at, finished_at, dice).await?;
     Ok(reply.outcome)

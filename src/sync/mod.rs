@@ -7,6 +7,7 @@
 pub mod abort;
 pub mod acknowledge;
 pub mod cancel;
+mod concerns;
 mod consent;
 pub mod contribute;
 pub mod deliver;
@@ -23,6 +24,7 @@ pub mod refusal;
 pub mod release;
 pub mod route;
 pub mod seen;
+pub mod status;
 pub mod submit;
 mod supersede;
 pub mod take;

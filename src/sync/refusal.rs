@@ -34,6 +34,19 @@ pub enum Refusal {
     Store(#[source] StoreError),
 }
 
+impl Refusal {
+    /// What was found, where findings are the reason.
+    pub fn issues(&self) -> &[Issue] {
+        match self {
+            Self::Malformed(issues) | Self::Findings(issues) => issues,
+            Self::Forbidden(issue) | Self::Missing(issue) | Self::Conflict(issue) | Self::Stale(issue) => {
+                std::slice::from_ref(issue)
+            }
+            Self::KeyReused | Self::Busy | Self::Store(_) => &[],
+        }
+    }
+}
+
 impl From<StoreError> for Refusal {
     fn from(error: StoreError) -> Self {
         match error {

@@ -37,12 +37,33 @@ pub struct Answered {
 
 /// Takes a document in. Nothing is answered before it is on disk.
 pub async fn submit(gateway: &Gateway, submission: &Submission<'_>) -> Result<Answered, Refusal> {
+    let result = take_in(gateway, submission).await;
+    let outcome = match &result {
+        Ok(_) => "accepted",
+        Err(Refusal::Store(_) | Refusal::Busy) => "failed",
+        Err(refusal) => {
+            count(gateway, refusal.issues());
+            "refused"
+        }
+    };
+    gateway.figures.document(submission.kind.name(), outcome);
+    result
+}
+
+fn count(gateway: &Gateway, issues: &[Issue]) {
+    for issue in issues {
+        gateway.figures.finding(issue.code.code(), issue.severity.code());
+    }
+}
+
+async fn take_in(gateway: &Gateway, submission: &Submission<'_>) -> Result<Answered, Refusal> {
     let request_hash =
         hash(&[submission.kind.name().as_bytes(), submission.format.name().as_bytes(), submission.bytes]);
     if let Some(answer) = recall(gateway, submission, &request_hash).await? {
         return Ok(answer);
     }
     let read = read(gateway, submission)?;
+    count(gateway, &read.issues);
     for _ in 0..TRIES {
         if let Some(answered) = attempt(gateway, submission, &read, &request_hash).await? {
             if submission.kind == Kind::Activity
@@ -117,6 +138,7 @@ async fn attempt(
     }
     match store.commit(commit).await? {
         Committed::Done { .. } => {
+            gateway.traces.keep(exchange);
             gateway.wake.notify_one();
             Ok(Some(answer))
         }

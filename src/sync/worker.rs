@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 
 use super::Refusal;
 use super::deliver::deliver;
-use super::reconcile::reconcile;
+use super::reconcile::{Round, reconcile};
 use super::waiting::resume;
 use crate::Gateway;
 use crate::store::Delivery;
@@ -116,7 +116,9 @@ pub async fn listen(gateway: Arc<Gateway>, shutdown: watch::Receiver<bool>) {
 async fn every(gateway: Arc<Gateway>, partner: String, mut shutdown: watch::Receiver<bool>) {
     let mut asked = false;
     while !*shutdown.borrow() {
-        match reconcile(&gateway, &partner, Utc::now()).await {
+        let round = reconcile(&gateway, &partner, Utc::now()).await;
+        tell(&gateway, &partner, &round);
+        match round {
             Ok(round) if round.applied + round.held > 0 => {
                 tracing::info!(
                     partner,
@@ -136,6 +138,18 @@ async fn every(gateway: Arc<Gateway>, partner: String, mut shutdown: watch::Rece
             () = tokio::time::sleep(gateway.config.delivery.poll_every) => {}
             _ = shutdown.changed() => {}
         }
+    }
+}
+
+/// Counts a round and what came of the answers in it.
+fn tell(gateway: &Gateway, partner: &str, round: &Result<Round, Refusal>) {
+    match round {
+        Ok(round) => {
+            let result = if round.unreachable { "unreachable" } else { "read" };
+            let answers = [("applied", round.applied), ("held", round.held), ("left", round.left)];
+            gateway.figures.round(partner, result, answers);
+        }
+        Err(_) => gateway.figures.round(partner, "failed", [("applied", 0), ("held", 0), ("left", 0)]),
     }
 }
 

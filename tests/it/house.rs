@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 const LAYERS: [&[&str]; 6] =
     [&["api"], &["sync", "access"], &["mapping", "store", "partner"], &["fhir"], &["domain"], &[]];
 /// Opened once by the outermost layer and handed to all.
-const SHELL: [&str; 6] = ["main", "lib", "gateway", "config", "assets", "tools"];
+const SHELL: [&str; 8] = ["main", "lib", "gateway", "config", "assets", "tools", "telemetry", "operations"];
 
 fn sources() -> Vec<(PathBuf, String, String)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");

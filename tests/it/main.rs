@@ -2,6 +2,7 @@
 
 mod access;
 mod answers;
+mod backup;
 mod boundaries;
 mod cancel;
 mod consent;
@@ -14,9 +15,14 @@ mod house;
 mod journey;
 mod mappings;
 mod openapi;
+mod ops;
 #[cfg(feature = "fhirpath-oracle")]
 mod oracle;
+#[cfg(feature = "otel")]
+mod otel;
+mod personal_data;
 mod profiles;
+mod program;
 mod r4_table;
 mod receiver;
 mod reconcile;

@@ -65,6 +65,18 @@ impl World {
         world
     }
 
+    /// The primary care system alone, for a gateway that is a process of its own.
+    pub async fn open_clinic_only() -> Self {
+        let mut world = Self::empty();
+        world.open_clinic();
+        world
+    }
+
+    /// Leaves a clinic that still hangs to the end of the test: closing it would wait for its hanging requests.
+    pub fn abandon(self) {
+        let _ = std::fs::remove_dir_all(&self.folder);
+    }
+
     fn empty() -> Self {
         let folder = std::env::temp_dir().join(format!("vardkedja-it-{}", uuid::Uuid::new_v4()));
         std::fs::create_dir(&folder).unwrap();

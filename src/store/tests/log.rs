@@ -81,7 +81,7 @@ fn the_writer_waits_for_a_reader_that_is_about_to_leave_and_begins_the_log_again
             reader.execute_batch("COMMIT").unwrap();
         });
         let mut keeper = Keeper { restart_at: 100, patience: Duration::from_secs(60) };
-        keeper.tend(&Statements::new(&writer)).unwrap();
+        keeper.tend(&Statements::new(&writer), &crate::store::Meter::default()).unwrap();
         done.store(true, Ordering::Release);
     });
     writer.execute_batch("INSERT INTO t VALUES (x'00')").unwrap();

@@ -9,6 +9,7 @@ mod lanes;
 mod log;
 mod opening;
 mod plans;
+mod queue;
 mod resources;
 mod schema;
 mod search;

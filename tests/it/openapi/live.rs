@@ -208,7 +208,7 @@ pub fn check_reply(operation: &Operation<'_>, reply: &Reply, expected: u16) -> R
     let media_type = reply.header("content-type").unwrap_or_default().split(';').next().unwrap_or_default();
     let schema = &response["content"].get(media_type).ok_or(format!("the file has no {media_type}"))?["schema"];
     let bodies: Vec<Value> = match media_type {
-        "application/xml" => vec![json!(reply.text)],
+        "application/xml" | "application/openmetrics-text" => vec![json!(reply.text)],
         "application/x-ndjson" => reply.text.lines().map(|l| serde_json::from_str(l).unwrap()).collect(),
         _ => vec![reply.json()],
     };

@@ -1,0 +1,306 @@
+//! Copies of the database: made beside a running gateway, checked without one, and put back.
+//!
+//! A copy is `VACUUM INTO` over a connection that only reads: one snapshot, whatever is written meanwhile, and no lock that
+//! the gateway would wait for. It is a database without a log, beside it a manifest that says what must be in it.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+
+use chrono::{DateTime, Utc};
+use rusqlite::{Connection, OpenFlags};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::audit::{Head, walk};
+use super::meter::beside;
+use super::migrate::known_version;
+use super::open::lock;
+use super::read_queue::read_only;
+use super::record::Audit;
+use super::statement::Statements;
+use super::{Commit, Options, Store, StoreError};
+
+/// What a copy holds, so that anybody can see whether it still does.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Manifest {
+    pub program: String,
+    pub schema_version: i64,
+    pub made_at: DateTime<Utc>,
+    pub bytes: u64,
+    pub sha256: String,
+    /// The commit order's last number.
+    pub seq: i64,
+    /// Rows by table.
+    pub rows: BTreeMap<String, u64>,
+    /// Deliveries by partner that were waiting or parked.
+    pub undelivered: BTreeMap<String, u64>,
+    pub audit: AuditHead,
+}
+
+/// Where the audit log ended: whoever keeps this elsewhere sees when its end was cut off.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AuditHead {
+    pub seq: i64,
+    pub hash: String,
+}
+
+/// The newest copy that was made of a database, as noted beside it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BackupNote {
+    pub made_at: DateTime<Utc>,
+    pub bytes: u64,
+    pub sha256: String,
+}
+
+/// Why there is no copy, or not a good one.
+#[derive(Debug, thiserror::Error)]
+pub enum BackupError {
+    #[error("{path}")]
+    File {
+        path: PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
+    #[error("{0} is there already; a copy never takes the place of another")]
+    Exists(PathBuf),
+    #[error("{0} is there; --force moves it aside")]
+    InTheWay(PathBuf),
+    #[error("the copy is not what its manifest says: {0}")]
+    Differs(String),
+    #[error("the manifest {path} cannot be read")]
+    Manifest {
+        path: PathBuf,
+        #[source]
+        source: serde_json::Error,
+    },
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+const UNDELIVERED: &str =
+    "SELECT partner, count(*) FROM delivery WHERE state IN ('waiting', 'parked') GROUP BY partner ORDER BY partner";
+const LAST_SEQ: &str =
+    "SELECT max((SELECT coalesce(max(seq), 0) FROM version), (SELECT coalesce(max(seq), 0) FROM delivery))";
+const TABLES: &str = "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%' ORDER BY name";
+
+/// Copies a database that may be in use to a file that must not be there yet. Nobody who writes has to wait.
+pub fn back_up(db: &Path, to: &Path, now: DateTime<Utc>) -> Result<Manifest, BackupError> {
+    if to.exists() {
+        return Err(BackupError::Exists(to.to_owned()));
+    }
+    let unfinished = beside(to, ".part");
+    // What a copy that was interrupted left behind is worth nothing.
+    remove(&unfinished)?;
+    // Made first and for its owner only: everything that patients told is in it.
+    private(&unfinished)?;
+    let source = read_only(db)?;
+    let name = unfinished.to_str().ok_or_else(|| BackupError::Differs("its path is no UTF-8".into()))?;
+    source.execute("VACUUM INTO ?1", [name]).map_err(StoreError::Read)?;
+    drop(source);
+    let file = File::open(&unfinished).map_err(at(&unfinished))?;
+    file.sync_all().map_err(at(&unfinished))?;
+    let manifest = describe(&unfinished, now)?;
+    let text = serde_json::to_vec_pretty(&manifest).unwrap_or_default();
+    write_private(&manifest_path(to), &text)?;
+    fs::rename(&unfinished, to).map_err(at(to))?;
+    sync_folder(to)?;
+    let note = BackupNote { made_at: now, bytes: manifest.bytes, sha256: manifest.sha256.clone() };
+    // The note is for `status` only: a folder that cannot be written is no reason to say that there is no copy.
+    let _ = fs::write(note_path(db), serde_json::to_vec(&note).unwrap_or_default());
+    Ok(manifest)
+}
+
+/// Checks a copy: its bytes, its structure, its references, its audit log and its counts.
+pub fn verify_backup(file: &Path) -> Result<Manifest, BackupError> {
+    let path = manifest_path(file);
+    let text = fs::read(&path).map_err(at(&path))?;
+    let said: Manifest = serde_json::from_slice(&text).map_err(|source| BackupError::Manifest { path, source })?;
+    let found = hash(file)?;
+    if found != (said.bytes, said.sha256.clone()) {
+        return Err(BackupError::Differs("its bytes have changed (sha-256)".into()));
+    }
+    let connection = still(file)?;
+    let sound: String =
+        connection.query_row("PRAGMA integrity_check", [], |row| row.get(0)).map_err(StoreError::Read)?;
+    if sound != "ok" {
+        return Err(BackupError::Differs(format!("SQLite finds it damaged: {sound}")));
+    }
+    let db = Statements::new(&connection);
+    let astray = db.first("PRAGMA foreign_key_check", [], |row| row.get::<_, String>(0).map_err(StoreError::from))?;
+    if let Some(table) = astray {
+        return Err(BackupError::Differs(format!("a row of {table} refers to one that is not there")));
+    }
+    let rows = walk(&db)?;
+    let made = describe(file, said.made_at)?;
+    if said.rows.get("audit").copied() != Some(rows) {
+        return Err(BackupError::Differs("the audit log has another length".into()));
+    }
+    let said_by_us = Manifest { program: made.program.clone(), ..said.clone() };
+    if made != said_by_us {
+        return Err(BackupError::Differs("its counts are others".into()));
+    }
+    Ok(said)
+}
+
+/// What restoring did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Restored {
+    pub manifest: Manifest,
+    /// Where the database went that stood there before.
+    pub aside: Option<PathBuf>,
+}
+
+/// Puts a copy in a database's place. Refuses while a gateway has the database open, and does not delete what stood there.
+pub fn restore(file: &Path, to: &Path, force: bool, now: DateTime<Utc>) -> Result<Restored, BackupError> {
+    let manifest = verify_backup(file)?;
+    let held = lock(to)?;
+    let aside = if to.exists() {
+        if !force {
+            return Err(BackupError::InTheWay(to.to_owned()));
+        }
+        let aside = beside(to, &format!(".before-restore-{}", now.format("%Y%m%dT%H%M%SZ")));
+        // The log goes with its database, first: beside another one it would be read as that one's.
+        for ending in ["-wal", "-shm", ""] {
+            let from = beside(to, ending);
+            if from.exists() {
+                fs::rename(&from, beside(&aside, ending)).map_err(at(&from))?;
+            }
+        }
+        Some(aside)
+    } else {
+        None
+    };
+    let unfinished = beside(to, ".part");
+    remove(&unfinished)?;
+    private(&unfinished)?;
+    fs::copy(file, &unfinished).map_err(at(&unfinished))?;
+    File::open(&unfinished).and_then(|f| f.sync_all()).map_err(at(&unfinished))?;
+    fs::rename(&unfinished, to).map_err(at(to))?;
+    sync_folder(to)?;
+    drop(held);
+    record(to, &manifest, now)?;
+    Ok(Restored { manifest, aside })
+}
+
+/// That a copy took the database's place belongs in its audit log.
+fn record(db: &Path, manifest: &Manifest, now: DateTime<Utc>) -> Result<(), StoreError> {
+    let store = Store::open(db, Options::default())?;
+    let payload = serde_json::json!({ "madeAt": manifest.made_at, "sha256": manifest.sha256, "seq": manifest.seq });
+    let audit = Audit {
+        at: now,
+        actor: "operator".into(),
+        action: "restore".into(),
+        object: "database".into(),
+        payload: payload.to_string(),
+    };
+    let waiting = store.enqueue(Commit { audit: vec![audit], ..Commit::default() })?;
+    let ended = waiting.blocking_recv().map_err(|_| StoreError::Stopped)?;
+    store.close();
+    ended.map(|_| ())
+}
+
+/// The newest copy of a database, where one was made.
+pub fn last_backup(db: &Path) -> Option<BackupNote> {
+    serde_json::from_slice(&fs::read(note_path(db)).ok()?).ok()
+}
+
+fn describe(file: &Path, made_at: DateTime<Utc>) -> Result<Manifest, BackupError> {
+    let (bytes, sha256) = hash(file)?;
+    let connection = still(file)?;
+    let db = Statements::new(&connection);
+    let tables: Vec<String> = db.all(TABLES, [], |row| row.get(0).map_err(StoreError::from))?;
+    let mut rows = BTreeMap::new();
+    for table in tables {
+        let sql = format!("SELECT count(*) FROM \"{table}\"");
+        let count = db.first(&sql, [], |row| row.get::<_, i64>(0).map_err(StoreError::from))?;
+        rows.insert(table, count.unwrap_or(0).unsigned_abs());
+    }
+    let undelivered = db.all(UNDELIVERED, [], |row| {
+        Ok::<_, StoreError>((row.get::<_, String>(0)?, row.get::<_, i64>(1)?.unsigned_abs()))
+    })?;
+    let seq = db.first(LAST_SEQ, [], |row| row.get(0).map_err(StoreError::from))?.unwrap_or(0);
+    let head = Head::load(&connection).map_err(StoreError::Read)?;
+    Ok(Manifest {
+        program: env!("CARGO_PKG_VERSION").to_owned(),
+        schema_version: known_version(&connection)?,
+        made_at,
+        bytes,
+        sha256,
+        seq,
+        rows,
+        undelivered: undelivered.into_iter().collect(),
+        audit: AuditHead { seq: head.seq(), hash: head.hex() },
+    })
+}
+
+/// Opens a copy that nobody writes to: without a lock, and without files beside it.
+fn still(file: &Path) -> Result<Connection, BackupError> {
+    let path = fs::canonicalize(file).map_err(at(file))?;
+    let mut name = String::from("file:");
+    for byte in path.to_string_lossy().bytes() {
+        match byte {
+            b'/' | b'.' | b'-' | b'_' | b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z' => name.push(char::from(byte)),
+            _ => name.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    name.push_str("?immutable=1");
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI;
+    let connection = Connection::open_with_flags(name, flags).map_err(StoreError::Open)?;
+    known_version(&connection)?;
+    Ok(connection)
+}
+
+/// Length and SHA-256 of a file.
+fn hash(file: &Path) -> Result<(u64, String), BackupError> {
+    let mut source = File::open(file).map_err(at(file))?;
+    let (mut hasher, mut bytes, mut piece) = (Sha256::new(), 0, vec![0; 1024 * 1024]);
+    loop {
+        let read = source.read(&mut piece).map_err(at(file))?;
+        if read == 0 {
+            return Ok((bytes, format!("{:x}", hasher.finalize())));
+        }
+        bytes += read as u64;
+        hasher.update(piece.get(..read).unwrap_or_default());
+    }
+}
+
+/// Where the manifest of a copy is.
+pub fn manifest_path(file: &Path) -> PathBuf {
+    beside(file, ".manifest.json")
+}
+
+fn note_path(db: &Path) -> PathBuf {
+    beside(db, ".backup.json")
+}
+
+fn private(path: &Path) -> Result<File, BackupError> {
+    use std::os::unix::fs::OpenOptionsExt as _;
+    File::options().write(true).create_new(true).mode(0o600).open(path).map_err(at(path))
+}
+
+fn write_private(path: &Path, bytes: &[u8]) -> Result<(), BackupError> {
+    remove(path)?;
+    let mut file = private(path)?;
+    std::io::Write::write_all(&mut file, bytes).and_then(|()| file.sync_all()).map_err(at(path))
+}
+
+fn remove(path: &Path) -> Result<(), BackupError> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(at(path)(error)),
+        _ => Ok(()),
+    }
+}
+
+/// A new name is on disk when its folder is.
+fn sync_folder(path: &Path) -> Result<(), BackupError> {
+    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    File::open(folder).and_then(|f| f.sync_all()).map_err(at(folder))
+}
+
+fn at(path: &Path) -> impl Fn(std::io::Error) -> BackupError + '_ {
+    move |source| BackupError::File { path: path.to_owned(), source }
+}
