@@ -1,6 +1,7 @@
 //! Settings: raw TOML and environment → a checked `Config`. `config.default.toml` beside this file is the manual.
 //! Long, because a key stands in it three times (as written, as checked, as tested), and that is easier to follow in one place.
 
+mod addresses;
 mod units;
 
 use std::collections::BTreeMap;
@@ -9,14 +10,20 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use chrono::DateTime;
 use figment::Figment;
 use figment::providers::{Env, Format as _, Toml};
 use serde::Deserialize;
 
 use crate::domain::Directory;
+use crate::domain::breaker;
+use crate::domain::bucket::Bucket;
 use crate::domain::delivery::Schedule;
+use crate::domain::outgoing::Outgoing;
+use crate::domain::window::{self, Window};
 use crate::fhir::bundle::Dialect;
 
+pub use addresses::Secret;
 pub use units::parse_units;
 
 /// What the program runs on, checked.
@@ -39,6 +46,8 @@ pub struct Config {
     pub drain: Duration,
     /// How long `/health/ready` says no before connections are refused.
     pub drain_notice: Duration,
+    /// Where the gateway may connect to.
+    pub outgoing: Outgoing,
     pub partners: Vec<Partner>,
     /// Things that are legal but surprising, to be said at start.
     pub warnings: Vec<String>,
@@ -53,9 +62,22 @@ pub struct Limits {
     pub items: usize,
     pub findings: usize,
     pub lines: usize,
+    pub line_bytes: usize,
+    pub patch_operations: usize,
+    pub url_bytes: usize,
+    pub query_parameters: usize,
+    pub header_bytes: usize,
+    pub key_bytes: usize,
     pub page: u32,
     pub page_max: u32,
     pub queue: usize,
+    pub header_s: u64,
+    pub body_s: u64,
+    pub keep_alive_s: u64,
+    pub connections: usize,
+    pub workers: usize,
+    pub in_flight: usize,
+    pub rate_per_s: usize,
 }
 
 /// What is told of the gateway's running, and to whom.
@@ -84,6 +106,7 @@ pub enum OpenTo {
 pub struct DeliverySettings {
     pub max_in_flight: usize,
     pub poll_every: Duration,
+    pub breaker: breaker::Rule,
     pub poll_overlap: Duration,
     pub poll_full_every: Duration,
 }
@@ -113,7 +136,19 @@ pub struct Partner {
     pub keys: Option<Keys>,
     pub timeout: Duration,
     pub max_in_flight: usize,
+    /// Attempts a second, and how many may go at once.
+    pub rate: Option<(f64, u32)>,
+    /// When nothing is sent to it.
+    pub windows: Vec<Window>,
+    pub notice: Option<Notice>,
     pub schedule: Schedule,
+}
+
+/// Where a partner is told that there is something for it, and the secrets that the notices are signed with.
+#[derive(Debug, Clone)]
+pub struct Notice {
+    pub url: String,
+    pub secrets: Vec<Secret>,
 }
 
 /// Why there is no configuration.
@@ -140,6 +175,7 @@ struct Raw {
     limits: Limits,
     delivery: RawDelivery,
     telemetry: Telemetry,
+    outgoing: RawOutgoing,
     #[serde(default)]
     partner: Vec<RawPartner>,
 }
@@ -168,6 +204,15 @@ struct RawDelivery {
     poll_s: u64,
     poll_overlap_s: u64,
     poll_full_s: u64,
+    breaker_failures: u32,
+    breaker_percent: u32,
+    probe_s: Vec<u64>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawOutgoing {
+    allow: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -182,6 +227,12 @@ struct RawPartner {
     jwks_url: Option<String>,
     timeout_s: Option<u64>,
     max_in_flight: Option<usize>,
+    rate_per_s: Option<f64>,
+    burst: Option<u32>,
+    #[serde(default)]
+    windows: Vec<String>,
+    notice_url: Option<String>,
+    notice_secret_file: Option<PathBuf>,
     retry: Option<Vec<u64>>,
     #[serde(default)]
     contained: Vec<String>,
@@ -209,6 +260,15 @@ impl Config {
 const LONGEST_WAIT_S: u64 = 7 * 24 * 3600;
 /// The most entries of a page, lines of a request, findings of an answer and commits in the queue.
 const MOST: usize = 1_000_000;
+/// Addresses longer than this are refused before any limit of ours is asked.
+const LONGEST_URL: usize = 65_000;
+const MOST_WORKERS: usize = 256;
+/// An hour: longer than anybody waits for a request, in seconds.
+const LONGEST_REQUEST_S: usize = 3600;
+
+fn seconds(count: u64) -> usize {
+    usize::try_from(count).unwrap_or(usize::MAX)
+}
 
 fn value(key: &str, what: &str) -> ConfigError {
     ConfigError::Value { key: key.into(), what: what.into() }
@@ -222,6 +282,19 @@ fn check_limits(limits: &Limits) -> Result<(), ConfigError> {
         ("items", limits.items, MOST),
         ("findings", limits.findings, MOST),
         ("lines", limits.lines, MOST),
+        ("line_bytes", limits.line_bytes, usize::MAX),
+        ("patch_operations", limits.patch_operations, MOST),
+        ("url_bytes", limits.url_bytes, LONGEST_URL),
+        ("query_parameters", limits.query_parameters, MOST),
+        ("header_bytes", limits.header_bytes, MOST),
+        ("key_bytes", limits.key_bytes, MOST),
+        ("connections", limits.connections, MOST),
+        ("workers", limits.workers, MOST_WORKERS),
+        ("in_flight", limits.in_flight, MOST),
+        ("rate_per_s", limits.rate_per_s, MOST),
+        ("header_s", seconds(limits.header_s), LONGEST_REQUEST_S),
+        ("body_s", seconds(limits.body_s), LONGEST_REQUEST_S),
+        ("keep_alive_s", seconds(limits.keep_alive_s), LONGEST_REQUEST_S),
         ("page", limits.page as usize, MOST),
         ("page_max", limits.page_max as usize, MOST),
         ("queue", limits.queue, MOST),
@@ -231,7 +304,7 @@ fn check_limits(limits: &Limits) -> Result<(), ConfigError> {
             return Err(value(&format!("limits.{name}"), "must be at least 1"));
         }
         if count > most {
-            return Err(value(&format!("limits.{name}"), "must be at most a million"));
+            return Err(value(&format!("limits.{name}"), &format!("must be at most {most}")));
         }
     }
     Ok(())
@@ -244,10 +317,25 @@ fn check_waits(key: &str, seconds: &[u64]) -> Result<(), ConfigError> {
     Ok(())
 }
 
+fn breaker_rule(raw: &RawDelivery) -> Result<breaker::Rule, ConfigError> {
+    if raw.breaker_failures == 0 {
+        return Err(value("delivery.breaker_failures", "must be at least 1"));
+    }
+    if raw.breaker_percent == 0 || raw.breaker_percent > 100 {
+        return Err(value("delivery.breaker_percent", "is from 1 to 100"));
+    }
+    if raw.probe_s.is_empty() || raw.probe_s.contains(&0) {
+        return Err(value("delivery.probe_s", "needs at least one time, and each at least 1"));
+    }
+    Ok(breaker::Rule { failures: raw.breaker_failures, percent: raw.breaker_percent, probe_s: raw.probe_s.clone() })
+}
+
 fn check(raw: Raw, base: &Path) -> Result<Config, ConfigError> {
     check_limits(&raw.limits)?;
     check_waits("delivery.retry_s", &raw.delivery.retry_s)?;
     check_waits("delivery.poll_s", &[raw.delivery.poll_s])?;
+    check_waits("delivery.probe_s", &raw.delivery.probe_s)?;
+    let breaker = breaker_rule(&raw.delivery)?;
     check_waits("delivery.poll_overlap_s", &[raw.delivery.poll_overlap_s])?;
     check_waits("delivery.poll_full_s", &[raw.delivery.poll_full_s])?;
     let gateway = raw.gateway;
@@ -258,6 +346,7 @@ fn check(raw: Raw, base: &Path) -> Result<Config, ConfigError> {
         .parse()
         .map_err(|_| value("gateway.listen", "is not an address and port, like 127.0.0.1:8080"))?;
     let mut warnings = Vec::new();
+    let outgoing = addresses::outgoing(&raw.outgoing.allow, listen.ip())?;
     let units = if gateway.units.as_os_str().is_empty() {
         warnings
             .push("no units file is configured (gateway.units): using the invented units inside the program".into());
@@ -281,10 +370,21 @@ fn check(raw: Raw, base: &Path) -> Result<Config, ConfigError> {
         }
         check_waits(&key, partner.retry.as_deref().unwrap_or_default())?;
         check_waits(&key, partner.timeout_s.as_slice())?;
-        let channel = match (partner.channel.as_str(), partner.fhir_base) {
-            ("push", Some(base)) if base.starts_with("http://") || base.starts_with("https://") => {
-                Channel::Push { fhir_base: base.trim_end_matches('/').to_owned() }
+        if partner.name.is_empty() || partner.name.contains('#') {
+            return Err(value(&key, "has a name that is empty or has a # in it"));
+        }
+        let mut check_url = |what: &str, url: &str| {
+            addresses::check(&format!("{key}: {what}"), url, &outgoing).map(|warning| warnings.extend(warning))
+        };
+        for (what, url) in
+            [("fhir_base", &partner.fhir_base), ("jwks_url", &partner.jwks_url), ("notice_url", &partner.notice_url)]
+        {
+            if let Some(url) = url {
+                check_url(what, url)?;
             }
+        }
+        let channel = match (partner.channel.as_str(), partner.fhir_base) {
+            ("push", Some(base)) => Channel::Push { fhir_base: base.trim_end_matches('/').to_owned() },
             ("push", _) => return Err(value(&key, "channel push needs fhir_base, an http or https address")),
             ("poll", _) => Channel::Poll,
             _ => return Err(value(&key, "channel is \"push\" or \"poll\"")),
@@ -295,8 +395,28 @@ fn check(raw: Raw, base: &Path) -> Result<Config, ConfigError> {
             (None, Some(url)) => Some(Keys::Url(url)),
             (None, None) => None,
         };
+        let rate = match (partner.rate_per_s, partner.burst) {
+            (Some(per_s), burst) => {
+                let rate = (per_s, burst.unwrap_or(1));
+                // Slower than one a day is a mistake for one a second.
+                let is_rate = per_s >= 1.0 / 86_400.0 && Bucket::new(rate.0, rate.1, DateTime::UNIX_EPOCH).is_some();
+                if !is_rate {
+                    return Err(value(&key, "rate_per_s is a number above 0 and burst at least 1"));
+                }
+                Some(rate)
+            }
+            (None, Some(_)) => return Err(value(&key, "has a burst and no rate_per_s")),
+            (None, None) => None,
+        };
+        let windows = partner.windows.iter().map(|text| {
+            Window::parse(text).ok_or_else(|| value(&format!("{key}: windows"), &format!("{text:?}: {}", window::FORM)))
+        });
+        let windows: Vec<Window> = windows.collect::<Result<_, _>>()?;
         partners.push(Partner {
             channel,
+            rate,
+            windows,
+            notice: addresses::notice(&key, base, partner.notice_url, partner.notice_secret_file)?,
             keys,
             dialect: Dialect { systems: partner.identifiers.into_iter().collect(), contained: partner.contained },
             timeout: Duration::from_secs(partner.timeout_s.unwrap_or(30).max(1)),
@@ -333,15 +453,27 @@ fn check(raw: Raw, base: &Path) -> Result<Config, ConfigError> {
         delivery: DeliverySettings {
             max_in_flight: raw.delivery.max_in_flight.max(1),
             poll_every: Duration::from_secs(raw.delivery.poll_s.max(1)),
+            breaker,
             poll_overlap: Duration::from_secs(raw.delivery.poll_overlap_s),
             poll_full_every: Duration::from_secs(raw.delivery.poll_full_s),
         },
         telemetry: raw.telemetry,
         drain: Duration::from_secs(gateway.drain_s),
         drain_notice: Duration::from_secs(gateway.drain_notice_s),
+        outgoing,
         partners,
         warnings,
     })
+}
+
+#[cfg(test)]
+impl Config {
+    /// Settings as a file would have them, for tests inside the house.
+    pub fn parse(text: &str) -> Result<Self, ConfigError> {
+        let figment = Figment::from(Toml::string(DEFAULTS)).merge(Toml::string(text));
+        let raw: Raw = figment.extract().map_err(|e| ConfigError::Raw(Box::new(e)))?;
+        check(raw, Path::new(""))
+    }
 }
 
 impl Config {
@@ -361,11 +493,7 @@ mod tests {
     use super::*;
 
     fn load(text: &str) -> Result<Config, ConfigError> {
-        let raw: Raw = Figment::from(Toml::string(DEFAULTS))
-            .merge(Toml::string(text))
-            .extract()
-            .map_err(|e| ConfigError::Raw(Box::new(e)))?;
-        check(raw, Path::new(""))
+        Config::parse(text)
     }
 
     #[test]
@@ -400,11 +528,33 @@ mod tests {
 
     #[test]
     fn a_limit_that_lets_nothing_through_is_refused() {
-        for key in ["body_bytes", "depth", "items", "findings", "lines", "page", "page_max", "queue"] {
+        for key in [
+            "body_bytes",
+            "depth",
+            "items",
+            "findings",
+            "lines",
+            "line_bytes",
+            "patch_operations",
+            "url_bytes",
+            "query_parameters",
+            "header_bytes",
+            "key_bytes",
+            "page",
+            "page_max",
+            "queue",
+            "header_s",
+            "body_s",
+            "keep_alive_s",
+            "connections",
+            "workers",
+            "in_flight",
+            "rate_per_s",
+        ] {
             let error = load(&format!("[limits]\n{key} = 0")).unwrap_err().to_string();
             assert!(error.starts_with(&format!("limits.{key}:")), "{error}");
         }
-        for key in ["page_max", "queue"] {
+        for key in ["page_max", "queue", "workers", "body_s", "url_bytes"] {
             assert!(load(&format!("[limits]\n{key} = 4294967295")).is_err(), "{key}");
         }
     }
@@ -423,5 +573,37 @@ mod tests {
             assert!(error.starts_with(key) && error.contains("seven days"), "{error}");
         }
         assert!(load("[delivery]\nretry_s = [604800]").is_ok());
+    }
+
+    #[test]
+    fn how_a_partner_may_be_sent_to_is_checked() {
+        let partner = |more: &str| {
+            load(&format!(
+                "[[partner]]\nname = \"north\"\nchannel = \"push\"\nfhir_base = \"https://north.example.se/r4\"\n{more}"
+            ))
+        };
+        let good = partner("rate_per_s = 2\nburst = 5\nwindows = [\"Sun 01:00-05:00\"]\nmax_in_flight = 8").unwrap();
+        assert_eq!(good.partners[0].rate, Some((2.0, 5)));
+        assert_eq!(good.partners[0].windows[0].text(), "Sun 01:00-05:00");
+        for (more, what) in [
+            ("rate_per_s = 0", "rate_per_s"),
+            ("rate_per_s = -1.5", "rate_per_s"),
+            ("rate_per_s = 1\nburst = 0", "burst"),
+            ("burst = 3", "rate_per_s"),
+            ("windows = [\"Sunday night\"]", "Sunday night"),
+            ("notice_url = \"https://north.example.se/notices\"", "notice_secret_file"),
+        ] {
+            let error = partner(more).unwrap_err().to_string();
+            assert!(error.starts_with("partner[0] (north)") && error.contains(what), "{more}: {error}");
+        }
+        for (more, key) in [
+            ("breaker_failures = 0", "breaker_failures"),
+            ("breaker_percent = 101", "breaker_percent"),
+            ("probe_s = []", "probe_s"),
+        ] {
+            let error = load(&format!("[delivery]\n{more}")).unwrap_err().to_string();
+            assert!(error.starts_with(&format!("delivery.{key}")), "{error}");
+        }
+        assert!(load("[[partner]]\nname = \"north#notices\"\nchannel = \"poll\"").is_err());
     }
 }

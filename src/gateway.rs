@@ -23,8 +23,9 @@ use crate::fhir::issue::{Code, Issue, shown_name};
 use crate::fhir::profile::Profiles;
 use crate::fhir::validate::{self, Context};
 use crate::mapping::{Mappings, unwritten};
-use crate::partner::Client;
+use crate::partner::{Client, Guard, Notifier};
 use crate::store::{Options, Store, StoreError};
+use crate::sync::gate::Gates;
 use crate::telemetry::{Figures, Traces};
 use crate::{api, assets, sync};
 
@@ -37,8 +38,12 @@ pub struct Gateway {
     pub conformance: Conformance,
     pub keyring: Keyring,
     pub clients: HashMap<String, Client>,
+    /// Those of partners who want to be told that there is something for them.
+    pub notifiers: HashMap<String, Notifier>,
     /// Partners whose servers take our Provenance, as they said when they were last asked.
     pub takes_provenance: Mutex<BTreeSet<String>>,
+    /// How each partner stands: what may go to it now, and why the rest waits.
+    pub gates: Gates,
     /// What was last read of each partner's Tasks.
     pub seen: Mutex<HashMap<String, sync::seen::Seen>>,
     /// Rung when there may be something to deliver.
@@ -53,8 +58,12 @@ pub struct Gateway {
 /// Why the gateway does not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    #[error("the database cannot be used")]
-    Store(#[from] StoreError),
+    #[error("the database {path} cannot be used, and nothing was changed in it")]
+    Store {
+        path: String,
+        #[source]
+        source: StoreError,
+    },
     #[error("the {what} cannot be read")]
     Files {
         what: &'static str,
@@ -136,16 +145,23 @@ impl Gateway {
         let (conformance, issues) = Conformance::load(&files);
         refuse("profiles", &issues)?;
         refuse("mapping tables", &unwritten(&mappings, &conformance.profiles))?;
-        let mut clients = HashMap::new();
+        let (mut clients, mut notifiers) = (HashMap::new(), HashMap::new());
+        let guard = Guard::new(Arc::new(config.outgoing.clone()));
         for partner in &config.partners {
+            let failed = |source| StartError::Client { partner: partner.name.clone(), source };
             if let Channel::Push { fhir_base } = &partner.channel {
-                let client = Client::new(fhir_base, partner.timeout)
-                    .map_err(|source| StartError::Client { partner: partner.name.clone(), source })?;
+                let client = Client::new(fhir_base, partner.timeout, &guard).map_err(failed)?;
                 clients.insert(partner.name.clone(), client);
             }
+            if let Some(notice) = &partner.notice {
+                let notifier = Notifier::new(notice, partner.timeout, &guard).map_err(failed)?;
+                notifiers.insert(partner.name.clone(), notifier);
+            }
         }
-        let store = Store::open(&config.db, Options { queue: config.limits.queue, ..Options::default() })?;
+        let store = Store::open(&config.db, Options { queue: config.limits.queue, ..Options::default() })
+            .map_err(|source| StartError::Store { path: config.db.display().to_string(), source })?;
         Ok(Self {
+            gates: Gates::open(&config, Utc::now()),
             config,
             figures: Figures::new(store.meter()),
             traces: Traces::default(),
@@ -156,6 +172,7 @@ impl Gateway {
             conformance,
             keyring: Keyring::default(),
             clients,
+            notifiers,
             takes_provenance: Mutex::default(),
             seen: Mutex::default(),
             wake: Notify::new(),

@@ -117,6 +117,32 @@ enum Verb {
         #[command(flatten)]
         at: At,
     },
+    /// Send deliveries again: show what it would send, or with --send do it.
+    Resend {
+        /// Those of an exchange.
+        #[arg(long, conflicts_with_all = ["partner", "from", "to"], required_unless_present = "partner")]
+        exchange: Option<String>,
+        /// Those to a partner.
+        #[arg(long)]
+        partner: Option<String>,
+        /// Last tried at this time or later (2026-11-22T01:00:00Z); needed for what was delivered.
+        #[arg(long)]
+        from: Option<String>,
+        #[arg(long)]
+        to: Option<String>,
+        /// waiting, parked, delivered; several with commas.
+        #[arg(long, value_delimiter = ',', default_value = "waiting,parked")]
+        states: Vec<String>,
+        #[arg(long)]
+        send: bool,
+        #[command(flatten)]
+        at: At,
+    },
+    /// How each partner stands: its breaker, its queue, its maintenance window.
+    Partners {
+        #[command(flatten)]
+        at: At,
+    },
     /// Decide that a delivery shall never be sent.
     Skip {
         id: String,
@@ -177,6 +203,15 @@ fn run(verb: Verb) -> anyhow::Result<bool> {
         Verb::Retry { id, at } => {
             block_on(tools::post(&at.url, at.token()?, &format!("/v1/deliveries/{id}/retry"), serde_json::json!({})))
         }
+        Verb::Resend { exchange, partner, from, to, states, send, at } => {
+            let named = [("exchange", exchange), ("partner", partner), ("from", from), ("to", to)];
+            let mut body: serde_json::Map<String, serde_json::Value> =
+                named.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?.into()))).collect();
+            body.insert("states".into(), states.into());
+            body.insert("preview".into(), (!send).into());
+            block_on(tools::post(&at.url, at.token()?, "/v1/deliveries/resend", body.into()))
+        }
+        Verb::Partners { at } => block_on(tools::get(&at.url, at.token()?, "/v1/partners")),
         Verb::Skip { id, by, reason, at } => {
             let body = serde_json::json!({ "by": by, "reason": reason });
             block_on(tools::post(&at.url, at.token()?, &format!("/v1/deliveries/{id}/skip"), body))

@@ -1,12 +1,12 @@
 //! The public keys of partners, read from files or fetched from their addresses, and kept.
 
 use std::collections::HashMap;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use jsonwebtoken::jwk::{Jwk, JwkSet};
 
 use crate::config::{Config, Keys};
-use crate::partner;
+use crate::partner::{self, Guard};
 
 /// Seconds before the keys are read again for one that they did not have, or that could not be read.
 const ASK_AGAIN_S: i64 = 60;
@@ -80,9 +80,9 @@ async fn read(config: &Config, partner: &str) -> Option<JwkSet> {
         Keys::File(path) => std::fs::read(path)
             .inspect_err(|e| tracing::warn!(partner, error = %e, "cannot read the partner's key file"))
             .ok()?,
-        Keys::Url(url) => partner::fetch_small(url, settings.timeout)
+        Keys::Url(url) => partner::fetch_small(url, settings.timeout, &Guard::new(Arc::new(config.outgoing.clone())))
             .await
-            .inspect_err(|e| tracing::warn!(partner, error = %e, "cannot fetch the partner's keys"))
+            .inspect_err(|o| tracing::warn!(partner, reason = o.reason(), "cannot fetch the partner's keys"))
             .ok()?,
     };
     serde_json::from_slice(&bytes)

@@ -1,11 +1,15 @@
-//! The body of a request, within the configured limit.
+//! The body of a request, within the configured limits of size and time.
 
 use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
 
 use actix_web::http::StatusCode;
 use actix_web::http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use actix_web::{FromRequest, HttpRequest, dev, web};
+use tokio::time::timeout;
 
+use super::limits::{Connection, too_many_parameters};
 use super::problem::Problem;
 use crate::Gateway;
 use crate::fhir::issue::{Code, Issue};
@@ -18,37 +22,63 @@ impl FromRequest for Body {
     type Future = Pin<Box<dyn Future<Output = Result<Self, Problem>>>>;
 
     fn from_request(request: &HttpRequest, payload: &mut dev::Payload) -> Self::Future {
-        let limit = request.app_data::<web::Data<Gateway>>().map_or(1 << 20, |g| g.config.limits.body_bytes);
+        let limits = request.app_data::<web::Data<Gateway>>().map(|g| g.config.limits);
         let encoded = request.headers().get(CONTENT_ENCODING).is_some_and(|e| e != "identity");
+        let is_form = media_type(request) == "application/x-www-form-urlencoded";
+        let connection = request.conn_data::<Arc<Connection>>().cloned();
         let payload = web::Payload::from_request(request, payload);
         Box::pin(async move {
+            let limits = limits.ok_or_else(|| Problem::bad_request("", "Ingen tjänst.", "No service."))?;
             if encoded {
-                return Err(Problem::new(
-                    StatusCode::UNSUPPORTED_MEDIA_TYPE,
-                    Issue::error(
-                        Code::NotSupported,
-                        "Content-Encoding",
-                        "Komprimerad kropp tas inte emot; sänd den som den är.",
-                        "A compressed body is not taken; send it as it is.",
-                    ),
-                ));
+                return Err(compressed());
             }
             let payload = payload.await.map_err(|_| broken())?;
-            match payload.to_bytes_limited(limit).await {
-                Ok(Ok(bytes)) => Ok(Self(bytes)),
-                Ok(Err(_)) => Err(broken()),
-                Err(_) => Err(Problem::new(
-                    StatusCode::PAYLOAD_TOO_LARGE,
-                    Issue::error(
-                        Code::TooLong,
-                        "",
-                        format!("Kroppen är större än {limit} byte (limits.body_bytes)."),
-                        format!("The body is larger than {limit} bytes (limits.body_bytes)."),
-                    ),
-                )),
+            let read = timeout(Duration::from_secs(limits.body_s), payload.to_bytes_limited(limits.body_bytes));
+            let bytes = match read.await {
+                Ok(Ok(Ok(bytes))) => bytes,
+                Ok(Ok(Err(_))) => return Err(broken()),
+                Ok(Err(_)) => {
+                    let names = ("Kroppen", "The body");
+                    return Err(Problem::too_long("", limits.body_bytes, "limits.body_bytes", names));
+                }
+                Err(_) => {
+                    if let Some(connection) = connection {
+                        connection.dismiss();
+                    }
+                    return Err(slow(limits.body_s));
+                }
+            };
+            match too_many_parameters(&bytes, limits.query_parameters).filter(|_| is_form) {
+                Some(problem) => Err(problem),
+                None => Ok(Self(bytes)),
             }
         })
     }
+}
+
+/// What a body unpacks to is not known before it is unpacked.
+fn compressed() -> Problem {
+    Problem::new(
+        StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        Issue::error(
+            Code::NotSupported,
+            "Content-Encoding",
+            "Komprimerad kropp tas inte emot; sänd den som den är.",
+            "A compressed body is not taken; send it as it is.",
+        ),
+    )
+}
+
+fn slow(most_s: u64) -> Problem {
+    Problem::new(
+        StatusCode::REQUEST_TIMEOUT,
+        Issue::error(
+            Code::TooCostly,
+            "",
+            format!("Kroppen kom inte på {most_s} sekunder (limits.body_s); inget togs emot."),
+            format!("The body did not come in {most_s} seconds (limits.body_s); nothing was accepted."),
+        ),
+    )
 }
 
 fn broken() -> Problem {

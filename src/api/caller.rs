@@ -1,11 +1,13 @@
 //! Who is calling, as an argument of every handler that is not open to all.
 
 use std::pin::Pin;
+use std::time::Instant;
 
 use actix_web::http::header::AUTHORIZATION;
 use actix_web::{FromRequest, HttpRequest, dev, web};
 use chrono::{DateTime, Utc};
 
+use super::limits::{Pass, Turnstile};
 use super::problem::Problem;
 use crate::Gateway;
 use crate::access::{Caller, admit};
@@ -15,6 +17,8 @@ pub struct Call {
     pub gateway: web::Data<Gateway>,
     pub caller: Caller,
     pub now: DateTime<Utc>,
+    /// Its place among the caller's requests, given back at the end.
+    _pass: Pass,
 }
 
 impl FromRequest for Call {
@@ -23,6 +27,7 @@ impl FromRequest for Call {
 
     fn from_request(request: &HttpRequest, _: &mut dev::Payload) -> Self::Future {
         let gateway = request.app_data::<web::Data<Gateway>>().cloned();
+        let turnstile = request.app_data::<web::Data<Turnstile>>().cloned();
         let header = |name: &str| request.headers().get(name).and_then(|v| v.to_str().ok()).map(str::to_owned);
         let authorization = header(AUTHORIZATION.as_str());
         let unit = header("Vardkedja-Unit");
@@ -32,7 +37,9 @@ impl FromRequest for Call {
             let caller =
                 admit(&gateway.config, &gateway.keyring, authorization.as_deref(), unit.as_deref(), now.timestamp())
                     .await?;
-            Ok(Self { gateway, caller, now })
+            let turnstile = turnstile.ok_or_else(|| Problem::bad_request("", "Ingen tjänst.", "No service."))?;
+            let pass = turnstile.into_inner().enter(&caller.name, Instant::now())?;
+            Ok(Self { gateway, caller, now, _pass: pass })
         })
     }
 }

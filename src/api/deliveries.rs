@@ -76,6 +76,14 @@ pub async fn skip(call: Call, id: web::Path<String>, body: Body) -> Answer {
     Ok(HttpResponse::Ok().json(present::delivery(&delivery)))
 }
 
+/// `GET /v1/partners`: how each partner stands. That a system is down is everybody's business who sends to it; how much waits
+/// for it is its own and the operator's.
+pub async fn partners(call: Call) -> Answer {
+    let whole = |name: &str| call.caller.filter() == Filter::All || call.caller.partner.as_deref() == Some(name);
+    let shown = present::partners(&call.gateway, whole, call.now).await?;
+    Ok(HttpResponse::Ok().json(json!({ "partners": shown })))
+}
+
 /// `GET /v1/answers/held`: what partners said that could not be applied.
 pub async fn held(call: Call) -> Answer {
     let partner = match call.caller.reach {
@@ -118,7 +126,7 @@ async fn own(call: &Call, id: &str) -> Result<Delivery, Problem> {
     }
 }
 
-async fn concerns(call: &Call, exchange: Uuid) -> Result<bool, Problem> {
+pub(super) async fn concerns(call: &Call, exchange: Uuid) -> Result<bool, Problem> {
     match call.caller.filter() {
         Filter::All => Ok(true),
         filter => Ok(call.gateway.store.exchange(&filter, exchange).await?.is_some()),

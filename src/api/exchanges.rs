@@ -14,7 +14,7 @@ use crate::fhir::guard;
 use crate::store::ExchangeQuery;
 use crate::sync::{cancel as journey_cancel, present, refusal, release, witness};
 
-/// `GET /v1/exchanges?stage=&partner=&unit=&kind=&open=&limit=&before=`
+/// `GET /v1/exchanges?stage=&partner=&unit=&kind=&open=&attention=&limit=&before=`
 pub async fn list(call: Call, request: HttpRequest) -> Answer {
     let pairs = web::Query::<Vec<(String, String)>>::from_query(request.query_string())
         .map_err(|_| Problem::bad_request("", "Frågan kan inte läsas.", "The query cannot be read."))?;
@@ -68,6 +68,7 @@ fn query(call: &Call, pairs: Vec<(String, String)>) -> Result<ExchangeQuery, Pro
             "kind" => query.kind = Some(Kind::from_str(&value).map_err(|e| wrong("kind", &e.known))?),
             "partner" => query.partner = Some(value),
             "unit" => query.unit = Some(value),
+            "attention" => query.attention = value.parse().map_err(|_| wrong("attention", "true, false"))?,
             "open" => query.open = value.parse().map_err(|_| wrong("open", "true, false"))?,
             "limit" => {
                 let limit: u32 = value.parse().map_err(|_| wrong("limit", "1, 2, …"))?;
@@ -77,8 +78,8 @@ fn query(call: &Call, pairs: Vec<(String, String)>) -> Result<ExchangeQuery, Pro
             _ => {
                 return Err(Problem::bad_request(
                     told(&name),
-                    "Okänd parameter; kända: stage, kind, partner, unit, open, limit, before.",
-                    "Unknown parameter; known: stage, kind, partner, unit, open, limit, before.",
+                    "Okänd parameter; kända: stage, kind, partner, unit, open, attention, limit, before.",
+                    "Unknown parameter; known: stage, kind, partner, unit, open, attention, limit, before.",
                 ));
             }
         }
@@ -108,7 +109,7 @@ async fn page(call: &Call, query: &ExchangeQuery) -> Answer {
 /// `GET /v1/exchanges/{id}`
 pub async fn read(call: Call, id: web::Path<String>) -> Answer {
     let id = exchange_id(&id)?;
-    let shown = present::exchange(&call.gateway, &call.caller, id).await?;
+    let shown = present::exchange(&call.gateway, &call.caller, id, call.now).await?;
     witness::record(&call.gateway, &call.caller, "read", &format!("exchange/{id}"), &Value::Null, call.now).await?;
     Ok(HttpResponse::Ok().json(shown))
 }

@@ -5,9 +5,11 @@ mod caller;
 mod deliveries;
 mod exchanges;
 mod fhir;
+mod limits;
 mod observe;
 mod ops;
 mod problem;
+mod resend;
 mod v1;
 
 use std::net::TcpListener;
@@ -19,6 +21,7 @@ use actix_web::{App, HttpServer, middleware, web};
 
 use crate::Gateway;
 use crate::domain::Kind;
+use limits::{Turnstile, Watch};
 
 /// Every route of the gateway: the index of the program. `openapi.yaml` has exactly these.
 pub const ROUTES: &[(&str, &str)] = &[
@@ -37,8 +40,10 @@ pub const ROUTES: &[(&str, &str)] = &[
     ("POST", "/v1/exchanges/{id}/cancel"),
     ("POST", "/v1/exchanges/{id}/retry"),
     ("GET", "/v1/deliveries"),
+    ("POST", "/v1/deliveries/resend"),
     ("POST", "/v1/deliveries/{id}/retry"),
     ("POST", "/v1/deliveries/{id}/skip"),
+    ("GET", "/v1/partners"),
     ("GET", "/v1/answers/held"),
     ("GET", "/fhir/metadata"),
     ("GET", "/fhir/_history"),
@@ -75,8 +80,10 @@ fn routes(app: &mut web::ServiceConfig) {
         .route("/v1/exchanges/{id}/cancel", web::post().to(exchanges::cancel))
         .route("/v1/exchanges/{id}/retry", web::post().to(exchanges::retry))
         .route("/v1/deliveries", web::get().to(deliveries::list))
+        .route("/v1/deliveries/resend", web::post().to(resend::post))
         .route("/v1/deliveries/{id}/retry", web::post().to(deliveries::retry))
         .route("/v1/deliveries/{id}/skip", web::post().to(deliveries::skip))
+        .route("/v1/partners", web::get().to(deliveries::partners))
         .route("/v1/answers/held", web::get().to(deliveries::held))
         .route("/fhir/metadata", web::get().to(fhir::metadata))
         .route("/fhir/_history", web::get().to(fhir::history_of_all))
@@ -101,18 +108,25 @@ fn routes(app: &mut web::ServiceConfig) {
 /// Makes the server. It runs when it is awaited, and stops gracefully through its handle.
 pub fn serve(gateway: Arc<Gateway>, listener: TcpListener) -> std::io::Result<Server> {
     let drain_s = gateway.config.drain.as_secs();
+    let bounds = gateway.config.limits;
     let data = web::Data::from(gateway);
+    let turnstile = web::Data::new(Turnstile::new(&bounds));
+    let watch = Watch::begin(&bounds);
     let server = HttpServer::new(move || {
         App::new()
             .app_data(data.clone())
+            .app_data(turnstile.clone())
             .wrap(middleware::from_fn(fhir::negotiate))
             .wrap(middleware::Compress::default())
+            .wrap(middleware::from_fn(limits::check))
             .wrap(middleware::from_fn(observe::watch))
             .configure(routes)
     })
-    .workers(2)
-    .client_request_timeout(Duration::from_secs(10))
-    .keep_alive(Duration::from_secs(75))
+    .workers(bounds.workers)
+    .max_connections(bounds.connections.div_ceil(bounds.workers))
+    .on_connect(move |socket, data| watch.add(socket, data))
+    .client_request_timeout(Duration::from_secs(bounds.header_s))
+    .keep_alive(Duration::from_secs(bounds.keep_alive_s))
     .shutdown_timeout(drain_s)
     .disable_signals()
     .listen(listener)?

@@ -57,6 +57,35 @@ impl Problem {
         Self { allow: Some(String::new()), ..self }
     }
 
+    /// 413 for `what` (in Swedish and English), with the limit that says so.
+    pub fn too_long(expression: &str, most: usize, limit: &str, (sv, en): (&str, &str)) -> Self {
+        Self::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            Issue::error(
+                Code::TooLong,
+                expression,
+                format!("{sv} är större än {most} byte ({limit})."),
+                format!("{en} is larger than {most} bytes ({limit})."),
+            ),
+        )
+    }
+
+    /// 429 to one caller, before anything of the request was looked at.
+    pub fn too_many(limit: &str, retry_after_s: u32) -> Self {
+        let issue = Issue::error(
+            Code::Throttled,
+            "",
+            format!("För många begäranden från samma anropare ({limit}); inget togs emot. Sänd igen om en stund."),
+            format!("Too many requests of one caller ({limit}); nothing was accepted. Send again in a while."),
+        );
+        Self {
+            status: StatusCode::TOO_MANY_REQUESTS,
+            issues: vec![issue],
+            retry_after_s: Some(retry_after_s),
+            allow: None,
+        }
+    }
+
     pub fn status(&self) -> StatusCode {
         self.status
     }

@@ -17,8 +17,6 @@ const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 /// Above this, mapping and validation take so long (tens of milliseconds for a megabyte) that they go to a thread of
 /// their own: the requests that share the worker do not wait for them.
 const LARGE_BYTES: usize = 64 * 1024;
-/// A key is a name, not a document.
-const LONGEST_KEY: usize = 255;
 
 /// A document with who sends it and how.
 pub struct Sent {
@@ -39,13 +37,14 @@ impl FromRequest for Sent {
         let key = request.headers().get(IDEMPOTENCY_KEY).map(|k| k.to_str().map(str::to_owned));
         Box::pin(async move {
             let call = call.await?;
+            let most = call.gateway.config.limits.key_bytes;
             let key = match key.transpose() {
-                Ok(key) if key.as_ref().is_none_or(|k| !k.is_empty() && k.len() <= LONGEST_KEY) => key,
+                Ok(key) if key.as_ref().is_none_or(|k| !k.is_empty() && k.len() <= most) => key,
                 _ => {
                     return Err(Problem::bad_request(
                         "Idempotency-Key",
-                        format!("Nyckeln ska vara 1–{LONGEST_KEY} ASCII-tecken."),
-                        format!("The key has 1–{LONGEST_KEY} ASCII characters."),
+                        format!("Nyckeln ska vara 1–{most} ASCII-tecken (limits.key_bytes)."),
+                        format!("The key has 1–{most} ASCII characters (limits.key_bytes)."),
                     ));
                 }
             };
@@ -106,14 +105,12 @@ async fn lines(sent: Sent) -> Answer {
     let mut out = Vec::new();
     for (index, line) in lines.into_iter().enumerate() {
         let key = sent.key.as_ref().map(|k| format!("{k}#{}", index + 1));
-        let submission = sent.submission(Kind::Activity, Format::Json, line, key.as_deref());
-        let result = match take_in(&sent.call.gateway, &submission).await {
+        let result = match one_line(&sent, line, key.as_deref()).await {
             Ok(answered) => json!({
                 "line": index + 1, "status": answered.status, "location": answered.location,
                 "receipt": serde_json::from_slice::<Value>(&answered.body).unwrap_or_default(),
             }),
-            Err(refusal) => {
-                let problem = Problem::from(refusal);
+            Err(problem) => {
                 json!({ "line": index + 1, "status": problem.status().as_u16(), "outcome": problem.outcome() })
             }
         };
@@ -121,6 +118,14 @@ async fn lines(sent: Sent) -> Answer {
         out.push(b'\n');
     }
     Ok(HttpResponse::Ok().content_type("application/x-ndjson").body(out))
+}
+
+async fn one_line(sent: &Sent, line: &[u8], key: Option<&str>) -> Result<Answered, Problem> {
+    let most = sent.call.gateway.config.limits.line_bytes;
+    if line.len() > most {
+        return Err(Problem::too_long("", most, "limits.line_bytes", ("Raden", "The line")));
+    }
+    Ok(take_in(&sent.call.gateway, &sent.submission(Kind::Activity, Format::Json, line, key)).await?)
 }
 
 fn unsupported(kind: Kind) -> Problem {

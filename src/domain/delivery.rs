@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use super::breaker::Sign;
+
 /// The state of a stored delivery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum State {
@@ -31,6 +33,20 @@ impl State {
     }
 }
 
+/// What the lane of a partner's notices is called in place of the partner: its queue, room, rate and breaker are its own, so
+/// that a deaf notice address holds up no document.
+pub fn notices_of(partner: &str) -> String {
+    format!("{partner}{NOTICES}")
+}
+
+/// The partner of a lane, and whether the lane is that of its notices.
+pub fn partner_of(lane: &str) -> (&str, bool) {
+    lane.strip_suffix(NOTICES).map_or((lane, false), |partner| (partner, true))
+}
+
+/// What no partner's name may have in it.
+pub const NOTICES: &str = "#notices";
+
 /// What one attempt came to, classified by what can be done about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
@@ -52,7 +68,14 @@ pub enum Outcome {
     Permanent {
         reason: String,
     },
+    /// Nothing was sent: the partner's address is one that the gateway does not connect to.
+    Barred {
+        reason: String,
+    },
 }
+
+/// The words for what an attempt came to, as the database, the API and metrics have them.
+pub const CLASSES: [&str; 6] = ["delivered", "transient", "unauthorized", "conflict", "permanent", "barred"];
 
 impl Outcome {
     /// The word used in the database, in the API and in metrics.
@@ -63,6 +86,17 @@ impl Outcome {
             Self::Unauthorized { .. } => "unauthorized",
             Self::Conflict { .. } => "conflict",
             Self::Permanent { .. } => "permanent",
+            Self::Barred { .. } => "barred",
+        }
+    }
+
+    /// What it says about the partner, whatever it says about the document.
+    pub fn sign(&self) -> Sign {
+        match self {
+            Self::Delivered | Self::Conflict { .. } | Self::Permanent { .. } => Sign::Answered,
+            Self::Transient { retry_after, .. } => Sign::Trouble { retry_after: *retry_after },
+            // The next one would be parked just the same: better that it waits than that a person has to mend each.
+            Self::Unauthorized { .. } | Self::Barred { .. } => Sign::Trouble { retry_after: None },
         }
     }
 
@@ -73,7 +107,8 @@ impl Outcome {
             Self::Transient { reason, .. }
             | Self::Unauthorized { reason }
             | Self::Conflict { reason }
-            | Self::Permanent { reason } => Some(reason),
+            | Self::Permanent { reason }
+            | Self::Barred { reason } => Some(reason),
         }
     }
 }
@@ -120,7 +155,10 @@ pub fn after(outcome: &Outcome, attempts: u32, waited: Duration, schedule: &Sche
             let delay = schedule.delay(attempts, dice, *retry_after);
             if waited + delay > schedule.give_up_after { Next::Park } else { Next::RetryIn(delay) }
         }
-        Outcome::Unauthorized { .. } | Outcome::Conflict { .. } | Outcome::Permanent { .. } => Next::Park,
+        Outcome::Unauthorized { .. }
+        | Outcome::Conflict { .. }
+        | Outcome::Permanent { .. }
+        | Outcome::Barred { .. } => Next::Park,
     }
 }
 
@@ -174,6 +212,7 @@ mod tests {
             Outcome::Unauthorized { reason: "401".into() },
             Outcome::Conflict { reason: "412".into() },
             Outcome::Permanent { reason: "422".into() },
+            Outcome::Barred { reason: "link-local".into() },
         ] {
             assert_eq!(after(&outcome, 1, Duration::ZERO, &schedule(), 0.5), Next::Park);
         }

@@ -1,14 +1,18 @@
 //! Swedish and process facts: identifiers, code lists, exchanges, deliveries, the Task transition table. Pure.
 
+pub mod breaker;
+pub mod bucket;
 pub mod delivery;
 pub mod exchange;
 pub mod hsa_id;
 pub mod icd10;
 pub mod kind;
 pub mod kva;
+pub mod outgoing;
 pub mod person_id;
 pub mod task;
 pub mod unit;
+pub mod window;
 
 pub use exchange::{PartyRole, Stage};
 pub use hsa_id::HsaId;

@@ -1,14 +1,17 @@
 //! The HTTP client. No redirects, no proxies from the environment, a time limit and a size limit on every answer.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use reqwest::header::{ACCEPT, CONTENT_TYPE, ETAG, IF_MATCH, RETRY_AFTER};
+use chrono::{DateTime, Utc};
+use reqwest::header::{ACCEPT, CONTENT_TYPE, DATE, ETAG, IF_MATCH, RETRY_AFTER};
 use reqwest::{Method, Response, StatusCode, Url};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::Value;
 
-use super::outcome::{Asked, classify, unreadable};
+use super::guard::Guard;
+use super::outcome::{Asked, NOTHING_SAID, classify, unreadable};
 use crate::domain::delivery::Outcome;
 use crate::telemetry;
 
@@ -19,6 +22,7 @@ const TASKS_AT_ONCE: usize = 20;
 /// Pages of one search that are followed.
 const MOST_PAGES: usize = 20;
 const FHIR_JSON: &str = "application/fhir+json";
+const NO_ADDRESS: &str = "the address cannot be built";
 
 /// What a write came to.
 #[derive(Debug, Clone)]
@@ -33,12 +37,13 @@ pub struct Reply {
 pub struct Client {
     http: reqwest::Client,
     base: String,
+    guard: Guard,
 }
 
 impl Client {
     /// `base` is the partner's FHIR address, without a slash at the end.
-    pub fn new(base: &str, timeout: Duration) -> Result<Self, reqwest::Error> {
-        Ok(Self { http: http(timeout)?, base: base.to_owned() })
+    pub fn new(base: &str, timeout: Duration, guard: &Guard) -> Result<Self, reqwest::Error> {
+        Ok(Self { http: http(timeout, guard)?, base: base.to_owned(), guard: guard.clone() })
     }
 
     /// Whether the partner's CapabilityStatement says that a Provenance may be put under our id; unknown is no.
@@ -52,9 +57,14 @@ impl Client {
     pub async fn transact(&self, body: Vec<u8>) -> Reply {
         let started = Instant::now();
         let asked = Asked::Transaction { entries: entries_of(&body) };
-        let request =
-            traced(self.http.post(&self.base)).header(CONTENT_TYPE, FHIR_JSON).header(ACCEPT, FHIR_JSON).body(body);
-        let (outcome, status) = write(request, asked).await;
+        let (outcome, status) = match self.base_url() {
+            Ok(url) => {
+                let request =
+                    traced(self.http.post(url)).header(CONTENT_TYPE, FHIR_JSON).header(ACCEPT, FHIR_JSON).body(body);
+                write(request, asked).await
+            }
+            Err(outcome) => (outcome, None),
+        };
         Reply { outcome, status, took: started.elapsed() }
     }
 
@@ -85,14 +95,22 @@ impl Client {
             None => self.get(&format!("Task/{id}"), &[]).await?.1.unwrap_or_default(),
         };
         let body = serde_json::to_vec(&changed).unwrap_or_default();
-        let request = traced(self.http.put(format!("{}/Task/{id}", self.base)))
+        let request = traced(self.http.put(self.url(&format!("Task/{id}"), &[])?))
             .header(CONTENT_TYPE, FHIR_JSON)
             .header(ACCEPT, FHIR_JSON)
             .header(IF_MATCH, version)
             .body(body);
-        // A stale version is a race with the partner's own people: the next attempt reads again.
         Ok(match write(request, Asked::Put).await {
+            // A stale version is a race with the partner's own people: the next attempt reads again.
             (Outcome::Conflict { reason }, status) => (Outcome::Transient { reason, retry_after: None }, status),
+            // It may have been done by a server that says nothing, or not at all by something in front of it.
+            (Outcome::Transient { reason, .. }, status) if reason == NOTHING_SAID => {
+                let (stands, _) = self.get(&format!("Task/{id}"), &[]).await?;
+                match change(&stands) {
+                    None => (Outcome::Delivered, status),
+                    Some(_) => (Outcome::Transient { reason, retry_after: None }, status),
+                }
+            }
             other => other,
         })
     }
@@ -125,15 +143,20 @@ impl Client {
                         tasks.push(task.clone());
                     }
                 }
-                next = next_page(&url, &bundle);
+                next = self.next_page(&url, &bundle);
             }
         }
         Ok(tasks)
     }
 
-    /// Reads one resource of the partner (`Type/id`).
+    /// Reads one resource of the partner (`Type/id`). Anything else that comes with a 200, like a login page's outcome, says
+    /// nothing of the resource: it is asked for again.
     pub async fn read(&self, reference: &str) -> Result<Value, Outcome> {
-        Ok(self.get(reference, &[]).await?.0)
+        let (resource, _) = self.get(reference, &[]).await?;
+        if resource["resourceType"].as_str() == reference.split('/').next() {
+            return Ok(resource);
+        }
+        Err(Outcome::Transient { reason: "the answer does not bring what was asked for".into(), retry_after: None })
     }
 
     async fn get(&self, path: &str, query: &[(&str, &str)]) -> Result<(Value, Option<String>), Outcome> {
@@ -142,14 +165,36 @@ impl Client {
 
     fn url(&self, path: &str, query: &[(&str, &str)]) -> Result<Url, Outcome> {
         let mut url = Url::parse(&format!("{}/{path}", self.base))
-            .map_err(|_| Outcome::Permanent { reason: "the address cannot be built".into() })?;
+            .map_err(|_| Outcome::Permanent { reason: NO_ADDRESS.into() })?;
         if !query.is_empty() {
             url.query_pairs_mut().extend_pairs(query);
         }
         Ok(url)
     }
 
+    /// The base as it stands, judged.
+    fn base_url(&self) -> Result<Url, Outcome> {
+        let url = Url::parse(&self.base).map_err(|_| Outcome::Permanent { reason: NO_ADDRESS.into() })?;
+        self.guard.check(&url)?;
+        Ok(url)
+    }
+
+    /// Where a search goes on: on the same server, or where the settings say, whatever the partner tells us.
+    fn next_page(&self, page: &Url, bundle: &Value) -> Option<Url> {
+        let links = bundle["link"].as_array()?;
+        let next = links.iter().find(|l| l["relation"] == "next")?["url"].as_str()?;
+        let next = page.join(next).ok()?;
+        if !self.guard.may_follow(page, &next) {
+            tracing::warn!(
+                "a search goes on at another server than it was asked of (see [outgoing] allow): it is not followed"
+            );
+            return None;
+        }
+        Some(next)
+    }
+
     async fn get_url(&self, url: Url) -> Result<(Value, Option<String>), Outcome> {
+        self.guard.check(&url)?;
         let request = traced(self.http.request(Method::GET, url)).header(ACCEPT, FHIR_JSON);
         let response = request.send().await.map_err(|e| unreadable(&e))?;
         let (status, etag) = (response.status(), text_header(&response, ETAG.as_str()));
@@ -172,18 +217,6 @@ fn traced(request: reqwest::RequestBuilder) -> reqwest::RequestBuilder {
     }
 }
 
-/// Where a search goes on: on the same server only, whatever the partner says.
-fn next_page(page: &Url, bundle: &Value) -> Option<Url> {
-    let links = bundle["link"].as_array()?;
-    let next = links.iter().find(|l| l["relation"] == "next")?["url"].as_str()?;
-    let next = page.join(next).ok()?;
-    if next.origin() != page.origin() {
-        tracing::warn!("a search goes on at another server than it was asked of: it is not followed");
-        return None;
-    }
-    Some(next)
-}
-
 /// How many entries a Bundle has, without reading what is in them.
 fn entries_of(bundle: &[u8]) -> usize {
     #[derive(Deserialize)]
@@ -194,7 +227,7 @@ fn entries_of(bundle: &[u8]) -> usize {
     serde_json::from_slice::<Bundle>(bundle).map_or(0, |bundle| bundle.entry.len())
 }
 
-async fn write(request: reqwest::RequestBuilder, asked: Asked) -> (Outcome, Option<u16>) {
+pub(super) async fn write(request: reqwest::RequestBuilder, asked: Asked) -> (Outcome, Option<u16>) {
     let response = match request.send().await {
         Ok(response) => response,
         Err(error) => return (unreadable(&error), None),
@@ -221,36 +254,60 @@ fn text_header(response: &Response, name: &str) -> Option<String> {
     response.headers().get(name)?.to_str().ok().map(str::to_owned)
 }
 
-/// Retry-After in seconds; the form with a date is rare between systems and is read as no wish.
+/// How long the partner asks us to wait. A date is counted from the partner's own clock where it tells the time.
 fn retry_after(response: &Response) -> Option<Duration> {
-    text_header(response, RETRY_AFTER.as_str())?.trim().parse().ok().map(Duration::from_secs)
+    let asked = text_header(response, RETRY_AFTER.as_str())?;
+    let now = text_header(response, DATE.as_str()).and_then(|text| http_date(&text)).unwrap_or_else(Utc::now);
+    wait(&asked, now)
 }
 
-fn http(timeout: Duration) -> Result<reqwest::Client, reqwest::Error> {
+/// `Retry-After` (RFC 9110, 10.2.3): seconds, or a date. How long it may be is decided where it is used.
+fn wait(asked: &str, now: DateTime<Utc>) -> Option<Duration> {
+    if let Ok(seconds) = asked.trim().parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    Some((http_date(asked)? - now).to_std().unwrap_or_default())
+}
+
+/// The form that HTTP dates are sent in (RFC 9110, 5.6.7); the two that only very old servers send are no date here.
+fn http_date(text: &str) -> Option<DateTime<Utc>> {
+    DateTime::parse_from_rfc2822(text.trim()).ok().map(|at| at.to_utc())
+}
+
+/// A client that connects only where the guard lets it.
+pub(super) fn http(timeout: Duration, guard: &Guard) -> Result<reqwest::Client, reqwest::Error> {
+    builder(timeout).dns_resolver(Arc::new(guard.clone())).build()
+}
+
+fn builder(timeout: Duration) -> reqwest::ClientBuilder {
     reqwest::Client::builder()
         .timeout(timeout)
         .connect_timeout(timeout.min(Duration::from_secs(10)))
         .redirect(reqwest::redirect::Policy::none())
         .no_proxy()
         .user_agent(concat!("vardkedja/", env!("CARGO_PKG_VERSION")))
-        .build()
 }
 
-/// Fetches a small public document, like a JWK set.
-pub async fn fetch_small(url: &str, timeout: Duration) -> Result<Vec<u8>, reqwest::Error> {
-    let response = http(timeout)?.get(url).send().await?.error_for_status()?;
-    let bytes = response.bytes().await?;
-    Ok(bytes.slice(..bytes.len().min(MOST_BYTES)).to_vec())
+/// Fetches a small public document, like a JWK set, from a configured address.
+pub async fn fetch_small(url: &str, timeout: Duration, guard: &Guard) -> Result<Vec<u8>, Outcome> {
+    let url = Url::parse(url).map_err(|_| Outcome::Permanent { reason: NO_ADDRESS.into() })?;
+    guard.check(&url)?;
+    let client = http(timeout, guard).map_err(|e| unreadable(&e))?;
+    let response = client.get(url).send().await.map_err(|e| unreadable(&e))?;
+    let status = response.status();
+    let body = bounded(response).await?;
+    if status == StatusCode::OK { Ok(body) } else { Err(classify(Asked::Read, status, None, &body)) }
 }
 
-/// A call to a gateway of our own kind, for the command line: GET, or POST where there is a body.
+/// A call to a gateway of our own kind, for the command line: GET, or POST where there is a body. Whoever types the address
+/// chooses it, so nothing is judged.
 pub async fn call(
     url: &str,
     token: Option<String>,
     path: &str,
     body: Option<Value>,
 ) -> Result<(u16, Value), reqwest::Error> {
-    let client = http(Duration::from_secs(30))?;
+    let client = builder(Duration::from_secs(30)).build()?;
     let url = format!("{}{path}", url.trim_end_matches('/'));
     let mut request = match body {
         Some(body) => client.post(url).json(&body),
@@ -262,4 +319,22 @@ pub async fn call(
     let response = request.send().await?;
     let status = response.status().as_u16();
     Ok((status, response.json().await.unwrap_or_default()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_partner_may_say_how_long_or_until_when() {
+        let now = http_date("Sun, 06 Nov 1994 08:49:37 GMT").unwrap();
+        let seconds = |asked: &str| wait(asked, now).map(|wait| wait.as_secs());
+        assert_eq!(seconds("120"), Some(120));
+        assert_eq!(seconds(" 5 "), Some(5));
+        assert_eq!(seconds("Sun, 06 Nov 1994 08:51:37 GMT"), Some(120));
+        assert_eq!(seconds("Sun, 06 Nov 1994 08:00:00 GMT"), Some(0), "it has been");
+        for wrong in ["", "soon", "-5", "1.5", "1994-11-06T08:49:37Z"] {
+            assert_eq!(seconds(wrong), None, "{wrong}");
+        }
+    }
 }

@@ -10,6 +10,9 @@ use crate::domain::delivery::Outcome;
 /// Why an attempt certainly had no effect: nothing was sent.
 pub const NO_CONNECTION: &str = "no connection";
 
+/// A 2xx without a body: done, or not.
+pub const NOTHING_SAID: &str = "the answer says nothing";
+
 /// What was asked of the partner, and so what an answer must look like to count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Asked {
@@ -19,6 +22,8 @@ pub enum Asked {
     Put,
     /// Something to read, for answers that do not bring it.
     Read,
+    /// A notice taken: the status is the whole answer.
+    Notice,
 }
 
 /// The outcome of an answer. A 2xx counts only with the body that a FHIR server gives to what was asked:
@@ -38,6 +43,9 @@ pub fn classify(asked: Asked, status: StatusCode, retry_after: Option<Duration>,
 
 /// Nothing could be read: no connection, a timeout, a reset, a body that is too large.
 pub fn unreadable(error: &reqwest::Error) -> Outcome {
+    if let Some(barred) = super::guard::barred(error) {
+        return barred;
+    }
     let reason = if error.is_timeout() {
         "no answer in time"
     } else if error.is_connect() {
@@ -50,9 +58,12 @@ pub fn unreadable(error: &reqwest::Error) -> Outcome {
 
 fn accepted(asked: Asked, body: &[u8]) -> Outcome {
     let unclear = |reason: &str| Outcome::Transient { reason: reason.into(), retry_after: None };
-    // `Prefer: return=minimal` is how some servers are set up.
-    if asked == Asked::Put && body.trim_ascii().is_empty() {
+    if asked == Asked::Notice {
         return Outcome::Delivered;
+    }
+    // `Prefer: return=minimal` is how some servers are set up; whether it was done is seen by reading.
+    if asked == Asked::Put && body.trim_ascii().is_empty() {
+        return unclear(NOTHING_SAID);
     }
     let Ok(value) = serde_json::from_slice::<Value>(body) else { return unclear("the answer is no FHIR JSON") };
     match (asked, value["resourceType"].as_str()) {
@@ -66,7 +77,7 @@ fn accepted(asked: Asked, body: &[u8]) -> Outcome {
         (Asked::Transaction { .. }, _) => unclear("the answer is no transaction-response"),
         (Asked::Put, Some("Task" | "OperationOutcome")) => Outcome::Delivered,
         (Asked::Put, _) => unclear("the answer is no Task"),
-        (Asked::Read, _) => unclear("the answer does not bring what was asked for"),
+        (Asked::Read | Asked::Notice, _) => unclear("the answer does not bring what was asked for"),
     }
 }
 
@@ -173,15 +184,15 @@ mod tests {
     }
 
     #[test]
-    fn a_task_that_was_put_is_delivered_by_a_task_an_outcome_or_nothing() {
+    fn a_task_that_was_put_is_delivered_by_a_task_or_an_outcome_and_silence_says_nothing() {
         let hint = r#"{"resourceType":"OperationOutcome","issue":[{"severity":"information","code":"informational"}]}"#;
         let error = r#"{"resourceType":"OperationOutcome","issue":[{"severity":"error","code":"invalid"}]}"#;
         for (status, body, expected) in [
             (200, r#"{"resourceType":"Task"}"#, "delivered"),
             (200, hint, "delivered"),
             (200, error, "permanent"),
-            (200, "", "delivered"),
-            (204, "", "delivered"),
+            (200, "", "transient"),
+            (204, "", "transient"),
             (200, "<html>", "transient"),
             (200, r#"{"resourceType":"Ta"#, "transient"),
             (200, r#"{"resourceType":"Patient"}"#, "transient"),

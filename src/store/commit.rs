@@ -48,6 +48,8 @@ pub enum Expect {
     FreshKey { caller: String, key: String },
     /// The partner has not said this before.
     Unheard { partner: String, key: String },
+    /// The last delivery to this partner about the patient of this exchange has this `seq`.
+    LaneEnd { exchange: Uuid, partner: String, seq: i64 },
     /// The delivery is in this state. Every [`DeliveryChange`] expects this of its own accord.
     Delivery { delivery: Uuid, state: crate::domain::delivery::State },
 }
@@ -89,6 +91,10 @@ pub enum StoreError {
     Thread(#[source] std::io::Error),
     #[error("another process has the database open")]
     Locked,
+    #[error("the file is cut off: it has {bytes} bytes and says that it has {said}")]
+    CutOff { bytes: u64, said: u64 },
+    #[error("the file is a database of another program")]
+    Foreign,
     #[error("the database is of version {found}, this program knows versions up to {known}")]
     TooNew { found: i64, known: i64 },
 }

@@ -46,6 +46,7 @@ fn find(db: &Statements<'_>, filter: &Filter, query: &ExchangeQuery) -> Result<F
     let mut found = Found::new();
     let by_party = |column: &str, whose: &str| Question::of_party(column, whose, query, units.as_deref());
     match (&query.unit, &query.partner, filter) {
+        _ if query.attention => found.extend(Question::of_attention(query, units.as_deref()).ask(db)?),
         _ if query.patient.is_some() => found.extend(Question::of_all(query, units.as_deref()).ask(db)?),
         (Some(unit), _, _) => found.extend(by_party("unit", unit).ask(db)?),
         (None, Some(partner), _) => found.extend(by_party("partner", partner).ask(db)?),
@@ -73,6 +74,14 @@ impl Question {
         );
         let question = Self { sql, values: vec![Value::from(whose.to_owned())] };
         question.narrowed(query, units, "d.updated_at", "d.exchange")
+    }
+
+    /// What waits for a person is rare: from there to the exchanges.
+    fn of_attention(query: &ExchangeQuery, units: Option<&str>) -> Self {
+        let sql = "SELECT e.updated_at AS at, e.id AS id FROM (SELECT exchange FROM delivery INDEXED BY delivery_parked \
+                   WHERE state = 'parked' UNION SELECT exchange FROM inbound INDEXED BY inbound_held \
+                   WHERE finding IS NOT NULL AND exchange IS NOT NULL) l CROSS JOIN exchange e ON e.id = l.exchange WHERE true";
+        Self { sql: sql.into(), values: Vec::new() }.narrowed(query, units, "e.updated_at", "e.id")
     }
 
     fn of_all(query: &ExchangeQuery, units: Option<&str>) -> Self {

@@ -2,6 +2,7 @@
 
 use super::Expect;
 use super::apply::{Refusal, Writing};
+use super::read_delivery::LANE_END;
 use super::read_exchange::{CHANGES_OF_PATIENT, REVISION, REVISION_OF_DOCUMENT};
 use super::read_resource::{BY_IDENTIFIER, VERSION_NOW};
 
@@ -43,6 +44,11 @@ impl Writing<'_, '_> {
             }
             Expect::FreshKey { caller, key } => Ok(db.first(ANSWERED, (caller, key), found)?.is_none()),
             Expect::Unheard { partner, key } => Ok(db.first(HEARD, (partner, key), found)?.is_none()),
+            Expect::LaneEnd { exchange, partner, seq } => {
+                let last: Option<Option<i64>> =
+                    db.first(LANE_END, (exchange.as_bytes(), partner), |row| row.get("last"))?;
+                Ok(last.flatten() == Some(*seq))
+            }
             Expect::Delivery { delivery, state } => {
                 let found: Option<String> = db.first(STATE, [delivery.as_bytes()], |row| row.get("state"))?;
                 Ok(found.as_deref() == Some(state.code()))

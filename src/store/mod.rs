@@ -11,6 +11,7 @@ pub mod commit;
 mod exchanges;
 mod expect;
 mod log;
+mod look;
 pub mod meter;
 mod migrate;
 mod open;
@@ -41,6 +42,8 @@ pub use commit::{Commit, Committed, Expect, Share, StoreError};
 pub use meter::{Meter, Space};
 pub use open::Options;
 pub use query::{Clause, DateOp, DeliveryQuery, ExchangePage, ExchangeQuery, Filter, Page, Search, TokenMatch};
+pub use read_delivery::{Due, Room, Rooms, TURN};
+pub use read_exchange::OpenTask;
 pub use read_queue::{MOST_COUNTED, Parked, PartnerQueue, Queue, Unanswered, Worklist, look};
 pub use record::{
     Action, Answer, Attempt, Audit, Delivery, DeliveryChange, Document, Exchange, Inbound, Party, Put, Stored,

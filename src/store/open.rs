@@ -11,6 +11,7 @@ use rusqlite::{Connection, OpenFlags};
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
+use super::look::look;
 use super::migrate::migrate;
 use super::writer::{self, Job, Writer};
 use super::{Commit, Meter, Store, StoreError, log, reader};
@@ -118,6 +119,7 @@ enum Disk {
 
 fn open(path: &Path, options: &Options, disk: Disk, temporary: Option<PathBuf>) -> Result<Store, StoreError> {
     let lock = lock(path)?;
+    look(path)?;
     let connection = connect(path, disk)?;
     migrate(&connection)?;
     if disk == Disk::Durable {

@@ -121,6 +121,8 @@ pub struct ExchangeQuery {
     pub patient: Option<String>,
     /// Only those of which something more is expected.
     pub open: bool,
+    /// Only those with something that waits for a person: a parked delivery, or an answer that could not be applied.
+    pub attention: bool,
     pub limit: u32,
     /// Only those behind this one: `updated_at` and `id` of the last of the page before.
     pub before: Option<(DateTime<Utc>, Uuid)>,
@@ -135,6 +137,7 @@ impl Default for ExchangeQuery {
             kind: None,
             patient: None,
             open: false,
+            attention: false,
             limit: 100,
             before: None,
         }

@@ -1,6 +1,6 @@
 //! Reads deliveries: what is due, what waits and why, and what was tried.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use chrono::{DateTime, Utc};
 use rusqlite::Row;
@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::query::DeliveryQuery;
 use super::record::{Action, Attempt, Delivery};
-use super::row::{instant, time, time_if_any, uuid, word};
+use super::row::{instant, list, time, time_if_any, uuid, uuid_if_any, word};
 use super::statement::Statements;
 use super::{Store, StoreError};
 use crate::domain::delivery::State;
@@ -18,9 +18,19 @@ const AT: &str = "SELECT * FROM delivery WHERE seq = ?1";
 const ATTEMPTS: &str = "SELECT * FROM attempt WHERE delivery = ?1 ORDER BY number";
 const NEXT_PARTNER: &str =
     "SELECT min(partner) FROM delivery INDEXED BY delivery_due WHERE head = 1 AND state = 'waiting' AND partner > ?1";
-const DUE: &str = "SELECT seq, patient FROM delivery INDEXED BY delivery_due \
-                   WHERE head = 1 AND state = 'waiting' AND partner = ?1 AND due_at <= ?2 ORDER BY due_at, seq";
-const NEXT_DUE: &str = "SELECT min(due_at) FROM delivery INDEXED BY delivery_next WHERE head = 1 AND state = 'waiting'";
+const HEADS: &str = "SELECT seq, patient, due_at FROM delivery INDEXED BY delivery_due \
+                     WHERE head = 1 AND state = 'waiting' AND partner = ?1 AND urgent = ?2 ORDER BY due_at, seq";
+const HEAD_OF: &str =
+    "SELECT * FROM delivery INDEXED BY delivery_head WHERE partner = ?1 AND patient = ?2 AND head = 1";
+
+/// A lane by way of its patient's exchanges: an index of all lanes would cost every acceptance, for what is hardly ever asked.
+const LANE_AFTER: &str = "SELECT d.* FROM exchange o CROSS JOIN exchange e ON e.patient = o.patient OR e.id = o.id \
+     CROSS JOIN delivery d ON d.exchange = e.id WHERE o.id = ?1 AND d.partner = ?2 AND d.seq > ?3";
+pub(super) const LANE_END: &str = "SELECT max(d.seq) AS last FROM exchange o CROSS JOIN exchange e ON e.patient = o.patient OR e.id = o.id \
+     CROSS JOIN delivery d ON d.exchange = e.id WHERE o.id = ?1 AND d.partner = ?2";
+const BETWEEN: &str = "SELECT * FROM delivery INDEXED BY delivery_of_partner \
+     WHERE partner = ?1 AND +state IN (SELECT value FROM json_each(?4)) \
+     AND coalesce((SELECT max(at) FROM attempt a WHERE a.delivery = id), created_at) BETWEEN ?2 AND ?3 ORDER BY seq LIMIT ?5";
 
 const ANY: &str = "SELECT * FROM delivery WHERE true";
 const WAITING: &str = "SELECT * FROM delivery INDEXED BY delivery_waiting WHERE state = 'waiting'";
@@ -43,6 +53,8 @@ fn delivery(row: &Row<'_>) -> Result<Delivery, StoreError> {
         first_attempt_at: time_if_any(row, "first_attempt_at")?,
         due_at: time(row, "due_at")?,
         note: row.get("note")?,
+        urgent: row.get("urgent")?,
+        resend_of: uuid_if_any(row, "resend_of")?,
     })
 }
 
@@ -56,37 +68,94 @@ fn attempt(row: &Row<'_>) -> Result<Attempt, StoreError> {
     })
 }
 
+/// How many may go at once, and which first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rooms {
+    /// At each partner; none for one that must wait.
+    pub at: HashMap<String, Room>,
+    /// At a partner that is not named.
+    pub elsewhere: usize,
+    /// In all.
+    pub most: usize,
+}
+
+/// What one partner may be sent now.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Room {
+    pub most: usize,
+    /// How many urgent ones in a row have overtaken others so far.
+    pub overtaken: usize,
+}
+
+/// Of so many attempts one at least goes to the longest due, however much is urgent.
+pub const TURN: usize = 4;
+
+impl Rooms {
+    /// So many wherever they go.
+    pub fn upto(most: usize) -> Self {
+        Self { at: HashMap::new(), elsewhere: most, most }
+    }
+}
+
+/// What may go now, and when the rest may.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Due {
+    pub ready: Vec<Delivery>,
+    /// For each partner, when the first that is not in `ready` and not under way is due; it may have been already.
+    pub next: BTreeMap<String, DateTime<Utc>>,
+}
+
 impl Store {
     /// What may go now: for each (partner, patient) at most the first that is not over, if it waits and its time has come.
-    /// Lanes in `busy` are left out. Partners take turns in the list, each with its longest due first, so that one with
-    /// much to get does not fill it.
-    pub async fn due(
-        &self,
-        now: DateTime<Utc>,
-        busy: &[(String, String)],
-        limit: u32,
-    ) -> Result<Vec<Delivery>, StoreError> {
+    /// Lanes in `busy` are left out. Partners take turns in the list, each with what is urgent first and then its longest
+    /// due, so that one with much to get does not fill it.
+    pub async fn due(&self, now: DateTime<Utc>, busy: &[(String, String)], rooms: &Rooms) -> Result<Due, StoreError> {
         let busy: HashSet<(String, String)> = busy.iter().cloned().collect();
+        let rooms = rooms.clone();
         self.read(move |db| {
-            let limit = limit as usize;
-            let turns = in_turns(due_by_partner(db, now.timestamp_millis(), &busy, limit)?, limit);
-            turns.into_iter().filter_map(|seq| db.first(AT, [seq], delivery).transpose()).collect()
+            let (partners, next) = due_by_partner(db, now.timestamp_millis(), &busy, &rooms)?;
+            let turns = in_turns(partners, rooms.most);
+            let ready = turns.into_iter().filter_map(|seq| db.first(AT, [seq], delivery).transpose());
+            Ok(Due { ready: ready.collect::<Result<_, _>>()?, next })
         })
         .await
     }
 
-    /// When the next delivery that may go is due, which may have been already. Those under way count too.
-    pub async fn next_due(&self) -> Result<Option<DateTime<Utc>>, StoreError> {
-        self.read(|db| {
-            let due = db.first(NEXT_DUE, [], |row| row.get::<_, Option<i64>>(0).map_err(StoreError::from))?;
-            due.flatten().map(instant).transpose()
-        })
-        .await
+    /// The first of a lane that is not over.
+    pub async fn head_of(&self, partner: &str, patient: &str) -> Result<Option<Delivery>, StoreError> {
+        let lane = (partner.to_owned(), patient.to_owned());
+        self.read(move |db| db.first(HEAD_OF, lane, delivery)).await
     }
 
     pub async fn deliveries(&self, query: &DeliveryQuery) -> Result<Vec<Delivery>, StoreError> {
         let (sql, values) = listing(query);
         self.read(move |db| db.all(&sql, rusqlite::params_from_iter(values), delivery)).await
+    }
+
+    /// Those to a partner that were last tried, or made where they never were, between two times; the first made first.
+    /// Walks all that the partner ever got: for the rare day when it lost something.
+    pub async fn deliveries_between(
+        &self,
+        partner: &str,
+        from: DateTime<Utc>,
+        to: DateTime<Utc>,
+        states: &[State],
+        limit: u32,
+    ) -> Result<Vec<Delivery>, StoreError> {
+        let states = list(states.iter().map(|state| state.code().to_owned()));
+        let question = (partner.to_owned(), from.timestamp_millis(), to.timestamp_millis(), states, limit);
+        self.read(move |db| db.all(BETWEEN, question, delivery)).await
+    }
+
+    /// What was made after `seq` for this partner about the patient of this exchange, in order.
+    pub async fn lane_after(&self, exchange: Uuid, partner: &str, seq: i64) -> Result<Vec<Delivery>, StoreError> {
+        let question = (exchange.as_bytes().to_vec(), partner.to_owned(), seq);
+        self.read(move |db| {
+            let mut found = db.all(LANE_AFTER, question, delivery)?;
+            found.sort_by_key(|delivery| delivery.seq);
+            Ok(found)
+        })
+        .await
     }
 
     /// In the order they were made.
@@ -95,24 +164,63 @@ impl Store {
     }
 }
 
-/// For each partner the `seq` of what may go, longest due first.
+/// The `seq` of what may go, for each partner, and when the first of its others is due.
+type Heads = (Vec<Vec<i64>>, BTreeMap<String, DateTime<Utc>>);
+
 fn due_by_partner(
     db: &Statements<'_>,
     now_ms: i64,
     busy: &HashSet<(String, String)>,
-    limit: usize,
-) -> Result<Vec<Vec<i64>>, StoreError> {
-    let mut partners = Vec::new();
+    rooms: &Rooms,
+) -> Result<Heads, StoreError> {
+    let (mut partners, mut nexts) = (Vec::new(), BTreeMap::new());
     let mut last = String::new();
     while let Some(partner) = next_partner(db, &last)? {
+        let elsewhere = Room { most: rooms.elsewhere, overtaken: 0 };
+        let room = rooms.at.get(&partner).copied().unwrap_or(elsewhere);
         let free = |row: &Row<'_>| {
             let lane = (partner.clone(), row.get("patient")?);
-            Ok::<_, StoreError>(if busy.contains(&lane) { None } else { Some(row.get("seq")?) })
+            let head = (row.get::<_, i64>("due_at")?, row.get::<_, i64>("seq")?);
+            Ok::<_, StoreError>(if busy.contains(&lane) { None } else { Some(head) })
         };
-        partners.push(db.some(DUE, (&partner, now_ms), free, limit)?);
+        // One more than there is room for: the first that must wait says when to look again.
+        let first = |urgent: bool| db.some(HEADS, (&partner, urgent), free, room.most.saturating_add(1));
+        let (urgent, others) = (first(true)?, first(false)?);
+        let (ready, next) = choose(urgent, others, now_ms, room);
+        if let Some(next) = next {
+            nexts.insert(partner.clone(), instant(next)?);
+        }
+        partners.push(ready);
         last = partner;
     }
-    Ok(partners)
+    Ok((partners, nexts))
+}
+
+/// Heads of lanes as (due, seq), each list by when it is due → the `seq` of those that go, and when the next is due.
+/// What is urgent overtakes; but every [`TURN`]th place belongs to the longest due of the others, so that however much is
+/// urgent, nobody waits for ever.
+fn choose(urgent: Vec<(i64, i64)>, others: Vec<(i64, i64)>, now_ms: i64, room: Room) -> (Vec<i64>, Option<i64>) {
+    let (mut urgent, mut others) = (urgent.into_iter().peekable(), others.into_iter().peekable());
+    let (mut ready, mut overtaken) = (Vec::new(), room.overtaken);
+    let is_due = |head: &(i64, i64)| head.0 <= now_ms;
+    while ready.len() < room.most {
+        let next = match (urgent.peek().is_some_and(is_due), others.peek().is_some_and(is_due)) {
+            (true, true) if overtaken.saturating_add(1) < TURN => {
+                overtaken = overtaken.saturating_add(1);
+                urgent.next()
+            }
+            (true, false) => urgent.next(),
+            (_, true) => {
+                overtaken = 0;
+                others.next()
+            }
+            (false, false) => None,
+        };
+        let Some((_, seq)) = next else { break };
+        ready.push(seq);
+    }
+    let next = urgent.peek().into_iter().chain(others.peek()).map(|(due, _)| *due).min();
+    (ready, next)
 }
 
 fn next_partner(db: &Statements<'_>, last: &str) -> Result<Option<String>, StoreError> {

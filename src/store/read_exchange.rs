@@ -36,11 +36,25 @@ const HELD_OF: &str = "SELECT * FROM inbound WHERE finding IS NOT NULL AND partn
 const SAID: &str = "SELECT * FROM inbound WHERE exchange = ?1 ORDER BY at";
 const IS_HEARD: &str = "SELECT 1 FROM inbound WHERE partner = ?1 AND key = ?2";
 /// The terms of the index `party_open_task`. What the partner's system has is told by what was delivered, not by the stage:
-/// that falls back when a later version waits or is parked.
-const OPEN_TASKS: &str = "SELECT p.exchange, p.task FROM party p WHERE p.partner = ?1 AND p.task > ?2 \
+/// that falls back when a later version waits or is parked. While our own move of a Task has not reached the partner, its
+/// copy still stands where it stood before that: what it says is no answer to what we say now.
+const OPEN_TASKS: &str = "SELECT p.exchange, p.task, \
+     (SELECT r.version FROM resource r WHERE r.type = 'Task' AND r.id = p.task) AS version \
+     FROM party p WHERE p.partner = ?1 AND p.task > ?2 \
      AND p.status IN ('requested', 'received', 'on-hold', 'accepted', 'in-progress') AND p.role <> 'sender' \
-     AND EXISTS (SELECT 1 FROM delivery d WHERE d.exchange = p.exchange AND p.unit = d.unit AND +d.state = 'delivered') \
+     AND EXISTS (SELECT 1 FROM delivery d WHERE d.exchange = p.exchange AND p.unit = d.unit AND +d.state = 'delivered' \
+                 AND d.action <> 'notice') \
+     AND NOT EXISTS (SELECT 1 FROM delivery d WHERE d.exchange = p.exchange AND p.unit = d.unit \
+                     AND d.action = 'move-task' AND +d.state IN ('waiting', 'parked')) \
      ORDER BY p.task LIMIT ?3";
+
+/// A Task that a partner has, with the version at which it stands here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OpenTask {
+    pub exchange: Uuid,
+    pub task: String,
+    pub version: Option<u32>,
+}
 
 /// The exchange, if one of the units in the JSON array `units` is a party to it; without units everyone's.
 pub(super) fn exchange(db: &Statements<'_>, id: Uuid, units: Option<&str>) -> Result<Option<Exchange>, StoreError> {
@@ -193,15 +207,21 @@ impl Store {
         self.read(move |db| db.first(ANSWER, key, answer)).await
     }
 
-    /// Tasks that a partner has and of which more is expected, by Task id; `after` is the last of the page before.
+    /// Tasks that a partner has as we have them and of which more is expected, by Task id; `after` is the last of the page
+    /// before.
     pub async fn open_tasks(
         &self,
         partner: &str,
         limit: u32,
         after: Option<String>,
-    ) -> Result<Vec<(Uuid, String)>, StoreError> {
+    ) -> Result<Vec<OpenTask>, StoreError> {
         let key = (partner.to_owned(), after.unwrap_or_default(), limit);
-        self.read(move |db| db.all(OPEN_TASKS, key, |row| Ok((uuid(row, "exchange")?, row.get("task")?)))).await
+        self.read(move |db| {
+            db.all(OPEN_TASKS, key, |row| {
+                Ok(OpenTask { exchange: uuid(row, "exchange")?, task: row.get("task")?, version: row.get("version")? })
+            })
+        })
+        .await
     }
 
     /// Whether the partner has said this before.

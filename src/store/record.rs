@@ -114,18 +114,23 @@ pub enum Action {
     Transaction,
     /// Bring the partner's copy of a Task to the stored state: read it, change it, put it with If-Match.
     MoveTask,
+    /// Post the stored notice, signed.
+    Notice,
 }
 
 impl Action {
+    pub const ALL: [Self; 3] = [Self::Transaction, Self::MoveTask, Self::Notice];
+
     pub fn code(self) -> &'static str {
         match self {
             Self::Transaction => "transaction",
             Self::MoveTask => "move-task",
+            Self::Notice => "notice",
         }
     }
 
     pub fn parse(code: &str) -> Option<Self> {
-        [Self::Transaction, Self::MoveTask].into_iter().find(|a| a.code() == code)
+        Self::ALL.into_iter().find(|a| a.code() == code)
     }
 }
 
@@ -151,6 +156,10 @@ pub struct Delivery {
     pub due_at: DateTime<Utc>,
     /// Why it is parked or was skipped, and by whom.
     pub note: Option<String>,
+    /// Whether it overtakes other patients': it is urgent, or something urgent stands behind it in its lane.
+    pub urgent: bool,
+    /// The delivered one whose bytes these are, sent again because somebody asked for it.
+    pub resend_of: Option<Uuid>,
 }
 
 /// A change of a delivery's state, with the attempt that led to it.

@@ -1,15 +1,21 @@
 //! Writes deliveries and their changes, and keeps the head of each lane: the one delivery that may go next.
 
+use rusqlite::params;
+use uuid::Uuid;
+
 use super::Expect;
 use super::apply::{Refusal, Writing};
 use super::record::{Delivery, DeliveryChange};
 use crate::domain::delivery::State;
 
 const INSERT: &str = "INSERT INTO delivery (seq, id, exchange, document_version, partner, unit, patient, action, state, head, \
-                      attempts, created_at, first_attempt_at, due_at, note, body) \
+                      attempts, created_at, first_attempt_at, due_at, note, body, urgent, resend_of) \
                       VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, \
                       ?10 AND NOT EXISTS (SELECT 1 FROM delivery WHERE partner = ?5 AND patient = ?7 AND head = 1), \
-                      ?11, ?12, ?13, ?14, ?15, ?16)";
+                      ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)";
+/// Order within a lane stays: what stands before something urgent is in its way, and so in a hurry too.
+const HURRY: &str = "UPDATE delivery SET urgent = 1 \
+                     WHERE partner = ?1 AND patient = ?2 AND state IN ('waiting', 'parked') AND urgent = 0";
 const STANDING: &str = "SELECT state, partner, patient, attempts FROM delivery WHERE id = ?1";
 const CHANGE: &str = "UPDATE delivery SET state = ?2, head = head AND ?3, due_at = ?4, note = ?5, attempts = ?6, \
                       first_attempt_at = coalesce(first_attempt_at, ?7) WHERE id = ?1";
@@ -36,14 +42,14 @@ impl Writing<'_, '_> {
         let seq = self.state.next_seq();
         self.statements.run(
             INSERT,
-            (
+            params![
                 seq,
                 delivery.id.as_bytes(),
                 delivery.exchange.as_bytes(),
                 delivery.document_version,
-                &delivery.partner,
-                &delivery.unit,
-                &delivery.patient,
+                delivery.partner,
+                delivery.unit,
+                delivery.patient,
                 delivery.action.code(),
                 delivery.state.code(),
                 holds(delivery.state),
@@ -51,10 +57,15 @@ impl Writing<'_, '_> {
                 delivery.created_at.timestamp_millis(),
                 delivery.first_attempt_at.map(|at| at.timestamp_millis()),
                 delivery.due_at.timestamp_millis(),
-                &delivery.note,
-                &delivery.body,
-            ),
+                delivery.note,
+                delivery.body,
+                delivery.urgent,
+                delivery.resend_of.map(Uuid::into_bytes),
+            ],
         )?;
+        if delivery.urgent && holds(delivery.state) {
+            self.statements.run(HURRY, (&delivery.partner, &delivery.patient))?;
+        }
         Ok(())
     }
 

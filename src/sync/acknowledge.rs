@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
 use super::abort;
+use super::notice::{News, notices};
 use super::package::{self, Address, Right, is_pushed};
 use super::refusal::missing;
 use super::weigh::{Current, Scale, Weighed, current, instant};
@@ -39,7 +40,7 @@ pub struct Heard<'a> {
     pub actor: &'a str,
     pub key: &'a str,
     pub body: &'a [u8],
-    /// If-Match: the version of the Task that the owner saw.
+    /// The version of our Task that the owner saw (If-Match), or that its copy was read beside.
     pub expected_version: Option<u32>,
 }
 
@@ -325,6 +326,7 @@ fn commit_of(
         }],
         ..Commit::default()
     };
+    commit.deliveries.extend(notices(gateway, &exchange, exchange.sender().into_iter(), News::Answer, now));
     commit.deliveries.extend(reports(gateway, &exchange, tasks, change, current, now));
     commit.expect.push(Expect::Revision { exchange: before.id, revision: before.revision });
     commit.expect.push(Expect::Unheard { partner: heard.partner.to_owned(), key: heard.key.to_owned() });

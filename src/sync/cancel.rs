@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::abort;
+use super::notice::{News, notices};
 use super::package::{self, Address, Right, is_pushed};
 use super::refusal::missing;
 use super::weigh::{Scale, Weighed, current, instant, set_status};
@@ -150,6 +151,9 @@ async fn plan(
     for resource in &changed {
         scale.add(resource, &current, &mut weighed);
     }
+    let told: Vec<&String> = cancelled.cancelled.iter().chain(&cancelled.asked).collect();
+    let parties = exchange.recipients().filter(|p| told.contains(&&p.unit));
+    commit.deliveries.extend(notices(gateway, &exchange, parties, News::Cancellation, now));
     commit.put = weighed.put;
     commit.expect = weighed.expect;
     commit.expect.push(Expect::Revision { exchange: before.id, revision: before.revision });

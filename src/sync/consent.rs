@@ -13,7 +13,7 @@ use crate::domain::task::Status;
 use crate::fhir::issue::{Code, Issue};
 use crate::fhir::resource::type_of;
 use crate::partner::NO_CONNECTION;
-use crate::store::{Delivery, DeliveryChange, DeliveryQuery, Exchange, Filter};
+use crate::store::{Action, Delivery, DeliveryChange, DeliveryQuery, Exchange, Filter};
 
 /// Whether the patient has refused or taken back the consent that the document rests on.
 pub(super) fn consent_withdrawn(resources: &[Value]) -> bool {
@@ -48,7 +48,7 @@ pub(super) async fn stop_deliveries(gateway: &Gateway, exchange: &Exchange) -> R
     let query = DeliveryQuery { exchange: Some(exchange.id), ..DeliveryQuery::default() };
     let made = gateway.store.deliveries(&query).await?;
     let mut sent = Vec::new();
-    for delivery in &made {
+    for delivery in made.iter().filter(|d| d.action != Action::Notice) {
         // A delivery that was tried may have arrived although nobody said so, unless there never was a connection.
         let tries = gateway.store.attempts(delivery.id).await?;
         let reached = tries.iter().any(|a| a.reason.as_deref() != Some(NO_CONNECTION));
@@ -61,7 +61,8 @@ pub(super) async fn stop_deliveries(gateway: &Gateway, exchange: &Exchange) -> R
         .filter(|p| !is_pushed(gateway, &p.partner) && p.stage != Stage::Waiting)
         .map(|p| p.unit.clone());
     let informed = sent.into_iter().chain(fetched).collect();
-    let changes = made.iter().filter(|d| matches!(d.state, State::Waiting | State::Parked)).map(skip).collect();
+    let open = |d: &&Delivery| matches!(d.state, State::Waiting | State::Parked) && d.action != Action::Notice;
+    let changes = made.iter().filter(open).map(skip).collect();
     Ok(Stop { changes, informed })
 }
 

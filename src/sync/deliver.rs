@@ -7,9 +7,9 @@ use serde_json::{Value, json};
 use tracing::Instrument as _;
 
 use super::package::apply_move;
-use super::{Refusal, TRIES};
+use super::{Refusal, TRIES, worklist};
 use crate::Gateway;
-use crate::domain::delivery::{Next, Outcome, State, after};
+use crate::domain::delivery::{Next, Outcome, State, after, partner_of};
 use crate::domain::{PartyRole, Stage};
 use crate::partner::Reply;
 use crate::store::{
@@ -28,7 +28,7 @@ pub async fn deliver(
     // The attempt goes on with the thread of the request that caused it.
     let span = tracing::info_span!("deliver", delivery = %delivery.id, partner = delivery.partner);
     let context = join(&span, gateway.traces.of(delivery.exchange));
-    let reply = context.scope(send(gateway, delivery).instrument(span)).await;
+    let reply = context.scope(send(gateway, delivery, started_at).instrument(span)).await;
     let (partner, class) = (delivery.partner.as_str(), reply.outcome.class());
     gateway.figures.attempted(Attempted { partner, class, took: reply.took });
     let finished_at = started_at + reply.took;
@@ -36,10 +36,16 @@ pub async fn deliver(
     Ok(reply.outcome)
 }
 
-async fn send(gateway: &Gateway, delivery: &Delivery) -> Reply {
+async fn send(gateway: &Gateway, delivery: &Delivery, at: DateTime<Utc>) -> Reply {
+    if delivery.action == Action::Notice {
+        let (partner, _) = partner_of(&delivery.partner);
+        return match gateway.notifiers.get(partner) {
+            Some(notifier) => notifier.tell(&delivery.id.to_string(), delivery.body.clone(), at).await,
+            None => never("the partner has no notice_url any more"),
+        };
+    }
     let Some(client) = gateway.clients.get(&delivery.partner) else {
-        let reason = "the partner is not configured for push any more".to_owned();
-        return Reply { outcome: Outcome::Permanent { reason }, status: None, took: Duration::ZERO };
+        return never("the partner is not configured for push any more");
     };
     match delivery.action {
         Action::Transaction => client.transact(delivery.body.clone()).await,
@@ -63,7 +69,13 @@ async fn send(gateway: &Gateway, delivery: &Delivery) -> Reply {
             }
             reply
         }
+        Action::Notice => never("a notice is not for the partner's FHIR server"),
     }
+}
+
+/// Nothing was sent, and nothing will be until the settings change.
+fn never(reason: &str) -> Reply {
+    Reply { outcome: Outcome::Permanent { reason: reason.to_owned() }, status: None, took: Duration::ZERO }
 }
 
 async fn record(
@@ -75,7 +87,7 @@ async fn record(
     dice: f64,
 ) -> Result<(), Refusal> {
     let waited = (started_at - delivery.first_attempt_at.unwrap_or(started_at)).to_std().unwrap_or_default();
-    let schedule = gateway.config.partner(&delivery.partner).map(|p| &p.schedule);
+    let schedule = gateway.config.partner(partner_of(&delivery.partner).0).map(|p| &p.schedule);
     let next = match schedule {
         Some(schedule) => after(&reply.outcome, delivery.attempts + 1, waited, schedule, dice),
         None => Next::Park,
@@ -117,6 +129,11 @@ async fn record(
         if let Some(exchange) = staged(gateway, delivery, to, finished_at).await? {
             commit.expect.push(Expect::Revision { exchange: exchange.id, revision: exchange.revision - 1 });
             commit.exchanges.push(exchange);
+        }
+        if to == State::Parked
+            && let Some(exchange) = gateway.store.exchange(&Filter::All, delivery.exchange).await?
+        {
+            worklist::follow(gateway, &mut commit, &exchange, finished_at).await?;
         }
         if let Committed::Done { .. } = gateway.store.commit(commit).await? {
             return Ok(());
@@ -160,11 +177,17 @@ pub async fn staged(
     to: State,
     now: DateTime<Utc>,
 ) -> Result<Option<Exchange>, Refusal> {
+    if !stages(delivery) {
+        return Ok(None);
+    }
     let Some(mut exchange) = gateway.store.exchange(&Filter::All, delivery.exchange).await? else { return Ok(None) };
     let query = DeliveryQuery { exchange: Some(delivery.exchange), ..DeliveryQuery::default() };
     let siblings = gateway.store.deliveries(&query).await?;
-    let mut states: Vec<State> =
-        siblings.iter().filter(|d| d.unit == delivery.unit && d.id != delivery.id).map(|d| d.state).collect();
+    let mut states: Vec<State> = siblings
+        .iter()
+        .filter(|d| d.unit == delivery.unit && d.id != delivery.id && stages(d))
+        .map(|d| d.state)
+        .collect();
     states.push(to);
     let before = exchange.clone();
     for party in exchange.parties.iter_mut().filter(|p| p.role != PartyRole::Sender && p.unit == delivery.unit) {
@@ -189,4 +212,9 @@ pub async fn staged(
     exchange.revision += 1;
     exchange.updated_at = now;
     Ok(Some(exchange))
+}
+
+/// Whether it says how far the document has come: a notice brings nothing, and what is sent again has been there.
+fn stages(delivery: &Delivery) -> bool {
+    delivery.action != Action::Notice && delivery.resend_of.is_none()
 }

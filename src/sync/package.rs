@@ -52,7 +52,13 @@ pub fn bundle(
         .cloned()
         .collect();
     let body = serde_json::to_vec(&transaction(&mine, tasks, dialect)).unwrap_or_default();
-    delivery_of(address, Action::Transaction, body)
+    Delivery { urgent: mine.iter().any(is_urgent), ..delivery_of(address, Action::Transaction, body) }
+}
+
+/// Whether the sender wants it looked at before others: R4's request-priority above `routine`.
+fn is_urgent(resource: &Value) -> bool {
+    let asks = matches!(type_of(resource), "ServiceRequest" | "Task");
+    asks && matches!(resource["priority"].as_str(), Some("urgent" | "asap" | "stat"))
 }
 
 /// What the placer's side may change in a Task that the partner has: how it stands, and how urgent it is.
@@ -84,7 +90,8 @@ pub fn task_move(address: &Address<'_>, task: &Value, right: Right) -> Delivery 
     if right == Right::Both {
         body["agreed"] = json!(true);
     }
-    delivery_of(address, Action::MoveTask, serde_json::to_vec(&body).unwrap_or_default())
+    let body = serde_json::to_vec(&body).unwrap_or_default();
+    Delivery { urgent: is_urgent(task), ..delivery_of(address, Action::MoveTask, body) }
 }
 
 fn delivery_of(address: &Address<'_>, action: Action, body: Vec<u8>) -> Delivery {
@@ -104,6 +111,8 @@ fn delivery_of(address: &Address<'_>, action: Action, body: Vec<u8>) -> Delivery
         first_attempt_at: None,
         due_at: address.now,
         note: None,
+        urgent: false,
+        resend_of: None,
     }
 }
 

@@ -1,17 +1,22 @@
 //! Shows an exchange: where it stands and how it came there, and the document as its sender would write it now.
 
+use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::Refusal;
 use super::abort;
+use super::gate::Closed;
 use super::refusal::missing;
 use super::weigh::{current, instant};
+use super::{Refusal, worklist};
 use crate::Gateway;
 use crate::access::Caller;
+use crate::config::Channel;
 use crate::domain::Format;
+use crate::domain::breaker::Standing;
+use crate::domain::delivery::{State, partner_of};
 use crate::fhir::issue::{Code, Issue};
-use crate::store::{Delivery, DeliveryQuery, Exchange};
+use crate::store::{Delivery, DeliveryQuery, Exchange, Inbound, PartnerQueue};
 
 /// One line of a list of exchanges.
 pub fn summary(exchange: &Exchange) -> Value {
@@ -46,9 +51,11 @@ pub fn delivery(delivery: &Delivery) -> Value {
         "id": delivery.id.to_string(),
         "exchange": delivery.exchange.to_string(),
         "documentVersion": delivery.document_version,
-        "partner": delivery.partner,
+        "partner": partner_of(&delivery.partner).0,
         "unit": delivery.unit,
         "action": delivery.action.code(),
+        "urgent": delivery.urgent,
+        "resendOf": delivery.resend_of.map(|id| id.to_string()),
         "state": delivery.state.code(),
         "attempts": delivery.attempts,
         "createdAt": instant(delivery.created_at),
@@ -58,7 +65,7 @@ pub fn delivery(delivery: &Delivery) -> Value {
 }
 
 /// An exchange whole: versions, deliveries with their attempts, answers, and what waits for a person.
-pub async fn exchange(gateway: &Gateway, caller: &Caller, id: Uuid) -> Result<Value, Refusal> {
+pub async fn exchange(gateway: &Gateway, caller: &Caller, id: Uuid, now: DateTime<Utc>) -> Result<Value, Refusal> {
     let store = &gateway.store;
     let exchange = store.exchange(&caller.filter(), id).await?.ok_or_else(|| missing("exchange"))?;
     let mut shown = summary(&exchange);
@@ -73,12 +80,15 @@ pub async fn exchange(gateway: &Gateway, caller: &Caller, id: Uuid) -> Result<Va
     }
     shown["versions"] = json!(versions);
     let query = DeliveryQuery { exchange: Some(id), ..DeliveryQuery::default() };
-    let mut deliveries = Vec::new();
+    let (mut deliveries, mut attention) = (Vec::new(), Vec::new());
     for made in store.deliveries(&query).await? {
         let mut line = delivery(&made);
-        let attempts: Vec<Value> = store
-            .attempts(made.id)
-            .await?
+        let tries = store.attempts(made.id).await?;
+        if made.state == State::Parked {
+            attention.push(worklist::attention(&made, tries.last()));
+        }
+        line["waits"] = waits(gateway, &made, now).await?;
+        let attempts: Vec<Value> = tries
             .iter()
             .map(|a| json!({ "at": instant(a.at), "class": a.class, "status": a.status, "reason": a.reason, "durationMs": a.duration_ms }))
             .collect();
@@ -86,15 +96,91 @@ pub async fn exchange(gateway: &Gateway, caller: &Caller, id: Uuid) -> Result<Va
         deliveries.push(line);
     }
     shown["deliveries"] = json!(deliveries);
-    let answers: Vec<Value> = store
-        .inbound_of(id)
-        .await?
+    let said = store.inbound_of(id).await?;
+    attention.extend(said.iter().filter_map(held));
+    shown["attention"] = json!(attention);
+    let answers: Vec<Value> = said
         .iter()
         .map(|i| json!({ "at": instant(i.at), "partner": i.partner, "key": i.key, "held": i.finding.is_some(), "finding": i.finding }))
         .collect();
     shown["answers"] = json!(answers);
     shown["cancellations"] = json!(cancellations(gateway, caller, &exchange).await?);
     Ok(shown)
+}
+
+/// An answer that could not be applied, as something that a person has to see to.
+fn held(said: &Inbound) -> Option<Value> {
+    let finding = said.finding.as_ref()?;
+    Some(json!({
+        "what": "answer-held", "partner": said.partner, "delivery": null, "since": instant(said.at), "reason": finding,
+        "remedy": "Rätta uppgiften i mottagarens system; den läses igen. | Mend the Task in the recipient's system; it is read again.",
+    }))
+}
+
+/// Why a delivery that waits is not sent at this moment, and until when as far as the clock can tell; `null` for one that
+/// does not wait.
+async fn waits(gateway: &Gateway, delivery: &Delivery, now: DateTime<Utc>) -> Result<Value, Refusal> {
+    if delivery.state != State::Waiting {
+        return Ok(Value::Null);
+    }
+    let why =
+        |why: &str, until: Option<DateTime<Utc>>| json!({ "for": why, "until": until.map(instant), "behind": null });
+    let head = gateway.store.head_of(&delivery.partner, &delivery.patient).await?;
+    if let Some(head) = head.filter(|head| head.id != delivery.id) {
+        let mut behind = why(if head.state == State::Parked { "parked" } else { "turn" }, None);
+        behind["behind"] = json!(head.id.to_string());
+        return Ok(behind);
+    }
+    if delivery.due_at > now {
+        return Ok(why("retry", Some(delivery.due_at)));
+    }
+    Ok(match gateway.gates.closed(&delivery.partner, now) {
+        Some(Closed::Trouble { probe_at }) => why("partner", probe_at),
+        Some(Closed::Window { until }) => why("window", Some(until)),
+        Some(Closed::Rate { until }) => why("rate", Some(until)),
+        Some(Closed::Full) | None => why("turn", None),
+    })
+}
+
+/// How each partner stands, with what waits for it. `whole`: whether its queue may be shown.
+pub async fn partners(
+    gateway: &Gateway,
+    whole: impl Fn(&str) -> bool,
+    now: DateTime<Utc>,
+) -> Result<Vec<Value>, Refusal> {
+    let queues = gateway.store.queue().await?.partners;
+    let mut shown = Vec::new();
+    for seen in gateway.gates.look(now) {
+        let (name, is_notices) = partner_of(&seen.lane);
+        let probe_at = match seen.breaker {
+            Standing::Open { probe_at } => Some(probe_at),
+            Standing::Closed | Standing::Probing => None,
+        };
+        let channel = match gateway.config.partner(name).map(|p| &p.channel) {
+            _ if is_notices => "notices",
+            Some(Channel::Push { .. }) => "push",
+            Some(Channel::Poll) | None => "poll",
+        };
+        let queue = queues.iter().find(|q| q.partner == seen.lane);
+        let many = |count: fn(&PartnerQueue) -> u32| whole(name).then(|| queue.map_or(0, count));
+        shown.push(json!({
+            "partner": name,
+            "channel": channel,
+            "breaker": seen.breaker.code(),
+            "opened": seen.opened,
+            "nextProbeAt": probe_at.map(instant),
+            "windowUntil": seen.window_until.map(instant),
+            "inFlight": seen.in_flight,
+            "waiting": many(|q| q.waiting),
+            "parked": many(|q| q.parked),
+            "oldestAt": queue.and_then(oldest_at).filter(|_| whole(name)).map(instant),
+        }));
+    }
+    Ok(shown)
+}
+
+fn oldest_at(queue: &PartnerQueue) -> Option<DateTime<Utc>> {
+    queue.waiting_oldest_at.into_iter().chain(queue.parked_oldest_at).min()
 }
 
 /// The requests to stop that the sender has made, the oldest first, and what their owners said.

@@ -5,7 +5,6 @@ use std::collections::HashMap;
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
-use uuid::Uuid;
 
 use super::Refusal;
 use super::abort;
@@ -20,7 +19,7 @@ use crate::fhir::canonical::RESOURCE_ID;
 use crate::fhir::issue::Issue;
 use crate::fhir::resource::{identifier, reference_of, type_of, visit_references};
 use crate::partner::Client;
-use crate::store::{Clause, Filter, Search, StoreError, TokenMatch};
+use crate::store::{Clause, Filter, OpenTask, Search, StoreError, TokenMatch};
 
 /// Tasks asked for at once: as many as a partner is asked for in one search, so that what was read is applied.
 const AT_ONCE: u32 = 20;
@@ -33,7 +32,7 @@ pub struct Round {
     pub read: usize,
     pub applied: usize,
     pub held: usize,
-    /// What could not be read whole this time; it is read again in the next round.
+    /// What could not be read whole this time, or changed here meanwhile; it is read again in the next round.
     pub left: usize,
     /// Whether the partner could not be read; it is asked again in the next round.
     pub unreachable: bool,
@@ -64,11 +63,11 @@ async fn read(
     let mut after: Option<String> = None;
     loop {
         let open = gateway.store.open_tasks(partner, AT_ONCE, after.take()).await?;
-        let Some((_, last)) = open.last() else {
+        let Some(last) = open.last() else {
             seen.end();
             return Ok(());
         };
-        let next = last.clone();
+        let next = last.task.clone();
         let full = open.len() == AT_ONCE as usize;
         let open = with_aborts(gateway, open).await?;
         let tasks = match ask(client, &open, seen).await {
@@ -79,17 +78,17 @@ async fn read(
                 return Ok(());
             }
         };
-        for (_, task) in &open {
-            seen.asked(task);
+        for open in &open {
+            seen.asked(&open.task);
         }
         for task in &tasks {
             let Some(ours) = identifier(task, RESOURCE_ID) else { continue };
-            let Some((exchange, _)) = open.iter().find(|(_, id)| id == ours) else { continue };
+            let Some(open) = open.iter().find(|o| o.task == ours) else { continue };
             round.read += 1;
             let left = round.left;
-            let applied = apply(gateway, client, partner, *exchange, ours, task, now, round).await;
+            let applied = apply(gateway, client, partner, open, task, now, round).await;
             if applied.is_err() || round.left > left {
-                seen.left(ours);
+                seen.left(&open.task);
             }
             applied?;
         }
@@ -102,11 +101,11 @@ async fn read(
 }
 
 /// The partner's copies: of what was asked for before only those that have changed since, of the others as they stand.
-async fn ask(client: &Client, open: &[(Uuid, String)], seen: &mut Seen) -> Result<Vec<Value>, Outcome> {
+async fn ask(client: &Client, open: &[OpenTask], seen: &mut Seen) -> Result<Vec<Value>, Outcome> {
     let named = |task: &String| format!("{RESOURCE_ID}|{task}");
     let since = seen.since().map(instant);
     let (known, new): (Vec<&String>, Vec<&String>) =
-        open.iter().map(|(_, task)| task).partition(|task| since.is_some() && seen.knows(task));
+        open.iter().map(|open| &open.task).partition(|task| since.is_some() && seen.knows(task));
     let mut tasks = client.tasks(&new.into_iter().map(named).collect::<Vec<_>>()).await?;
     let known: Vec<String> = known.into_iter().map(named).collect();
     match client.tasks_since(&known, since.as_deref()).await {
@@ -126,8 +125,8 @@ async fn ask(client: &Client, open: &[(Uuid, String)], seen: &mut Seen) -> Resul
 }
 
 /// The Tasks, and the requests to stop them that their owner has not answered.
-async fn with_aborts(gateway: &Gateway, mut open: Vec<(Uuid, String)>) -> Result<Vec<(Uuid, String)>, StoreError> {
-    let targets: Vec<String> = open.iter().map(|(_, task)| format!("Task/{task}")).collect();
+async fn with_aborts(gateway: &Gateway, mut open: Vec<OpenTask>) -> Result<Vec<OpenTask>, StoreError> {
+    let targets: Vec<String> = open.iter().map(|o| format!("Task/{}", o.task)).collect();
     let asked = TokenMatch { system: None, code: Some("abort".into()) };
     let search = Search {
         clauses: vec![
@@ -139,31 +138,31 @@ async fn with_aborts(gateway: &Gateway, mut open: Vec<(Uuid, String)>) -> Result
     };
     for stored in gateway.store.search(&Filter::All, &search).await?.matches {
         let abort: Value = serde_json::from_slice(&stored.body).unwrap_or_default();
-        let of = open.iter().find(|(_, task)| abort::target(&abort) == format!("Task/{task}")).map(|(id, _)| *id);
+        let of = open.iter().find(|o| abort::target(&abort) == format!("Task/{}", o.task)).map(|o| o.exchange);
         if let Some(exchange) = of.filter(|_| abort::is_abort(&abort) && abort::is_open(&abort)) {
-            open.push((exchange, stored.id));
+            open.push(OpenTask { exchange, task: stored.id, version: Some(stored.version) });
         }
     }
     Ok(open)
 }
 
-#[expect(clippy::too_many_arguments, reason = "one step of the loop above, taken out so that both can be read")]
 async fn apply(
     gateway: &Gateway,
     client: &Client,
     partner: &str,
-    exchange: Uuid,
-    ours: &str,
+    open: &OpenTask,
     task: &Value,
     now: DateTime<Utc>,
     round: &mut Round,
 ) -> Result<(), Refusal> {
+    let (exchange, ours) = (open.exchange, open.task.as_str());
     let body = serde_json::to_vec(task).unwrap_or_default();
     let key = key_of(task, &body);
     if gateway.store.is_heard(partner, &key).await? {
         return Ok(());
     }
-    let heard = Heard { partner, actor: partner, key: &key, body: &body, expected_version: None };
+    // The partner's copy was read after ours: a version that came in between is not what it answers.
+    let heard = Heard { partner, actor: partner, key: &key, body: &body, expected_version: open.version };
     let change = match translate(gateway, client, partner, ours, task).await {
         Ok(Some(change)) => change,
         Ok(None) => return Ok(()),
@@ -180,6 +179,7 @@ async fn apply(
     };
     match acknowledge(gateway, ours, &change, &heard, now).await {
         Ok(_) => round.applied += 1,
+        Err(Refusal::Stale(_)) => round.left += 1,
         Err(refusal) => {
             let finding = finding_of(refusal)?;
             round.held += 1;

@@ -6,11 +6,11 @@ use uuid::Uuid;
 
 use super::deliver::staged;
 use super::refusal::missing;
-use super::{Refusal, TRIES};
+use super::{Refusal, TRIES, worklist};
 use crate::Gateway;
 use crate::domain::delivery::State;
 use crate::fhir::issue::{Code, Issue};
-use crate::store::{Audit, Commit, Committed, Delivery, DeliveryChange, DeliveryQuery, Expect};
+use crate::store::{Audit, Commit, Committed, Delivery, DeliveryChange, DeliveryQuery, Expect, Filter};
 
 /// What is to become of a delivery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,6 +67,9 @@ pub async fn decide(
         if let Some(exchange) = staged(gateway, &delivery, to, now).await? {
             commit.expect.push(Expect::Revision { exchange: exchange.id, revision: exchange.revision - 1 });
             commit.exchanges.push(exchange);
+        }
+        if let Some(exchange) = gateway.store.exchange(&Filter::All, delivery.exchange).await? {
+            worklist::follow(gateway, &mut commit, &exchange, now).await?;
         }
         if let Committed::Done { .. } = gateway.store.commit(commit).await? {
             gateway.wake.notify_one();

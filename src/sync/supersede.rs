@@ -4,10 +4,10 @@ use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::Refusal;
 use super::abort;
 use super::consent::{consent_withdrawn, end_part, no_consent, only_here, stop_deliveries, tells_the_end};
 use super::identify::settle_patients;
+use super::notice::{News, notices};
 use super::parties::{deliveries, farewells, left_out, parties};
 use super::provenance::provenance;
 use super::read::Read;
@@ -18,6 +18,7 @@ use super::tie::{Tie, check_contact, tie};
 use super::veil::{self, Outside};
 use super::waiting::park;
 use super::weigh::{Current, Scale, Weighed, current, join, set_status};
+use super::{Refusal, worklist};
 use crate::Gateway;
 use crate::domain::delivery::State;
 use crate::domain::task::Status;
@@ -25,7 +26,7 @@ use crate::domain::{Kind, PartyRole, Stage};
 use crate::fhir::issue::{Code, Issue, any_error};
 use crate::fhir::lifecycle::retract;
 use crate::fhir::resource::{reference_of, type_of};
-use crate::store::{Commit, DeliveryChange, DeliveryQuery, Exchange, Expect, Filter, Share};
+use crate::store::{Action, Commit, DeliveryChange, DeliveryQuery, Exchange, Expect, Filter, Share};
 
 /// Resources that a document made say so in `meta.source`; what partners added does not, and outlives a new version.
 const FROM_A_DOCUMENT: &str = "urn:oid:1.2.752.129.2.1.4.1#";
@@ -137,8 +138,10 @@ pub(super) async fn supersede(
     commit.deliveries = deliveries(gateway, &exchange, &told, before.as_ref(), &current, now);
     commit.deliveries.extend(farewells(gateway, &exchange, &left, &fallen, now));
 
+    commit.deliveries.extend(notices(gateway, &exchange, exchange.recipients(), News::Document, now));
     commit.put = weighed.put;
     commit.expect = weighed.expect;
+    worklist::follow(gateway, &mut commit, &exchange, now).await?;
     commit.expect.extend(contact);
     commit.expect.push(Expect::Exchange {
         organisation: exchange.organisation.clone(),
@@ -274,5 +277,5 @@ async fn overtaken(gateway: &Gateway, before: &Exchange, version: u32) -> Result
         note: Some(format!("ersatt av version {version} | superseded by version {version}")),
         attempt: None,
     };
-    Ok(parked.into_iter().map(change).collect())
+    Ok(parked.into_iter().filter(|d| d.action != Action::Notice).map(change).collect())
 }

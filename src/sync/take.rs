@@ -8,12 +8,13 @@ use super::Refusal;
 use super::abort;
 use super::acknowledge::{Applied, Change, Heard, acknowledge};
 use super::refusal::missing;
+use super::worklist;
 use crate::Gateway;
 use crate::access::Caller;
 use crate::domain::task::Status;
 use crate::fhir::issue::{Code, Issue};
 use crate::fhir::resource::content;
-use crate::store::Filter;
+use crate::store::{Filter, Stored};
 
 /// What the owner of a Task may change; the rest belongs to the one who asked.
 pub const OWNERS: [&str; 6] = ["status", "statusReason", "businessStatus", "output", "lastModified", "note"];
@@ -21,6 +22,7 @@ pub const OWNERS: [&str; 6] = ["status", "statusReason", "businessStatus", "outp
 /// The Task as its owner read it. Nothing that anybody else sends, or that is meant for another version, is looked at.
 pub async fn open(gateway: &Gateway, caller: &Caller, id: &str, version: u32) -> Result<Value, Refusal> {
     let stored = gateway.store.resource(&caller.filter(), "Task", id).await?.ok_or_else(|| missing("Task"))?;
+    check_worklist(&stored)?;
     check_owner(gateway, caller, id).await?;
     if stored.version != version {
         return Err(stale(stored.version, version));
@@ -72,6 +74,20 @@ fn stale(current: u32, expected: u32) -> Refusal {
         format!("Uppgiften har version {current}, inte {expected}; läs den igen och gör ändringen på nytt."),
         format!("The Task is at version {current}, not {expected}; read it again and repeat the change."),
     ))
+}
+
+/// A Task of our own worklist ends with what it asks for, and by nothing else.
+fn check_worklist(stored: &Stored) -> Result<(), Refusal> {
+    let task: Value = serde_json::from_slice(&stored.body).map_err(|_| missing("Task"))?;
+    if task["code"]["coding"][0]["code"] != worklist::PARKED {
+        return Ok(());
+    }
+    Err(Refusal::Conflict(Issue::error(
+        Code::BusinessRule,
+        "Task.status",
+        "Uppgiften avslutas när leveransen försöks igen, hoppas över eller ersätts: POST /v1/deliveries/{id}/retry eller /skip.",
+        "The Task ends when the delivery is retried, skipped or superseded: POST /v1/deliveries/{id}/retry or /skip.",
+    )))
 }
 
 async fn check_owner(gateway: &Gateway, caller: &Caller, id: &str) -> Result<(), Refusal> {

@@ -4,104 +4,124 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::Utc;
+use chrono::{DateTime, Utc};
 use tokio::sync::watch;
-use tokio::task::JoinSet;
+use tokio::task::{Id, JoinError, JoinSet};
 
 use super::Refusal;
 use super::deliver::deliver;
+use super::gate::{Closed, Ticket};
 use super::reconcile::{Round, reconcile};
 use super::waiting::resume;
 use crate::Gateway;
-use crate::store::Delivery;
+use crate::domain::delivery::Outcome;
+use crate::domain::window;
+use crate::store::{Delivery, Due, Rooms};
 
 /// The longest nap: a safety net, not the way deliveries are noticed.
 const NAP: Duration = Duration::from_secs(30);
+/// The shortest: a clock that goes back must not make us ask without end.
+const BLINK: Duration = Duration::from_millis(5);
 /// Rest after the store failed, so that a full disk is not asked a thousand times a second.
 const REST: Duration = Duration::from_secs(1);
 
 /// A lane is a patient at a partner: within it order is kept, across lanes everything runs side by side.
 type Lane = (String, String);
 
+/// The attempts that are under way.
+#[derive(Default)]
+struct Flying {
+    tasks: JoinSet<Result<Outcome, Refusal>>,
+    /// What each of them holds, kept here so that it is let go of however the attempt ends.
+    held: HashMap<Id, (Lane, Ticket)>,
+}
+
 /// Delivers until `shutdown` says stop; attempts that are under way are finished.
 pub async fn run(gateway: Arc<Gateway>, mut shutdown: watch::Receiver<bool>) {
-    let mut flying: JoinSet<(Lane, Result<(), Refusal>)> = JoinSet::new();
-    let mut busy: Vec<Lane> = Vec::new();
+    let mut flying = Flying::default();
     if let Err(error) = resume(&gateway, None, Utc::now()).await {
         tracing::error!(error = %error, "activities that wait could not be taken up");
     }
     while !*shutdown.borrow() {
-        match launch(&gateway, &mut flying, &mut busy).await {
-            Ok(()) => {}
+        let next = match launch(&gateway, &mut flying).await {
+            Ok(next) => next,
             Err(error) => {
                 tracing::error!(error = %error, "deliveries cannot be read");
-                tokio::time::sleep(REST).await;
+                Some(Utc::now() + REST)
             }
-        }
-        let nap = nap(&gateway, busy.is_empty()).await;
+        };
+        let nap = next.map_or(NAP, |next| (next - Utc::now()).to_std().unwrap_or_default().clamp(BLINK, NAP));
         tokio::select! {
             () = gateway.wake.notified() => {}
-            Some(done) = flying.join_next(), if !flying.is_empty() => {
-                if let Ok((lane, result)) = done {
-                    busy.retain(|b| *b != lane);
-                    if let Err(error) = result {
-                        tracing::error!(error = %error, "the outcome of a delivery could not be recorded; it will be sent again");
-                        tokio::time::sleep(REST).await;
-                    }
+            Some(done) = flying.tasks.join_next_with_id(), if !flying.tasks.is_empty() => {
+                let mut failed = flying.land(&gateway, done);
+                while let Some(done) = flying.tasks.try_join_next_with_id() {
+                    failed |= flying.land(&gateway, done);
+                }
+                if failed {
+                    tokio::time::sleep(REST).await;
                 }
             }
             () = tokio::time::sleep(nap) => {}
             _ = shutdown.changed() => {}
         }
     }
-    while flying.join_next().await.is_some() {}
-}
-
-async fn nap(gateway: &Gateway, idle: bool) -> Duration {
-    if !idle {
-        return NAP;
-    }
-    match gateway.store.next_due().await {
-        Ok(Some(due)) => {
-            (due - Utc::now()).to_std().unwrap_or(Duration::from_millis(1)).clamp(Duration::from_millis(1), NAP)
-        }
-        _ => NAP,
+    while let Some(done) = flying.tasks.join_next_with_id().await {
+        flying.land(&gateway, done);
     }
 }
 
-async fn launch(
-    gateway: &Arc<Gateway>,
-    flying: &mut JoinSet<(Lane, Result<(), Refusal>)>,
-    busy: &mut Vec<Lane>,
-) -> Result<(), Refusal> {
-    let most = gateway.config.delivery.max_in_flight;
-    let due = gateway.store.due(Utc::now(), busy, 256).await?;
-    let mut in_flight: HashMap<String, usize> = HashMap::new();
-    for (partner, _) in busy.iter() {
-        *in_flight.entry(partner.clone()).or_default() += 1;
+impl Flying {
+    fn busy(&self) -> Vec<Lane> {
+        self.held.values().map(|(lane, _)| lane.clone()).collect()
     }
-    for delivery in due {
-        let here = in_flight.entry(delivery.partner.clone()).or_default();
-        let most_here = gateway.config.partner(&delivery.partner).map_or(1, |p| p.max_in_flight);
-        if busy.len() >= most || *here >= most_here {
-            continue;
+
+    /// Lets go of what an attempt held; whether its outcome could not be recorded.
+    fn land(&mut self, gateway: &Gateway, done: Result<(Id, Result<Outcome, Refusal>), JoinError>) -> bool {
+        let (id, outcome) = match done {
+            Ok((id, Ok(outcome))) => (id, Some(outcome)),
+            Ok((id, Err(error))) => {
+                tracing::error!(error = %error, "the outcome of a delivery could not be recorded; it will be sent again");
+                (id, None)
+            }
+            Err(error) => (error.id(), None),
+        };
+        if let Some((_, ticket)) = self.held.remove(&id) {
+            gateway.gates.give_back(&ticket, outcome.as_ref(), Utc::now());
         }
-        *here += 1;
+        outcome.is_none()
+    }
+}
+
+/// Starts what may go now; when the next may, as far as that is told by the clock.
+async fn launch(gateway: &Arc<Gateway>, flying: &mut Flying) -> Result<Option<DateTime<Utc>>, Refusal> {
+    let now = Utc::now();
+    let Due { ready, next } = gateway.store.due(now, &flying.busy(), &gateway.gates.rooms(now)).await?;
+    for delivery in ready {
+        // Another partner may have taken the last place that is shared: it goes when one is free again.
+        let Some(ticket) = gateway.gates.pass(&delivery.partner, delivery.urgent, now) else { continue };
         let lane = (delivery.partner.clone(), delivery.patient.clone());
-        busy.push(lane.clone());
         let gateway = Arc::clone(gateway);
-        flying.spawn(async move { (lane, one(&gateway, &delivery).await) });
+        let started = flying.tasks.spawn(async move { one(&gateway, &delivery).await });
+        flying.held.insert(started.id(), (lane, ticket));
     }
-    Ok(())
+    let opens = |(partner, due): (String, DateTime<Utc>)| match gateway.gates.closed(&partner, now) {
+        None => Some(due),
+        Some(Closed::Window { until } | Closed::Rate { until }) => Some(due.max(until)),
+        Some(Closed::Trouble { probe_at: Some(at) }) => Some(due.max(at)),
+        // An attempt that comes back makes room, and wakes us.
+        Some(Closed::Trouble { probe_at: None } | Closed::Full) => None,
+    };
+    Ok(next.into_iter().filter_map(opens).min())
 }
 
-async fn one(gateway: &Gateway, delivery: &Delivery) -> Result<(), Refusal> {
+async fn one(gateway: &Gateway, delivery: &Delivery) -> Result<Outcome, Refusal> {
     let outcome = deliver(gateway, delivery, Utc::now(), fastrand::f64()).await?;
     tracing::info!(
         delivery = %delivery.id, exchange = %delivery.exchange, partner = delivery.partner,
         class = outcome.class(), reason = outcome.reason(), "attempted delivery {}", delivery.id
     );
-    Ok(())
+    Ok(outcome)
 }
 
 /// Reads every pushed partner's Tasks, each in its own rhythm, until `shutdown` says stop.
@@ -116,23 +136,11 @@ pub async fn listen(gateway: Arc<Gateway>, shutdown: watch::Receiver<bool>) {
 async fn every(gateway: Arc<Gateway>, partner: String, mut shutdown: watch::Receiver<bool>) {
     let mut asked = false;
     while !*shutdown.borrow() {
-        let round = reconcile(&gateway, &partner, Utc::now()).await;
-        tell(&gateway, &partner, &round);
-        match round {
-            Ok(round) if round.applied + round.held > 0 => {
-                tracing::info!(
-                    partner,
-                    read = round.read,
-                    applied = round.applied,
-                    held = round.held,
-                    "read Tasks of {partner}"
-                );
+        if !is_in_window(&gateway, &partner) {
+            read_round(&gateway, &partner).await;
+            if !asked {
+                asked = ask_capability(&gateway, &partner).await;
             }
-            Ok(_) => {}
-            Err(error) => tracing::error!(partner, error = %error, "answers of {partner} could not be stored"),
-        }
-        if !asked {
-            asked = ask_capability(&gateway, &partner).await;
         }
         tokio::select! {
             () = tokio::time::sleep(gateway.config.delivery.poll_every) => {}
@@ -153,6 +161,29 @@ fn tell(gateway: &Gateway, partner: &str, round: &Result<Round, Refusal>) {
     }
 }
 
+/// Whether the partner has asked to be left alone now.
+fn is_in_window(gateway: &Gateway, partner: &str) -> bool {
+    gateway.config.partner(partner).is_some_and(|p| window::until(&p.windows, Utc::now()).is_some())
+}
+
+async fn read_round(gateway: &Gateway, partner: &str) {
+    let round = reconcile(gateway, partner, Utc::now()).await;
+    tell(gateway, partner, &round);
+    match round {
+        Ok(round) if round.applied + round.held > 0 => {
+            tracing::info!(
+                partner,
+                read = round.read,
+                applied = round.applied,
+                held = round.held,
+                "read Tasks of {partner}"
+            );
+        }
+        Ok(_) => {}
+        Err(error) => tracing::error!(partner, error = %error, "answers of {partner} could not be stored"),
+    }
+}
+
 /// Asks what the partner's server takes; false where it did not answer.
 async fn ask_capability(gateway: &Gateway, partner: &str) -> bool {
     let Some(client) = gateway.clients.get(partner) else { return true };
@@ -169,7 +200,7 @@ async fn ask_capability(gateway: &Gateway, partner: &str) -> bool {
 pub async fn pump(gateway: &Gateway) -> Result<usize, Refusal> {
     let mut made = 0;
     loop {
-        let due = gateway.store.due(Utc::now(), &[], 256).await?;
+        let due = gateway.store.due(Utc::now(), &[], &Rooms::upto(256)).await?.ready;
         if due.is_empty() {
             return Ok(made);
         }

@@ -14,11 +14,13 @@ use vardkedja::access::Caller;
 use vardkedja::config::Config;
 use vardkedja::demo::Left;
 use vardkedja::domain::delivery::{Outcome, State};
+use vardkedja::domain::outgoing::Outgoing;
 use vardkedja::domain::task::Status;
 use vardkedja::domain::{Format, Kind, PartyRole, Stage};
 use vardkedja::fhir::canonical::RESOURCE_ID;
-use vardkedja::partner::Client;
-use vardkedja::store::{Action, Commit, Delivery, DeliveryQuery, Exchange, Filter, Party};
+use vardkedja::partner::{Client, Guard};
+use vardkedja::store::{Action, Commit, Delivery, DeliveryQuery, Exchange, Filter, Party, Rooms};
+use vardkedja::sync::cancel::cancel;
 use vardkedja::sync::deliver::deliver;
 use vardkedja::sync::reconcile::{Round, reconcile};
 use vardkedja::sync::release::{Decision, decide};
@@ -164,6 +166,8 @@ impl Still {
             first_attempt_at: Some(now),
             due_at: now,
             note: None,
+            urgent: false,
+            resend_of: None,
         };
         let id = exchange.id;
         let commit = Commit { exchanges: vec![exchange], deliveries: vec![delivery], ..Commit::default() };
@@ -201,7 +205,7 @@ async fn an_answer_that_could_not_be_read_in_a_bad_minute_is_read_in_the_next_ro
     let still = Still::open().await;
     let (exchange, task) = still.refer(1).await;
     still.step(&task, "completed", Some("Klart.")).await;
-    for kind in ["error", "busy", "html", "truncated", "lost-answer"] {
+    for kind in ["error", "busy", "html", "outcome", "empty", "garbage", "truncated", "lost-answer", "reset"] {
         // The Task is read, the Communication it points at is not.
         let fault = json!({ "kind": kind, "probability": 0.5, "seed": seed(&[false, true]), "method": "GET" });
         still.world.misbehave(fault).await;
@@ -211,6 +215,53 @@ async fn an_answer_that_could_not_be_read_in_a_bad_minute_is_read_in_the_next_ro
     assert_eq!(still.gateway.store.held_inbound(Some(PARTNER), 10).await.unwrap(), []);
     assert_eq!(still.read().await, Round { read: 1, applied: 1, ..Round::default() });
     assert_eq!(still.exchange(exchange).await.stage, Stage::Completed);
+    still.close().await;
+}
+
+#[actix_web::test]
+async fn an_answer_to_the_version_before_is_not_taken_for_an_answer_to_this_one() {
+    let still = Still::open().await;
+    let (exchange, task) = still.refer(1).await;
+    still.step(&task, "rejected", Some("Fel vårdnivå.")).await;
+    // Before that is read, the sender takes the request back and asks anew.
+    let caller = Caller::unit(ONCOLOGY, &still.gateway.config.directory);
+    cancel(&still.gateway, &caller, exchange, "Fel.", Utc::now()).await.unwrap();
+    let mut again = referral(1);
+    again["version"] = json!(2);
+    again["reasonForVersion"] = json!("AR");
+    still.take_in(&again).await;
+    assert_eq!(still.read().await, Round::default(), "the clinic has not got what it would answer");
+    assert_eq!(still.exchange(exchange).await.recipients().next().unwrap().status, Some(Status::Requested));
+
+    pump(&still.gateway).await.unwrap();
+    let query = DeliveryQuery { state: Some(State::Parked), ..DeliveryQuery::default() };
+    let parked = still.gateway.store.deliveries(&query).await.unwrap();
+    assert_eq!(parked.len(), 1, "the cancellation came too late");
+    let skip = Decision::Skip { by: "Jour Jourdotter", reason: "Avvisad redan." };
+    decide(&still.gateway, parked[0].id, skip, "test", Utc::now()).await.unwrap();
+    pump(&still.gateway).await.unwrap();
+    assert_eq!(still.world.people().task(&task).await.unwrap()["status"], "requested", "asked anew");
+    still.read().await;
+    still.step(&task, "completed", Some("Klart.")).await;
+    assert_eq!(still.read().await.applied, 1);
+    assert_eq!(still.exchange(exchange).await.stage, Stage::Completed);
+    still.close().await;
+}
+
+#[actix_web::test]
+async fn a_move_that_was_answered_with_nothing_is_believed_only_when_it_is_seen() {
+    let still = Still::open().await;
+    let (exchange, task) = still.refer(1).await;
+    let caller = Caller::unit(ONCOLOGY, &still.gateway.config.directory);
+    cancel(&still.gateway, &caller, exchange, "Fel.", Utc::now()).await.unwrap();
+    still.world.misbehave(json!({ "kind": "empty", "next": 1, "method": "PUT" })).await;
+    pump(&still.gateway).await.unwrap();
+    let query = DeliveryQuery { state: Some(State::Waiting), ..DeliveryQuery::default() };
+    let waiting = still.gateway.store.deliveries(&query).await.unwrap();
+    assert_eq!(waiting.len(), 1, "200 and nothing, and the clinic's Task stands where it stood");
+    decide(&still.gateway, waiting[0].id, Decision::Retry, "test", Utc::now()).await.unwrap();
+    pump(&still.gateway).await.unwrap();
+    assert_eq!(still.world.people().task(&task).await.unwrap()["status"], "cancelled");
     still.close().await;
 }
 
@@ -262,7 +313,7 @@ async fn a_delivery_that_was_skipped_while_it_was_sent_keeps_the_attempt_and_the
     let still = Still::open().await;
     let exchange = still.take_in(&referral(1)).await;
     let store = &still.gateway.store;
-    let under_way = store.due(Utc::now(), &[], 1).await.unwrap().remove(0);
+    let under_way = store.due(Utc::now(), &[], &Rooms::upto(1)).await.unwrap().ready.remove(0);
     let skip = Decision::Skip { by: "Eva Ek", reason: "fel mottagare" };
     decide(&still.gateway, under_way.id, skip, "operator", Utc::now()).await.unwrap();
     assert_eq!(deliver(&still.gateway, &under_way, Utc::now(), 0.5).await.unwrap(), Outcome::Delivered);
@@ -321,7 +372,7 @@ async fn tasks_are_asked_for_in_short_addresses_and_read_from_every_page_of_the_
         Some("2") => page(&["2", "3"], Some("?page=3")),
         _ => page(&["4"], Some(&format!("{foreign}/fhir?page=4"))),
     });
-    let client = Client::new(&format!("{base}/fhir"), Duration::from_secs(5)).unwrap();
+    let client = client(&base);
     let identifiers: Vec<String> = (0..45).map(|_| format!("{RESOURCE_ID}|{}", Uuid::new_v4())).collect();
     let tasks = client.tasks(&identifiers).await.unwrap();
     let ids: Vec<&str> = tasks.iter().map(|t| t["id"].as_str().unwrap()).collect();
@@ -335,9 +386,14 @@ async fn tasks_are_asked_for_in_short_addresses_and_read_from_every_page_of_the_
 #[tokio::test]
 async fn a_search_that_never_ends_is_left() {
     let (base, paths) = serve(|own, _| page(&["1"], Some(&format!("{own}/fhir?again"))));
-    let client = Client::new(&format!("{base}/fhir"), Duration::from_secs(5)).unwrap();
+    let client = client(&base);
     assert_eq!(client.tasks(&[format!("{RESOURCE_ID}|1")]).await.unwrap().len(), 1);
     assert!(paths.lock().unwrap().len() <= 20);
+}
+
+fn client(base: &str) -> Client {
+    let guard = Guard::new(Arc::new(Outgoing { loopback: true, ..Outgoing::default() }));
+    Client::new(&format!("{base}/fhir"), Duration::from_secs(5), &guard).unwrap()
 }
 
 /// When the partner's Tasks changed, by its own clock.

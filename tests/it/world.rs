@@ -72,9 +72,18 @@ impl World {
         world
     }
 
-    /// Leaves a clinic that still hangs to the end of the test: closing it would wait for its hanging requests.
-    pub fn abandon(self) {
-        let _ = std::fs::remove_dir_all(&self.folder);
+    /// `make` writes the settings, given the clinic's address.
+    pub async fn open_as(make: impl FnOnce(&str) -> String) -> Self {
+        Self::open_as_in(|_, clinic| make(clinic)).await
+    }
+
+    /// `make` also has the folder of the settings, for the files that they name.
+    pub async fn open_as_in(make: impl FnOnce(&std::path::Path, &str) -> String) -> Self {
+        let mut world = Self::empty();
+        world.open_clinic();
+        let settings = make(&world.folder, &world.clinic);
+        world.open_gateway(&settings).await;
+        world
     }
 
     fn empty() -> Self {
@@ -133,6 +142,19 @@ impl World {
         self.running_gateway.take().unwrap().stop().await;
         let settings = settings(&self.clinic, more);
         self.open_gateway(&settings).await;
+    }
+
+    /// The same, with settings of one's own.
+    pub async fn restart_as(&mut self, make: impl FnOnce(&str) -> String) {
+        self.running_gateway.take().unwrap().stop().await;
+        let settings = make(&self.clinic);
+        self.open_gateway(&settings).await;
+    }
+
+    /// Leaves what would wait for a request that is never answered: it ends with the test's own runtime.
+    pub fn abandon(mut self) {
+        drop(self.running_gateway.take());
+        let _ = std::fs::remove_dir_all(&self.folder);
     }
 
     pub async fn close(mut self) {
@@ -235,7 +257,7 @@ impl World {
 
 fn settings(clinic: &str, more: &str) -> String {
     format!(
-        "[delivery]\nretry_s = [1]\npoll_s = 1\n\
+        "[delivery]\nretry_s = [1]\npoll_s = 1\nprobe_s = [1]\n\
          [[partner]]\nname = \"platform\"\nchannel = \"poll\"\n\
          [[partner]]\nname = \"primary-care\"\nchannel = \"push\"\nfhir_base = \"{clinic}/fhir\"\ntimeout_s = 2\n\
          [[partner]]\nname = \"reader\"\nchannel = \"poll\"\n{more}\n"

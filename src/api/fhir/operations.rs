@@ -11,20 +11,17 @@ use crate::fhir::issue::{Code, Issue};
 use crate::sync::refusal::Refusal;
 use crate::sync::take::OWNERS;
 
-/// A Task has six elements that its owner may change.
-const MOST_OPERATIONS: usize = 100;
-
-/// Reads the operations of a body, all of which may be tried on a Task.
-pub fn parse(bytes: &[u8], limits: Limits) -> Result<Patch, Refusal> {
+/// Reads the operations of a body, at most `most` of them, all of which may be tried on a Task.
+pub fn parse(bytes: &[u8], limits: Limits, most: usize) -> Result<Patch, Refusal> {
     let limits = Limits { strictness: Strictness::Document, ..limits };
     let operations = guard::parse(bytes, &limits).map_err(Refusal::Malformed)?;
     let count = operations.as_array().map_or(0, Vec::len);
-    if count > MOST_OPERATIONS {
+    if count > most {
         return Err(Refusal::Findings(vec![Issue::error(
             Code::TooCostly,
             "",
-            format!("Ändringen har {count} steg; högst {MOST_OPERATIONS} tas emot."),
-            format!("The patch has {count} operations; at most {MOST_OPERATIONS} are taken."),
+            format!("Ändringen har {count} steg; högst {most} tas emot (limits.patch_operations)."),
+            format!("The patch has {count} operations; at most {most} are taken (limits.patch_operations)."),
         )]));
     }
     let patch: Patch = serde_json::from_value(operations).map_err(|_| {

@@ -94,7 +94,8 @@ async fn patched(call: &Call, id: &str, request: &HttpRequest, body: &Body) -> A
     }
     let (version, wish) = (if_match(request)?, wish(request)?);
     let mut value = take::open(&call.gateway, &call.caller, id, version).await?;
-    operations::apply(&mut value, &operations::parse(&body.0, limits(call))?)?;
+    let most = call.gateway.config.limits.patch_operations;
+    operations::apply(&mut value, &operations::parse(&body.0, limits(call), most)?)?;
     moved(call, id, value, version, wish).await
 }
 

@@ -9,7 +9,7 @@ use actix_web::middleware::Next;
 use actix_web::web::{self, Bytes, Data};
 use actix_web::{Error, HttpMessage, HttpResponse, ResponseError};
 use serde::{Deserialize, Serialize};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::answer::Answer;
 use super::refusal::Refusal;
@@ -26,8 +26,10 @@ pub enum Misbehaviour {
     Busy,
     /// The request takes effect, then the connection drops.
     LostAnswer,
-    /// The request waits for `milliseconds` and is then done as usual.
+    /// The request waits for `milliseconds` and is then done as usual, if whoever sent it still waits.
     Hang,
+    /// The request takes effect at once, and the answer waits for `milliseconds`.
+    Late,
     /// 200 with a web page, as from a proxy; without effect.
     Html,
     /// 200 with an OperationOutcome of errors; without effect.
@@ -36,6 +38,12 @@ pub enum Misbehaviour {
     Empty,
     /// The request takes effect, and half of the answer comes.
     Truncated,
+    /// The connection drops before anything happened.
+    Reset,
+    /// 200 with bytes that are nothing; without effect.
+    Garbage,
+    /// The request takes effect, and the answer says everything twice.
+    Repeated,
 }
 
 /// One kind of misbehaviour, for the next requests to `/fhir` or with a probability.
@@ -124,10 +132,16 @@ pub async fn strike(
         return Ok(next.call(request).await?.map_into_boxed_body());
     };
     request.extensions_mut().insert(Struck(fault.kind));
+    let wait = Duration::from_millis(fault.milliseconds.unwrap_or(1000));
     let instead = match fault.kind {
         Misbehaviour::Hang => {
-            tokio::time::sleep(Duration::from_millis(fault.milliseconds.unwrap_or(1000))).await;
+            tokio::time::sleep(wait).await;
             return Ok(next.call(request).await?.map_into_boxed_body());
+        }
+        Misbehaviour::Late => {
+            let response = next.call(request).await?.map_into_boxed_body();
+            tokio::time::sleep(wait).await;
+            return Ok(response);
         }
         Misbehaviour::LostAnswer => return Ok(next.call(request).await?.map_body(|_, _| BoxBody::new(Dropped))),
         Misbehaviour::Truncated => {
@@ -137,6 +151,16 @@ pub async fn strike(
             let half = bytes.slice(..bytes.len() / 2);
             return Ok(ServiceResponse::new(request, response.set_body(BoxBody::new(half))));
         }
+        Misbehaviour::Repeated => {
+            let (request, response) = next.call(request).await?.into_parts();
+            let (response, body) = response.into_parts();
+            let bytes = to_bytes(body).await.unwrap_or_default();
+            return Ok(ServiceResponse::new(request, response.set_body(BoxBody::new(twice(bytes)))));
+        }
+        Misbehaviour::Reset => {
+            return Ok(request.into_response(HttpResponse::Ok().finish()).map_body(|_, _| BoxBody::new(Dropped)));
+        }
+        Misbehaviour::Garbage => HttpResponse::Ok().content_type("application/fhir+json").body(GARBAGE),
         Misbehaviour::Error => Refusal::fault().error_response(),
         Misbehaviour::Busy => {
             let after = fault.retry_after_seconds.unwrap_or(1).to_string();
@@ -150,6 +174,17 @@ pub async fn strike(
         Misbehaviour::Empty => HttpResponse::Ok().finish(),
     };
     Ok(request.into_response(instead))
+}
+
+/// Neither JSON nor text.
+const GARBAGE: &[u8] = &[0x00, 0xff, b'{', 0xfe, b'"', 0x80, 0x0a, 0xc3, 0x28];
+
+/// A Bundle with every entry twice; anything else as it is.
+fn twice(body: Bytes) -> Bytes {
+    let Ok(mut bundle) = serde_json::from_slice::<Value>(&body) else { return body };
+    let Some(entries) = bundle.get_mut("entry").and_then(Value::as_array_mut) else { return body };
+    *entries = entries.iter().flat_map(|entry| [entry.clone(), entry.clone()]).collect();
+    bundle.to_string().into()
 }
 
 /// A body that fails at once, which makes the server close the connection before it has sent anything.

@@ -120,6 +120,7 @@ pub async fn serve(listener: TcpListener, db: &Path, mut options: Options) -> an
             .default_service(web::to(face::nothing_here))
     })
     .workers(2)
+    .h1_allow_half_closed(false) // what nobody waits for any more is not done later, behind what came after it
     .shutdown_timeout(1)
     .listen(listener)
     .context("listening")?;

@@ -192,7 +192,7 @@ async fn open_tasks_are_those_a_partner_has_and_has_not_finished() {
             let other = Party { unit: STRANGER.into(), task: Some(format!("{task}-other")), ..mine.clone() };
             let one = Exchange { parties: vec![mine, other], ..exchange(&task) };
             if role != PartyRole::Sender && !status.is_final() && states.contains(&State::Delivered) {
-                expected.push((one.id, task.clone()));
+                expected.push(OpenTask { exchange: one.id, task: task.clone(), version: None });
             }
             let deliveries = states.iter().map(|state| Delivery {
                 unit: HELPER.to_lowercase(),
@@ -206,11 +206,43 @@ async fn open_tasks_are_those_a_partner_has_and_has_not_finished() {
             store.done(Commit { exchanges: vec![one], deliveries, ..Commit::default() }).await;
         }
     }
-    expected.sort_by(|a, b| a.1.cmp(&b.1));
+    expected.sort_by(|a, b| a.task.cmp(&b.task));
     assert_eq!(store.open_tasks("norr", 1000, None).await.unwrap(), expected);
     assert_eq!(store.open_tasks("norr", 2, None).await.unwrap(), expected[..2]);
-    assert_eq!(store.open_tasks("norr", 1000, Some(expected[1].1.clone())).await.unwrap(), expected[2..]);
+    assert_eq!(store.open_tasks("norr", 1000, Some(expected[1].task.clone())).await.unwrap(), expected[2..]);
     assert_eq!(store.open_tasks("syd", 1000, None).await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn a_task_whose_move_has_not_reached_the_partner_is_not_asked_for() {
+    use delivery::State;
+    let store = Store::open_temporary().unwrap();
+    for (state, asked) in
+        [(State::Waiting, false), (State::Parked, false), (State::Skipped, true), (State::Delivered, true)]
+    {
+        let task = format!("t-{}", state.code());
+        let mine = Party {
+            task: Some(task.clone()),
+            status: Some(task::Status::Requested),
+            ..party(HELPER, "norr", PartyRole::Recipient)
+        };
+        let one = Exchange { parties: vec![mine], resources: vec![format!("Task/{task}")], ..exchange(&task) };
+        let had = Delivery {
+            unit: HELPER.into(),
+            state: State::Delivered,
+            attempts: 1,
+            first_attempt_at: Some(at(0)),
+            ..delivery(one.id, "norr", &task)
+        };
+        let moved =
+            Delivery { id: Uuid::now_v7(), action: Action::MoveTask, state, note: Some("why".into()), ..had.clone() };
+        let (id, deliveries) = (one.id, vec![had, moved]);
+        store.done(Commit { exchanges: vec![one], deliveries, ..puts([put("Task", &task, 1)]) }).await;
+        let expected =
+            if asked { vec![OpenTask { exchange: id, task: task.clone(), version: Some(1) }] } else { vec![] };
+        let found = store.open_tasks("norr", 1000, None).await.unwrap();
+        assert_eq!(found.into_iter().filter(|o| o.task == task).collect::<Vec<_>>(), expected, "{task}");
+    }
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! Lanes: same patient, same partner, in order; whatever is stuck holds what is behind it and nothing else.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use proptest::prelude::*;
 
@@ -20,7 +20,7 @@ async fn changed(store: &Store, change: DeliveryChange) -> Result<Committed, Sto
 }
 
 async fn due(store: &Store) -> Vec<Uuid> {
-    store.due(at(0), &[], 100).await.unwrap().into_iter().map(|delivery| delivery.id).collect()
+    store.due(at(0), &[], &Rooms::upto(100)).await.unwrap().ready.into_iter().map(|delivery| delivery.id).collect()
 }
 
 #[tokio::test]
@@ -48,8 +48,10 @@ async fn what_waits_for_its_time_holds_its_lane_too() {
     let second = delivery(exchange.id, "norr", "p1");
     let store = store_with(&[first.clone(), second], &exchange).await;
     assert!(due(&store).await.is_empty());
-    assert_eq!(store.next_due().await.unwrap(), Some(at(5)));
-    let ready = store.due(at(5), &[], 10).await.unwrap();
+    let next = store.due(at(0), &[], &Rooms::upto(10)).await.unwrap().next;
+    assert_eq!(next, BTreeMap::from([("norr".to_owned(), at(5))]));
+    let Due { ready, next } = store.due(at(5), &[], &Rooms::upto(10)).await.unwrap();
+    assert!(next.is_empty(), "{next:?}");
     assert_eq!(ready.iter().map(|delivery| delivery.id).collect::<Vec<_>>(), [first.id]);
 }
 
@@ -60,7 +62,7 @@ async fn lanes_under_way_are_left_out_and_do_not_use_up_the_limit() {
     let store = store_with(&all, &exchange).await;
     let busy: Vec<_> =
         (0..4).map(|n| ("norr".to_owned(), format!("p{n}"))).chain([("väst".into(), "p5".into())]).collect();
-    let due = store.due(at(0), &busy, 2).await.unwrap();
+    let due = store.due(at(0), &busy, &Rooms::upto(2)).await.unwrap().ready;
     assert_eq!(due.iter().map(|delivery| delivery.patient.as_str()).collect::<Vec<_>>(), ["p4", "p5"]);
 }
 
@@ -70,7 +72,7 @@ async fn a_partner_with_much_to_get_does_not_fill_the_list() {
     let many = (0..50).map(|n| delivery(exchange.id, "norr", &format!("p{n}")));
     let few = (0..2).map(|n| Delivery { due_at: at(1), ..delivery(exchange.id, "väst", &format!("p{n}")) });
     let store = store_with(&many.chain(few).collect::<Vec<_>>(), &exchange).await;
-    let due = store.due(at(1), &[], 6).await.unwrap();
+    let due = store.due(at(1), &[], &Rooms::upto(6)).await.unwrap().ready;
     let partners: Vec<_> = due.iter().map(|delivery| delivery.partner.as_str()).collect();
     assert_eq!(partners, ["norr", "väst", "norr", "väst", "norr", "norr"]);
 }
@@ -159,6 +161,77 @@ async fn deliveries_are_listed_by_every_combination_oldest_first() {
     }
 }
 
+#[tokio::test]
+async fn what_is_urgent_overtakes_other_patients_and_nobody_waits_for_ever() {
+    let exchange = exchange("d1");
+    let routine = (0..3).map(|n| delivery(exchange.id, "norr", &format!("r{n}")));
+    let urgent = (0..20).map(|n| Delivery { urgent: true, ..delivery(exchange.id, "norr", &format!("u{n:02}")) });
+    let store = store_with(&routine.chain(urgent).collect::<Vec<_>>(), &exchange).await;
+    let patients = |due: Due| due.ready.into_iter().map(|d| d.patient).collect::<Vec<_>>();
+    let twelve = patients(store.due(at(0), &[], &Rooms::upto(12)).await.unwrap());
+    assert_eq!(twelve, ["u00", "u01", "u02", "r0", "u03", "u04", "u05", "r1", "u06", "u07", "u08", "r2"]);
+    // One place at a time, as when a partner takes one at a time: the turn is remembered by whoever asks.
+    let one =
+        |overtaken| Rooms { at: HashMap::from([("norr".into(), Room { most: 1, overtaken })]), elsewhere: 0, most: 9 };
+    for (overtaken, first) in [(0, "u00"), (TURN - 2, "u00"), (TURN - 1, "r0"), (99, "r0")] {
+        assert_eq!(patients(store.due(at(0), &[], &one(overtaken)).await.unwrap()), [first], "after {overtaken}");
+    }
+}
+
+#[tokio::test]
+async fn something_urgent_hurries_what_stands_before_it_and_never_overtakes_it() {
+    let exchange = exchange("d1");
+    let other = delivery(exchange.id, "norr", "p1");
+    let [first, second] = [(); 2].map(|()| delivery(exchange.id, "norr", "p2"));
+    let store = store_with(&[other.clone(), first.clone(), second.clone()], &exchange).await;
+    let last = Delivery { urgent: true, ..delivery(exchange.id, "norr", "p2") };
+    store.done(Commit { deliveries: vec![last.clone()], ..Commit::default() }).await;
+    let mut order = Vec::new();
+    for _ in 0..4 {
+        let rooms =
+            Rooms { at: HashMap::from([("norr".into(), Room { most: 1, overtaken: 0 })]), elsewhere: 0, most: 9 };
+        let next = store.due(at(0), &[], &rooms).await.unwrap().ready.remove(0);
+        changed(&store, change(&next, State::Waiting, State::Delivered)).await.unwrap();
+        order.push(next.id);
+    }
+    assert_eq!(order, [first.id, second.id, last.id, other.id]);
+}
+
+#[tokio::test]
+async fn a_partner_that_must_wait_takes_no_place_from_another_and_says_when_it_is_due() {
+    let exchange = exchange("d1");
+    let all = [delivery(exchange.id, "norr", "p1"), delivery(exchange.id, "väst", "p1")];
+    let store = store_with(&all, &exchange).await;
+    let rooms = Rooms { at: HashMap::from([("norr".into(), Room::default())]), elsewhere: 3, most: 9 };
+    let due = store.due(at(1), &[], &rooms).await.unwrap();
+    assert_eq!(due.ready.iter().map(|d| d.partner.as_str()).collect::<Vec<_>>(), ["väst"]);
+    assert_eq!(due.next, BTreeMap::from([("norr".to_owned(), at(0))]));
+    let busy = [("norr".to_owned(), "p1".to_owned())];
+    assert!(store.due(at(1), &busy, &rooms).await.unwrap().next.is_empty(), "what is under way is not waited for");
+}
+
+#[tokio::test]
+async fn only_what_was_delivered_is_sent_again_and_only_byte_by_byte() {
+    let exchange = exchange("d1");
+    let [first, waiting] = ["p1", "p2"].map(|patient| delivery(exchange.id, "norr", patient));
+    let store = store_with(&[first.clone(), waiting.clone()], &exchange).await;
+    changed(&store, change(&first, State::Waiting, State::Delivered)).await.unwrap();
+    let again = |of: &Delivery| Delivery { id: Uuid::now_v7(), resend_of: Some(of.id), ..of.clone() };
+    let wrong = [
+        Delivery { body: b"other".to_vec(), ..again(&first) },
+        Delivery { patient: "p3".into(), ..again(&first) },
+        Delivery { partner: "väst".into(), ..again(&first) },
+        again(&waiting),
+    ];
+    for wrong in wrong {
+        let refused = store.commit(Commit { deliveries: vec![wrong], ..Commit::default() }).await;
+        assert!(matches!(refused, Err(StoreError::Refused(_))), "{refused:?}");
+    }
+    let right = again(&first);
+    store.done(Commit { deliveries: vec![right.clone()], ..Commit::default() }).await;
+    assert_eq!(due(&store).await, [waiting.id, right.id]);
+}
+
 /// One step of a random life: something new, or a change of something that is there.
 #[derive(Debug, Clone)]
 enum Step {
@@ -235,13 +308,17 @@ async fn live(steps: Vec<Step>) -> Result<(), TestCaseError> {
             Step::Move { .. } => continue,
         }
         let waiting: Vec<&Delivery> = heads(&model).into_iter().filter(|d| d.state == State::Waiting).collect();
-        prop_assert_eq!(store.next_due().await.unwrap(), waiting.iter().map(|d| d.due_at).min());
+        let shut = store.due(at(1), &[], &Rooms::upto(0)).await.unwrap();
+        prop_assert!(shut.ready.is_empty());
+        prop_assert_eq!(shut.next.values().min().copied(), waiting.iter().map(|d| d.due_at).min());
         let busy = [("partner0".to_owned(), "p0".to_owned())];
         for busy in [&[][..], &busy[..]] {
             let lane = |d: &Delivery| (d.partner.clone(), d.patient.clone());
             let expected: BTreeSet<Uuid> =
                 waiting.iter().filter(|d| d.due_at <= at(1) && !busy.contains(&lane(d))).map(|d| d.id).collect();
-            let found = store.due(at(1), busy, 100).await.unwrap();
+            let Due { ready: found, next } = store.due(at(1), busy, &Rooms::upto(100)).await.unwrap();
+            let later = waiting.iter().filter(|d| d.due_at > at(1) && !busy.contains(&lane(d))).map(|d| d.due_at).min();
+            prop_assert_eq!(next.values().min().copied(), later);
             prop_assert_eq!(found.len(), expected.len());
             prop_assert_eq!(found.iter().map(|d| d.id).collect::<BTreeSet<_>>(), expected);
         }

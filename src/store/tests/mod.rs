@@ -109,6 +109,8 @@ fn delivery(exchange: Uuid, partner: &str, patient: &str) -> Delivery {
         first_attempt_at: None,
         due_at: at(0),
         note: None,
+        urgent: false,
+        resend_of: None,
     }
 }
 

@@ -93,7 +93,7 @@ async fn everything_is_there_again_after_reopening() {
     let store = open_at(&folder.database());
     assert_eq!(store.exchange(&Filter::All, exchange.id).await.unwrap(), Some(exchange.clone()));
     assert_eq!(store.document(exchange.id, None).await.unwrap(), Some(document(exchange.id, 1)));
-    let due = store.due(at(1), &[], 10).await.unwrap();
+    let due = store.due(at(1), &[], &Rooms::upto(10)).await.unwrap().ready;
     assert_eq!(due, [Delivery { seq: last, ..sent }]);
     assert_eq!(store.held_inbound(None, 10).await.unwrap().len(), 1);
     assert_eq!(store.recall("syd", "k").await.unwrap(), Some(answer("syd", "k")));

@@ -41,6 +41,7 @@ async fn ask_everything(store: &Store) {
             default(),
             ExchangeQuery { before, ..default() },
             ExchangeQuery { open: true, before, ..default() },
+            ExchangeQuery { attention: true, unit: Some(ASKER.into()), before, ..default() },
             ExchangeQuery { stage: Some(Stage::Waiting), before, ..default() },
             ExchangeQuery { patient: Some("p1".into()), before, ..default() },
             ExchangeQuery { unit: Some(ASKER.into()), before, ..default() },
@@ -74,8 +75,13 @@ async fn ask_everything(store: &Store) {
         store.deliveries(&DeliveryQuery { id, exchange, partner, state, limit: 5 }).await.unwrap();
     }
     store.attempts(sent.id).await.unwrap();
-    store.due(at(0), &[], 5).await.unwrap();
-    store.next_due().await.unwrap();
+    store.due(at(0), &[], &Rooms::upto(5)).await.unwrap();
+    store.head_of("norr", "p1").await.unwrap();
+    store.queue().await.unwrap();
+    store.deliveries_between("norr", at(0), at(1), &[State::Delivered], 5).await.unwrap();
+    store.lane_after(one.id, "norr", 0).await.unwrap();
+    let end = Expect::LaneEnd { exchange: one.id, partner: "norr".into(), seq: 0 };
+    store.commit(Commit { expect: vec![end], ..Commit::default() }).await.unwrap();
     store.open_tasks("norr", 5, None).await.unwrap();
     store.held_inbound(None, 5).await.unwrap();
     store.held_inbound(Some("norr"), 5).await.unwrap();

@@ -20,7 +20,7 @@ fn legal() -> Connection {
              INSERT INTO party VALUES (zeroblob(16), 0, 'SE-1', 'norr', 'recipient', 't', 'requested', 'waiting', 0);
              INSERT INTO document VALUES (zeroblob(16), 1, 'json', '', '', '', 0, 1, x'', x'');
              INSERT INTO delivery VALUES (1, zeroblob(16), zeroblob(16), 1, 'norr', 'SE-1', 'p', 'transaction', 'waiting', 1, 0, 0,
-                                          NULL, 0, NULL, x'');
+                                          NULL, 0, 0, NULL, NULL, x'');
              INSERT INTO attempt VALUES (zeroblob(16), 1, 0, 'transient', 503, NULL, 1);
              INSERT INTO inbound VALUES ('norr', 'k', NULL, 0, NULL, x'');
              INSERT INTO answer VALUES ('syd', 'k', '', NULL, 202, NULL, 0, x'');",
@@ -62,8 +62,14 @@ fn illegal_states_are_refused_by_the_database_itself() {
         "UPDATE delivery SET state = 'delivered', head = 0",
         "UPDATE delivery SET attempts = 1",
         "UPDATE delivery SET first_attempt_at = 1",
-        "INSERT INTO delivery SELECT 2, randomblob(16), exchange, 1, partner, unit, patient, action, state, 1, 0, 0, NULL, 0, NULL,
-         x'' FROM delivery",
+        "INSERT INTO delivery SELECT 2, randomblob(16), exchange, 1, partner, unit, patient, action, state, 1, 0, 0, NULL, 0, 0,
+         NULL, NULL, x'' FROM delivery",
+        "INSERT INTO delivery SELECT 2, randomblob(16), exchange, 1, partner, unit, 'q', action, state, 1, 0, 0, NULL, 0, 0,
+         id, NULL, x'' FROM delivery",
+        "INSERT INTO delivery SELECT 2, randomblob(16), exchange, 1, partner, unit, 'q', 'notice', state, 1, 0, 0, NULL, 0, 0,
+         NULL, NULL, x'' FROM delivery",
+        "UPDATE delivery SET urgent = 2",
+        "UPDATE delivery SET resend_of = randomblob(16)",
         "UPDATE attempt SET class = 'lost'",
         "UPDATE attempt SET reason = 'another'",
         "INSERT INTO attempt VALUES (zeroblob(16), 2, 0, 'lost', NULL, NULL, 1)",
@@ -86,6 +92,7 @@ fn legal_changes_of_the_same_rows_are_not_refused() {
         "UPDATE party SET status = NULL, task = NULL",
         "UPDATE document SET in_force = 0",
         "UPDATE delivery SET attempts = 1, first_attempt_at = 5, note = 'timeout'",
+        "UPDATE delivery SET urgent = 1",
         "UPDATE delivery SET state = 'parked', note = 'why'",
         "UPDATE delivery SET state = 'waiting', note = NULL",
         "UPDATE delivery SET state = 'delivered', head = 0",
@@ -133,10 +140,13 @@ async fn every_state_action_and_class_of_a_delivery_can_be_written_and_read_back
         Outcome::Unauthorized { reason: reason() },
         Outcome::Conflict { reason: reason() },
         Outcome::Permanent { reason: reason() },
+        Outcome::Barred { reason: reason() },
     ];
+    assert_eq!(outcomes.iter().map(Outcome::class).collect::<Vec<_>>(), delivery::CLASSES);
     for (n, state) in State::ALL.into_iter().enumerate() {
-        for action in [Action::Transaction, Action::MoveTask] {
-            let one = Delivery { action, ..delivery(exchange.id, "norr", &format!("{n} {action:?}")) };
+        for action in Action::ALL {
+            let partner = if action == Action::Notice { delivery::notices_of("norr") } else { "norr".to_owned() };
+            let one = Delivery { action, ..delivery(exchange.id, &partner, &format!("{n} {action:?}")) };
             store.done(Commit { deliveries: vec![one.clone()], ..Commit::default() }).await;
             for outcome in &outcomes {
                 let tried = Attempt { reason: outcome.reason().map(str::to_owned), ..attempt(outcome.class()) };

@@ -19,9 +19,17 @@ async fn send(clinic: &Clinic) -> Option<(u16, Option<String>, String)> {
 #[tokio::test]
 async fn each_fault_strikes_as_often_as_it_says() {
     let clinic = Clinic::open();
-    for (kind, effect) in
-        [("error", 0), ("busy", 0), ("html", 0), ("outcome", 0), ("empty", 0), ("lost-answer", 1), ("truncated", 1)]
-    {
+    for (kind, effect) in [
+        ("error", 0),
+        ("busy", 0),
+        ("html", 0),
+        ("outcome", 0),
+        ("empty", 0),
+        ("reset", 0),
+        ("garbage", 0),
+        ("lost-answer", 1),
+        ("truncated", 1),
+    ] {
         let before = clinic.count("Patient").await;
         clinic.post("/faults", json!({ "kind": kind, "next": 2, "method": "POST", "retryAfterSeconds": 7 })).await;
         for _ in 0..2 {
@@ -37,7 +45,9 @@ async fn each_fault_strikes_as_often_as_it_says() {
                 }
                 ("empty", Some((200, _, text))) => assert_eq!(text, ""),
                 ("truncated", Some((201, _, text))) => assert!(text.starts_with('{') && body.unwrap().is_err()),
-                ("lost-answer", None) => {}
+                ("garbage", None) => {} // not even text
+                ("garbage", Some((200, _, text))) => assert!(serde_json::from_str::<Value>(&text).is_err()),
+                ("lost-answer" | "reset", None) => {}
                 (kind, got) => panic!("{kind}: {got:?}"),
             }
         }
@@ -51,12 +61,40 @@ async fn each_fault_strikes_as_often_as_it_says() {
 }
 
 #[tokio::test]
+async fn a_repeated_answer_says_everything_twice_and_was_done_once() {
+    let clinic = Clinic::open();
+    assert_eq!(send(&clinic).await.map(|(status, ..)| status), Some(201));
+    clinic.post("/faults", json!({ "kind": "repeated" })).await;
+    let found = clinic.get("/fhir/Patient").await.body;
+    assert_eq!(found["entry"].as_array().unwrap().len(), 2);
+    assert_eq!(found["entry"][0], found["entry"][1]);
+    assert_eq!(clinic.count("Patient").await, 1);
+}
+
+#[tokio::test]
 async fn a_hanging_request_is_done_late() {
     let clinic = Clinic::open();
     clinic.post("/faults", json!({ "kind": "hang", "milliseconds": 300 })).await;
     let began = Instant::now();
     assert_eq!(send(&clinic).await.map(|(status, ..)| status), Some(201));
     assert!(began.elapsed() >= Duration::from_millis(300));
+}
+
+#[tokio::test]
+async fn a_request_that_hangs_is_not_done_when_its_sender_has_gone_and_a_late_answer_is_to_something_done() {
+    let clinic = Clinic::open();
+    let impatient = reqwest::Client::builder().no_proxy().timeout(Duration::from_millis(150)).build().unwrap();
+    for (kind, effect) in [("hang", 0), ("late", 1)] {
+        let before = clinic.count("Patient").await;
+        clinic.post("/faults", json!({ "kind": kind, "milliseconds": 400 })).await;
+        let request = impatient.post(format!("{}/fhir/Patient", clinic.base)).header("Content-Type", FHIR);
+        assert!(request.body(patient().to_string()).send().await.unwrap_err().is_timeout(), "{kind}");
+        let until = Instant::now() + Duration::from_millis(700);
+        while Instant::now() < until {
+            assert!(clinic.count("Patient").await - before <= effect, "{kind}");
+        }
+        assert_eq!(clinic.count("Patient").await - before, effect, "{kind}");
+    }
 }
 
 #[tokio::test]

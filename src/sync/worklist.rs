@@ -1,0 +1,198 @@
+//! The worklist: every parked delivery has a Task that says why it is parked and what to do, made and closed in the same
+//! commit as the parking and the decision. The sender's unit owns it; it is never delivered to anybody.
+//!
+//! Its id follows from the delivery's, so a delivery that is parked again opens the same Task again, and the Task's history
+//! tells how often. It belongs to no exchange: reading it is not reading the document, and no partner moves it.
+
+use chrono::{DateTime, Utc};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::weigh::{Scale, Weighed, current, instant};
+use super::{Refusal, identify};
+use crate::Gateway;
+use crate::domain::delivery::{State, partner_of};
+use crate::fhir::canonical::{BASE, HSA_ID};
+use crate::store::{Attempt, Commit, Delivery, DeliveryChange, DeliveryQuery, Exchange, Filter};
+
+/// The code of such a Task in our CodeSystem `worklist`.
+pub const PARKED: &str = "delivery-parked";
+
+/// Why a delivery is parked, and what mends it.
+struct Remedy {
+    /// A code of our CodeSystem `parked-reason`.
+    code: &'static str,
+    sv: &'static str,
+    en: &'static str,
+}
+
+/// The remedy for each class of failure. No text of the partner's and nothing of the document is in it.
+fn remedy(class: &str) -> Remedy {
+    let (code, sv, en) = match class {
+        "unauthorized" => (
+            "unauthorized",
+            "Mottagarens system godtar inte gatewayens behörighet: be dess förvaltning rätta den och försök sedan igen.",
+            "The recipient's system does not accept who the gateway is: have its operators mend that, then try again.",
+        ),
+        "conflict" => (
+            "conflict",
+            "Mottagarens uppgifter är inte som väntat, till exempel finns något dubbelt: be mottagaren rätta det och försök sedan igen.",
+            "The recipient's data are not as expected, for instance something is there twice: have it mended, then try again.",
+        ),
+        "transient" => (
+            "gave-up",
+            "Mottagarens system har inte svarat på hela försökstiden: kontakta mottagaren på annat sätt; försök igen när det svarar.",
+            "The recipient's system has not answered for as long as it was tried: reach the recipient in another way; try again when it answers.",
+        ),
+        "barred" => (
+            "barred",
+            "Gatewayen ansluter inte till mottagarens adress: rätta adressen eller [outgoing] allow i inställningarna, starta om och försök igen.",
+            "The gateway does not connect to the recipient's address: mend the address or [outgoing] allow in the settings, restart, and try again.",
+        ),
+        _ => (
+            "permanent",
+            "Mottagarens system tar inte emot innehållet: rätta dokumentet och sänd en ny version, eller be mottagaren rätta sin mottagning och försök igen.",
+            "The recipient's system does not take the content: mend the document and send a new version, or have the recipient mend its intake and try again.",
+        ),
+    };
+    Remedy { code, sv, en }
+}
+
+/// A parked delivery as something that a person has to see to.
+pub(super) fn attention(delivery: &Delivery, last: Option<&Attempt>) -> Value {
+    let remedy = remedy(last.map_or("", |attempt| attempt.class.as_str()));
+    json!({
+        "what": PARKED, "partner": partner_of(&delivery.partner).0, "delivery": delivery.id.to_string(),
+        "since": instant(last.map_or(delivery.created_at, |attempt| attempt.at)),
+        "reason": delivery.note, "remedy": format!("{} | {}", remedy.sv, remedy.en),
+    })
+}
+
+/// Adds to the commit what its delivery changes mean for the worklist: a Task for each that is parked with it, and the end
+/// of the Task of each that is parked no more.
+pub(super) async fn follow(
+    gateway: &Gateway,
+    commit: &mut Commit,
+    exchange: &Exchange,
+    now: DateTime<Utc>,
+) -> Result<(), Refusal> {
+    let is_about = |c: &&DeliveryChange| (c.from == State::Parked) != (c.to == State::Parked);
+    let changes: Vec<DeliveryChange> = commit.delivery_changes.iter().filter(is_about).cloned().collect();
+    if changes.is_empty() {
+        return Ok(());
+    }
+    let query = DeliveryQuery { exchange: Some(exchange.id), ..DeliveryQuery::default() };
+    let deliveries = gateway.store.deliveries(&query).await?;
+    let names: Vec<String> = changes.iter().map(|c| format!("Task/{}", task_id(c.id))).collect();
+    let current = current(gateway.store.resources(&Filter::All, &names).await?);
+    let sender: Vec<String> = exchange.sender().map(|s| s.unit.clone()).into_iter().collect();
+    let mut weighed = Weighed::default();
+    for (change, name) in changes.iter().zip(&names) {
+        let stored = current.get(name).map(|(_, task)| task);
+        let task = match deliveries.iter().find(|d| d.id == change.id) {
+            Some(delivery) if change.to == State::Parked => {
+                Some(opened(gateway, exchange, delivery, change, stored, now))
+            }
+            _ => stored.map(|task| closed(task, change, now)),
+        };
+        // One that ends may be of another exchange about the patient: whoever saw it still does, and nobody else.
+        let units = if change.to == State::Parked { &sender[..] } else { &[] };
+        let scale = Scale { now, patient: exchange.patient.as_deref(), units, exchange: None };
+        if let Some(task) = task {
+            scale.add(&task, &current, &mut weighed);
+        }
+    }
+    commit.put.extend(weighed.put);
+    commit.expect.extend(weighed.expect);
+    Ok(())
+}
+
+/// The Task of a delivery, whatever becomes of it.
+pub fn task_id(delivery: Uuid) -> String {
+    identify::id(&["worklist", &delivery.to_string()])
+}
+
+fn opened(
+    gateway: &Gateway,
+    exchange: &Exchange,
+    delivery: &Delivery,
+    change: &DeliveryChange,
+    stored: Option<&Value>,
+    now: DateTime<Utc>,
+) -> Value {
+    let remedy = remedy(change.attempt.as_ref().map_or("", |attempt| attempt.class.as_str()));
+    let mut task = json!({
+        "resourceType": "Task",
+        "id": task_id(delivery.id),
+        "meta": { "profile": [format!("{BASE}/StructureDefinition/parked-delivery-task")] },
+        // How the delivery is found: GET /v1/deliveries?id, vardkedja retry.
+        "identifier": [{ "system": "urn:ietf:rfc:3986", "value": format!("urn:uuid:{}", delivery.id) }],
+        "status": "requested",
+        "statusReason": {
+            "coding": [{ "system": format!("{BASE}/CodeSystem/parked-reason"), "code": remedy.code }],
+            "text": change.note,
+        },
+        "intent": "order",
+        "priority": if delivery.urgent { "urgent" } else { "routine" },
+        "code": { "coding": [{ "system": format!("{BASE}/CodeSystem/worklist"), "code": PARKED }] },
+        "description": format!("{} | {}", remedy.sv, remedy.en),
+        "focus": focus(exchange),
+        "for": exchange.patient.as_ref().map(|id| json!({ "reference": format!("Patient/{id}") })),
+        "authoredOn": stored.map_or_else(|| json!(instant(now)), |task| task["authoredOn"].clone()),
+        "lastModified": instant(now),
+        "requester": { "type": "Organization", "identifier": { "system": HSA_ID, "value": gateway.config.hsa_id } },
+        "owner": owner(gateway, exchange),
+        "note": [{ "text": format!("vardkedja retry {0} · vardkedja skip {0} --by … --reason …", delivery.id) }],
+    });
+    if let Some(object) = task.as_object_mut() {
+        object.retain(|_, value| !value.is_null());
+    }
+    task
+}
+
+/// What the document is about: the request, the plan, the handover or what was done.
+fn focus(exchange: &Exchange) -> Value {
+    let kinds = ["ServiceRequest/", "CarePlan/", "Composition/", "Procedure/", "Encounter/", "Task/"];
+    let found = kinds.iter().find_map(|kind| exchange.resources.iter().find(|name| name.starts_with(kind)));
+    found.map_or(Value::Null, |name| json!({ "reference": name }))
+}
+
+/// The sender's unit; where it has no unit any more, whoever runs the gateway.
+fn owner(gateway: &Gateway, exchange: &Exchange) -> Value {
+    let unit = exchange.sender().map_or(&gateway.config.hsa_id, |sender| &sender.unit);
+    let organization = format!("Organization/{}", identify::id(&["Organization", &unit.to_ascii_uppercase()]));
+    let mut owner = json!({ "type": "Organization", "identifier": { "system": HSA_ID, "value": unit } });
+    if exchange.resources.contains(&organization) {
+        owner["reference"] = json!(organization);
+    }
+    owner
+}
+
+/// Tried again: done with. Given up by a person or superseded: cancelled, and by whom or what stands in the delivery.
+fn closed(task: &Value, change: &DeliveryChange, now: DateTime<Utc>) -> Value {
+    let mut closed = task.clone();
+    if let Some(object) = closed.as_object_mut() {
+        let status = if change.to == State::Skipped { "cancelled" } else { "completed" };
+        object.insert("status".into(), json!(status));
+        object.insert("lastModified".into(), json!(instant(now)));
+        object.shift_remove("statusReason");
+    }
+    closed
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::delivery::CLASSES;
+
+    #[test]
+    fn every_class_of_failure_has_a_remedy_of_its_own_and_the_code_system_has_its_code() {
+        let system = include_str!("../../profiles/CodeSystem-parked-reason.json");
+        let system: Value = serde_json::from_str(system).unwrap();
+        let known: Vec<&str> = system["concept"].as_array().unwrap().iter().flat_map(|c| c["code"].as_str()).collect();
+        let mut codes: Vec<&str> = CLASSES.iter().filter(|c| **c != "delivered").map(|c| remedy(c).code).collect();
+        assert!(codes.iter().all(|code| known.contains(code)), "{codes:?} {known:?}");
+        codes.dedup();
+        assert_eq!(codes.len(), known.len());
+    }
+}

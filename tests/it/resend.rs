@@ -1,0 +1,135 @@
+//! Sending again: what was delivered goes out byte by byte, changes nothing a second time, and never undoes what is newer.
+
+use serde_json::{Value, json};
+
+use crate::world::{NORTH, ONCOLOGY, SOUTH, World, referral};
+
+async fn resend(world: &World, unit: &str, wish: Value) -> Value {
+    let reply = world.post("/v1/deliveries/resend", unit, &wish).await;
+    assert_eq!(reply.status, 200, "{}", reply.text);
+    reply.json()
+}
+
+/// Looks again and again until every delivery of the exchange has been made.
+async fn settled(world: &World, exchange: &str, count: usize) -> Value {
+    for _ in 0..600 {
+        let shown = world.get(exchange, "").await.json();
+        let deliveries = shown["deliveries"].as_array().unwrap();
+        if deliveries.len() == count && deliveries.iter().all(|d| d["state"] == "delivered") {
+            return shown;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(25)).await;
+    }
+    panic!("{:#}", world.get(exchange, "").await.json());
+}
+
+fn id(path: &str) -> &str {
+    path.rsplit('/').next().unwrap()
+}
+
+#[actix_web::test]
+async fn a_delivered_one_is_shown_first_then_sent_again_and_changes_nothing() {
+    let world = World::open().await;
+    let exchange = world.refer(&referral(1)).await;
+    world.until(&exchange, "delivered").await;
+    world.people().step(&world.task(&exchange, NORTH).await, "accepted", &Default::default()).await.unwrap();
+    world.until(&exchange, "accepted").await;
+    let before: Vec<Value> = world.at_clinic("ServiceRequest").await;
+    let wish = json!({ "exchange": id(&exchange), "states": ["delivered"] });
+    let shown = resend(&world, ONCOLOGY, wish.clone()).await;
+    assert_eq!(
+        (&shown["preview"], &shown["count"], &shown["sends"][0]["way"]),
+        (&json!(true), &json!(1), &json!("again"))
+    );
+    assert_eq!(
+        world.get(&exchange, "").await.json()["deliveries"].as_array().unwrap().len(),
+        1,
+        "a preview sends nothing"
+    );
+
+    let posts = world.journal("POST", "/fhir").await;
+    let mut send = wish;
+    send["preview"] = json!(false);
+    let sent = resend(&world, ONCOLOGY, send).await;
+    let first = shown["sends"][0]["id"].as_str().unwrap();
+    assert_eq!(sent["sends"][0]["resendOf"], first, "{sent:#}");
+    let shown = settled(&world, &exchange, 2).await;
+    assert_eq!(shown["stage"], "accepted", "what is sent again does not put the clock back");
+    assert_eq!(world.journal("POST", "/fhir").await, posts + 1);
+    assert_eq!(world.at_clinic("ServiceRequest").await, before, "no content changes a second time");
+    assert_eq!(world.at_clinic("Task").await.len(), 1);
+    world.close().await;
+}
+
+#[actix_web::test]
+async fn what_a_newer_version_has_replaced_is_left_out_and_named() {
+    let world = World::open().await;
+    let exchange = world.refer(&referral(1)).await;
+    world.until(&exchange, "delivered").await;
+    let mut newer = referral(1);
+    newer["version"] = json!(2);
+    newer["reasonForVersion"] = json!("AR");
+    newer["question"] = json!("Med ändrad fråga.");
+    assert_eq!(world.post("/v1/referrals", ONCOLOGY, &newer).await.status, 202);
+    let shown = settled(&world, &exchange, 2).await;
+    let ids: Vec<&str> = shown["deliveries"].as_array().unwrap().iter().map(|d| d["id"].as_str().unwrap()).collect();
+    let wish =
+        json!({ "partner": "primary-care", "from": "2020-01-01T00:00:00Z", "states": ["delivered"], "preview": false });
+    let sent = resend(&world, ONCOLOGY, wish).await;
+    assert_eq!((&sent["count"], &sent["sends"][0]["resendOf"]), (&json!(1), &json!(ids[1])), "{sent:#}");
+    assert_eq!(sent["leftOut"][0]["id"], ids[0]);
+    assert!(sent["leftOut"][0]["why"].as_str().unwrap().contains(ids[1]), "{sent:#}");
+    settled(&world, &exchange, 3).await;
+    let [request] = &world.at_clinic("ServiceRequest").await[..] else { panic!("one request") };
+    assert!(request.to_string().contains("Med ändrad fråga."));
+    assert_eq!(request["meta"]["versionId"], "2", "the older version never came back, not even for a moment");
+    world.close().await;
+}
+
+#[actix_web::test]
+async fn parked_ones_of_a_partner_are_made_due_and_others_see_nothing_of_them() {
+    let world = World::open().await;
+    world.misbehave(json!({ "kind": "outcome", "next": 2, "method": "POST" })).await;
+    let mut exchanges = Vec::new();
+    for (number, patient) in [(1, "195009072553"), (2, "196101182803")] {
+        let mut document = referral(number);
+        document["patient"]["personnummer"] = json!(patient);
+        let exchange = world.refer(&document).await;
+        world.until(&exchange, "parked").await;
+        exchanges.push(exchange);
+    }
+    world.behave().await;
+    let wish = |preview: bool| json!({ "partner": "primary-care", "preview": preview });
+    assert_eq!(resend(&world, SOUTH, wish(true)).await["count"], 0);
+    assert_eq!(resend(&world, SOUTH, wish(false)).await["count"], 0);
+    assert_eq!(resend(&world, ONCOLOGY, wish(true)).await["count"], 2);
+    let sent = resend(&world, ONCOLOGY, wish(false)).await;
+    assert_eq!((&sent["count"], &sent["sends"][0]["way"]), (&json!(2), &json!("due")));
+    for exchange in &exchanges {
+        world.until(exchange, "delivered").await;
+    }
+    let hidden = world.post("/v1/deliveries/resend", SOUTH, &json!({ "exchange": id(&exchanges[0]) })).await;
+    assert_eq!(hidden.status, 404);
+    world.close().await;
+}
+
+#[actix_web::test]
+async fn a_wish_that_says_too_little_or_too_much_is_refused() {
+    let world = World::open().await;
+    for wish in [
+        json!({}),
+        json!([]),
+        json!({ "exchange": "x" }),
+        json!({ "partner": "primary-care", "exchange": "01a20035-2aff-72b0-8789-037a5586e44a" }),
+        json!({ "partner": "primary-care", "states": ["delivered"] }),
+        json!({ "partner": "primary-care", "states": ["skipped"] }),
+        json!({ "partner": "primary-care", "states": [] }),
+        json!({ "partner": "primary-care", "from": "yesterday" }),
+        json!({ "partner": "primary-care", "preview": "no" }),
+        json!({ "partner": "primary-care", "since": "2026-11-22T00:00:00Z" }),
+    ] {
+        let reply = world.post("/v1/deliveries/resend", ONCOLOGY, &wish).await;
+        assert_eq!(reply.status, 400, "{wish}: {}", reply.text);
+    }
+    world.close().await;
+}
