@@ -40,6 +40,8 @@ pub struct Config {
     /// Folder of profiles; `None`: those inside the program.
     pub profiles: Option<PathBuf>,
     pub limits: Limits,
+    /// Whether it is recorded who read what.
+    pub audit_reads: bool,
     pub delivery: DeliverySettings,
     pub telemetry: Telemetry,
     /// How long a stop may take before it is made without waiting any longer.
@@ -176,6 +178,7 @@ pub enum ConfigError {
 struct Raw {
     gateway: RawGateway,
     limits: Limits,
+    audit: RawAudit,
     delivery: RawDelivery,
     telemetry: Telemetry,
     outgoing: RawOutgoing,
@@ -196,6 +199,12 @@ struct RawGateway {
     profiles: PathBuf,
     drain_s: u64,
     drain_notice_s: u64,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawAudit {
+    reads: bool,
 }
 
 #[derive(Deserialize)]
@@ -444,6 +453,15 @@ fn check(raw: Raw, base: &Path) -> Result<Config, ConfigError> {
             "is beyond loopback, and no partner has jwks_file or jwks_url to tell callers apart",
         ));
     }
+    if !raw.audit.reads {
+        if authenticated {
+            return Err(value(
+                "audit.reads",
+                "can be false only where no partner has keys: to measure what the record costs",
+            ));
+        }
+        warnings.push("reads are not recorded (audit.reads): nobody can tell afterwards who saw what".into());
+    }
     for unit in units.iter().filter(|u| !partners.iter().any(|p| p.name == u.partner)) {
         warnings.push(format!(
             "unit {} is served by {:?}, which is no configured partner: its system has to read from us",
@@ -462,6 +480,7 @@ fn check(raw: Raw, base: &Path) -> Result<Config, ConfigError> {
         mappings: folder(gateway.mappings),
         profiles: folder(gateway.profiles),
         limits: raw.limits,
+        audit_reads: raw.audit.reads,
         delivery: DeliverySettings {
             max_in_flight: raw.delivery.max_in_flight.max(1),
             poll_every: Duration::from_secs(raw.delivery.poll_s.max(1)),
@@ -525,6 +544,16 @@ mod tests {
     fn nothing_listens_beyond_loopback_without_keys() {
         let error = load("[gateway]\nlisten = \"0.0.0.0:8080\"").unwrap_err().to_string();
         assert!(error.contains("jwks_file"), "{error}");
+    }
+
+    #[test]
+    fn reads_go_unrecorded_only_where_nobody_has_to_log_in() {
+        let off = "[audit]\nreads = false\n";
+        assert!(load(off).unwrap().warnings.iter().any(|w| w.contains("audit.reads")));
+        let partner = "[[partner]]\nname = \"north\"\nchannel = \"poll\"\njwks_file = \"north.json\"\n";
+        let error = load(&format!("{off}{partner}")).unwrap_err().to_string();
+        assert!(error.starts_with("audit.reads"), "{error}");
+        assert!(load(partner).unwrap().audit_reads);
     }
 
     #[test]

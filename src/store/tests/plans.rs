@@ -30,7 +30,11 @@ async fn ask_everything(store: &Store) {
     for filter in [Filter::All, units(&[ASKER])] {
         store.resource(&filter, "Patient", "p1").await.unwrap();
         store.version(&filter, "Patient", "p1", 1).await.unwrap();
-        store.history(&filter, "Patient", "p1", 5, None).await.unwrap();
+        store.versions(&filter, &versions("Patient", "p1", 5, None)).await.unwrap();
+        let of_type = Versions { resource_type: Some("Patient".into()), limit: 5, ..Versions::default() };
+        store.versions(&filter, &of_type).await.unwrap();
+        let of_all = Versions { since: Some(at(0)), limit: 5, ..Versions::default() };
+        store.versions(&filter, &of_all).await.unwrap();
         store.by_identifier(&filter, "Patient", PNR, "195009072553").await.unwrap();
         store.exchange(&filter, one.id).await.unwrap();
         let default = ExchangeQuery::default;
@@ -57,6 +61,7 @@ async fn ask_everything(store: &Store) {
     store.patient_id(PNR, "195009072553").await.unwrap();
     store.exchange_of("org", Kind::Referral, "d1").await.unwrap();
     store.exchange_of_resource("Patient", "p1").await.unwrap();
+    store.unreached(&["Patient/p1".into()], &[ASKER.into()]).await.unwrap();
     store.document(one.id, None).await.unwrap();
     store.document(one.id, Some(1)).await.unwrap();
     store.documents(one.id).await.unwrap();

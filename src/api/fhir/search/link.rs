@@ -51,7 +51,7 @@ pub fn with_query<'a>(base: &str, pairs: impl Iterator<Item = (&'a str, &'a str)
 }
 
 /// Percent-encodes everything but what a query may hold as it is.
-pub fn encoded(value: &str) -> String {
+fn encoded(value: &str) -> String {
     let mut out = String::with_capacity(value.len());
     for byte in value.bytes() {
         match byte {

@@ -22,7 +22,6 @@ use crate::sync::witness;
 use ask::{Asked, Asking, Pair};
 pub use ask::{documentation, is_sortable};
 use clause::Reader;
-pub use link::encoded;
 
 /// `GET /fhir/{type}?…`
 pub async fn search_get(call: Call, resource_type: web::Path<String>, request: HttpRequest) -> Answer {
