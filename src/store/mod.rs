@@ -28,6 +28,7 @@ mod state;
 mod statement;
 #[cfg(test)]
 mod tests;
+mod versions;
 mod write_delivery;
 mod write_exchange;
 mod write_resource;
@@ -47,6 +48,7 @@ pub use read_queue::{MOST_COUNTED, Parked, PartnerQueue, Queue, Unanswered, Work
 pub use record::{
     Action, Answer, Attempt, Audit, Delivery, DeliveryChange, Document, Exchange, Inbound, Party, Put, Stored,
 };
+pub use versions::Versions;
 
 /// The database, as everyone else sees it: cheap to clone, closed when the last clone is dropped.
 #[derive(Clone)]

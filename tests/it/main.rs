@@ -9,6 +9,7 @@ mod consent;
 mod crash;
 mod deliver;
 mod disk;
+mod face;
 mod fhir_xml;
 mod gateway;
 mod house;

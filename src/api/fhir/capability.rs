@@ -1,9 +1,11 @@
 //! What the FHIR face can do, generated from the same tables that do it.
 
-use actix_web::{HttpResponse, web};
+use actix_web::{HttpRequest, HttpResponse, web};
 use serde_json::{Value, json};
 
-use super::FHIR_JSON;
+use super::super::problem::{Answer, Problem, told};
+use super::everything::WHOLE;
+use super::{FHIR_JSON, query};
 use crate::Gateway;
 use crate::fhir::search::{self, PARAMS};
 
@@ -12,7 +14,26 @@ pub const CREATED: [&str; 2] = ["Communication", "Procedure"];
 pub const UPDATED: [&str; 1] = ["Task"];
 
 /// `GET /fhir/metadata`: open to all, it says nothing of anybody.
-pub async fn metadata(gateway: web::Data<Gateway>) -> HttpResponse {
+pub async fn metadata(gateway: web::Data<Gateway>, request: HttpRequest) -> Answer {
+    for (name, value) in query::pairs(request.query_string())? {
+        match (name.as_str(), value.as_str()) {
+            ("_format", _) | ("mode", "full") => {}
+            ("mode", _) => {
+                return Err(Problem::bad_request(
+                    "mode",
+                    "Bara mode=full finns; det är också det som gäller utan.",
+                    "There is only mode=full, which is also what holds without.",
+                ));
+            }
+            _ => {
+                return Err(Problem::bad_request(
+                    told(&name),
+                    "Parametern finns inte här; kända: mode, _format.",
+                    "There is no such parameter here; known: mode, _format.",
+                ));
+            }
+        }
+    }
     let mut types: Vec<&str> = PARAMS.iter().map(|p| p.resource_type).collect();
     types.dedup();
     let resources: Vec<Value> = types.into_iter().map(resource).collect();
@@ -31,13 +52,39 @@ pub async fn metadata(gateway: web::Data<Gateway>) -> HttpResponse {
             "documentation": "A unit sees the resources of exchanges in which it is sender, recipient or SIP participant. \
                 A national identifier is never taken in a URL: search with POST _search.",
             "resource": resources,
+            "interaction": [{ "code": "history-system" }],
         }],
     });
-    HttpResponse::Ok().content_type(FHIR_JSON).body(statement.to_string())
+    Ok(HttpResponse::Ok().content_type(FHIR_JSON).body(statement.to_string()))
+}
+
+/// Methods taken at `/fhir/{type}`, and at `/fhir/{type}/{id}`.
+pub fn type_methods(resource_type: &str) -> Vec<&'static str> {
+    let mut methods = vec!["GET"];
+    methods.extend(CREATED.contains(&resource_type).then_some("POST"));
+    methods.extend(UPDATED.contains(&resource_type).then_some("PUT"));
+    methods.extend(UPDATED.contains(&resource_type).then_some("PATCH"));
+    methods
+}
+
+pub fn instance_methods(resource_type: &str) -> Vec<&'static str> {
+    if UPDATED.contains(&resource_type) { vec!["GET", "PUT", "PATCH"] } else { vec!["GET"] }
+}
+
+fn operations(resource_type: &str) -> Vec<Value> {
+    let mut operations =
+        vec![json!({ "name": "validate", "definition": "http://hl7.org/fhir/OperationDefinition/Resource-validate" })];
+    let whole = WHOLE.iter().filter(|(name, _)| *name == resource_type);
+    operations.extend(whole.map(|(_, definition)| json!({ "name": "everything", "definition": definition })));
+    if resource_type == "Composition" {
+        let definition = "http://hl7.org/fhir/OperationDefinition/Composition-document";
+        operations.push(json!({ "name": "document", "definition": definition }));
+    }
+    operations
 }
 
 fn resource(resource_type: &str) -> Value {
-    let mut interactions = vec!["read", "vread", "history-instance", "search-type"];
+    let mut interactions = vec!["read", "vread", "history-instance", "history-type", "search-type"];
     if CREATED.contains(&resource_type) {
         interactions.push("create");
     }
@@ -55,10 +102,10 @@ fn resource(resource_type: &str) -> Value {
         "readHistory": true,
         "updateCreate": false,
         "conditionalCreate": CREATED.contains(&resource_type),
-        "operation": [{
-            "name": "validate",
-            "definition": "http://hl7.org/fhir/OperationDefinition/Resource-validate",
-        }],
+        "conditionalRead": "full-support",
+        "conditionalUpdate": UPDATED.contains(&resource_type),
+        "conditionalDelete": "not-supported",
+        "operation": operations(resource_type),
         "searchParam": params,
     })
 }

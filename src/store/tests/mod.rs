@@ -223,3 +223,8 @@ impl Drop for Folder {
 fn open_at(path: &Path) -> Store {
     Store::open(path, Options::default()).unwrap()
 }
+
+/// The versions of one resource.
+fn versions(resource_type: &str, id: &str, limit: u32, before: Option<i64>) -> Versions {
+    Versions { resource_type: Some(resource_type.into()), id: Some(id.into()), limit, before, ..Versions::default() }
+}

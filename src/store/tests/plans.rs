@@ -28,7 +28,11 @@ async fn ask_everything(store: &Store) {
     for filter in [Filter::All, units(&[ASKER])] {
         store.resource(&filter, "Patient", "p1").await.unwrap();
         store.version(&filter, "Patient", "p1", 1).await.unwrap();
-        store.history(&filter, "Patient", "p1", 5, None).await.unwrap();
+        store.versions(&filter, &versions("Patient", "p1", 5, None)).await.unwrap();
+        let of_type = Versions { resource_type: Some("Patient".into()), limit: 5, ..Versions::default() };
+        store.versions(&filter, &of_type).await.unwrap();
+        let of_all = Versions { since: Some(at(0)), limit: 5, ..Versions::default() };
+        store.versions(&filter, &of_all).await.unwrap();
         store.by_identifier(&filter, "Patient", PNR, "195009072553").await.unwrap();
         store.exchange(&filter, one.id).await.unwrap();
         let default = ExchangeQuery::default;
