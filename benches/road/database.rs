@@ -11,14 +11,15 @@ use crate::program::{Program, fresh};
 use crate::rows::{Marks, Rows, write};
 use crate::token::Key;
 
-/// Settings with the partners that the example units are served by.
+/// Settings with the partners that the example units are served by. All clients of a run are one caller, so that the default
+/// rate of a caller would be what is measured.
 pub fn settings(primary_care: Option<&str>, municipality: Option<&str>, more: &str) -> String {
     let channel = |base: Option<&str>| match base {
         Some(base) => format!("channel = \"push\"\nfhir_base = \"{base}\""),
         None => "channel = \"poll\"".to_owned(),
     };
     format!(
-        "{more}\n\
+        "[limits]\nrate_per_s = 1000000\n{more}\n\
          [[partner]]\nname = \"platform\"\nchannel = \"poll\"\njwks_file = \"jwks.json\"\n\
          [[partner]]\nname = \"reader\"\nchannel = \"poll\"\njwks_file = \"jwks.json\"\n\
          [[partner]]\nname = \"primary-care\"\n{}\n\

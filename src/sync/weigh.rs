@@ -126,6 +126,15 @@ pub fn set_status(task: &mut Map<String, Value>, status: Status, reason: Option<
     }
 }
 
+/// Says when a Task was last changed: now, and never before it was authored (inv-1). A sender's clock may be ahead of ours,
+/// and a round of reading may have begun before what it finds.
+pub fn touch(task: &mut Map<String, Value>, now: DateTime<Utc>) {
+    let authored = task.get("authoredOn").and_then(Value::as_str);
+    let later = authored.filter(|text| search::moment(text).is_some_and(|(low, _)| low > now.timestamp_millis()));
+    let at = later.map_or_else(|| instant(now), str::to_owned);
+    task.insert("lastModified".into(), json!(at));
+}
+
 /// What a commit has to put, and what must still be true for it.
 #[derive(Debug, Default)]
 pub struct Weighed {
@@ -253,6 +262,20 @@ mod tests {
         let mut incoming = content(&stored);
         incoming["meta"]["source"] = json!("urn:x#2");
         assert_eq!(join(incoming, Some(&stored)), content(&stored));
+    }
+
+    #[test]
+    fn a_task_is_never_changed_before_it_was_authored_whosever_clock_is_wrong() {
+        let now: DateTime<Utc> = "2026-03-02T08:00:00Z".parse().unwrap();
+        for (authored, expected) in [
+            ("2026-03-02T08:59:59+01:00", "2026-03-02T08:00:00.000Z"),
+            ("2026-03-02T08:00:00.001Z", "2026-03-02T08:00:00.001Z"),
+            ("2026-03-03", "2026-03-03"),
+        ] {
+            let mut task = json!({ "authoredOn": authored });
+            touch(task.as_object_mut().unwrap(), now);
+            assert_eq!(task["lastModified"], expected, "{authored}");
+        }
     }
 
     #[test]
