@@ -56,6 +56,9 @@ pub(super) enum Clash {
     Unpicked,
 }
 
+/// As many as most elements have.
+const FEW_FIELDS: usize = 4;
+
 impl<'t> Draft<'t> {
     /// Writes what a row says, with what its path's names need.
     pub fn put(&mut self, steps: &'t [Step], numbers: &[u32], content: Content<'t>, note: u32) -> Result<(), Clash> {
@@ -122,7 +125,7 @@ impl<'t> Draft<'t> {
             return Some(node);
         }
         if matches!(node, Draft::Vacant) {
-            *node = Draft::List(Vec::new());
+            *node = Draft::List(Vec::with_capacity(1));
         }
         let Draft::List(entries) = node else { return None };
         let at = match place(entries, step.slot, number) {
@@ -137,7 +140,7 @@ impl<'t> Draft<'t> {
 
     fn field(&mut self, position: u32, name: Cow<'t, str>) -> Option<&mut Self> {
         if matches!(self, Draft::Vacant) {
-            *self = Draft::Object(Vec::new());
+            *self = Draft::Object(Vec::with_capacity(FEW_FIELDS));
         }
         let Draft::Object(fields) = self else { return None };
         let at = match fields.iter().position(|f| f.name == name) {

@@ -105,7 +105,7 @@ pub struct ExampleIds;
 impl Ids for ExampleIds {
     fn id(&self, ask: &IdAsk<'_>) -> String {
         let block = if ask.actor { "" } else { ask.block };
-        let name = format!("vardkedja example|{}|{block}|{}", ask.resource_type, ask.key);
+        let name = ["vardkedja example|", ask.resource_type, "|", block, "|", ask.key].concat();
         Uuid::new_v5(&Uuid::NAMESPACE_URL, name.as_bytes()).to_string()
     }
 }

@@ -35,9 +35,9 @@ impl Table {
             explain,
             marks: Marks::default(),
             issues: Vec::new(),
-            notes: Vec::new(),
-            made: Vec::new(),
-            known: HashMap::new(),
+            notes: Vec::with_capacity(self.blocks.len() * 8),
+            made: Vec::with_capacity(self.blocks.len()),
+            known: HashMap::with_capacity(self.blocks.len()),
         };
         if maker.meant() {
             self.form.check(document, &self.name, &mut maker.issues);
@@ -145,15 +145,13 @@ impl<'t, 'v> Maker<'t, 'v> {
         match pass {
             Pass::Source | Pass::Links => {
                 for row in group.rows.iter().filter(|r| r.only != Only::Back) {
-                    if !holds(&row.guard, self.document, node) {
-                        continue;
-                    }
+                    let held = || holds(&row.guard, self.document, node);
                     match (&row.source, &row.link) {
-                        (Some(source), _) if pass == Pass::Source => {
+                        (Some(source), _) if pass == Pass::Source && held() => {
                             self.mark_guards(&row.guard, node);
                             self.source_row(row, source, item, node, numbers, items);
                         }
-                        (None, Some(link)) if pass == Pass::Links => {
+                        (None, Some(link)) if pass == Pass::Links && held() => {
                             self.mark_guards(&row.guard, node);
                             self.link_row(row, link, item, numbers, items);
                         }
