@@ -62,7 +62,7 @@ fn unread(value: &Value, marks: &Marks, place: &Trail<'_>, paths: &mut Vec<Strin
     }
     match value {
         Value::Object(fields) => {
-            for (name, field) in fields {
+            for (name, field) in fields.iter().filter(|(_, field)| !marks.has(field)) {
                 unread(field, marks, &Trail::Field(place, shown(name)), paths, empty);
             }
         }
