@@ -40,6 +40,8 @@ pub struct Config {
     /// Folder of profiles; `None`: those inside the program.
     pub profiles: Option<PathBuf>,
     pub limits: Limits,
+    /// Whether it is recorded who read what.
+    pub audit_reads: bool,
     pub delivery: DeliverySettings,
     pub telemetry: Telemetry,
     /// How long a stop may take before it is made without waiting any longer.
@@ -70,6 +72,9 @@ pub struct Limits {
     pub key_bytes: usize,
     pub page: u32,
     pub page_max: u32,
+    pub search_terms: usize,
+    pub search_hops: usize,
+    pub search_includes: usize,
     pub queue: usize,
     pub header_s: u64,
     pub body_s: u64,
@@ -173,6 +178,7 @@ pub enum ConfigError {
 struct Raw {
     gateway: RawGateway,
     limits: Limits,
+    audit: RawAudit,
     delivery: RawDelivery,
     telemetry: Telemetry,
     outgoing: RawOutgoing,
@@ -193,6 +199,12 @@ struct RawGateway {
     profiles: PathBuf,
     drain_s: u64,
     drain_notice_s: u64,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawAudit {
+    reads: bool,
 }
 
 #[derive(Deserialize)]
@@ -274,6 +286,9 @@ fn value(key: &str, what: &str) -> ConfigError {
     ConfigError::Value { key: key.into(), what: what.into() }
 }
 
+/// Each hop is a statement within a statement.
+const MOST_HOPS: usize = 10;
+
 /// A limit of nought would let nothing through; one without bound bounds nothing.
 fn check_limits(limits: &Limits) -> Result<(), ConfigError> {
     let counts = [
@@ -297,6 +312,9 @@ fn check_limits(limits: &Limits) -> Result<(), ConfigError> {
         ("keep_alive_s", seconds(limits.keep_alive_s), LONGEST_REQUEST_S),
         ("page", limits.page as usize, MOST),
         ("page_max", limits.page_max as usize, MOST),
+        ("search_terms", limits.search_terms, MOST),
+        ("search_hops", limits.search_hops, MOST),
+        ("search_includes", limits.search_includes, MOST),
         ("queue", limits.queue, MOST),
     ];
     for (name, count, most) in counts {
@@ -306,6 +324,9 @@ fn check_limits(limits: &Limits) -> Result<(), ConfigError> {
         if count > most {
             return Err(value(&format!("limits.{name}"), &format!("must be at most {most}")));
         }
+    }
+    if limits.search_hops > MOST_HOPS {
+        return Err(value("limits.search_hops", "must be at most 10"));
     }
     Ok(())
 }
@@ -432,6 +453,15 @@ fn check(raw: Raw, base: &Path) -> Result<Config, ConfigError> {
             "is beyond loopback, and no partner has jwks_file or jwks_url to tell callers apart",
         ));
     }
+    if !raw.audit.reads {
+        if authenticated {
+            return Err(value(
+                "audit.reads",
+                "can be false only where no partner has keys: to measure what the record costs",
+            ));
+        }
+        warnings.push("reads are not recorded (audit.reads): nobody can tell afterwards who saw what".into());
+    }
     for unit in units.iter().filter(|u| !partners.iter().any(|p| p.name == u.partner)) {
         warnings.push(format!(
             "unit {} is served by {:?}, which is no configured partner: its system has to read from us",
@@ -450,6 +480,7 @@ fn check(raw: Raw, base: &Path) -> Result<Config, ConfigError> {
         mappings: folder(gateway.mappings),
         profiles: folder(gateway.profiles),
         limits: raw.limits,
+        audit_reads: raw.audit.reads,
         delivery: DeliverySettings {
             max_in_flight: raw.delivery.max_in_flight.max(1),
             poll_every: Duration::from_secs(raw.delivery.poll_s.max(1)),
@@ -513,6 +544,16 @@ mod tests {
     fn nothing_listens_beyond_loopback_without_keys() {
         let error = load("[gateway]\nlisten = \"0.0.0.0:8080\"").unwrap_err().to_string();
         assert!(error.contains("jwks_file"), "{error}");
+    }
+
+    #[test]
+    fn reads_go_unrecorded_only_where_nobody_has_to_log_in() {
+        let off = "[audit]\nreads = false\n";
+        assert!(load(off).unwrap().warnings.iter().any(|w| w.contains("audit.reads")));
+        let partner = "[[partner]]\nname = \"north\"\nchannel = \"poll\"\njwks_file = \"north.json\"\n";
+        let error = load(&format!("{off}{partner}")).unwrap_err().to_string();
+        assert!(error.starts_with("audit.reads"), "{error}");
+        assert!(load(partner).unwrap().audit_reads);
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use jsonwebtoken::jwk::{Jwk, JwkSet};
 
+use super::verified::Verified;
 use crate::config::{Config, Keys};
 use crate::partner::{self, Guard};
 
@@ -19,6 +20,15 @@ const STALE_S: i64 = 3600;
 #[derive(Debug, Default)]
 pub struct Keyring {
     sets: Mutex<HashMap<String, Kept>>,
+    /// Tokens that were verified with keys that need not be read again yet.
+    pub(super) verified: Verified,
+}
+
+/// A key, and the last second in which it is good without being looked for again.
+#[derive(Debug)]
+pub struct Found {
+    pub key: Jwk,
+    pub until: i64,
 }
 
 /// What is known of one partner's keys.
@@ -31,16 +41,16 @@ struct Kept {
 
 impl Keyring {
     /// The partner's key with that `kid`; the only key where the token names none.
-    pub async fn find(&self, config: &Config, partner: &str, kid: Option<&str>, now: i64) -> Option<Jwk> {
+    pub async fn find(&self, config: &Config, partner: &str, kid: Option<&str>, now: i64) -> Option<Found> {
         let known = self.known(partner);
         if let Some(kept) = &known {
             let key = choose(&kept.set, kid);
             let is_fresh = kept.read_at.is_some_and(|at| now - at < FRESH_S);
-            if is_fresh && key.is_some() {
-                return key;
+            if is_fresh && let Some(key) = key {
+                return Some(kept.found(key));
             }
             if now - kept.asked_at < ASK_AGAIN_S {
-                return key.filter(|_| kept.is_usable(now));
+                return key.filter(|_| kept.is_usable(now)).map(|key| kept.found(key));
             }
         }
         let kept = match (read(config, partner).await, known) {
@@ -48,11 +58,11 @@ impl Keyring {
             (None, Some(kept)) => Kept { asked_at: now, ..kept },
             (None, None) => Kept { set: JwkSet { keys: Vec::new() }, read_at: None, asked_at: now },
         };
-        let key = choose(&kept.set, kid).filter(|_| kept.is_usable(now));
+        let found = choose(&kept.set, kid).filter(|_| kept.is_usable(now)).map(|key| kept.found(key));
         if let Ok(mut sets) = self.sets.lock() {
             sets.insert(partner.to_owned(), kept);
         }
-        key
+        found
     }
 
     fn known(&self, partner: &str) -> Option<Kept> {
@@ -63,6 +73,13 @@ impl Keyring {
 impl Kept {
     fn is_usable(&self, now: i64) -> bool {
         self.read_at.is_some_and(|at| now - at < STALE_S)
+    }
+
+    /// What was read is good while it is fresh; what could not be read again, until that is tried again.
+    fn found(&self, key: Jwk) -> Found {
+        let read_at = self.read_at.unwrap_or(0);
+        let until = (read_at + FRESH_S).max(self.asked_at + ASK_AGAIN_S).min(read_at + STALE_S);
+        Found { key, until: until - 1 }
     }
 }
 

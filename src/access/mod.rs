@@ -5,6 +5,7 @@
 
 pub mod keys;
 pub mod token;
+mod verified;
 
 use crate::config::Config;
 use crate::domain::Directory;

@@ -33,7 +33,7 @@ pub enum Denied {
 }
 
 /// What a verified token says.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Shown {
     pub partner: String,
     pub unit: Option<String>,
@@ -52,16 +52,27 @@ struct Issuer {
     iss: String,
 }
 
-/// Verifies the token against the keys of the partner it says it comes from.
+/// Verifies the token against the keys of the partner it says it comes from. One that was verified already is good until it
+/// or the keys have to be looked at again.
 pub async fn verify(config: &Config, keyring: &Keyring, token: &str, now: i64) -> Result<Shown, Denied> {
+    if let Some(shown) = keyring.verified.recall(token, now) {
+        return Ok(shown);
+    }
+    let (shown, until) = examine(config, keyring, token, now).await?;
+    keyring.verified.remember(token, &shown, until, now);
+    Ok(shown)
+}
+
+/// What the token says, and the last second in which it may say so.
+async fn examine(config: &Config, keyring: &Keyring, token: &str, now: i64) -> Result<(Shown, i64), Denied> {
     let header = decode_header(token).map_err(|_| Denied::Malformed)?;
     if !matches!(header.alg, Algorithm::RS384 | Algorithm::ES384) {
         return Err(Denied::Algorithm);
     }
     let partner = jsonwebtoken::dangerous::insecure_decode::<Issuer>(token).map_err(|_| Denied::Malformed)?.claims.iss;
     config.partner(&partner).filter(|p| p.keys.is_some()).ok_or(Denied::UnknownIssuer)?;
-    let jwk = keyring.find(config, &partner, header.kid.as_deref(), now).await.ok_or(Denied::UnknownKey)?;
-    let key = DecodingKey::from_jwk(&jwk).map_err(|_| Denied::UnknownKey)?;
+    let found = keyring.find(config, &partner, header.kid.as_deref(), now).await.ok_or(Denied::UnknownKey)?;
+    let key = DecodingKey::from_jwk(&found.key).map_err(|_| Denied::UnknownKey)?;
     let mut validation = Validation::new(header.alg);
     validation.leeway = LEEWAY_S.unsigned_abs();
     validation.validate_nbf = true;
@@ -78,5 +89,6 @@ pub async fn verify(config: &Config, keyring: &Keyring, token: &str, now: i64) -
     if issued > now + LEEWAY_S {
         return Err(Denied::NotVerified);
     }
-    Ok(Shown { partner, unit: claims.unit })
+    let until = found.until.min(claims.exp.saturating_add(LEEWAY_S));
+    Ok((Shown { partner, unit: claims.unit }, until))
 }

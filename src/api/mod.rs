@@ -46,13 +46,20 @@ pub const ROUTES: &[(&str, &str)] = &[
     ("GET", "/v1/partners"),
     ("GET", "/v1/answers/held"),
     ("GET", "/fhir/metadata"),
+    ("GET", "/fhir/_history"),
     ("POST", "/fhir/{type}/$validate"),
     ("POST", "/fhir/{type}/_search"),
+    ("GET", "/fhir/{type}/_history"),
     ("GET", "/fhir/{type}"),
     ("POST", "/fhir/{type}"),
+    ("PUT", "/fhir/{type}"),
+    ("PATCH", "/fhir/{type}"),
     ("GET", "/fhir/{type}/{id}"),
     ("PUT", "/fhir/{type}/{id}"),
     ("PATCH", "/fhir/{type}/{id}"),
+    ("GET", "/fhir/{type}/{id}/$everything"),
+    ("POST", "/fhir/{type}/{id}/$everything"),
+    ("GET", "/fhir/{type}/{id}/$document"),
     ("GET", "/fhir/{type}/{id}/_history"),
     ("GET", "/fhir/{type}/{id}/_history/{version}"),
 ];
@@ -79,13 +86,20 @@ fn routes(app: &mut web::ServiceConfig) {
         .route("/v1/partners", web::get().to(deliveries::partners))
         .route("/v1/answers/held", web::get().to(deliveries::held))
         .route("/fhir/metadata", web::get().to(fhir::metadata))
+        .route("/fhir/_history", web::get().to(fhir::history_of_all))
         .route("/fhir/{type}/$validate", web::post().to(fhir::validate))
         .route("/fhir/{type}/_search", web::post().to(fhir::search_post))
+        .route("/fhir/{type}/_history", web::get().to(fhir::history_of_type))
         .route("/fhir/{type}", web::get().to(fhir::search_get))
         .route("/fhir/{type}", web::post().to(fhir::create))
+        .route("/fhir/{type}", web::put().to(fhir::update_meant))
+        .route("/fhir/{type}", web::patch().to(fhir::patch_meant))
         .route("/fhir/{type}/{id}", web::get().to(fhir::read))
         .route("/fhir/{type}/{id}", web::put().to(fhir::update))
         .route("/fhir/{type}/{id}", web::patch().to(fhir::patch))
+        .route("/fhir/{type}/{id}/$everything", web::get().to(fhir::everything))
+        .route("/fhir/{type}/{id}/$everything", web::post().to(fhir::everything_post))
+        .route("/fhir/{type}/{id}/$document", web::get().to(fhir::document))
         .route("/fhir/{type}/{id}/_history", web::get().to(fhir::history))
         .route("/fhir/{type}/{id}/_history/{version}", web::get().to(fhir::vread))
         .default_service(web::to(problem::no_route));

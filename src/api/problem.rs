@@ -4,13 +4,14 @@ use std::fmt;
 
 use actix_web::error::BlockingError;
 use actix_web::http::StatusCode;
-use actix_web::http::header::{RETRY_AFTER, WWW_AUTHENTICATE};
+use actix_web::http::header::{ALLOW, RETRY_AFTER, WWW_AUTHENTICATE};
 use actix_web::{HttpRequest, HttpResponse, ResponseError};
 use uuid::Uuid;
 
+use super::ROUTES;
 use super::observe::number;
 use crate::access::Denied;
-use crate::fhir::issue::{Code, Issue, outcome};
+use crate::fhir::issue::{Code, Issue};
 use crate::store::StoreError;
 use crate::sync::Refusal;
 use crate::sync::receipt::bounded_outcome;
@@ -24,6 +25,8 @@ pub struct Problem {
     status: StatusCode,
     issues: Vec<Issue>,
     retry_after_s: Option<u32>,
+    /// 405: the methods that are taken there.
+    allow: Option<String>,
 }
 
 /// What a handler gives back.
@@ -31,17 +34,27 @@ pub type Answer = Result<HttpResponse, Problem>;
 
 impl Problem {
     pub fn new(status: StatusCode, issue: Issue) -> Self {
-        Self { status, issues: vec![issue], retry_after_s: None }
+        Self { status, issues: vec![issue], retry_after_s: None, allow: None }
     }
 
     /// Several findings under one status.
     pub fn all(status: StatusCode, issues: impl IntoIterator<Item = Issue>) -> Self {
-        Self { status, issues: issues.into_iter().collect(), retry_after_s: None }
+        Self { status, issues: issues.into_iter().collect(), retry_after_s: None, allow: None }
     }
 
     /// 400 with where and what.
     pub fn bad_request(expression: &str, sv: impl Into<String>, en: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, Issue::error(Code::Value, expression, sv, en))
+    }
+
+    /// 405, with the methods that are taken at that address.
+    pub fn not_allowed(methods: &[&str], issue: Issue) -> Self {
+        Self { allow: Some(methods.join(", ")), ..Self::new(StatusCode::METHOD_NOT_ALLOWED, issue) }
+    }
+
+    /// Nothing is taken there: `Allow` is empty.
+    fn with_no_methods(self) -> Self {
+        Self { allow: Some(String::new()), ..self }
     }
 
     /// 413 for `what` (in Swedish and English), with the limit that says so.
@@ -65,7 +78,12 @@ impl Problem {
             format!("För många begäranden från samma anropare ({limit}); inget togs emot. Sänd igen om en stund."),
             format!("Too many requests of one caller ({limit}); nothing was accepted. Send again in a while."),
         );
-        Self { status: StatusCode::TOO_MANY_REQUESTS, issues: vec![issue], retry_after_s: Some(retry_after_s) }
+        Self {
+            status: StatusCode::TOO_MANY_REQUESTS,
+            issues: vec![issue],
+            retry_after_s: Some(retry_after_s),
+            allow: None,
+        }
     }
 
     pub fn status(&self) -> StatusCode {
@@ -117,10 +135,11 @@ impl From<Refusal> for Problem {
                     "Too much is waiting; nothing was accepted. Send again in a while.",
                 )],
             ),
+            Refusal::Store(StoreError::Indexing) => return indexing(),
             Refusal::Store(error) => return fault(&error),
         };
         let retry_after_s = (status == StatusCode::TOO_MANY_REQUESTS).then_some(2);
-        Self { status, issues, retry_after_s }
+        Self { status, issues, retry_after_s, allow: None }
     }
 }
 
@@ -128,6 +147,17 @@ impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
         Refusal::from(error).into()
     }
+}
+
+/// No fault: what is searched by is being made anew, and would be answered in part only.
+fn indexing() -> Problem {
+    let issue = Issue::error(
+        Code::Transient,
+        "",
+        "Sökregistret byggs om efter en uppgradering; sök igen om en stund.",
+        "The search index is being rebuilt after an upgrade; search again in a while.",
+    );
+    Problem { status: StatusCode::SERVICE_UNAVAILABLE, issues: vec![issue], retry_after_s: Some(10), allow: None }
 }
 
 /// A fault of ours: a number to ask about and nothing else. The disk's refusals are 503, because they pass.
@@ -159,7 +189,7 @@ impl Problem {
             format!("Fel i tjänsten; inget togs emot. Ange {id} vid felanmälan."),
             format!("A fault of the service; nothing was accepted. Quote {id} when reporting."),
         );
-        Self { status, issues: vec![issue], retry_after_s: passes.then_some(5) }
+        Self { status, issues: vec![issue], retry_after_s: passes.then_some(5), allow: None }
     }
 }
 
@@ -207,6 +237,9 @@ impl ResponseError for Problem {
         if let Some(seconds) = self.retry_after_s {
             response.insert_header((RETRY_AFTER, seconds.to_string()));
         }
+        if let Some(methods) = &self.allow {
+            response.insert_header((ALLOW, methods.as_str()));
+        }
         if self.status == StatusCode::UNAUTHORIZED {
             response.insert_header((WWW_AUTHENTICATE, "Bearer"));
         }
@@ -216,11 +249,55 @@ impl ResponseError for Problem {
 
 /// No such address, or not with this method.
 pub async fn no_route(request: HttpRequest) -> HttpResponse {
+    let path = request.path().trim_end_matches('/');
+    let mut methods: Vec<&str> = ROUTES.iter().filter(|(_, route)| matches(route, path)).map(|(m, _)| *m).collect();
+    methods.dedup();
+    if path == "/fhir" {
+        return whole_server(request.method()).error_response();
+    }
+    if methods.is_empty() {
+        let issue = Issue::error(
+            Code::NotFound,
+            "",
+            format!("{} på den adressen finns inte; se openapi.yaml.", request.method()),
+            format!("{} at that address does not exist; see openapi.yaml.", request.method()),
+        );
+        return Problem::new(StatusCode::NOT_FOUND, issue).error_response();
+    }
+    let known = methods.join(", ");
     let issue = Issue::error(
-        Code::NotFound,
+        Code::NotSupported,
         "",
-        format!("{} på den adressen finns inte; se openapi.yaml.", request.method()),
-        format!("{} at that address does not exist; see openapi.yaml.", request.method()),
+        format!("{} tas inte emot på den adressen; där finns {known}. Se openapi.yaml.", request.method()),
+        format!("{} is not taken at that address; there is {known}. See openapi.yaml.", request.method()),
     );
-    HttpResponse::NotFound().content_type("application/fhir+json").body(outcome(&[issue]).to_string())
+    Problem::not_allowed(&methods, issue).error_response()
+}
+
+/// What would be asked of the whole server at once.
+fn whole_server(method: &actix_web::http::Method) -> Problem {
+    let (sv, en) = if method == actix_web::http::Method::POST {
+        (
+            "Bundle av typ batch eller transaction tas inte emot; sänd varje resurs till sin typ.",
+            "A Bundle of type batch or transaction is not taken; send each resource to its type.",
+        )
+    } else {
+        (
+            "Sökning över alla typer finns inte; sök i en typ. Se /fhir/metadata.",
+            "There is no search over all types; search one. See /fhir/metadata.",
+        )
+    };
+    Problem::new(StatusCode::METHOD_NOT_ALLOWED, Issue::error(Code::NotSupported, "", sv, en)).with_no_methods()
+}
+
+/// Whether the address is one of the route's.
+fn matches(route: &str, path: &str) -> bool {
+    let (mut parts, mut named) = (path.split('/'), route.split('/'));
+    loop {
+        match (parts.next(), named.next()) {
+            (None, None) => return true,
+            (Some(part), Some(name)) if name.starts_with('{') || name == part => {}
+            _ => return false,
+        }
+    }
 }

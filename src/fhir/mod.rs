@@ -12,6 +12,7 @@ pub mod profile;
 pub mod r4;
 pub mod resource;
 pub mod search;
+pub mod subset;
 pub mod terminology;
 pub mod validate;
 pub mod xml;

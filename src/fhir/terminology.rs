@@ -174,6 +174,14 @@ impl ValueSet {
         self.systems.values().any(|codes| codes.has(code))
     }
 
+    /// Each system with its codes; none where every code of the system is in the set.
+    pub fn listed(&self) -> impl Iterator<Item = (&str, Option<&[String]>)> {
+        self.systems.iter().map(|(system, codes)| match codes {
+            Codes::These(codes) => (system.as_str(), Some(codes.as_slice())),
+            Codes::Any => (system.as_str(), None),
+        })
+    }
+
     /// The systems of which every code is accepted, because nobody here can list them.
     pub fn open_systems(&self) -> impl Iterator<Item = &str> {
         self.systems.iter().filter(|(_, codes)| **codes == Codes::Any).map(|(system, _)| system.as_str())

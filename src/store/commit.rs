@@ -77,6 +77,12 @@ pub enum StoreError {
     Refused(#[source] rusqlite::Error),
     #[error("the store could not read")]
     Read(#[source] rusqlite::Error),
+    /// A parameter whose values are still being made anew: 503, it passes.
+    #[error("a search parameter is being indexed anew")]
+    Indexing,
+    /// The page that a search should go on behind is not there for the one who asks.
+    #[error("the page to go on behind is gone")]
+    LostPage,
     #[error("the store has stopped")]
     Stopped,
     #[error("a row of the store cannot be understood: {0}")]

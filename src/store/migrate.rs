@@ -5,7 +5,11 @@ use rusqlite::Connection;
 use super::StoreError;
 
 /// Step n takes a file of version n to n + 1. A step that was released never changes.
-const STEPS: [&str; 2] = [include_str!("migrations/0001_first.sql"), include_str!("migrations/0003_delivery.sql")];
+const STEPS: [&str; 3] = [
+    include_str!("migrations/0001_first.sql"),
+    include_str!("migrations/0002_search.sql"),
+    include_str!("migrations/0003_delivery.sql"),
+];
 
 /// Runs the steps that the file has not seen, each in its own transaction. Returns how many.
 pub(super) fn migrate(connection: &Connection) -> Result<usize, StoreError> {

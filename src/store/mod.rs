@@ -22,14 +22,17 @@ mod read_queue;
 mod read_resource;
 mod reader;
 pub mod record;
+mod reindex;
 mod row;
 mod search;
 mod state;
 mod statement;
 #[cfg(test)]
 mod tests;
+mod versions;
 mod write_delivery;
 mod write_exchange;
+mod write_index;
 mod write_resource;
 mod writer;
 
@@ -40,13 +43,17 @@ pub use backup::{BackupError, BackupNote, Manifest, Restored, back_up, last_back
 pub use commit::{Commit, Committed, Expect, Share, StoreError};
 pub use meter::{Meter, Space};
 pub use open::Options;
-pub use query::{Clause, DateOp, DeliveryQuery, ExchangePage, ExchangeQuery, Filter, Page, Search, TokenMatch};
+pub use query::{
+    Clause, DateOp, DeliveryQuery, ExchangePage, ExchangeQuery, Filter, Include, Page, Search, Sort, SortBy, Span,
+    TextMatch, TokenMatch,
+};
 pub use read_delivery::{Due, Room, Rooms, TURN};
 pub use read_exchange::OpenTask;
 pub use read_queue::{MOST_COUNTED, Parked, PartnerQueue, Queue, Unanswered, Worklist, look};
 pub use record::{
     Action, Answer, Attempt, Audit, Delivery, DeliveryChange, Document, Exchange, Inbound, Party, Put, Stored,
 };
+pub use versions::Versions;
 
 /// The database, as everyone else sees it: cheap to clone, closed when the last clone is dropped.
 #[derive(Clone)]

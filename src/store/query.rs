@@ -6,6 +6,7 @@ use uuid::Uuid;
 use super::record::{Exchange, Stored};
 use super::row::list;
 use crate::domain::{Kind, Stage, delivery};
+use crate::fhir::search::Param;
 
 /// Who is asking. Every read of resources and exchanges requires one.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,50 +33,116 @@ impl Filter {
     }
 }
 
-/// A search for resources of one type. Ordered by `seq`; pass the last `seq` of a page as `after` to get the next.
-/// Oldest first misses nothing: what changes meanwhile comes again at the end. Newest first shows the list as it was
-/// when paging began, without what changed since.
+/// A search for resources of one type. Pass the `seq` of the last of a page as `after` to get the next.
+///
+/// Without `sort` the order is that in which the resources were made: it never changes, so a resource that changes while
+/// somebody pages is neither passed over nor shown twice, and what is new comes at the end. With `sort` the same holds for all
+/// whose sort values stay; one whose values change stands where they put it, before or behind the page.
 #[derive(Debug, Clone)]
 pub struct Search {
     pub resource_type: String,
     /// All of them must hold.
     pub clauses: Vec<Clause>,
+    pub sort: Vec<Sort>,
     pub limit: u32,
     pub after: Option<i64>,
-    pub newest_first: bool,
 }
 
 impl Search {
     /// Everything of a type.
     pub fn of(resource_type: impl Into<String>) -> Self {
-        Self { resource_type: resource_type.into(), clauses: Vec::new(), limit: 100, after: None, newest_first: false }
+        Self { resource_type: resource_type.into(), clauses: Vec::new(), sort: Vec::new(), limit: 100, after: None }
     }
 }
 
-/// One condition of a search. An empty list matches nothing.
+/// What to sort by; resources without a value come last either way.
 #[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sort {
+    pub by: SortBy,
+    pub descending: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SortBy {
+    Id,
+    LastUpdated,
+    /// A token, date or string. Of several values the lowest counts, descending the highest.
+    Param(&'static Param),
+}
+
+/// One condition of a search. An empty list matches nothing. Parameters are named as their values are kept
+/// ([`Param::kept_as`]).
+#[derive(Debug, Clone)]
 pub enum Clause {
     Id(Vec<String>),
     Token {
         param: String,
         any_of: Vec<TokenMatch>,
     },
-    /// Targets as they were indexed: `Type/id`, or `identifier:system|value`.
+    /// Targets as they were indexed: `Type/id`, `identifier:system|value`, or a canonical url.
     Reference {
         param: String,
         any_of: Vec<String>,
     },
     Date {
         param: String,
-        op: DateOp,
-        low: i64,
-        high: i64,
+        any_of: Vec<Span>,
     },
     LastUpdated {
-        op: DateOp,
-        low: i64,
-        high: i64,
+        any_of: Vec<Span>,
     },
+    Text {
+        param: String,
+        any_of: Vec<String>,
+        how: TextMatch,
+    },
+    /// Whether there is a value.
+    Present(&'static Param),
+    /// A resource of that type that the reference points at, and the one who asks may see, satisfies the clause.
+    Chain {
+        param: String,
+        target: String,
+        clause: Box<Clause>,
+    },
+    /// A resource of that type which points here by that reference, and the one who asks may see, satisfies the clause.
+    Has {
+        source: String,
+        param: String,
+        clause: Box<Clause>,
+    },
+    Not(Box<Clause>),
+    Any(Vec<Clause>),
+}
+
+/// A span of time in milliseconds to compare with, both ends included.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Span {
+    pub op: DateOp,
+    pub low: i64,
+    pub high: i64,
+}
+
+/// How words are compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TextMatch {
+    /// The value begins so; folded.
+    Starts,
+    /// It stands somewhere in the value; folded.
+    Contains,
+    /// Letter by letter.
+    Exact,
+}
+
+/// What to bring along with matches: what `source`'s reference `param` points at, or in reverse what points so at them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Include {
+    pub is_reverse: bool,
+    pub source: String,
+    pub param: String,
+    /// Only targets of this type.
+    pub target: Option<String>,
+    /// Also from what was brought along.
+    pub iterates: bool,
 }
 
 /// FHIR's `system|code`. `|code` is the system `""`, `code` any system, `system|` any code; neither matches nothing.
@@ -98,6 +165,8 @@ pub enum DateOp {
     Sa,
     /// Ends before.
     Eb,
+    /// Shares a moment with the span, which the caller has widened (`ap`).
+    Meets,
 }
 
 /// A page of what a search found.

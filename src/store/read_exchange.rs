@@ -5,7 +5,7 @@ use uuid::Uuid;
 
 use super::query::Filter;
 use super::record::{Answer, Document, Exchange, Inbound, Party};
-use super::row::{time, uuid, uuid_if_any, word};
+use super::row::{list, time, uuid, uuid_if_any, word};
 use super::statement::Statements;
 use super::{Store, StoreError};
 use crate::domain::{Format, Kind, PartyRole, Stage, task};
@@ -27,6 +27,12 @@ const PARTIES: &str = "SELECT * FROM party WHERE exchange = ?1 ORDER BY position
 const SEES: &str = "SELECT 1 FROM party WHERE exchange = ?1 AND unit IN (SELECT value FROM json_each(?2)) LIMIT 1";
 const OF_RESOURCE: &str = "SELECT x.exchange FROM resource r CROSS JOIN exchange_resource x ON x.rid = r.rid \
                            WHERE r.type = ?1 AND r.id = ?2 ORDER BY x.exchange";
+/// Exchanges of the resources `[type, id]` in which one of the units has not got what is meant for it.
+const UNREACHED: &str = "SELECT DISTINCT x.exchange FROM json_each(?1) m \
+                         CROSS JOIN resource r ON r.type = m.value ->> 0 AND r.id = m.value ->> 1 \
+                         CROSS JOIN exchange_resource x ON x.rid = r.rid CROSS JOIN party p ON p.exchange = x.exchange \
+                         WHERE p.role <> 'sender' AND p.stage = 'waiting' AND p.unit IN (SELECT value FROM json_each(?2)) \
+                         ORDER BY x.exchange";
 const DOCUMENT: &str = "SELECT * FROM document WHERE exchange = ?1 AND version = ?2";
 const IN_FORCE: &str = "SELECT * FROM document WHERE exchange = ?1 AND in_force = 1";
 const DOCUMENTS: &str = "SELECT * FROM document WHERE exchange = ?1 ORDER BY version DESC";
@@ -180,6 +186,17 @@ impl Store {
     pub async fn exchange_of_resource(&self, resource_type: &str, id: &str) -> Result<Vec<Uuid>, StoreError> {
         let key = (resource_type.to_owned(), id.to_owned());
         self.read(move |db| db.all(OF_RESOURCE, key, |row| uuid(row, "exchange"))).await
+    }
+
+    /// The exchanges of these resources (`Type/id`) in which one of the units still waits for what is meant for it, oldest first.
+    pub async fn unreached(&self, resources: &[String], units: &[String]) -> Result<Vec<Uuid>, StoreError> {
+        if resources.is_empty() {
+            return Ok(Vec::new());
+        }
+        let names = resources.iter().filter_map(|name| name.split_once('/'));
+        let names = list(names.map(|(resource_type, id)| serde_json::Value::from(vec![resource_type, id])));
+        let units = list(units.iter().cloned());
+        self.read(move |db| db.all(UNREACHED, (names, units), |row| uuid(row, "exchange"))).await
     }
 
     /// Everything that belongs to the exchange or ever did (`Type/id`), earlier versions' resources and Provenance too.

@@ -45,12 +45,6 @@ const VERSION: &str = concat!(
     "resource r CROSS JOIN version v ON v.rid = r.rid AND v.version = ?4 WHERE r.type = ?1 AND r.id = ?2",
     visible!("?3")
 );
-const HISTORY: &str = concat!(
-    stored!(),
-    "resource r CROSS JOIN version v ON v.rid = r.rid WHERE r.type = ?1 AND r.id = ?2 AND v.seq < ?4",
-    visible!("?3"),
-    " ORDER BY v.version DESC LIMIT ?5"
-);
 const AT: &str = concat!(stored!(), "version v CROSS JOIN resource r ON r.rid = v.rid WHERE v.seq = ?1");
 
 pub(super) fn stored(row: &Row<'_>) -> Result<Stored, StoreError> {
@@ -67,6 +61,16 @@ pub(super) fn stored(row: &Row<'_>) -> Result<Stored, StoreError> {
 /// The version of that `seq`.
 pub(super) fn at(db: &Statements<'_>, seq: i64) -> Result<Option<Stored>, StoreError> {
     db.first(AT, [seq], stored)
+}
+
+/// The resource as it stands, where a unit of that list may see it.
+pub(super) fn now(
+    db: &Statements<'_>,
+    resource_type: &str,
+    id: &str,
+    units: &Option<String>,
+) -> Result<Option<Stored>, StoreError> {
+    db.first(NOW, (resource_type, id, units), stored)
 }
 
 impl Store {
@@ -94,20 +98,6 @@ impl Store {
     ) -> Result<Option<Stored>, StoreError> {
         let key = (resource_type.to_owned(), id.to_owned(), filter.units_for(resource_type), version);
         self.read(move |db| db.first(VERSION, key, stored)).await
-    }
-
-    /// Newest first; with `before_seq` only what is older than that.
-    pub async fn history(
-        &self,
-        filter: &Filter,
-        resource_type: &str,
-        id: &str,
-        limit: u32,
-        before_seq: Option<i64>,
-    ) -> Result<Vec<Stored>, StoreError> {
-        let before = before_seq.unwrap_or(i64::MAX);
-        let key = (resource_type.to_owned(), id.to_owned(), filter.units_for(resource_type), before, limit);
-        self.read(move |db| db.all(HISTORY, key, stored)).await
     }
 
     /// Every resource of the type with this identifier, oldest first.

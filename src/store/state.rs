@@ -14,8 +14,17 @@ const REMEMBERED: usize = 10_000;
 
 pub(super) struct State {
     now: Mark,
-    params: HashMap<String, HashMap<&'static str, i64>>,
+    params: HashMap<String, HashMap<&'static str, Param>>,
+    facets: HashMap<[u8; 32], i64>,
     systems: HashMap<String, i64>,
+}
+
+/// A search parameter as the database knows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Param {
+    pub(super) id: i64,
+    /// Its values are kept in facets.
+    pub(super) coded: bool,
 }
 
 /// A point to return to.
@@ -33,7 +42,12 @@ impl State {
             "SELECT max((SELECT coalesce(max(seq), 0) FROM version), (SELECT coalesce(max(seq), 0) FROM delivery))";
         let seq = connection.query_row(last, [], |row| row.get(0)).map_err(StoreError::Open)?;
         let head = Head::load(connection).map_err(StoreError::Open)?;
-        Ok(Self { now: Mark { seq, head, learned: 0 }, params: HashMap::new(), systems: HashMap::new() })
+        Ok(Self {
+            now: Mark { seq, head, learned: 0 },
+            params: HashMap::new(),
+            facets: HashMap::new(),
+            systems: HashMap::new(),
+        })
     }
 
     /// The last `seq` given.
@@ -62,34 +76,64 @@ impl State {
         if self.now.learned != mark.learned {
             // The rows that named them are gone.
             self.params.clear();
+            self.facets.clear();
             self.systems.clear();
         }
         self.now = mark;
     }
 
-    /// The integer of a search parameter, given now if it has none.
+    /// A search parameter, made now if it is not there.
     pub(super) fn param(
         &mut self,
         statements: &Statements<'_>,
         resource_type: &str,
         name: &'static str,
-    ) -> Result<i64, rusqlite::Error> {
-        if let Some(id) = self.params.get(resource_type).and_then(|names| names.get(name)) {
-            return Ok(*id);
+    ) -> Result<Param, rusqlite::Error> {
+        if let Some(param) = self.params.get(resource_type).and_then(|names| names.get(name)) {
+            return Ok(*param);
         }
-        let found =
-            statements
-                .first("SELECT id FROM param WHERE type = ?1 AND name = ?2", (resource_type, name), |row| row.get(0))?;
+        let found = statements.first(
+            "SELECT id, coded FROM param WHERE type = ?1 AND name = ?2",
+            (resource_type, name),
+            |row| Ok::<_, rusqlite::Error>(Param { id: row.get(0)?, coded: row.get(1)? }),
+        )?;
+        let param = match found {
+            Some(param) => param,
+            None => {
+                statements.run("INSERT INTO param (type, name) VALUES (?1, ?2)", (resource_type, name))?;
+                Param { id: statements.connection().last_insert_rowid(), coded: false }
+            }
+        };
+        self.now.learned += 1;
+        self.params.entry(resource_type.to_owned()).or_default().insert(name, param);
+        Ok(param)
+    }
+
+    /// The integer of a combination of coded values, given now if it has none: then the answer says that its values are to be
+    /// written.
+    pub(super) fn facet(
+        &mut self,
+        statements: &Statements<'_>,
+        hash: [u8; 32],
+    ) -> Result<(i64, bool), rusqlite::Error> {
+        if let Some(id) = self.facets.get(&hash) {
+            return Ok((*id, false));
+        }
+        let found = statements.first("SELECT id FROM facet WHERE hash = ?1", [hash], |row| row.get(0))?;
+        let is_new = found.is_none();
         let id = match found {
             Some(id) => id,
             None => {
-                statements.run("INSERT INTO param (type, name) VALUES (?1, ?2)", (resource_type, name))?;
+                statements.run("INSERT INTO facet (hash) VALUES (?1)", [hash])?;
                 statements.connection().last_insert_rowid()
             }
         };
         self.now.learned += 1;
-        self.params.entry(resource_type.to_owned()).or_default().insert(name, id);
-        Ok(id)
+        if self.facets.len() >= REMEMBERED {
+            self.facets.clear();
+        }
+        self.facets.insert(hash, id);
+        Ok((id, is_new))
     }
 
     /// The integer of a code system or identifier system, given now if it has none.

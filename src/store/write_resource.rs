@@ -1,22 +1,16 @@
-//! Writes a resource version: its bytes, its search values, and whom it concerns.
+//! Writes a resource version: its bytes, and whom it concerns. What it is found by is `write_index`.
 
 use serde::Deserialize;
 
 use super::apply::{Refusal, Writing};
 use super::record::Put;
-use super::{Expect, Index, Share, StoreError};
+use super::{Expect, Share, StoreError};
 
 const STANDING: &str = "SELECT rid, version FROM resource WHERE type = ?1 AND id = ?2";
 const INSERT: &str =
     "INSERT INTO resource (type, id, version, seq, updated_at, patient) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
 const UPDATE: &str = "UPDATE resource SET version = ?2, seq = ?3, updated_at = ?4, patient = ?5 WHERE rid = ?1";
 const INSERT_VERSION: &str = "INSERT INTO version (seq, rid, version, at, body) VALUES (?1, ?2, ?3, ?4, ?5)";
-const FORGET: [&str; 3] =
-    ["DELETE FROM token WHERE rid = ?1", "DELETE FROM reference WHERE rid = ?1", "DELETE FROM date WHERE rid = ?1"];
-const INSERT_TOKEN: &str =
-    "INSERT INTO token (param, code, system_id, rid) VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO NOTHING";
-const INSERT_REFERENCE: &str = "INSERT INTO reference (param, target, rid) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING";
-const INSERT_DATE: &str = "INSERT INTO date (param, lo, hi, rid) VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO NOTHING";
 const INSERT_CONCERN: &str = "INSERT INTO concern (rid, unit) VALUES (?1, ?2) ON CONFLICT DO NOTHING";
 const SHARE: &str =
     "INSERT INTO concern (rid, unit) SELECT rid, ?3 FROM resource WHERE type = ?1 AND id = ?2 ON CONFLICT DO NOTHING";
@@ -40,9 +34,7 @@ impl Writing<'_, '_> {
         let rid = match standing {
             Some((rid, _)) => {
                 db.run(UPDATE, (rid, put.version, seq, at, &put.patient))?;
-                for table in FORGET {
-                    db.run(table, [rid])?;
-                }
+                self.forget_index(rid)?;
                 rid
             }
             None => {
@@ -51,9 +43,7 @@ impl Writing<'_, '_> {
             }
         };
         db.run(INSERT_VERSION, (seq, rid, put.version, at, &put.body))?;
-        for value in &put.index {
-            self.put_index(rid, &put.resource_type, value)?;
-        }
+        self.put_index(rid, &put.resource_type, &put.index)?;
         for unit in &put.units {
             db.run(INSERT_CONCERN, (rid, unit.to_ascii_uppercase()))?;
         }
@@ -78,26 +68,6 @@ impl Writing<'_, '_> {
         for (resource_type, id) in share.resources.iter().filter_map(|r| r.split_once('/')) {
             for unit in &share.units {
                 self.statements.run(SHARE, (resource_type, id, unit.to_ascii_uppercase()))?;
-            }
-        }
-        Ok(())
-    }
-
-    fn put_index(&mut self, rid: i64, resource_type: &str, value: &Index) -> Result<(), rusqlite::Error> {
-        let db = self.statements;
-        match value {
-            Index::Token { param, system, code } => {
-                let param = self.state.param(db, resource_type, param)?;
-                let system = self.state.system(db, system)?;
-                db.run(INSERT_TOKEN, (param, code, system, rid))?;
-            }
-            Index::Reference { param, target } => {
-                let param = self.state.param(db, resource_type, param)?;
-                db.run(INSERT_REFERENCE, (param, target, rid))?;
-            }
-            Index::Date { param, low, high } => {
-                let param = self.state.param(db, resource_type, param)?;
-                db.run(INSERT_DATE, (param, low, high, rid))?;
             }
         }
         Ok(())

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use rusqlite::{Connection, ErrorCode};
-use tokio::sync::mpsc::{self, error::TrySendError};
+use tokio::sync::mpsc::{self, error::TryRecvError, error::TrySendError};
 use tokio::sync::oneshot;
 use tracing::Instrument as _;
 
@@ -14,7 +14,7 @@ use super::apply::{Refusal, Writing};
 use super::log::Keeper;
 use super::record::Put;
 use super::statement::Statements;
-use super::{Commit, Committed, Meter, Store, StoreError};
+use super::{Commit, Committed, Meter, Store, StoreError, reindex};
 
 pub(super) use super::state::State;
 
@@ -90,28 +90,63 @@ impl<'c> Writer<'c> {
         Self { statements: Statements::new(connection), state, log: Keeper::new(), ready, meter }
     }
 
-    /// Writes until nobody can send any more and the queue is empty.
+    /// Writes until nobody can send any more and the queue is empty. Between groups, and while there are none, what is left to
+    /// be indexed anew goes on.
     pub(super) fn run(mut self, mut queue: mpsc::Receiver<Job>) {
-        while let Some(first) = queue.blocking_recv() {
-            let mut group = Vec::new();
-            let mut bytes = 0;
-            let mut next = Some(first);
-            while let Some(job) = next {
-                match job {
-                    Job::Commit(member) => {
-                        bytes += member.bytes;
-                        group.push(*member);
-                    }
-                    #[cfg(test)]
-                    Job::Run(work) => work(self.statements.connection()),
+        let mut is_indexing = reindex::is_due(self.statements.connection()).unwrap_or(false);
+        loop {
+            let first = if is_indexing {
+                match queue.try_recv() {
+                    Ok(job) => Some(job),
+                    Err(TryRecvError::Empty) => None,
+                    Err(TryRecvError::Disconnected) => return,
                 }
-                let full = group.len() >= GROUP_COMMITS || bytes >= GROUP_BYTES;
-                next = if full { None } else { queue.try_recv().ok() };
+            } else {
+                match queue.blocking_recv() {
+                    Some(job) => Some(job),
+                    None => return,
+                }
+            };
+            if let Some(first) = first {
+                self.take(first, &mut queue);
             }
-            if !group.is_empty() {
-                self.write(group);
+            if is_indexing {
+                is_indexing = self.index_some();
             }
             let _ = self.log.tend(&self.statements, &self.meter);
+        }
+    }
+
+    /// What it stops at is said; the parameters stay unready, and searches by them 503, until the program is started again.
+    fn index_some(&mut self) -> bool {
+        match reindex::go_on(&self.statements, &mut self.state) {
+            Ok(more) => more,
+            Err(error) => {
+                tracing::error!(error = %error, "indexing anew stopped; it goes on when the program is started again");
+                false
+            }
+        }
+    }
+
+    /// One group: what came first, and what has come since.
+    fn take(&mut self, first: Job, queue: &mut mpsc::Receiver<Job>) {
+        let mut group = Vec::new();
+        let mut bytes = 0;
+        let mut next = Some(first);
+        while let Some(job) = next {
+            match job {
+                Job::Commit(member) => {
+                    bytes += member.bytes;
+                    group.push(*member);
+                }
+                #[cfg(test)]
+                Job::Run(work) => work(self.statements.connection()),
+            }
+            let full = group.len() >= GROUP_COMMITS || bytes >= GROUP_BYTES;
+            next = if full { None } else { queue.try_recv().ok() };
+        }
+        if !group.is_empty() {
+            self.write(group);
         }
     }
 

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::Refusal;
 use super::identify;
-use super::weigh::{Current, instant, set_status};
+use super::weigh::{Current, instant, set_status, touch};
 use crate::domain::task::{self, Role, Status, Verdict};
 use crate::fhir::issue::{Code, Issue};
 use crate::fhir::resource::{has_coding, reference_of, type_of};
@@ -113,7 +113,7 @@ fn stopped(abort: &Value, current: &Current, now: DateTime<Utc>) -> Result<Optio
     let said = abort["statusReason"]["text"].as_str().or_else(|| abort["reasonCode"]["text"].as_str());
     if let Some(object) = task.as_object_mut() {
         set_status(object, Status::Cancelled, said);
-        object.insert("lastModified".into(), json!(instant(now)));
+        touch(object, now);
     }
     Ok(Some(task))
 }
@@ -130,7 +130,7 @@ pub(super) fn closed(abort: &Value, ended: Status, now: DateTime<Utc>) -> Value 
                 set_status(object, Status::Rejected, Some(&text));
             }
         }
-        object.insert("lastModified".into(), json!(instant(now)));
+        touch(object, now);
     }
     abort
 }

@@ -7,7 +7,7 @@ use super::abort;
 use super::notice::{News, notices};
 use super::package::{self, Address, Right, is_pushed};
 use super::refusal::missing;
-use super::weigh::{Current, Scale, Weighed, current, instant};
+use super::weigh::{Current, Scale, Weighed, current, touch};
 use super::{Refusal, TRIES};
 use crate::Gateway;
 use crate::domain::task::{self, Role, Status, Verdict};
@@ -162,7 +162,6 @@ fn moved(task: &Value, change: &Change, now: DateTime<Utc>) -> Value {
         ("businessStatus", change.business_status.clone()),
         ("note", change.note.clone()),
         ("output", if change.output.is_empty() { Value::Null } else { json!(change.output) }),
-        ("lastModified", json!(instant(now))),
     ];
     for (name, value) in fields {
         if value.is_null() {
@@ -171,6 +170,7 @@ fn moved(task: &Value, change: &Change, now: DateTime<Utc>) -> Value {
             object.insert(name.into(), value);
         }
     }
+    touch(object, now);
     moved
 }
 

@@ -8,7 +8,7 @@ use super::abort;
 use super::notice::{News, notices};
 use super::package::{self, Address, Right, is_pushed};
 use super::refusal::missing;
-use super::weigh::{Scale, Weighed, current, instant, set_status};
+use super::weigh::{Scale, Weighed, current, set_status, touch};
 use super::{Refusal, TRIES};
 use crate::Gateway;
 use crate::access::Caller;
@@ -87,7 +87,7 @@ async fn plan(
             let mut task = task.clone();
             if let Some(object) = task.as_object_mut() {
                 set_status(object, Status::Cancelled, Some(reason));
-                object.insert("lastModified".into(), json!(instant(now)));
+                touch(object, now);
             }
             if is_pushed(gateway, &party.partner) {
                 commit.deliveries.push(package::task_move(&address, &task, Right::Placer));

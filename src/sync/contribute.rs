@@ -76,7 +76,16 @@ async fn there(
     unless: Option<&(String, String)>,
 ) -> Result<Option<Stored>, Refusal> {
     let Some((system, value)) = unless else { return Ok(None) };
-    Ok(gateway.store.by_identifier(filter, resource_type, system, value).await?.into_iter().next())
+    let mut found = gateway.store.by_identifier(filter, resource_type, system, value).await?;
+    if found.len() > 1 {
+        return Err(Refusal::Stale(Issue::error(
+            Code::Conflict,
+            "If-None-Exist",
+            "Flera resurser har identifieraren: det går inte att säga vilken som menas.",
+            "Several resources have the identifier: which is meant cannot be said.",
+        )));
+    }
+    Ok(found.pop())
 }
 
 /// The identifier stands in something that the caller does not see: nothing is said of what that is.

@@ -12,6 +12,7 @@ mod consent;
 pub mod contribute;
 pub mod deliver;
 pub mod gate;
+pub mod gather;
 pub mod identify;
 mod notice;
 pub mod package;

@@ -136,10 +136,13 @@ async fn attempt(
         commit.expect.push(Expect::FreshKey { caller: kept.caller.clone(), key: kept.key.clone() });
         commit.answer = Some(kept);
     }
+    let moves_deliveries = !commit.deliveries.is_empty() || !commit.delivery_changes.is_empty();
     match store.commit(commit).await? {
         Committed::Done { .. } => {
             gateway.traces.keep(exchange);
-            gateway.wake.notify_one();
+            if moves_deliveries {
+                gateway.wake.notify_one();
+            }
             Ok(Some(answer))
         }
         Committed::Conflict(_) => Ok(None),

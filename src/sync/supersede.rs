@@ -8,6 +8,7 @@ use super::abort;
 use super::consent::{consent_withdrawn, end_part, no_consent, only_here, stop_deliveries, tells_the_end};
 use super::identify::settle_patients;
 use super::notice::{News, notices};
+use super::package::is_pushed;
 use super::parties::{deliveries, farewells, left_out, parties};
 use super::provenance::provenance;
 use super::read::Read;
@@ -133,9 +134,13 @@ pub(super) async fn supersede(
     }
     let provenance = provenance(gateway, read, &exchange, version, now, &weighed);
     scale.add(&provenance, &current, &mut weighed);
-    let all: Vec<Value> = resources.iter().chain(&fallen).chain(plan).chain([&provenance]).cloned().collect();
-    let told: Vec<Value> = all.iter().filter(|r| !withdrawn || tells_the_end(r)).cloned().collect();
-    commit.deliveries = deliveries(gateway, &exchange, &told, before.as_ref(), &current, now);
+    // Copied only where somebody is sent it, or where it is weighed who has seen it.
+    let is_copied = !outside.is_empty() || exchange.recipients().any(|p| is_pushed(gateway, &p.partner));
+    let all: Vec<Value> =
+        resources.iter().chain(&fallen).chain(plan).chain([&provenance]).filter(|_| is_copied).cloned().collect();
+    let ends: Vec<Value> = all.iter().filter(|r| withdrawn && tells_the_end(r)).cloned().collect();
+    let told = if withdrawn { &ends } else { &all };
+    commit.deliveries = deliveries(gateway, &exchange, told, before.as_ref(), &current, now);
     commit.deliveries.extend(farewells(gateway, &exchange, &left, &fallen, now));
 
     commit.deliveries.extend(notices(gateway, &exchange, exchange.recipients(), News::Document, now));

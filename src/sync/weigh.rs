@@ -55,6 +55,14 @@ fn join_actor(incoming: Value, stored: &Value) -> Value {
             }
         }
     }
+    // The same unit stands in everybody's documents: that another system speaks of it is no new version of it.
+    let known = stored.pointer("/meta/source").cloned();
+    if let (Some(known), Some(source)) = (known, joined.pointer_mut("/meta/source")) {
+        let said = std::mem::replace(source, known);
+        if joined != content(stored) {
+            joined["meta"]["source"] = said;
+        }
+    }
     joined
 }
 
@@ -116,6 +124,15 @@ pub fn set_status(task: &mut Map<String, Value>, status: Status, reason: Option<
             task.shift_remove("statusReason");
         }
     }
+}
+
+/// Says when a Task was last changed: now, and never before it was authored (inv-1). A sender's clock may be ahead of ours,
+/// and a round of reading may have begun before what it finds.
+pub fn touch(task: &mut Map<String, Value>, now: DateTime<Utc>) {
+    let authored = task.get("authoredOn").and_then(Value::as_str);
+    let later = authored.filter(|text| search::moment(text).is_some_and(|(low, _)| low > now.timestamp_millis()));
+    let at = later.map_or_else(|| instant(now), str::to_owned);
+    task.insert("lastModified".into(), json!(at));
 }
 
 /// What a commit has to put, and what must still be true for it.
@@ -236,6 +253,29 @@ mod tests {
         let stored = json!({ "resourceType": "Patient", "id": "p", "meta": { "versionId": "1", "security": [label] } });
         let incoming = json!({ "resourceType": "Patient", "id": "p", "meta": { "source": "urn:x" } });
         assert_eq!(join(incoming, Some(&stored))["meta"]["security"], json!([label]));
+    }
+
+    #[test]
+    fn a_unit_that_another_system_speaks_of_in_the_same_words_is_as_it_was() {
+        let stored = json!({ "resourceType": "Organization", "id": "o", "meta": { "versionId": "1", "source": "urn:x#1" },
+            "name": "Vårdcentralen Norr" });
+        let mut incoming = content(&stored);
+        incoming["meta"]["source"] = json!("urn:x#2");
+        assert_eq!(join(incoming, Some(&stored)), content(&stored));
+    }
+
+    #[test]
+    fn a_task_is_never_changed_before_it_was_authored_whosever_clock_is_wrong() {
+        let now: DateTime<Utc> = "2026-03-02T08:00:00Z".parse().unwrap();
+        for (authored, expected) in [
+            ("2026-03-02T08:59:59+01:00", "2026-03-02T08:00:00.000Z"),
+            ("2026-03-02T08:00:00.001Z", "2026-03-02T08:00:00.001Z"),
+            ("2026-03-03", "2026-03-03"),
+        ] {
+            let mut task = json!({ "authoredOn": authored });
+            touch(task.as_object_mut().unwrap(), now);
+            assert_eq!(task["lastModified"], expected, "{authored}");
+        }
     }
 
     #[test]

@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::weigh::{Scale, Weighed, current, instant};
+use super::weigh::{Scale, Weighed, current, instant, touch};
 use super::{Refusal, identify};
 use crate::Gateway;
 use crate::domain::delivery::{State, partner_of};
@@ -139,13 +139,13 @@ fn opened(
         "focus": focus(exchange),
         "for": exchange.patient.as_ref().map(|id| json!({ "reference": format!("Patient/{id}") })),
         "authoredOn": stored.map_or_else(|| json!(instant(now)), |task| task["authoredOn"].clone()),
-        "lastModified": instant(now),
         "requester": { "type": "Organization", "identifier": { "system": HSA_ID, "value": gateway.config.hsa_id } },
         "owner": owner(gateway, exchange),
         "note": [{ "text": format!("vardkedja retry {0} · vardkedja skip {0} --by … --reason …", delivery.id) }],
     });
     if let Some(object) = task.as_object_mut() {
         object.retain(|_, value| !value.is_null());
+        touch(object, now);
     }
     task
 }
@@ -174,7 +174,7 @@ fn closed(task: &Value, change: &DeliveryChange, now: DateTime<Utc>) -> Value {
     if let Some(object) = closed.as_object_mut() {
         let status = if change.to == State::Skipped { "cancelled" } else { "completed" };
         object.insert("status".into(), json!(status));
-        object.insert("lastModified".into(), json!(instant(now)));
+        touch(object, now);
         object.shift_remove("statusReason");
     }
     closed

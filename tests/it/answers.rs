@@ -419,3 +419,19 @@ async fn what_a_caller_sends_by_mistake_is_never_told_back() {
     assert!(told.is_empty(), "{}", told.join("\n"));
     world.close().await;
 }
+
+#[actix_web::test]
+async fn an_answer_is_taken_although_the_senders_clock_was_ahead() {
+    let world = World::open().await;
+    let mut ahead = referral_to(1, SOUTH);
+    ahead["authoredOn"] = json!((chrono::Utc::now() + chrono::TimeDelta::minutes(7)).to_rfc3339());
+    let exchange = world.refer(&ahead).await;
+    let found = world.get("/fhir/Task?status=requested", SOUTH).await.json();
+    let path = format!("/fhir/Task/{}", found["entry"][0]["resource"]["id"].as_str().unwrap());
+    let patch = json!([{ "op": "replace", "path": "/status", "value": "accepted" }]).to_string();
+    let headers = [("Vardkedja-Unit", SOUTH), ("If-Match", "W/\"1\""), ("Content-Type", "application/json-patch+json")];
+    let moved = world.ask("PATCH", &path, &headers, Some(patch)).await;
+    assert_eq!(moved.status, 200, "{}", moved.text);
+    world.until(&exchange, "accepted").await;
+    world.close().await;
+}

@@ -43,6 +43,18 @@ async fn entries(world: &World, query: &str, unit: &str) -> Vec<Value> {
     bundle["entry"].as_array().map_or(Vec::new(), |l| l.iter().map(|e| e["resource"].clone()).collect())
 }
 
+/// Whether the unit gets the resource by a way that shows many at once: the histories of a type and of everything, `$everything`.
+async fn is_among(world: &World, name: &str, patient: &str, unit: &str) -> bool {
+    let (kind, id) = name.split_once('/').unwrap();
+    let of_type = format!("{kind}/_history?_count=500");
+    for query in [of_type.as_str(), "_history?_count=500", &format!("{patient}/$everything")] {
+        if entries(world, query, unit).await.iter().any(|r| r["resourceType"] == kind && r["id"] == id) {
+            return true;
+        }
+    }
+    false
+}
+
 /// On how many of the paths to a resource the unit gets it: read, version, history, search.
 async fn ways(world: &World, name: &str, unit: &str) -> usize {
     let (kind, id) = name.split_once('/').unwrap();
@@ -76,6 +88,7 @@ async fn a_withdrawn_consent_hides_the_plan_on_every_path_from_who_had_it_and_a_
     }
     let task = world.task(&exchange, SOUTH).await;
     let own = format!("Task/{task}");
+    let patient = world.get(&exchange, ONCOLOGY).await.json()["patient"].as_str().unwrap().to_owned();
 
     assert_eq!(hand_over(&world, &sip(2, "withdrawn")).await, exchange);
     for unit in [NORTH, SOUTH] {
@@ -84,6 +97,7 @@ async fn a_withdrawn_consent_hides_the_plan_on_every_path_from_who_had_it_and_a_
             let tells = ["Patient", "Consent", "Organization", "Practitioner", "PractitionerRole"];
             let expected = if tells.contains(&kind_of(&name)) || name == own { 5 } else { 0 };
             assert_eq!(ways(&world, &name, unit).await, expected, "{unit} {name}");
+            assert_eq!(is_among(&world, &name, &patient, unit).await, expected > 0, "{unit} {name}");
         }
         assert_eq!(world.get(&format!("{exchange}/document"), unit).await.status, 403);
         let shown = world.get(&exchange, unit).await;

@@ -219,6 +219,11 @@ pub struct Sent {
 }
 
 impl Sent {
+    /// Whether there is no body.
+    pub fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
     /// The tree, or everything that keeps it from being one.
     pub fn read(&self, limits: &Limits) -> Result<Value, Vec<Issue>> {
         match self.format {

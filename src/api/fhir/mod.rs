@@ -1,24 +1,33 @@
 //! The FHIR face: what a partner that speaks FHIR reads here, and the Tasks and Procedures it writes.
 
+mod asked;
 mod capability;
+mod conditional;
+mod everything;
+mod history;
 mod media;
 mod operations;
+mod prefer;
 mod query;
 mod read;
+mod search;
 mod write;
 
 pub use capability::metadata;
+pub use everything::{document, everything, everything_post};
+pub use history::{history, history_of_all, history_of_type};
 pub use media::negotiate;
-pub use read::{history, read, search_get, search_post, vread};
-pub use write::{create, patch, update, validate};
+pub use read::{read, vread};
+pub use search::{search_get, search_post};
+pub use write::{create, patch, patch_meant, update, update_meant, validate};
 
 use actix_web::http::StatusCode;
-use actix_web::http::header::{ETAG, HttpDate, LAST_MODIFIED};
+use actix_web::http::header::{CONTENT_TYPE, ETAG, HttpDate, LAST_MODIFIED};
 use actix_web::{HttpResponse, HttpResponseBuilder};
 
 use super::problem::{Problem, told};
 use crate::fhir::issue::{Code, Issue};
-use crate::fhir::search;
+use crate::fhir::search::types;
 use crate::store::Stored;
 
 const FHIR_JSON: &str = "application/fhir+json";
@@ -31,9 +40,29 @@ fn show(status: StatusCode, stored: &Stored) -> HttpResponse {
     response.content_type(FHIR_JSON).body(stored.body.clone())
 }
 
+/// The caller has it already.
+fn unchanged(stored: &Stored) -> HttpResponse {
+    let mut response = show(StatusCode::NOT_MODIFIED, stored);
+    response.headers_mut().remove(CONTENT_TYPE);
+    response.set_body("").map_into_boxed_body()
+}
+
+/// An operation by a name that is not served.
+fn no_operation() -> Problem {
+    Problem::new(
+        StatusCode::NOT_FOUND,
+        Issue::error(
+            Code::NotSupported,
+            "",
+            "Operationen finns inte; se /fhir/metadata.",
+            "There is no such operation; see /fhir/metadata.",
+        ),
+    )
+}
+
 /// Refuses types that are not served.
 fn known_type(resource_type: &str) -> Result<(), Problem> {
-    if search::is_searchable(resource_type) {
+    if types().contains(&resource_type) {
         return Ok(());
     }
     Err(Problem::new(

@@ -1,16 +1,19 @@
 //! What a partner writes: the Tasks it owns (PUT, PATCH), and what it did and answers (POST Procedure, Communication).
 
 use actix_web::http::StatusCode;
-use actix_web::http::header::{ETAG, HeaderName, IF_MATCH, LOCATION};
+use actix_web::http::header::{HeaderName, IF_MATCH};
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde_json::Value;
 
 use super::super::body::{Body, media_type};
 use super::super::caller::Call;
 use super::super::problem::{Answer, Problem, told};
-use super::capability::{CREATED, UPDATED};
+use super::asked::asked;
+use super::capability::{CREATED, UPDATED, instance_methods, type_methods};
+use super::conditional::{meant, version_in};
 use super::media::Sent;
-use super::{FHIR_JSON, known_type, operations, query, show};
+use super::prefer::{Return, answer, wish};
+use super::{FHIR_JSON, known_type, operations, query};
 use crate::fhir::guard::{Limits, Strictness};
 use crate::fhir::issue::{Code, Issue, outcome};
 use crate::sync::contribute::{self, Created};
@@ -34,16 +37,51 @@ pub async fn validate(call: Call, resource_type: web::Path<String>, body: Sent) 
 pub async fn update(call: Call, path: web::Path<(String, String)>, request: HttpRequest, body: Sent) -> Answer {
     let (resource_type, id) = path.into_inner();
     allowed(&resource_type, &UPDATED, "PUT")?;
-    let version = if_match(&request)?;
+    asked(&request, &[], &call.gateway.config.limits)?;
+    let (version, wish) = (if_match(&request)?, wish(&request)?);
     let value = resource(&call, &body, &resource_type)?;
-    moved(&call, &id, value, version).await
+    moved(&call, &id, value, version, wish).await
+}
+
+/// `PUT /fhir/Task?identifier=system|value`: the same for the one that has the identifier. The version that was read stands in
+/// If-Match or in the body.
+pub async fn update_meant(call: Call, resource_type: web::Path<String>, request: HttpRequest, body: Sent) -> Answer {
+    allowed(&resource_type, &UPDATED, "PUT")?;
+    let wish = wish(&request)?;
+    let mut value = resource(&call, &body, &resource_type)?;
+    let version = match (request.headers().contains_key(IF_MATCH), version_in(&value)) {
+        (false, Some(version)) => version,
+        _ => if_match(&request)?,
+    };
+    let stored = meant(&call, &request, &resource_type).await?;
+    if value.get("id").is_some_and(|id| *id != *stored.id) {
+        return Err(Problem::bad_request(
+            "Task.id",
+            "Kroppens id är inte den resurs som identifieraren hör till.",
+            "The id of the body is not that of the resource with the identifier.",
+        ));
+    }
+    value["id"] = Value::from(stored.id.clone());
+    moved(&call, &stored.id, value, version, wish).await
 }
 
 /// `PATCH /fhir/Task/{id}` with If-Match: JSON Patch (RFC 6902), looked at only when it comes from the owner.
 pub async fn patch(call: Call, path: web::Path<(String, String)>, request: HttpRequest, body: Body) -> Answer {
     let (resource_type, id) = path.into_inner();
     allowed(&resource_type, &UPDATED, "PATCH")?;
-    if media_type(&request) != "application/json-patch+json" {
+    asked(&request, &[], &call.gateway.config.limits)?;
+    patched(&call, &id, &request, &body).await
+}
+
+/// `PATCH /fhir/Task?identifier=system|value` with If-Match.
+pub async fn patch_meant(call: Call, resource_type: web::Path<String>, request: HttpRequest, body: Body) -> Answer {
+    allowed(&resource_type, &UPDATED, "PATCH")?;
+    let stored = meant(&call, &request, &resource_type).await?;
+    patched(&call, &stored.id, &request, &body).await
+}
+
+async fn patched(call: &Call, id: &str, request: &HttpRequest, body: &Body) -> Answer {
+    if media_type(request) != "application/json-patch+json" {
         return Err(Problem::new(
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Issue::error(
@@ -54,25 +92,26 @@ pub async fn patch(call: Call, path: web::Path<(String, String)>, request: HttpR
             ),
         ));
     }
-    let version = if_match(&request)?;
-    let mut value = take::open(&call.gateway, &call.caller, &id, version).await?;
+    let (version, wish) = (if_match(request)?, wish(request)?);
+    let mut value = take::open(&call.gateway, &call.caller, id, version).await?;
     let most = call.gateway.config.limits.patch_operations;
-    operations::apply(&mut value, &operations::parse(&body.0, limits(&call), most)?)?;
-    moved(&call, &id, value, version).await
+    operations::apply(&mut value, &operations::parse(&body.0, limits(call), most)?)?;
+    moved(call, id, value, version, wish).await
 }
 
-async fn moved(call: &Call, id: &str, value: Value, version: u32) -> Answer {
+async fn moved(call: &Call, id: &str, value: Value, version: u32, wish: Return) -> Answer {
     take::take(&call.gateway, &call.caller, id, &value, version, call.now).await?;
     let stored = call.gateway.store.resource(&call.caller.filter(), "Task", id).await?;
     let stored = stored.ok_or_else(|| crate::sync::refusal::missing("Task"))?;
-    Ok(show(StatusCode::OK, &stored))
+    Ok(answer(StatusCode::OK, &stored, wish, None))
 }
 
 /// `POST /fhir/{type}`, with If-None-Exist created once however often it is sent.
 pub async fn create(call: Call, resource_type: web::Path<String>, request: HttpRequest, body: Sent) -> Answer {
     let resource_type = resource_type.into_inner();
     allowed(&resource_type, &CREATED, "POST")?;
-    let identifier = if_none_exist(&request)?;
+    asked(&request, &[], &call.gateway.config.limits)?;
+    let (identifier, wish) = (if_none_exist(&request)?, wish(&request)?);
     let value = resource(&call, &body, &resource_type)?;
     let made = contribute::create(&call.gateway, &call.caller, value, identifier, call.now).await?;
     let (status, stored) = match &made {
@@ -81,11 +120,7 @@ pub async fn create(call: Call, resource_type: web::Path<String>, request: HttpR
     };
     let location =
         format!("{}/fhir/{resource_type}/{}/_history/{}", call.gateway.config.base_url, stored.id, stored.version);
-    Ok(HttpResponse::build(status)
-        .insert_header((LOCATION, location))
-        .insert_header((ETAG, format!("W/\"{}\"", stored.version)))
-        .content_type(FHIR_JSON)
-        .body(stored.body.clone()))
+    Ok(answer(status, stored, wish, Some(location)))
 }
 
 fn limits(call: &Call) -> Limits {
@@ -112,8 +147,12 @@ fn allowed(resource_type: &str, types: &[&str], method: &str) -> Result<(), Prob
         return Ok(());
     }
     let types = types.join(", ");
-    Err(Problem::new(
-        StatusCode::METHOD_NOT_ALLOWED,
+    let allow = match method {
+        "POST" => type_methods(resource_type),
+        _ => instance_methods(resource_type),
+    };
+    Err(Problem::not_allowed(
+        &allow,
         Issue::error(
             Code::NotSupported,
             resource_type,

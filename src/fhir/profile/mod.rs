@@ -83,7 +83,13 @@ impl Profiles {
                 }
                 Some("ValueSet") => terminology.add_set(file, &resource, &mut issues),
                 // Read by people and by other tools.
-                Some("NamingSystem" | "SearchParameter" | "ImplementationGuide" | "CapabilityStatement") => {}
+                Some(
+                    "NamingSystem"
+                    | "SearchParameter"
+                    | "ImplementationGuide"
+                    | "CapabilityStatement"
+                    | "OperationDefinition",
+                ) => {}
                 _ => issues.push(
                     Issue::warning(
                         Code::NotSupported,

@@ -273,3 +273,22 @@ async fn an_answer_is_recalled_by_caller_and_key_and_given_once() {
     let again = Commit { answer: Some(answer("syd", "k")), ..Commit::default() };
     assert!(matches!(store.commit(again).await, Err(StoreError::Refused(_))));
 }
+
+#[tokio::test]
+async fn a_unit_is_unreached_until_it_has_what_is_meant_for_it() {
+    let store = Store::open_temporary().unwrap();
+    let waiting = |role| Party { stage: Stage::Waiting, ..party(HELPER, "norr", role) };
+    let for_it = Exchange { parties: vec![waiting(PartyRole::Recipient)], ..exchange("d1") };
+    let of_it = Exchange { parties: vec![waiting(PartyRole::Sender)], ..exchange("d2") };
+    let put = [&for_it, &of_it]
+        .map(|e| Put { exchange: Some(e.id), ..put("Task", &format!("t-{}", e.document), 1) })
+        .to_vec();
+    store.done(Commit { put, exchanges: vec![for_it.clone(), of_it], ..Commit::default() }).await;
+    let names = ["Task/t-d1".to_owned(), "Task/t-d2".to_owned(), "Task/nobody".to_owned()];
+    assert_eq!(store.unreached(&names, &[HELPER.to_lowercase()]).await.unwrap(), [for_it.id]);
+    assert!(store.unreached(&names, &[STRANGER.into()]).await.unwrap().is_empty());
+    assert!(store.unreached(&names[1..], &[HELPER.into()]).await.unwrap().is_empty());
+    let parties = vec![Party { stage: Stage::Received, ..waiting(PartyRole::Recipient) }];
+    store.done(Commit { exchanges: vec![Exchange { revision: 2, parties, ..for_it }], ..Commit::default() }).await;
+    assert!(store.unreached(&names, &[HELPER.into()]).await.unwrap().is_empty());
+}

@@ -35,7 +35,7 @@ async fn shown(World { store, exchange }: &World, filter: &Filter) -> Vec<&'stat
         ("resource", store.resource(filter, "CarePlan", "c").await.unwrap().is_some()),
         ("resources", !store.resources(filter, &names).await.unwrap().is_empty()),
         ("version", store.version(filter, "CarePlan", "c", 1).await.unwrap().is_some()),
-        ("history", !store.history(filter, "CarePlan", "c", 9, None).await.unwrap().is_empty()),
+        ("history", !store.versions(filter, &versions("CarePlan", "c", 9, None)).await.unwrap().is_empty()),
         ("search", !store.search(filter, &search).await.unwrap().matches.is_empty()),
         ("search all", !store.search(filter, &Search::of("CarePlan")).await.unwrap().matches.is_empty()),
         ("by_identifier", !store.by_identifier(filter, "CarePlan", "urn:s", "x").await.unwrap().is_empty()),

@@ -7,9 +7,11 @@ mod filter;
 mod groups;
 mod lanes;
 mod log;
+mod model;
 mod opening;
 mod plans;
 mod queue;
+mod reindex;
 mod resources;
 mod schema;
 mod search;
@@ -222,4 +224,9 @@ impl Drop for Folder {
 
 fn open_at(path: &Path) -> Store {
     Store::open(path, Options::default()).unwrap()
+}
+
+/// The versions of one resource.
+fn versions(resource_type: &str, id: &str, limit: u32, before: Option<i64>) -> Versions {
+    Versions { resource_type: Some(resource_type.into()), id: Some(id.into()), limit, before, ..Versions::default() }
 }

@@ -4,8 +4,10 @@ use rusqlite::Connection;
 
 use super::*;
 use crate::domain::delivery::State;
+use crate::fhir::search;
 use crate::store::read_exchange::RESOURCES;
 use crate::store::read_queue::OPEN;
+use crate::store::reindex::DEFINED;
 use crate::store::statement::seen;
 
 /// Asks everything that can be asked, in every shape.
@@ -28,7 +30,11 @@ async fn ask_everything(store: &Store) {
     for filter in [Filter::All, units(&[ASKER])] {
         store.resource(&filter, "Patient", "p1").await.unwrap();
         store.version(&filter, "Patient", "p1", 1).await.unwrap();
-        store.history(&filter, "Patient", "p1", 5, None).await.unwrap();
+        store.versions(&filter, &versions("Patient", "p1", 5, None)).await.unwrap();
+        let of_type = Versions { resource_type: Some("Patient".into()), limit: 5, ..Versions::default() };
+        store.versions(&filter, &of_type).await.unwrap();
+        let of_all = Versions { since: Some(at(0)), limit: 5, ..Versions::default() };
+        store.versions(&filter, &of_all).await.unwrap();
         store.by_identifier(&filter, "Patient", PNR, "195009072553").await.unwrap();
         store.exchange(&filter, one.id).await.unwrap();
         let default = ExchangeQuery::default;
@@ -55,6 +61,7 @@ async fn ask_everything(store: &Store) {
     store.patient_id(PNR, "195009072553").await.unwrap();
     store.exchange_of("org", Kind::Referral, "d1").await.unwrap();
     store.exchange_of_resource("Patient", "p1").await.unwrap();
+    store.unreached(&["Patient/p1".into()], &[ASKER.into()]).await.unwrap();
     store.document(one.id, None).await.unwrap();
     store.document(one.id, Some(1)).await.unwrap();
     store.documents(one.id).await.unwrap();
@@ -87,12 +94,31 @@ async fn ask_everything(store: &Store) {
 }
 
 async fn ask_by_search(store: &Store, filter: &Filter) {
+    let sort = |name| Sort { by: SortBy::Param(search::param("Patient", name).unwrap()), descending: true };
+    for by in [sort("birthdate"), sort("gender"), sort("family"), sort("identifier"), by_id()] {
+        let search = Search { sort: vec![by], after: Some(1), ..Search::of("Patient") };
+        store.search(filter, &search).await.unwrap();
+        store.count(filter, &search).await.unwrap();
+    }
+    let include = |is_reverse| Include {
+        is_reverse,
+        source: if is_reverse { "Task" } else { "Patient" }.into(),
+        param: if is_reverse { "patient" } else { "general-practitioner" }.into(),
+        target: None,
+        iterates: true,
+    };
+    let rules = vec![include(true), include(false)];
+    store.included(filter, vec!["Patient/p1".into()], rules, 9).await.unwrap();
     for clause in clauses() {
         for after in [None, Some(1)] {
             let search = Search { clauses: vec![clause.clone()], after, ..Search::of("Patient") };
             store.search(filter, &search).await.unwrap();
         }
     }
+}
+
+fn by_id() -> Sort {
+    Sort { by: SortBy::Id, descending: false }
 }
 
 fn crowded(n: usize) -> Put {
@@ -120,8 +146,26 @@ fn clauses() -> Vec<Clause> {
         Clause::Token { param: param(), any_of: vec![token(None, Some("195009072553"))] },
         Clause::Token { param: param(), any_of: vec![token(Some(PNR), None)] },
     ];
-    clauses.extend(ops.map(|op| Clause::Date { param: "birthdate".into(), op, low: 0, high: 1 }));
-    clauses.extend(ops.map(|op| Clause::LastUpdated { op, low: 0, high: 1 }));
+    let spans = |op| vec![Span { op, low: 0, high: 1 }];
+    clauses.extend(ops.map(|op| Clause::Date { param: "birthdate".into(), any_of: spans(op) }));
+    let words = |how| Clause::Text { param: "family".into(), any_of: vec!["a".into()], how };
+    clauses.extend([TextMatch::Starts, TextMatch::Contains, TextMatch::Exact].map(words));
+    let present = |name| Clause::Present(search::param("Patient", name).unwrap());
+    clauses.extend(["gender", "family", "identifier", "birthdate", "organization"].map(present));
+    clauses.push(Clause::Token { param: "gender".into(), any_of: vec![token(None, Some("female"))] });
+    clauses.push(Clause::Not(Box::new(Clause::Token { param: param(), any_of: vec![token(None, Some("1"))] })));
+    for inner in [Clause::Id(vec!["p1".into()]), present("identifier")] {
+        let clause = || Box::new(inner.clone());
+        let has = Clause::Has { source: "Patient".into(), param: "subject".into(), clause: clause() };
+        clauses.push(Clause::Chain { param: "subject".into(), target: "Patient".into(), clause: clause() });
+        clauses.push(Clause::Chain {
+            param: "subject".into(),
+            target: "Patient".into(),
+            clause: Box::new(has.clone()),
+        });
+        clauses.push(has);
+    }
+    clauses.extend(ops.map(|op| Clause::LastUpdated { any_of: spans(op) }));
     clauses
 }
 
@@ -132,12 +176,12 @@ fn plan(connection: &Connection, sql: &str) -> Vec<String> {
     statement.query_map(nulls, |row| row.get("detail")).unwrap().collect::<Result<_, _>>().unwrap()
 }
 
-/// A step that reads a table from end to end. JSON arrays of the question, lists already narrowed (`l`, a subquery) and
+/// A step that reads a table from end to end. JSON arrays of the question, lists already narrowed (`l`, `i`, a subquery) and
 /// ordered walks along an index that a LIMIT ends are not.
 fn reads_a_whole_table(step: &str) -> bool {
     let Some(what) = step.strip_prefix("SCAN ") else { return false };
-    let harmless = ["CONSTANT ROW", "l", "m ", "json_each", "(subquery"];
-    !harmless.iter().any(|start| what == start.trim() || (what.starts_with(start) && *start != "l"))
+    let harmless = ["CONSTANT ROW", "l", "i", "m ", "json_each", "(subquery"];
+    !harmless.iter().any(|start| what == start.trim() || (what.starts_with(start) && start.len() > 1))
         && !what.contains("USING INDEX")
         && !what.contains("USING COVERING INDEX")
 }
@@ -156,9 +200,10 @@ async fn no_statement_reads_a_whole_table() {
     super::super::migrate::migrate(&connection).unwrap();
     let statements = seen::all();
     assert!(statements.len() > 80, "only {} statements were seen", statements.len());
-    // A walk in the order of the table that a LIMIT ends, and the sorting of what one exchange is made of.
-    // And the longest among the open Tasks, of which a LIMIT bounds how many are looked at: a person asks, not a program.
-    let fine = ["SELECT * FROM delivery WHERE true ORDER BY seq LIMIT ?", RESOURCES, OPEN];
+    // A walk in the order of the table that a LIMIT ends, the sorting of what one exchange is made of, the few hundred
+    // parameters at the start, and the longest among the open Tasks, of which a LIMIT bounds how many are looked at: a person
+    // asks, not a program.
+    let fine = ["SELECT * FROM delivery WHERE true ORDER BY seq LIMIT ?", RESOURCES, DEFINED, OPEN];
     let mut bad = Vec::new();
     for sql in statements {
         let steps = plan(&connection, &sql);
@@ -166,8 +211,13 @@ async fn no_statement_reads_a_whole_table() {
             eprintln!("{sql}\n    {}", steps.join("\n    "));
         }
         let sorted = steps.iter().any(|step| step.contains("TEMP B-TREE FOR ORDER BY"));
-        // Sorting is for what is already rare: a search that is led by its rarest condition.
-        if !steps.iter().all(|step| asks_one(step, sql.contains("INDEXED BY resource_walk"))) {
+        // Sorting is for what is already rare, a search that is led by its rarest condition, and for whoever asks for an order
+        // that no index of all types has.
+        let sorted = sorted && !sql.contains(" AS k0");
+        // Facets are looked up once for all rows, and a reverse chain asks for what points at the row.
+        let otherwise = ["facet_token", ".type || '/'"].iter().any(|part| sql.contains(part));
+        let walk = sql.contains("INDEXED BY resource_of_type WHERE r.type") && !otherwise;
+        if !steps.iter().all(|step| asks_one(step, walk)) {
             bad.push(format!("asks more than one row: {sql}\n    {}", steps.join("\n    ")));
         }
         let bad_step =

@@ -25,7 +25,7 @@ async fn history_is_newest_first_and_pages_by_seq() {
     let page = |limit, before| {
         let store = store.clone();
         async move {
-            let page = store.history(&Filter::All, "CarePlan", "c", limit, before).await.unwrap();
+            let page = store.versions(&Filter::All, &versions("CarePlan", "c", limit, before)).await.unwrap();
             page.iter().map(|stored| stored.version).collect::<Vec<_>>()
         }
     };

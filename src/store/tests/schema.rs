@@ -11,9 +11,11 @@ fn legal() -> Connection {
     connection
         .execute_batch(
             "PRAGMA foreign_keys = ON;
-             INSERT INTO resource VALUES (1, 'Task', 't', 1, 1, 0, NULL);
+             INSERT INTO resource VALUES (1, 'Task', 't', 1, 1, 0, NULL, NULL);
              INSERT INTO version VALUES (1, 1, 1, 0, x'7b7d');
-             INSERT INTO param VALUES (1, 'Task', 'status');
+             INSERT INTO param VALUES (1, 'Task', 'status', '', 0, 1);
+             INSERT INTO facet VALUES (1, zeroblob(32));
+             INSERT INTO reindex VALUES ('Task', 0);
              INSERT INTO date VALUES (1, 0, 1, 1);
              INSERT INTO concern VALUES (1, 'SE-1');
              INSERT INTO exchange VALUES (zeroblob(16), 1, 'referral', 'json', 'org', 'd', 1, 0, 'p', 'waiting', 0, 0);
@@ -37,6 +39,11 @@ fn illegal_states_are_refused_by_the_database_itself() {
         "UPDATE resource SET type = ''",
         "UPDATE version SET body = x''",
         "UPDATE date SET lo = 2",
+        "UPDATE param SET ready = 2",
+        "UPDATE param SET coded = 2",
+        "UPDATE facet SET hash = zeroblob(31)",
+        "UPDATE reindex SET done = -1",
+        "UPDATE resource SET facet = 7",
         "UPDATE concern SET unit = 'se-1'",
         "UPDATE exchange SET stage = 'lost'",
         "UPDATE exchange SET kind = 'letter'",

@@ -1,6 +1,7 @@
 //! Search: FHIR's matches, and pages that stay whole while others write.
 
 use super::*;
+use crate::fhir::search;
 
 fn token(system: Option<&str>, code: Option<&str>) -> TokenMatch {
     TokenMatch { system: system.map(str::to_owned), code: code.map(str::to_owned) }
@@ -123,7 +124,7 @@ async fn spans_of_time_compare_as_fhir_says() {
             (Sa, "after"),
             (Eb, "before"),
         ] {
-            let clause = Clause::Date { param: "period".into(), op, low: 100, high: 199 };
+            let clause = Clause::Date { param: "period".into(), any_of: vec![Span { op, low: 100, high: 199 }] };
             let search = Search { clauses: vec![clause], limit: 5000, ..Search::of("Task") };
             let page = store.search(&Filter::All, &search).await.unwrap();
             let ids: Vec<_> =
@@ -141,7 +142,7 @@ async fn last_updated_is_the_time_the_versions_carry() {
         store.done(puts([Put { body: body.into(), ..put("Task", id, version) }])).await;
     }
     let noon = "2026-11-02T12:00:00Z".parse::<DateTime<Utc>>().unwrap().timestamp_millis();
-    let updated = |op| Clause::LastUpdated { op, low: noon, high: noon + 999 };
+    let updated = |op| Clause::LastUpdated { any_of: vec![Span { op, low: noon, high: noon + 999 }] };
     assert_eq!(found(&store, vec![updated(DateOp::Ge)]).await, "a");
     assert_eq!(found(&store, vec![updated(DateOp::Lt)]).await, "b");
     assert_eq!(found(&store, vec![updated(DateOp::Gt)]).await, "");
@@ -171,12 +172,16 @@ async fn the_two_plans_find_the_same() {
     }
 }
 
-/// Pages through everything, while before each page something new is written and something old changed.
-async fn paged(newest_first: bool) -> (Store, Vec<String>) {
+fn by_last_update(descending: bool) -> Vec<Sort> {
+    vec![Sort { by: SortBy::LastUpdated, descending }]
+}
+
+/// Pages through everything, while before each page something new is written.
+async fn paged(sort: Vec<Sort>) -> (Store, Vec<String>) {
     let store = Store::open_temporary().unwrap();
     store.done(puts((0..30).map(|n| with(&format!("t{n:02}"), vec![status("s", "open")])))).await;
     let clauses = vec![tokens(&[token(None, Some("open"))])];
-    let mut search = Search { clauses, limit: 7, newest_first, ..Search::of("Task") };
+    let mut search = Search { clauses, limit: 7, sort, ..Search::of("Task") };
     let mut seen = Vec::new();
     loop {
         let page = store.search(&Filter::All, &search).await.unwrap();
@@ -193,32 +198,94 @@ async fn paged(newest_first: bool) -> (Store, Vec<String>) {
 }
 
 #[tokio::test]
-async fn oldest_first_pages_show_each_once_and_what_is_new_at_the_end() {
-    let (_, seen) = paged(false).await;
-    let expected: Vec<String> =
-        (0..30).map(|n| format!("t{n:02}")).chain(["new7", "new14", "new21"].map(str::to_owned)).collect();
-    assert_eq!(seen, expected);
+async fn pages_show_each_once_and_what_is_new_at_the_end() {
+    for sort in [Vec::new(), by_last_update(false)] {
+        let (_, seen) = paged(sort).await;
+        let expected: Vec<String> =
+            (0..30).map(|n| format!("t{n:02}")).chain(["new7", "new14", "new21"].map(str::to_owned)).collect();
+        assert_eq!(seen, expected);
+    }
 }
 
 #[tokio::test]
 async fn newest_first_pages_show_the_list_as_it_was_when_paging_began() {
-    let (_, seen) = paged(true).await;
+    let (_, seen) = paged(by_last_update(true)).await;
     let expected: Vec<String> = (0..30).rev().map(|n| format!("t{n:02}")).collect();
     assert_eq!(seen, expected);
 }
 
 #[tokio::test]
-async fn what_changes_while_someone_pages_oldest_first_comes_again_and_is_never_missed() {
+async fn what_changes_while_someone_pages_is_neither_missed_nor_shown_twice() {
     let store = Store::open_temporary().unwrap();
-    store.done(puts((0..6).map(|n| with(&format!("t{n}"), Vec::new())))).await;
-    let mut search = Search { limit: 3, ..Search::of("Task") };
-    let first = store.search(&Filter::All, &search).await.unwrap();
-    store
-        .done(puts([Put { version: 2, ..with("t1", Vec::new()) }, Put { version: 2, ..with("t4", Vec::new()) }]))
-        .await;
-    search.after = first.matches.last().map(|task| task.seq);
-    search.limit = 10;
-    let second = store.search(&Filter::All, &search).await.unwrap();
-    let ids: Vec<_> = second.matches.iter().map(|task| task.id.as_str()).collect();
-    assert_eq!(ids, ["t3", "t5", "t1", "t4"]);
+    // The values of a page's last are read from its body.
+    let open = |id: &str, version| Put {
+        body: br#"{"resourceType":"Task","status":"open"}"#.to_vec(),
+        ..Put { version, ..with(id, vec![status("", "open")]) }
+    };
+    store.done(puts((0..6).map(|n| open(&format!("t{n}"), 1)))).await;
+    let of_status = |descending| Sort { by: SortBy::Param(search::param("Task", "status").unwrap()), descending };
+    for sort in [Vec::new(), vec![of_status(false)], vec![of_status(true)]] {
+        let mut search = Search { limit: 3, sort: sort.clone(), ..Search::of("Task") };
+        let first = store.search(&Filter::All, &search).await.unwrap();
+        let (shown, last) = (first.matches[1].id.clone(), first.matches[2].id.clone());
+        let unshown = if sort == [of_status(true)] { "t1" } else { "t4" };
+        // What was shown and what was not, the last of the page too, changes; its sort value stays.
+        for id in [&*shown, &*last, unshown, &*last] {
+            let standing = store.resource(&Filter::All, "Task", id).await.unwrap().unwrap().version;
+            store.done(puts([open(id, standing + 1)])).await;
+        }
+        search.after = first.matches.last().map(|task| task.seq);
+        search.limit = 10;
+        let second = store.search(&Filter::All, &search).await.unwrap();
+        let ids: Vec<_> = first.matches.iter().chain(&second.matches).map(|task| task.id.as_str()).collect();
+        let mut expected = ["t0", "t1", "t2", "t3", "t4", "t5"];
+        if sort == [of_status(true)] {
+            expected.reverse();
+        }
+        assert_eq!(ids, expected, "{sort:?}");
+    }
+}
+
+/// `cargo test --release --lib search_by_patient -- --ignored --nocapture`, with `MOST=1000000`.
+#[tokio::test]
+#[ignore = "measures, with as many resources as MOST says"]
+async fn search_by_patient_costs_the_same_whatever_there_is() {
+    let most: usize = std::env::var("MOST").ok().and_then(|n| n.parse().ok()).unwrap_or(100_000);
+    let store = Store::open_temporary().unwrap();
+    let mut made = 0;
+    let mut medians = Vec::new();
+    for size in [1000, most / 10, most] {
+        while made < size {
+            // Ten of each patient; what a search finds is of one size.
+            let some = (made..made + 1000).map(|n| {
+                let index = vec![
+                    status("", ["requested", "accepted"][n % 2]),
+                    Index::Reference { param: "patient", target: format!("Patient/p{}", n / 10) },
+                    Index::Token { param: "identifier", system: "urn:s".into(), code: n.to_string() },
+                ];
+                Put { units: vec![ASKER.into(), HELPER.into()], ..with(&format!("t{n}"), index) }
+            });
+            store.done(puts(some)).await;
+            made += 1000;
+        }
+        let patient = |n: usize| Clause::Reference {
+            param: "patient".into(),
+            any_of: vec![format!("Patient/p{}", n * 7919 % (made / 10))],
+        };
+        let ask = |n| Search { clauses: vec![patient(n)], ..Search::of("Task") };
+        let mut took = Vec::new();
+        for n in 0..600 {
+            // Warm: the same questions come again.
+            let search = ask(n % 100);
+            let began = std::time::Instant::now();
+            let page = store.search(&units(&[ASKER]), &search).await.unwrap();
+            took.push(began.elapsed());
+            assert_eq!(page.matches.len(), 10);
+        }
+        took.drain(..100);
+        took.sort();
+        medians.push(took[took.len() / 2]);
+        eprintln!("{size} resources: median {:?}, p99 {:?}", took[took.len() / 2], took[took.len() * 99 / 100]);
+    }
+    assert!(medians[2] < medians[0] * 3 / 2, "{medians:?}");
 }

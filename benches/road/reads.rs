@@ -1,0 +1,156 @@
+//! Reads and searches by a partner with a token, each on record, at several sizes of the database, beside an empty handler.
+
+use std::sync::Arc;
+
+use vardkedja::fhir::canonical::REQUEST_ID;
+
+use crate::Plan;
+use crate::database::{Filled, filled, settings};
+use crate::documents::{ONCOLOGY, SOUTH};
+use crate::figures::{Figures, Goal};
+use crate::load::{closed_loop, get, in_turn, once, runtime};
+use crate::program::{Program, fresh};
+use crate::rows::{day, number};
+use crate::token::Key;
+
+const PART: &str = "reads";
+const CLIENTS: usize = 32;
+const KVA: &str = "urn:oid:1.2.752.116.1.3.2.1.4";
+/// Patients asked about, spread over the database: the same number at every size, so that what is warm is the same too.
+const PATIENTS: u64 = 40;
+
+/// A question, and the requests it is asked with.
+struct Question {
+    what: &'static str,
+    requests: Vec<Vec<u8>>,
+}
+
+pub fn measure(plan: &Plan, figures: &mut Figures) {
+    figures.note(format!(
+        "Reads and searches come from {CLIENTS} clients with a token about {PATIENTS} patients spread over the database. A search by \
+         identifier or patient finds one, one by code and date twenty."
+    ));
+    let mut by_patient = Vec::new();
+    for &size in &plan.sizes {
+        let database = filled(&plan.folder, size);
+        let folder = fresh(&plan.folder, "reads");
+        let path = folder.join("gateway.db");
+        std::fs::copy(&database.path, &path).expect("a copy");
+        let on_record = on(plan, figures, &folder, size, &database, true);
+        by_patient.push(on_record);
+        on(plan, figures, &folder, size, &database, false);
+    }
+    if let (Some(first), Some(last)) = (by_patient.first(), by_patient.last()) {
+        figures.with_goal(
+            PART,
+            format!("by patient, time at {} beside {}", name(plan.sizes[plan.sizes.len() - 1]), name(plan.sizes[0])),
+            "×",
+            vec![first / last],
+            Goal::AtMost(1.5),
+        );
+    }
+}
+
+/// Searches by patient a second.
+fn on(
+    plan: &Plan,
+    figures: &mut Figures,
+    folder: &std::path::Path,
+    size: u64,
+    database: &Filled,
+    recorded: bool,
+) -> f64 {
+    let key = Key::new(folder);
+    let (settings, caller) = if recorded {
+        (settings(None, None, ""), key.bearer("reader"))
+    } else {
+        // The record can be left out only where nobody has to show a token.
+        let open = settings(None, None, "[audit]\nreads = false").replace("jwks_file = \"jwks.json\"\n", "");
+        (open, format!("Vardkedja-Unit: {SOUTH}\r\n"))
+    };
+    let program = Program::start(folder, &folder.join("gateway.db"), &settings);
+    let mut by_patient = 0.0;
+    for question in questions(database, &caller) {
+        let (status, body) = once(program.address, &question.requests[0]);
+        if status == 400 && question.what.contains("_include") {
+            figures.note("_include is not served by this version.");
+            continue;
+        }
+        assert!(status == 200, "{} answered {status}: {}", question.what, String::from_utf8_lossy(&body));
+        // A first round lets each exchange become read and each page warm.
+        for request in &question.requests {
+            once(program.address, request);
+        }
+        let (mut per_s, mut p99) = (vec![], vec![]);
+        for _ in 0..plan.runs {
+            let make = in_turn(question.requests.clone());
+            let mut run = runtime().block_on(closed_loop(program.address, CLIENTS, plan.run, 200, make));
+            per_s.push(run.per_s());
+            p99.push(run.milliseconds(0.99));
+        }
+        let record = if recorded { "" } else { ", not recorded" };
+        let what = format!("{} at {}{record}", question.what, name(size));
+        let is_read = question.what == "read";
+        let goal = (is_read && recorded).then_some(Goal::AtLeast(4000.0));
+        let median = figures.with_goal(PART, &what, "/s", per_s.clone(), goal);
+        figures.add(PART, format!("… 99 of 100 within, {what}"), "ms", p99);
+        if question.what == "by patient" {
+            by_patient = median;
+        }
+        if is_read && !recorded {
+            let empty = |_| runtime().block_on(closed_loop(program.address, CLIENTS, plan.run, 200, empty()));
+            let empty: Vec<f64> = (0..plan.runs).map(empty).map(|run| run.per_s()).collect();
+            let share = per_s.iter().zip(&empty).map(|(own, empty)| own / empty).collect();
+            figures.add(PART, "empty handler", "/s", empty);
+            figures.with_goal(PART, format!("… share of it, {what}"), "×", share, Goal::AtLeast(0.3));
+        }
+        if !recorded {
+            break;
+        }
+    }
+    program.stop();
+    by_patient
+}
+
+fn empty() -> Arc<dyn Fn() -> Vec<u8> + Send + Sync> {
+    in_turn(vec![get("/health/live", "")])
+}
+
+fn questions(database: &Filled, caller: &str) -> Vec<Question> {
+    let rows = &database.rows;
+    let copies: Vec<u64> = (0..PATIENTS).map(|n| n * database.copies / PATIENTS).collect();
+    let ask = |what: &'static str, path: &dyn Fn(u64) -> String| Question {
+        what,
+        requests: copies.iter().map(|copy| get(&path(*copy), caller)).collect(),
+    };
+    let request = |copy: u64| encoded(&format!("{REQUEST_ID}|{ONCOLOGY}#R-{}", number(copy)));
+    let code = encoded(&format!("{KVA}|DV133"));
+    vec![
+        ask("read", &|copy| format!("/fhir/ServiceRequest/{}", rows.id_in("ServiceRequest", copy))),
+        ask("by identifier", &|copy| format!("/fhir/ServiceRequest?identifier={}", request(copy))),
+        ask("by patient", &|copy| format!("/fhir/ServiceRequest?patient=Patient/{}", rows.id_in("Patient", copy))),
+        ask("by code and date", &|copy| format!("/fhir/Procedure?code={code}&date={}", day(copy))),
+        ask("by identifier, with _include", &|copy| {
+            format!("/fhir/ServiceRequest?identifier={}&_include=ServiceRequest:subject", request(copy))
+        }),
+    ]
+}
+
+fn encoded(text: &str) -> String {
+    text.bytes()
+        .map(|b| {
+            if b.is_ascii_alphanumeric() || b"-._:/".contains(&b) {
+                char::from(b).to_string()
+            } else {
+                format!("%{b:02X}")
+            }
+        })
+        .collect()
+}
+
+pub fn name(size: u64) -> String {
+    match size {
+        1_000_000 => "1 000 000".into(),
+        size => format!("{} {:03}", size / 1000, size % 1000),
+    }
+}

@@ -1,0 +1,61 @@
+//! `Prefer: return=…`: what a write answers with.
+
+use actix_web::http::StatusCode;
+use actix_web::http::header::{HeaderName, LOCATION};
+use actix_web::{HttpRequest, HttpResponse};
+
+use super::super::problem::Problem;
+use super::show;
+use crate::fhir::issue::{Issue, outcome};
+use crate::store::Stored;
+
+const PREFER: HeaderName = HeaderName::from_static("prefer");
+
+/// What the caller wants back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Return {
+    Representation,
+    Minimal,
+    Outcome,
+}
+
+/// Read before anything is written, so that a wish that cannot be met changes nothing.
+pub fn wish(request: &HttpRequest) -> Result<Return, Problem> {
+    let mut wish = Return::Representation;
+    let lines = request.headers().get_all(PREFER).filter_map(|h| h.to_str().ok());
+    for part in lines.flat_map(|line| line.split([',', ';'])).map(str::trim) {
+        let Some(value) = part.strip_prefix("return=") else { continue };
+        wish = match value.trim_matches('"') {
+            "representation" => Return::Representation,
+            "minimal" => Return::Minimal,
+            "OperationOutcome" => Return::Outcome,
+            _ => {
+                return Err(Problem::bad_request(
+                    "Prefer",
+                    "return är minimal, representation eller OperationOutcome.",
+                    "return is minimal, representation or OperationOutcome.",
+                ));
+            }
+        };
+    }
+    Ok(wish)
+}
+
+/// The answer to a write; the headers are the same whatever the body is.
+pub fn answer(status: StatusCode, stored: &Stored, wish: Return, location: Option<String>) -> HttpResponse {
+    let mut response = show(status, stored);
+    if let Some(Ok(place)) = location.map(|l| l.parse()) {
+        response.headers_mut().insert(LOCATION, place);
+    }
+    match wish {
+        Return::Representation => response,
+        Return::Minimal => {
+            response.headers_mut().remove(actix_web::http::header::CONTENT_TYPE);
+            response.set_body("").map_into_boxed_body()
+        }
+        Return::Outcome => {
+            let done = Issue::information("", "Gjort.", "Done.");
+            response.set_body(outcome(&[done]).to_string()).map_into_boxed_body()
+        }
+    }
+}

@@ -1,0 +1,376 @@
+//! A clause as SQL: the set of rows it allows where that can be small, and the question to one row.
+
+use rusqlite::types::Value;
+
+use super::super::StoreError;
+use super::super::query::{Clause, DateOp, Filter, Span, TextMatch, TokenMatch};
+use super::super::row::list;
+use super::super::statement::Statements;
+use super::{RARE, Sql, count};
+use crate::fhir::search::{Kind, Param};
+
+const LIST: &str = "(SELECT value FROM json_each(?))";
+const PARAM: &str = "SELECT id, coded, ready FROM param WHERE type = ?1 AND name = ?2";
+const SYSTEM: &str = "SELECT id FROM system WHERE uri = ?1";
+
+/// Who asks, and the database it is asked of.
+pub(super) struct Asked<'a, 'c> {
+    pub(super) db: &'a Statements<'c>,
+    pub(super) filter: &'a Filter,
+}
+
+/// What a clause allows.
+pub(super) struct Condition {
+    /// The question to the row that it was made for.
+    pub(super) holds: Sql,
+    /// `SELECT … rid`: every row that it allows. None where they are surely too many or cannot be listed.
+    pub(super) set: Option<Sql>,
+}
+
+impl Condition {
+    fn nothing() -> Self {
+        Self { holds: Sql::new("false", []), set: Some(Sql::new("SELECT NULL AS rid WHERE false", [])) }
+    }
+
+    fn any(parts: Vec<Self>) -> Self {
+        let holds: Vec<Sql> = parts.iter().map(|part| part.holds.clone()).collect();
+        let sets: Option<Vec<Sql>> = parts.into_iter().map(|part| part.set).collect();
+        Self {
+            holds: Sql::new("(", []).then(&Sql::join(&holds, " OR ", "false")).text(")"),
+            set: sets.map(|sets| Sql::join(&sets, " UNION ALL ", "SELECT NULL AS rid WHERE false")),
+        }
+    }
+}
+
+/// A parameter as the database keeps it.
+pub(super) struct Kept {
+    pub(super) id: i64,
+    pub(super) coded: bool,
+}
+
+/// An index table, always called `t`, read from its values or from a `rid`. Which index to use is said, because SQLite
+/// would at times rather read a whole range of values for every row that is asked.
+#[derive(Clone, Copy)]
+struct Table {
+    by_value: &'static str,
+    by_rid: &'static str,
+}
+
+const TOKEN: Table = Table { by_value: "token t", by_rid: "token t INDEXED BY token_of" };
+const REFERENCE: Table = Table { by_value: "reference t", by_rid: "reference t INDEXED BY reference_of" };
+const DATE: Table = Table { by_value: "date t", by_rid: "date t INDEXED BY date_of" };
+const TEXT: Table = Table { by_value: "text t", by_rid: "text t INDEXED BY text_of" };
+
+impl Asked<'_, '_> {
+    /// The clause as a question to the row `row` of that type. `depth` is how many hops it is from what is searched for.
+    pub(super) fn condition(
+        &self,
+        resource_type: &str,
+        row: &str,
+        depth: usize,
+        clause: &Clause,
+    ) -> Result<Condition, StoreError> {
+        Ok(match clause {
+            Clause::Id(ids) => {
+                let ids = Value::from(list(ids.iter().cloned()));
+                let of_type = Value::from(resource_type.to_owned());
+                let set = format!("SELECT t.rid FROM resource t WHERE t.type = ? AND t.id IN {LIST}");
+                Condition {
+                    holds: Sql::new(format!("{row}.id IN {LIST}"), [ids.clone()]),
+                    set: Some(Sql::new(set, [of_type, ids])),
+                }
+            }
+            Clause::Token { param, any_of } => self.tokens(resource_type, row, param, any_of)?,
+            Clause::Reference { param, any_of } => {
+                let Some(kept) = self.kept(resource_type, param)? else { return Ok(Condition::nothing()) };
+                let test = Sql::new(format!("t.target IN {LIST}"), [Value::from(list(any_of.iter().cloned()))]);
+                rows(REFERENCE, row, kept.id, &test)
+            }
+            Clause::Date { param, any_of } => {
+                let Some(kept) = self.kept(resource_type, param)? else { return Ok(Condition::nothing()) };
+                Condition::any(any_of.iter().map(|s| rows(DATE, row, kept.id, &span(s, "t.lo", "t.hi"))).collect())
+            }
+            Clause::LastUpdated { any_of } => {
+                let one = |s: &Span| {
+                    let at = format!("{row}.updated_at");
+                    let set = Sql::new(
+                        "SELECT t.rid FROM resource t WHERE t.type = ? AND ",
+                        [resource_type.to_owned().into()],
+                    );
+                    Condition {
+                        holds: span(s, &at, &at),
+                        set: Some(set.then(&span(s, "t.updated_at", "t.updated_at"))),
+                    }
+                };
+                Condition::any(any_of.iter().map(one).collect())
+            }
+            Clause::Text { param, any_of, how } => {
+                let Some(kept) = self.kept(resource_type, param)? else { return Ok(Condition::nothing()) };
+                Condition::any(any_of.iter().map(|word| rows(TEXT, row, kept.id, &words(word, *how))).collect())
+            }
+            Clause::Present(param) => self.present(resource_type, row, param)?,
+            Clause::Chain { param, target, clause } => {
+                self.chain(resource_type, row, depth + 1, (param, target), clause)?
+            }
+            Clause::Has { source, param, clause } => {
+                self.has(resource_type, row, depth + 1, (source, param), clause)?
+            }
+            Clause::Not(clause) => {
+                let inner = self.condition(resource_type, row, depth, clause)?;
+                Condition { holds: Sql::new("NOT (", []).then(&inner.holds).text(")"), set: None }
+            }
+            Clause::Any(clauses) => {
+                let parts = clauses.iter().map(|clause| self.condition(resource_type, row, depth, clause));
+                Condition::any(parts.collect::<Result<_, _>>()?)
+            }
+        })
+    }
+
+    /// None: nothing was ever indexed by it.
+    pub(super) fn kept(&self, resource_type: &str, name: &str) -> Result<Option<Kept>, StoreError> {
+        let found = self.db.first(PARAM, (resource_type, name), |row| {
+            Ok::<_, StoreError>((Kept { id: row.get("id")?, coded: row.get("coded")? }, row.get::<_, bool>("ready")?))
+        })?;
+        match found {
+            Some((_, false)) => Err(StoreError::Indexing),
+            Some((kept, true)) => Ok(Some(kept)),
+            None => Ok(None),
+        }
+    }
+
+    fn system(&self, uri: &str) -> Result<Option<i64>, StoreError> {
+        Ok(self.db.first(SYSTEM, [uri], |row| row.get(0))?)
+    }
+
+    /// That the one who asks may see the row; empty where nothing of the type is hidden.
+    pub(super) fn visible(&self, resource_type: &str, row: &str) -> Option<Sql> {
+        let units = self.filter.units_for(resource_type)?;
+        let text = format!("EXISTS (SELECT 1 FROM concern c WHERE c.rid = {row}.rid AND c.unit IN {LIST})");
+        Some(Sql::new(text, [Value::from(units)]))
+    }
+
+    /// Everything that the units who ask may see; none where they see everything.
+    pub(super) fn concerned(&self) -> Option<Sql> {
+        let units = self.filter.units()?;
+        Some(Sql::new(format!("SELECT t.rid FROM concern t WHERE t.unit IN {LIST}"), [Value::from(units)]))
+    }
+
+    fn tokens(
+        &self,
+        resource_type: &str,
+        row: &str,
+        param: &str,
+        any_of: &[TokenMatch],
+    ) -> Result<Condition, StoreError> {
+        let Some(kept) = self.kept(resource_type, param)? else { return Ok(Condition::nothing()) };
+        let (mut whole, mut codes, mut systems) = (Vec::new(), Vec::new(), Vec::new());
+        for token in any_of {
+            let system = match &token.system {
+                Some(uri) => match self.system(uri)? {
+                    Some(id) => Some(id),
+                    // Nothing has a value of that system.
+                    None => continue,
+                },
+                None => None,
+            };
+            match (system, &token.code) {
+                (Some(system), Some(code)) => {
+                    whole.push(serde_json::Value::from(vec![system.into(), serde_json::Value::from(code.clone())]));
+                }
+                (None, Some(code)) => codes.push(serde_json::Value::from(code.clone())),
+                (Some(system), None) => systems.push(serde_json::Value::from(system)),
+                (None, None) => {}
+            }
+        }
+        let mut parts = Vec::new();
+        // At most one part for each way to name a token, however many tokens are named.
+        if !whole.is_empty() {
+            let test = "(t.code, t.system_id) IN (SELECT value ->> 1, value ->> 0 FROM json_each(?))";
+            parts.push(Sql::new(test, [Value::from(list(whole))]));
+        }
+        if !codes.is_empty() {
+            parts.push(Sql::new(format!("t.code IN {LIST}"), [Value::from(list(codes))]));
+        }
+        if !systems.is_empty() {
+            parts.push(Sql::new(format!("t.system_id IN {LIST}"), [Value::from(list(systems))]));
+        }
+        let parts = parts
+            .iter()
+            .map(|test| if kept.coded { facets(row, kept.id, Some(test)) } else { rows(TOKEN, row, kept.id, test) });
+        Ok(Condition::any(parts.collect()))
+    }
+
+    fn present(&self, resource_type: &str, row: &str, param: &Param) -> Result<Condition, StoreError> {
+        let Some(kept) = self.kept(resource_type, param.kept_as)? else { return Ok(Condition::nothing()) };
+        if kept.coded {
+            return Ok(facets(row, kept.id, None));
+        }
+        let table = match param.kind {
+            Kind::Token | Kind::Uri => TOKEN,
+            Kind::Reference | Kind::Canonical => REFERENCE,
+            Kind::Date => DATE,
+            Kind::String => TEXT,
+        };
+        let test = match param.only {
+            Some(only) => {
+                let mut test = within(only);
+                test.text = format!("({} OR t.target >= 'identifier:' AND t.target < 'identifier;')", test.text);
+                test
+            }
+            None => Sql::new("true", []),
+        };
+        Ok(rows(table, row, kept.id, &test))
+    }
+
+    fn chain(
+        &self,
+        resource_type: &str,
+        row: &str,
+        depth: usize,
+        (param, target): (&str, &str),
+        clause: &Clause,
+    ) -> Result<Condition, StoreError> {
+        let Some(kept) = self.kept(resource_type, param)? else { return Ok(Condition::nothing()) };
+        let hop = format!("h{depth}");
+        let inner = self.condition(target, &hop, depth, clause)?;
+        let visible = self.visible(target, &hop);
+        let and_visible = visible.map(|v| Sql::new(" AND ", []).then(&v)).unwrap_or_default();
+        let start = format!("{target}/").len() as i64 + 1;
+        let holds = Sql::new(
+            format!(
+                "EXISTS (SELECT 1 FROM reference t INDEXED BY reference_of CROSS JOIN resource {hop} \
+                 ON {hop}.type = ? AND {hop}.id = substr(t.target, ?) WHERE t.rid = {row}.rid AND t.param = ? AND "
+            ),
+            [Value::from(target.to_owned()), start.into(), kept.id.into()],
+        )
+        .then(&within(target))
+        .then(&and_visible)
+        .text(" AND ")
+        .then(&inner.holds)
+        .text(")");
+        let set = self.rare(inner.set)?.map(|set| {
+            Sql::new("SELECT t.rid FROM (", [])
+                .then(&set)
+                .text(&format!(
+                    ") i CROSS JOIN resource {hop} ON {hop}.rid = i.rid CROSS JOIN reference t \
+                     ON t.param = ? AND t.target = {hop}.type || '/' || {hop}.id WHERE {hop}.type = ?"
+                ))
+                .value(kept.id)
+                .value(target.to_owned())
+                .then(&and_visible)
+        });
+        Ok(Condition { holds, set })
+    }
+
+    fn has(
+        &self,
+        resource_type: &str,
+        row: &str,
+        depth: usize,
+        (source, param): (&str, &str),
+        clause: &Clause,
+    ) -> Result<Condition, StoreError> {
+        let Some(kept) = self.kept(source, param)? else { return Ok(Condition::nothing()) };
+        let hop = format!("h{depth}");
+        let inner = self.condition(source, &hop, depth, clause)?;
+        let visible = self.visible(source, &hop);
+        let and_visible = visible.map(|v| Sql::new(" AND ", []).then(&v)).unwrap_or_default();
+        let holds = Sql::new(
+            format!(
+                "EXISTS (SELECT 1 FROM reference t CROSS JOIN resource {hop} ON {hop}.rid = t.rid \
+                 WHERE t.param = ? AND t.target = {row}.type || '/' || {row}.id"
+            ),
+            [Value::from(kept.id)],
+        )
+        .then(&and_visible)
+        .text(" AND ")
+        .then(&inner.holds)
+        .text(")");
+        let start = format!("{resource_type}/").len() as i64 + 1;
+        let set = self.rare(inner.set)?.map(|set| {
+            Sql::new("SELECT f.rid FROM (", [])
+                .then(&set)
+                .text(&format!(
+                    ") i CROSS JOIN resource {hop} ON {hop}.rid = i.rid CROSS JOIN reference t INDEXED BY reference_of \
+                     ON t.rid = {hop}.rid AND t.param = ? CROSS JOIN resource f ON f.type = ? AND f.id = substr(t.target, ?) WHERE "
+                ))
+                .value(kept.id)
+                .value(resource_type.to_owned())
+                .value(start)
+                .then(&within(resource_type))
+                .then(&and_visible)
+        });
+        Ok(Condition { holds, set })
+    }
+
+    /// The set, if it has few rows.
+    fn rare(&self, set: Option<Sql>) -> Result<Option<Sql>, StoreError> {
+        let Some(set) = set else { return Ok(None) };
+        Ok((count(self.db, &set)? <= RARE).then_some(set))
+    }
+}
+
+/// References to that type.
+fn within(target: &str) -> Sql {
+    // '0' is the character behind '/'.
+    let bounds = [format!("{target}/"), format!("{target}0")];
+    Sql::new("t.target >= ? AND t.target < ?", bounds.map(Value::from))
+}
+
+/// Rows of an index table that satisfy a test.
+fn rows(table: Table, row: &str, param: i64, test: &Sql) -> Condition {
+    let holds = format!("EXISTS (SELECT 1 FROM {} WHERE t.rid = {row}.rid AND t.param = ? AND ", table.by_rid);
+    let set = format!("SELECT t.rid FROM {} WHERE t.param = ? AND ", table.by_value);
+    Condition {
+        holds: Sql::new(holds, [Value::from(param)]).then(test).text(")"),
+        set: Some(Sql::new(set, [Value::from(param)]).then(test)),
+    }
+}
+
+/// Resources whose facet has a value that satisfies the test, or any. The facets are looked up once for all rows.
+fn facets(row: &str, param: i64, test: Option<&Sql>) -> Condition {
+    let facets = Sql::new("(SELECT t.facet FROM facet_token t WHERE t.param = ?", [Value::from(param)]);
+    let facets = match test {
+        Some(test) => facets.text(" AND ").then(test),
+        None => facets,
+    }
+    .text(")");
+    Condition {
+        // Where there is no facet the answer is no, also to the opposite question.
+        holds: Sql::new(format!("coalesce({row}.facet IN "), []).then(&facets).text(", false)"),
+        set: Some(
+            Sql::new("SELECT f.rid FROM resource f INDEXED BY resource_facet WHERE f.facet IN ", []).then(&facets),
+        ),
+    }
+}
+
+/// Words are compared in code points, as the index has them.
+fn words(word: &str, how: TextMatch) -> Sql {
+    let text = || Value::from(word.to_owned());
+    match how {
+        TextMatch::Starts => Sql::new("t.folded >= ? AND t.folded < ? || char(0x10FFFF)", [text(), text()]),
+        TextMatch::Contains => Sql::new("instr(t.folded, ?) > 0", [text()]),
+        TextMatch::Exact => {
+            Sql::new("t.folded = ? AND t.exact = ?", [Value::from(crate::fhir::search::fold(word)), text()])
+        }
+    }
+}
+
+/// FHIR's comparison of the span `lo..hi` of a resource with the span `low..high` of a search. Where a bound follows from the
+/// others it is written out: it is what an index can find.
+fn span(span: &Span, lo: &str, hi: &str) -> Sql {
+    let (low, high) = (span.low, span.high);
+    let (test, bounds) = match span.op {
+        DateOp::Eq => (format!("{lo} BETWEEN ? AND ? AND {hi} <= ?"), vec![low, high, high]),
+        DateOp::Ne => (format!("({lo} < ? OR {hi} > ?)"), vec![low, high]),
+        DateOp::Gt => (format!("{hi} > ?"), vec![high]),
+        DateOp::Lt => (format!("{lo} < ?"), vec![low]),
+        // Reaching beyond, or wholly inside.
+        DateOp::Ge => (format!("{hi} >= ? AND ({hi} > ? OR {lo} >= ?)"), vec![low, high, low]),
+        DateOp::Le => (format!("{lo} <= ? AND ({lo} < ? OR {hi} <= ?)"), vec![high, low, high]),
+        DateOp::Sa => (format!("{lo} > ?"), vec![high]),
+        DateOp::Eb => (format!("{hi} < ?"), vec![low]),
+        DateOp::Meets => (format!("{lo} <= ? AND {hi} >= ?"), vec![high, low]),
+    };
+    Sql::new(test, bounds.into_iter().map(Value::from))
+}
