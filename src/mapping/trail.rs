@@ -21,3 +21,17 @@ impl fmt::Display for Trail<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_reads_as_people_write_it_with_and_without_a_name_for_the_tree() {
+        let root = Trail::Root("");
+        let list = Trail::Field(&root, "plan");
+        let element = Trail::Element(&list, 2);
+        assert_eq!(Trail::Field(&element, "text").to_string(), "plan[2].text");
+        assert_eq!(Trail::Field(&Trail::Root("Task"), "status").to_string(), "Task.status");
+    }
+}
