@@ -11,6 +11,7 @@ use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use super::consent::rests_on_nothing;
 use super::release::{Decision, decide};
 use super::{Refusal, TRIES};
 use crate::Gateway;
@@ -58,6 +59,8 @@ pub enum LeftOut {
     Copy { of: Uuid },
     /// Its unit takes no part in the exchange any more: left out of a newer version, or without consent.
     NoParty,
+    /// The consent it rests on is withdrawn, or its document was entered in error: only what says so may be sent again.
+    NotInForce,
     /// It is neither waiting, parked nor delivered any more.
     Over,
 }
@@ -77,6 +80,9 @@ impl LeftOut {
             }
             Self::NoParty => {
                 "enheten är inte längre part i ärendet | the unit is no party to the exchange any more".into()
+            }
+            Self::NotInForce => {
+                "vilar på ett återkallat samtycke eller ett återtaget dokument; bara versionen som säger det kan sändas igen | rests on a withdrawn consent or a retracted document; only the version that says so may be sent again".into()
             }
             Self::Over => "är redan avslutad | has ended".into(),
         }
@@ -128,7 +134,7 @@ pub async fn resend(
         let delivery = found.ok_or_else(|| super::refusal::missing("delivery"))?;
         let later = later(gateway, &delivery).await?;
         let exchange = gateway.store.exchange(&Filter::All, delivery.exchange).await?;
-        match judge(&delivery, &later).and_then(|way| at_party(way, &delivery, exchange.as_ref())) {
+        match allowed(gateway, judge(&delivery, &later), &delivery, exchange.as_ref()).await? {
             Err(why) => return Ok(Err((delivery, why))),
             Ok(Way::Due) => match decide(gateway, id, Decision::Retry, actor, now).await {
                 Ok(due) => return Ok(Ok((due, Way::Due))),
@@ -188,7 +194,29 @@ fn commit_of(of: &Delivery, again: &Delivery, end: i64, actor: &str, now: DateTi
 async fn way(gateway: &Gateway, delivery: &Delivery) -> Result<Result<Way, LeftOut>, Refusal> {
     let later = if delivery.state == State::Delivered { later(gateway, delivery).await? } else { Vec::new() };
     let exchange = gateway.store.exchange(&Filter::All, delivery.exchange).await?;
-    Ok(judge(delivery, &later).and_then(|way| at_party(way, delivery, exchange.as_ref())))
+    allowed(gateway, judge(delivery, &later), delivery, exchange.as_ref()).await
+}
+
+/// The way, if the exchange still lets it be sent to its unit.
+async fn allowed(
+    gateway: &Gateway,
+    judged: Result<Way, LeftOut>,
+    delivery: &Delivery,
+    exchange: Option<&Exchange>,
+) -> Result<Result<Way, LeftOut>, Refusal> {
+    let way = match judged.and_then(|way| at_party(way, delivery, exchange)) {
+        Ok(way) => way,
+        Err(why) => return Ok(Err(why)),
+    };
+    // Whatever was delivered, parked or skipped since: what was withdrawn never goes out once more. What waits of a document
+    // that was entered in error may go: the version that says so stands behind it in its lane.
+    if let Some(exchange) = exchange
+        && delivery.document_version != exchange.version
+        && ((way == Way::Again && exchange.entered_in_error) || rests_on_nothing(gateway, exchange).await?)
+    {
+        return Ok(Err(LeftOut::NotInForce));
+    }
+    Ok(Ok(way))
 }
 
 /// Only who still has a part in the exchange is sent its documents once more.
@@ -217,9 +245,12 @@ fn judge(delivery: &Delivery, later: &[Delivery]) -> Result<Way, LeftOut> {
         return Err(LeftOut::UnderWay { already: already.id });
     }
     let own = contents(delivery);
-    let overtakes = |d: &&Delivery| {
-        d.state != State::Skipped && contents(d).iter().any(|(name, new)| own.get(name).is_some_and(|old| old != new))
+    // A newer version that somebody skipped is in force all the same: the older one would contradict it.
+    let counts = |d: &Delivery| {
+        d.state != State::Skipped || (d.exchange == delivery.exchange && d.document_version > delivery.document_version)
     };
+    let overtakes =
+        |d: &&Delivery| counts(d) && contents(d).iter().any(|(name, new)| own.get(name).is_some_and(|old| old != new));
     match later.iter().find(overtakes) {
         Some(newer) => Err(LeftOut::Overtaken { by: newer.id }),
         None => Ok(Way::Again),
@@ -287,6 +318,13 @@ mod tests {
         }
         let skipped = delivery(State::Skipped, &[("PUT", "CarePlan?identifier=1", "v2")]);
         assert_eq!(judge(&first, &[skipped]), Ok(Way::Again), "what was never sent overtakes nothing");
+        let newer = Delivery {
+            exchange: first.exchange,
+            document_version: 2,
+            ..delivery(State::Skipped, &[("PUT", "CarePlan?identifier=1", "v2")])
+        };
+        let judged = judge(&first, std::slice::from_ref(&newer));
+        assert_eq!(judged, Err(LeftOut::Overtaken { by: newer.id }), "but for a newer version of the same");
     }
 
     #[test]

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::world::{NORTH, ONCOLOGY, REHAB_TEAM, SOUTH, World, plan, referral_to};
 
 /// A SIP with the clinic that has a server of its own and the one that reads here.
-fn sip(version: u32, decision: &str) -> Value {
+pub fn sip(version: u32, decision: &str) -> Value {
     let text = include_str!("../../mappings/examples/handover.sip-small.source.json");
     let mut sip: Value = serde_json::from_str(text).unwrap();
     sip["version"] = json!(version);
@@ -18,7 +18,7 @@ fn sip(version: u32, decision: &str) -> Value {
     sip
 }
 
-async fn hand_over(world: &World, document: &Value) -> String {
+pub async fn hand_over(world: &World, document: &Value) -> String {
     let reply = world.post("/v1/handovers", ONCOLOGY, document).await;
     assert_eq!(reply.status, 202, "{}", reply.text);
     reply.location.unwrap()

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use crate::consent::{hand_over, sip};
 use crate::world::{NORTH, ONCOLOGY, SOUTH, World, referral};
 
 async fn resend(world: &World, unit: &str, wish: Value) -> Value {
@@ -131,5 +132,41 @@ async fn a_wish_that_says_too_little_or_too_much_is_refused() {
         let reply = world.post("/v1/deliveries/resend", ONCOLOGY, &wish).await;
         assert_eq!(reply.status, 400, "{wish}: {}", reply.text);
     }
+    world.close().await;
+}
+
+/// Until the delivery in that place stands so; its id.
+async fn until_delivery(world: &World, exchange: &str, place: usize, state: &str) -> String {
+    for _ in 0..600 {
+        let shown = world.get(exchange, ONCOLOGY).await.json();
+        if shown["deliveries"][place]["state"] == state {
+            return shown["deliveries"][place]["id"].as_str().unwrap().to_owned();
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(25)).await;
+    }
+    panic!("{:#}", world.get(exchange, ONCOLOGY).await.json());
+}
+
+#[actix_web::test]
+async fn a_plan_whose_consent_is_withdrawn_is_never_sent_again() {
+    let world = World::open().await;
+    let exchange = hand_over(&world, &sip(1, "given")).await;
+    let first = until_delivery(&world, &exchange, 0, "delivered").await;
+    world.misbehave(json!({ "kind": "outcome", "next": 1, "method": "POST" })).await;
+    hand_over(&world, &sip(2, "withdrawn")).await;
+    let told = until_delivery(&world, &exchange, 1, "parked").await;
+    let decision = json!({ "by": "Eva Ek", "reason": "Ringt enheten." });
+    let reply = world.post(&format!("/v1/deliveries/{told}/skip"), ONCOLOGY, &decision).await;
+    assert_eq!(reply.status, 200, "{}", reply.text);
+    let before = world.get(&exchange, ONCOLOGY).await.json()["deliveries"].as_array().unwrap().len();
+    for wish in [
+        json!({ "exchange": id(&exchange), "states": ["delivered"], "preview": false }),
+        json!({ "partner": "primary-care", "from": "2020-01-01T00:00:00Z", "states": ["delivered"], "preview": false }),
+    ] {
+        let sent = resend(&world, ONCOLOGY, wish).await;
+        assert_eq!((&sent["count"], &sent["leftOut"][0]["id"]), (&json!(0), &json!(first)), "{sent:#}");
+    }
+    let shown = world.get(&exchange, ONCOLOGY).await.json();
+    assert_eq!(shown["deliveries"].as_array().unwrap().len(), before, "{shown:#}");
     world.close().await;
 }
