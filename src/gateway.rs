@@ -293,8 +293,10 @@ pub async fn run(config: Config, listener: TcpListener, shutdown: impl Future<Ou
         let _ = serving.await;
     };
     let requests_ended = timeout_at(deadline, requests).await.is_ok();
-    let deliveries_ended = ended(worker, deadline).await & ended(answers, deadline).await;
-    let left = gateway.in_flight();
+    // Counted as the bound is reached: an attempt that is cut off is in flight no more.
+    let mut left = 0;
+    let mut count = || left = gateway.in_flight();
+    let deliveries_ended = ended(worker, deadline, &mut count).await & ended(answers, deadline, || {}).await;
     close(gateway).await;
     if requests_ended && deliveries_ended {
         tracing::info!("stopped");
@@ -310,10 +312,12 @@ pub async fn run(config: Config, listener: TcpListener, shutdown: impl Future<Ou
 
 /// Waits for a loop until `deadline`, and ends it then. An attempt that is cut off left its delivery as it was, to be sent
 /// again: the same bytes, which change nothing where they had arrived.
-async fn ended(mut work: JoinHandle<()>, deadline: Instant) -> bool {
+/// `before_cut` is called just before.
+async fn ended(mut work: JoinHandle<()>, deadline: Instant, before_cut: impl FnOnce()) -> bool {
     if timeout_at(deadline, &mut work).await.is_ok() {
         return true;
     }
+    before_cut();
     work.abort();
     // Aborting takes effect at the next await, and drops what the loop holds of the gateway.
     let _ = work.await;
