@@ -71,6 +71,9 @@ impl<'w, 'c> Writing<'w, 'c> {
         for delivery in &commit.deliveries {
             self.put_delivery(delivery)?;
         }
+        for begun in &commit.begun {
+            self.begin(begun)?;
+        }
         for change in &commit.delivery_changes {
             self.change_delivery(change)?;
         }

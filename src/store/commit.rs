@@ -1,6 +1,7 @@
 //! The one write verb: what is expected, what is written, and how it can fail.
 
 use super::record::{Answer, Audit, Delivery, DeliveryChange, Document, Exchange, Inbound, Put};
+use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 /// Everything that happens or does not happen together.
@@ -14,10 +15,20 @@ pub struct Commit {
     pub exchanges: Vec<Exchange>,
     pub documents: Vec<Document>,
     pub deliveries: Vec<Delivery>,
+    /// Attempts that are about to begin; before `delivery_changes`.
+    pub begun: Vec<Begun>,
     pub delivery_changes: Vec<DeliveryChange>,
     pub inbound: Vec<Inbound>,
     pub answer: Option<Answer>,
     pub audit: Vec<Audit>,
+}
+
+/// An attempt that is about to begin: on record before anything is sent, and taken back by the attempt's own record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Begun {
+    pub delivery: Uuid,
+    /// [`Attempt::at`](super::Attempt) of its record.
+    pub at: DateTime<Utc>,
 }
 
 /// Resources and the units that see them, or no longer see them.
@@ -52,6 +63,8 @@ pub enum Expect {
     LaneEnd { exchange: Uuid, partner: String, seq: i64 },
     /// The delivery is in this state. Every [`DeliveryChange`] expects this of its own accord.
     Delivery { delivery: Uuid, state: crate::domain::delivery::State },
+    /// Nothing of the delivery was sent since: so many attempts are on record, and none has begun whose outcome is not.
+    Untried { delivery: Uuid, attempts: u32 },
 }
 
 /// How a commit ended when the disk did its part.

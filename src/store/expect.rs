@@ -8,6 +8,7 @@ use super::read_resource::{BY_IDENTIFIER, VERSION_NOW};
 
 const ANSWERED: &str = "SELECT 1 FROM answer WHERE caller = ?1 AND key = ?2";
 const HEARD: &str = "SELECT 1 FROM inbound WHERE partner = ?1 AND key = ?2";
+const ATTEMPTS: &str = "SELECT attempts FROM delivery WHERE id = ?1 AND begun_at IS NULL";
 const STATE: &str = "SELECT state FROM delivery WHERE id = ?1";
 
 impl Writing<'_, '_> {
@@ -52,6 +53,10 @@ impl Writing<'_, '_> {
             Expect::Delivery { delivery, state } => {
                 let found: Option<String> = db.first(STATE, [delivery.as_bytes()], |row| row.get("state"))?;
                 Ok(found.as_deref() == Some(state.code()))
+            }
+            Expect::Untried { delivery, attempts } => {
+                let found: Option<u32> = db.first(ATTEMPTS, [delivery.as_bytes()], |row| row.get("attempts"))?;
+                Ok(found == Some(*attempts))
             }
         }
     }

@@ -40,7 +40,7 @@ use std::sync::Arc;
 
 pub use crate::fhir::search::Index;
 pub use backup::{BackupError, BackupNote, Manifest, Restored, back_up, last_backup, restore, verify_backup};
-pub use commit::{Commit, Committed, Expect, Share, StoreError};
+pub use commit::{Begun, Commit, Committed, Expect, Share, StoreError};
 pub use meter::{Meter, Space};
 pub use open::Options;
 pub use query::{

@@ -52,6 +52,7 @@ fn delivery(row: &Row<'_>) -> Result<Delivery, StoreError> {
         created_at: time(row, "created_at")?,
         first_attempt_at: time_if_any(row, "first_attempt_at")?,
         due_at: time(row, "due_at")?,
+        begun_at: time_if_any(row, "begun_at")?,
         note: row.get("note")?,
         urgent: row.get("urgent")?,
         resend_of: uuid_if_any(row, "resend_of")?,

@@ -154,6 +154,8 @@ pub struct Delivery {
     pub created_at: DateTime<Utc>,
     pub first_attempt_at: Option<DateTime<Utc>>,
     pub due_at: DateTime<Utc>,
+    /// When an attempt began whose outcome is not on record: it may have arrived. Only for what rests on a consent.
+    pub begun_at: Option<DateTime<Utc>>,
     /// Why it is parked or was skipped, and by whom.
     pub note: Option<String>,
     /// Whether it overtakes other patients': it is urgent, or something urgent stands behind it in its lane.

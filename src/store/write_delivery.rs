@@ -3,9 +3,9 @@
 use rusqlite::params;
 use uuid::Uuid;
 
-use super::Expect;
 use super::apply::{Refusal, Writing};
 use super::record::{Delivery, DeliveryChange};
+use super::{Begun, Expect};
 use crate::domain::delivery::State;
 
 const INSERT: &str = "INSERT INTO delivery (seq, id, exchange, document_version, partner, unit, patient, action, state, head, \
@@ -18,7 +18,10 @@ const HURRY: &str = "UPDATE delivery SET urgent = 1 \
                      WHERE partner = ?1 AND patient = ?2 AND state IN ('waiting', 'parked') AND urgent = 0";
 const STANDING: &str = "SELECT state, partner, patient, attempts FROM delivery WHERE id = ?1";
 const CHANGE: &str = "UPDATE delivery SET state = ?2, head = head AND ?3, due_at = ?4, note = ?5, attempts = ?6, \
-                      first_attempt_at = coalesce(first_attempt_at, ?7) WHERE id = ?1";
+                      first_attempt_at = coalesce(first_attempt_at, ?7), \
+                      begun_at = CASE WHEN begun_at = ?7 THEN NULL ELSE begun_at END WHERE id = ?1";
+/// One whose outcome was never recorded stays: what came after it says nothing of it.
+const BEGIN: &str = "UPDATE delivery SET begun_at = coalesce(begun_at, ?2) WHERE id = ?1";
 const PROMOTE: &str = "UPDATE delivery SET head = 1 WHERE seq = (SELECT min(seq) FROM delivery \
                        WHERE partner = ?1 AND patient = ?2 AND state IN ('waiting', 'parked'))";
 const INSERT_ATTEMPT: &str = "INSERT INTO attempt (delivery, number, at, class, status, reason, duration_ms) \
@@ -66,6 +69,12 @@ impl Writing<'_, '_> {
         if delivery.urgent && holds(delivery.state) {
             self.statements.run(HURRY, (&delivery.partner, &delivery.patient))?;
         }
+        Ok(())
+    }
+
+    /// An attempt at it is about to begin.
+    pub(super) fn begin(&mut self, begun: &Begun) -> Result<(), Refusal> {
+        self.statements.run(BEGIN, (begun.delivery.as_bytes(), begun.at.timestamp_millis()))?;
         Ok(())
     }
 

@@ -13,7 +13,7 @@ use crate::domain::task::Status;
 use crate::fhir::issue::{Code, Issue};
 use crate::fhir::resource::type_of;
 use crate::partner::NO_CONNECTION;
-use crate::store::{Action, Delivery, DeliveryChange, DeliveryQuery, Exchange, Filter};
+use crate::store::{Action, Delivery, DeliveryChange, DeliveryQuery, Exchange, Expect, Filter};
 
 /// Whether the patient has refused or taken back the consent that the document rests on.
 pub(super) fn consent_withdrawn(resources: &[Value]) -> bool {
@@ -41,19 +41,24 @@ pub(super) struct Stop {
     pub(super) changes: Vec<DeliveryChange>,
     /// Units that have got something of it.
     pub(super) informed: Vec<String>,
+    /// That nobody else has got anything meanwhile.
+    pub(super) expect: Vec<Expect>,
 }
 
 /// What was not sent is never sent; whoever has got the plan is told that the consent is withdrawn.
 pub(super) async fn stop_deliveries(gateway: &Gateway, exchange: &Exchange) -> Result<Stop, Refusal> {
     let query = DeliveryQuery { exchange: Some(exchange.id), ..DeliveryQuery::default() };
     let made = gateway.store.deliveries(&query).await?;
-    let mut sent = Vec::new();
+    let (mut sent, mut expect) = (Vec::new(), Vec::new());
     for delivery in made.iter().filter(|d| d.action != Action::Notice) {
         // A delivery that was tried may have arrived although nobody said so, unless there never was a connection.
         let tries = gateway.store.attempts(delivery.id).await?;
-        let reached = tries.iter().any(|a| a.reason.as_deref() != Some(NO_CONNECTION));
-        if delivery.state == State::Delivered || reached {
+        // So may one whose attempt is under way, or was cut off with the program.
+        let tried = tries.iter().any(|a| a.reason.as_deref() != Some(NO_CONNECTION));
+        if delivery.state == State::Delivered || tried || delivery.begun_at.is_some() {
             sent.push(delivery.unit.clone());
+        } else {
+            expect.push(Expect::Untried { delivery: delivery.id, attempts: delivery.attempts });
         }
     }
     let fetched = exchange
@@ -63,7 +68,7 @@ pub(super) async fn stop_deliveries(gateway: &Gateway, exchange: &Exchange) -> R
     let informed = sent.into_iter().chain(fetched).collect();
     let open = |d: &&Delivery| matches!(d.state, State::Waiting | State::Parked) && d.action != Action::Notice;
     let changes = made.iter().filter(open).map(skip).collect();
-    Ok(Stop { changes, informed })
+    Ok(Stop { changes, informed, expect })
 }
 
 /// What was not sent is never sent.

@@ -13,17 +13,21 @@ use crate::domain::delivery::{Next, Outcome, State, after, partner_of};
 use crate::domain::{PartyRole, Stage};
 use crate::partner::Reply;
 use crate::store::{
-    Action, Attempt, Audit, Commit, Committed, Delivery, DeliveryChange, DeliveryQuery, Exchange, Expect, Filter,
+    Action, Attempt, Audit, Begun, Commit, Committed, Delivery, DeliveryChange, DeliveryQuery, Exchange, Expect, Filter,
 };
 use crate::telemetry::{Attempted, join};
 
 /// Sends the delivery and records the outcome. `started_at` is when the attempt began, `dice` spreads the next one.
+/// `None`: it was decided about before anything was sent, and nothing was.
 pub async fn deliver(
     gateway: &Gateway,
     delivery: &Delivery,
     started_at: DateTime<Utc>,
     dice: f64,
-) -> Result<Outcome, Refusal> {
+) -> Result<Option<Outcome>, Refusal> {
+    if rests_on_consent(delivery) && !begin(gateway, delivery, started_at).await? {
+        return Ok(None);
+    }
     let _in_flight = gateway.figures.begin_attempt(&delivery.partner);
     // The attempt goes on with the thread of the request that caused it.
     let span = tracing::info_span!("deliver", delivery = %delivery.id, partner = delivery.partner);
@@ -33,7 +37,24 @@ pub async fn deliver(
     gateway.figures.attempted(Attempted { partner, class, took: reply.took });
     let finished_at = started_at + reply.took;
     record(gateway, delivery, &reply, started_at, finished_at, dice).await?;
-    Ok(reply.outcome)
+    Ok(Some(reply.outcome))
+}
+
+/// Whether it carries a Consent. No text of a document can look like one: a quotation mark within it is escaped.
+fn rests_on_consent(delivery: &Delivery) -> bool {
+    let says_so = || std::str::from_utf8(&delivery.body).is_ok_and(|body| body.contains("\"Consent\""));
+    delivery.action == Action::Transaction && says_so()
+}
+
+/// Puts on record that it is about to be sent, so that a withdrawal knows whom it may have reached, whatever becomes of the
+/// attempt. False where it waits no more.
+async fn begin(gateway: &Gateway, delivery: &Delivery, at: DateTime<Utc>) -> Result<bool, Refusal> {
+    let commit = Commit {
+        expect: vec![Expect::Delivery { delivery: delivery.id, state: State::Waiting }],
+        begun: vec![Begun { delivery: delivery.id, at }],
+        ..Commit::default()
+    };
+    Ok(matches!(gateway.store.commit(commit).await?, Committed::Done { .. }))
 }
 
 async fn send(gateway: &Gateway, delivery: &Delivery, at: DateTime<Utc>) -> Reply {

@@ -74,6 +74,7 @@ fn notice(gateway: &Gateway, exchange: &Exchange, party: &Party, news: News, now
         created_at: now,
         first_attempt_at: None,
         due_at: now,
+        begun_at: None,
         note: None,
         urgent: false,
         resend_of: None,

@@ -110,6 +110,7 @@ fn delivery_of(address: &Address<'_>, action: Action, body: Vec<u8>) -> Delivery
         created_at: address.now,
         first_attempt_at: None,
         due_at: address.now,
+        begun_at: None,
         note: None,
         urgent: false,
         resend_of: None,

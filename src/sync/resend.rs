@@ -166,6 +166,7 @@ fn again(delivery: &Delivery, now: DateTime<Utc>) -> Delivery {
         created_at: now,
         first_attempt_at: None,
         due_at: now,
+        begun_at: None,
         note: None,
         resend_of: Some(delivery.id),
         ..delivery.clone()
@@ -296,6 +297,7 @@ mod tests {
             created_at: DateTime::UNIX_EPOCH,
             first_attempt_at: None,
             due_at: DateTime::UNIX_EPOCH,
+            begun_at: None,
             note: None,
             urgent: false,
             resend_of: None,

@@ -107,7 +107,7 @@ pub(super) async fn supersede(
     let plan = followed.plan.iter().filter(|p| !names.contains(p)).filter_map(|p| current.get(p)).map(|(_, v)| v);
     let mut commit = Commit::default();
     let mut weighed = Weighed::default();
-    let mut hidden = Vec::new();
+    let (mut hidden, mut untried) = (Vec::new(), Vec::new());
     if !left.is_empty() {
         // They keep seeing their own Task, which says that it is over, and nothing of what came after.
         let units = left.iter().map(|p| p.unit.clone()).collect();
@@ -118,6 +118,7 @@ pub(super) async fn supersede(
         let Some(before) = &before else { return Err(Refusal::Findings(vec![no_consent()])) };
         let stop = stop_deliveries(gateway, before).await?;
         commit.delivery_changes = stop.changes;
+        untried = stop.expect;
         // Who never got it is no party to it any more, and sees nothing of it; who has got it sees that it is over.
         let informed = |unit: &String| stop.informed.contains(unit);
         outside =
@@ -149,6 +150,7 @@ pub(super) async fn supersede(
     commit.expect = weighed.expect;
     worklist::follow(gateway, &mut commit, &exchange, now).await?;
     commit.expect.extend(contact);
+    commit.expect.extend(untried);
     commit.expect.push(Expect::Exchange {
         organisation: exchange.organisation.clone(),
         kind: exchange.kind,

@@ -3,6 +3,7 @@
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
+use super::deliver::deliver;
 use super::read::{Read, read};
 use super::submit::{Submission, submit};
 use super::supersede::supersede;
@@ -10,10 +11,12 @@ use crate::Gateway;
 use crate::access::Caller;
 use crate::config::Config;
 use crate::domain::{Format, Kind};
-use crate::store::{Commit, Committed, Expect};
+use crate::store::{Commit, Committed, Delivery, DeliveryQuery, Exchange, Expect, Rooms};
 
 const PLAN: &str = include_str!("../../mappings/examples/rehab-plan.small.source.json");
 const REFERRAL: &str = include_str!("../../mappings/examples/referral.small.source.json");
+const SIP: &str = include_str!("../../mappings/examples/handover.sip-small.source.json");
+const NORTH: &str = "SE2321000131-E000000000202";
 const SOUTH: &str = "SE2321000131-E000000000203";
 
 /// A gateway that nobody listens to, in a folder that goes away with it.
@@ -24,9 +27,13 @@ struct Alone {
 
 impl Alone {
     fn open() -> Self {
+        Self::open_as(Config::load(None).unwrap())
+    }
+
+    fn open_as(config: Config) -> Self {
         let folder = std::env::temp_dir().join(format!("vardkedja-alone-{}", uuid::Uuid::new_v4()));
         std::fs::create_dir(&folder).unwrap();
-        let config = Config { db: folder.join("store.sqlite"), ..Config::load(None).unwrap() };
+        let config = Config { db: folder.join("store.sqlite"), ..config };
         Self { gateway: Gateway::open(config).unwrap(), folder }
     }
 
@@ -92,4 +99,100 @@ async fn a_referral_does_not_carry_the_plan_that_was_revised_while_it_was_read()
     alone.take_in(Kind::RehabPlan, &plan(2)).await;
     let ended = alone.gateway.store.commit(carrying).await.unwrap();
     assert!(matches!(ended, Committed::Conflict(Expect::Revision { .. })), "{ended:?}");
+}
+
+fn sip(version: u32, decision: &str) -> Value {
+    let mut sip: Value = serde_json::from_str(SIP).unwrap();
+    sip["version"] = json!(version);
+    sip["consent"]["decision"] = json!(decision);
+    if decision == "withdrawn" {
+        sip["consent"]["withdrawnAt"] = json!("2026-04-01T08:00:00+02:00");
+    }
+    sip
+}
+
+/// A gateway that sends to a server which takes a connection and never says a word, or takes none.
+fn alone_with(listener: &std::net::TcpListener) -> Alone {
+    let base = listener.local_addr().unwrap();
+    Alone::open_as(
+        Config::parse(&format!(
+            "[[partner]]\nname = \"platform\"\nchannel = \"poll\"\n\
+             [[partner]]\nname = \"primary-care\"\nchannel = \"push\"\nfhir_base = \"http://{base}/fhir\"\n\
+             [[partner]]\nname = \"reader\"\nchannel = \"poll\"\n"
+        ))
+        .unwrap(),
+    )
+}
+
+impl Alone {
+    async fn first(&self) -> Delivery {
+        self.gateway.store.due(Utc::now(), &[], &Rooms::upto(1)).await.unwrap().ready.remove(0)
+    }
+
+    async fn stands(&self, id: uuid::Uuid) -> Delivery {
+        let query = DeliveryQuery { id: Some(id), ..DeliveryQuery::default() };
+        self.gateway.store.deliveries(&query).await.unwrap().remove(0)
+    }
+
+    async fn exchange(&self, of: &Delivery) -> Exchange {
+        self.gateway.store.exchange(&crate::store::Filter::All, of.exchange).await.unwrap().unwrap()
+    }
+
+    /// Begins an attempt and lets it fall, as a kill does: its outcome is never recorded.
+    async fn cut_off(&self, delivery: &Delivery) {
+        let attempt = deliver(&self.gateway, delivery, Utc::now(), 0.5);
+        let begun = async { while self.stands(delivery.id).await.begun_at.is_none() {} };
+        tokio::select! {
+            ended = attempt => panic!("{ended:?}"),
+            () = begun => {}
+        }
+    }
+}
+
+fn goes_to(exchange: &Exchange, unit: &str) -> bool {
+    exchange.recipients().any(|p| p.unit == unit)
+}
+
+#[actix_web::test]
+async fn a_withdrawal_is_told_to_the_unit_whose_attempt_was_cut_off() {
+    let deaf = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let alone = alone_with(&deaf);
+    alone.take_in(Kind::Handover, &sip(1, "given")).await;
+    let first = alone.first().await;
+    assert_eq!(first.unit, NORTH);
+    alone.cut_off(&first).await;
+    // The next finds nobody there. That says nothing of the one before.
+    drop(deaf);
+    deliver(&alone.gateway, &first, Utc::now(), 0.5).await.unwrap().unwrap();
+    assert!(alone.stands(first.id).await.begun_at.is_some());
+    alone.take_in(Kind::Handover, &sip(2, "withdrawn")).await;
+    assert!(goes_to(&alone.exchange(&first).await, NORTH), "it may have the plan");
+}
+
+#[actix_web::test]
+async fn a_withdrawal_is_not_told_to_a_unit_that_there_never_was_a_connection_to() {
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let alone = alone_with(&nobody);
+    drop(nobody);
+    alone.take_in(Kind::Handover, &sip(1, "given")).await;
+    let first = alone.first().await;
+    deliver(&alone.gateway, &first, Utc::now(), 0.5).await.unwrap().unwrap();
+    assert_eq!(alone.stands(first.id).await.begun_at, None);
+    alone.take_in(Kind::Handover, &sip(2, "withdrawn")).await;
+    assert!(!goes_to(&alone.exchange(&first).await, NORTH));
+}
+
+#[actix_web::test]
+async fn a_withdrawal_that_was_weighed_before_the_attempt_began_is_weighed_anew_and_nothing_is_sent_after_it() {
+    let deaf = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let alone = alone_with(&deaf);
+    alone.take_in(Kind::Handover, &sip(1, "given")).await;
+    let first = alone.first().await;
+    let withdrawal = alone.compose(Kind::Handover, &sip(2, "withdrawn")).await;
+    alone.cut_off(&first).await;
+    let ended = alone.gateway.store.commit(withdrawal).await.unwrap();
+    assert!(matches!(ended, Committed::Conflict(Expect::Untried { .. })), "{ended:?}");
+    alone.take_in(Kind::Handover, &sip(2, "withdrawn")).await;
+    assert!(goes_to(&alone.exchange(&first).await, NORTH));
+    assert_eq!(deliver(&alone.gateway, &first, Utc::now(), 0.5).await.unwrap(), None, "it is skipped, and not sent");
 }

@@ -31,7 +31,7 @@ type Lane = (String, String);
 /// The attempts that are under way.
 #[derive(Default)]
 struct Flying {
-    tasks: JoinSet<Result<Outcome, Refusal>>,
+    tasks: JoinSet<Result<Option<Outcome>, Refusal>>,
     /// What each of them holds, kept here so that it is let go of however the attempt ends.
     held: HashMap<Id, (Lane, Ticket)>,
 }
@@ -77,19 +77,19 @@ impl Flying {
     }
 
     /// Lets go of what an attempt held; whether its outcome could not be recorded.
-    fn land(&mut self, gateway: &Gateway, done: Result<(Id, Result<Outcome, Refusal>), JoinError>) -> bool {
-        let (id, outcome) = match done {
-            Ok((id, Ok(outcome))) => (id, Some(outcome)),
+    fn land(&mut self, gateway: &Gateway, done: Result<(Id, Result<Option<Outcome>, Refusal>), JoinError>) -> bool {
+        let (id, outcome, failed) = match done {
+            Ok((id, Ok(outcome))) => (id, outcome, false),
             Ok((id, Err(error))) => {
                 tracing::error!(error = %error, "the outcome of a delivery could not be recorded; it will be sent again");
-                (id, None)
+                (id, None, true)
             }
-            Err(error) => (error.id(), None),
+            Err(error) => (error.id(), None, true),
         };
         if let Some((_, ticket)) = self.held.remove(&id) {
             gateway.gates.give_back(&ticket, outcome.as_ref(), Utc::now());
         }
-        outcome.is_none()
+        failed
     }
 }
 
@@ -115,13 +115,13 @@ async fn launch(gateway: &Arc<Gateway>, flying: &mut Flying) -> Result<Option<Da
     Ok(next.into_iter().filter_map(opens).min())
 }
 
-async fn one(gateway: &Gateway, delivery: &Delivery) -> Result<Outcome, Refusal> {
-    let outcome = deliver(gateway, delivery, Utc::now(), fastrand::f64()).await?;
+async fn one(gateway: &Gateway, delivery: &Delivery) -> Result<Option<Outcome>, Refusal> {
+    let Some(outcome) = deliver(gateway, delivery, Utc::now(), fastrand::f64()).await? else { return Ok(None) };
     tracing::info!(
         delivery = %delivery.id, exchange = %delivery.exchange, partner = delivery.partner,
         class = outcome.class(), reason = outcome.reason(), "attempted delivery {}", delivery.id
     );
-    Ok(outcome)
+    Ok(Some(outcome))
 }
 
 /// Reads every pushed partner's Tasks, each in its own rhythm, until `shutdown` says stop.

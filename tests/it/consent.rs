@@ -233,3 +233,30 @@ async fn a_unit_keeps_what_it_has_by_a_referral_of_its_own() {
     assert_eq!(world.get(&referred, REHAB_TEAM).await.status, 404);
     world.close().await;
 }
+
+/// Looks again and again until the clinic's own copy of the Task is cancelled.
+async fn told_it_is_over(world: &World, exchange: &str) {
+    let task = world.task(exchange, NORTH).await;
+    for _ in 0..600 {
+        if world.people().task(&task).await.is_ok_and(|t| t["status"] == "cancelled") {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(25)).await;
+    }
+    panic!("{:#}", world.get(exchange, ONCOLOGY).await.json());
+}
+
+#[actix_web::test]
+async fn a_withdrawal_is_told_to_the_unit_that_the_plan_is_on_its_way_to() {
+    let world = World::open().await;
+    world.misbehave(json!({ "kind": "late", "milliseconds": 1500, "next": 1, "method": "POST" })).await;
+    let exchange = hand_over(&world, &sip(1, "given")).await;
+    while world.at_clinic("CarePlan").await.is_empty() {
+        tokio::task::yield_now().await;
+    }
+    let shown = world.get(&exchange, ONCOLOGY).await.json();
+    assert_eq!(shown["deliveries"][0]["state"], "waiting", "it has arrived, and nobody here knows: {shown:#}");
+    hand_over(&world, &sip(2, "withdrawn")).await;
+    told_it_is_over(&world, &exchange).await;
+    world.close().await;
+}

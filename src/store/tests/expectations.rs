@@ -65,6 +65,7 @@ fn true_ones(one: &One) -> Vec<Expect> {
         Expect::Unheard { partner: "norr".into(), key: "Task/1/3".into() },
         Expect::Unheard { partner: "syd".into(), key: "Task/1/2".into() },
         Expect::Delivery { delivery: one.delivery.id, state: delivery::State::Waiting },
+        Expect::Untried { delivery: one.delivery.id, attempts: 0 },
     ]
 }
 
@@ -99,6 +100,7 @@ fn false_ones(one: &One) -> Vec<Expect> {
         Expect::FreshKey { caller: "syd".into(), key: "k1".into() },
         Expect::Unheard { partner: "norr".into(), key: "Task/1/2".into() },
         Expect::Delivery { delivery: one.delivery.id, state: delivery::State::Parked },
+        Expect::Untried { delivery: one.delivery.id, attempts: 1 },
         Expect::Delivery { delivery: Uuid::now_v7(), state: delivery::State::Waiting },
     ]
 }

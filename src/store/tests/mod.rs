@@ -110,6 +110,7 @@ fn delivery(exchange: Uuid, partner: &str, patient: &str) -> Delivery {
         created_at: at(0),
         first_attempt_at: None,
         due_at: at(0),
+        begun_at: None,
         note: None,
         urgent: false,
         resend_of: None,

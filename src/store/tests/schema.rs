@@ -22,7 +22,7 @@ fn legal() -> Connection {
              INSERT INTO party VALUES (zeroblob(16), 0, 'SE-1', 'norr', 'recipient', 't', 'requested', 'waiting', 0);
              INSERT INTO document VALUES (zeroblob(16), 1, 'json', '', '', '', 0, 1, x'', x'');
              INSERT INTO delivery VALUES (1, zeroblob(16), zeroblob(16), 1, 'norr', 'SE-1', 'p', 'transaction', 'waiting', 1, 0, 0,
-                                          NULL, 0, 0, NULL, NULL, x'');
+                                          NULL, 0, 0, NULL, NULL, x'', NULL);
              INSERT INTO attempt VALUES (zeroblob(16), 1, 0, 'transient', 503, NULL, 1);
              INSERT INTO inbound VALUES ('norr', 'k', NULL, 0, NULL, x'');
              INSERT INTO answer VALUES ('syd', 'k', '', NULL, 202, NULL, 0, x'');",
@@ -70,11 +70,11 @@ fn illegal_states_are_refused_by_the_database_itself() {
         "UPDATE delivery SET attempts = 1",
         "UPDATE delivery SET first_attempt_at = 1",
         "INSERT INTO delivery SELECT 2, randomblob(16), exchange, 1, partner, unit, patient, action, state, 1, 0, 0, NULL, 0, 0,
-         NULL, NULL, x'' FROM delivery",
+         NULL, NULL, x'', NULL FROM delivery",
         "INSERT INTO delivery SELECT 2, randomblob(16), exchange, 1, partner, unit, 'q', action, state, 1, 0, 0, NULL, 0, 0,
-         id, NULL, x'' FROM delivery",
+         id, NULL, x'', NULL FROM delivery",
         "INSERT INTO delivery SELECT 2, randomblob(16), exchange, 1, partner, unit, 'q', 'notice', state, 1, 0, 0, NULL, 0, 0,
-         NULL, NULL, x'' FROM delivery",
+         NULL, NULL, x'', NULL FROM delivery",
         "UPDATE delivery SET urgent = 2",
         "UPDATE delivery SET resend_of = randomblob(16)",
         "UPDATE attempt SET class = 'lost'",
