@@ -9,15 +9,19 @@ use super::notice::{News, notices};
 use super::package::{self, Address, Right, is_pushed};
 use super::refusal::missing;
 use super::weigh::{Scale, Weighed, current, set_status, touch};
-use super::{Refusal, TRIES};
+use super::{Refusal, TRIES, worklist};
 use crate::Gateway;
 use crate::access::Caller;
 use crate::domain::Stage;
+use crate::domain::delivery::State;
 use crate::domain::task::{self, Role, Status, Verdict};
 use crate::fhir::bundle::TaskMode;
 use crate::fhir::issue::{Code, Issue};
 use crate::fhir::resource::{reference_of, type_of};
-use crate::store::{Audit, Commit, Committed, Exchange, Expect, Filter};
+use crate::partner::NO_CONNECTION;
+use crate::store::{
+    Action, Attempt, Audit, Commit, Committed, Delivery, DeliveryChange, DeliveryQuery, Exchange, Expect, Filter,
+};
 
 /// What came of it, one line for each recipient.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -84,16 +88,20 @@ async fn plan(
             now,
         };
         if task::verdict(from, Status::Cancelled, Role::Placer) == Verdict::Allowed {
+            let never_sent = never_arrived(gateway, before.id, &party.unit).await?;
             let mut task = task.clone();
             if let Some(object) = task.as_object_mut() {
                 set_status(object, Status::Cancelled, Some(reason));
                 touch(object, now);
             }
-            if is_pushed(gateway, &party.partner) {
-                commit.deliveries.push(package::task_move(&address, &task, Right::Placer));
-            }
             party.status = Some(Status::Cancelled);
-            party.stage = if is_pushed(gateway, &party.partner) { Stage::Waiting } else { Stage::Cancelled };
+            party.stage = Stage::Cancelled;
+            if !never_sent.is_empty() {
+                commit.delivery_changes.extend(never_sent.iter().map(take_back));
+            } else if is_pushed(gateway, &party.partner) {
+                commit.deliveries.push(package::task_move(&address, &task, Right::Placer));
+                party.stage = Stage::Waiting;
+            }
             changed.push(task);
             cancelled.cancelled.push(party.unit.clone());
         } else {
@@ -164,6 +172,41 @@ async fn plan(
         object: format!("exchange/{}", before.id),
         payload: json!({ "cancelled": cancelled.cancelled, "asked": cancelled.asked }).to_string(),
     });
+    worklist::follow(gateway, &mut commit, &exchange, now).await?;
     commit.exchanges.push(exchange);
     Ok((commit, cancelled))
+}
+
+/// What is parked of the request, and what stands behind it, where certainly nothing of it has reached the unit: there is
+/// nothing to take back there. Empty where something may have.
+async fn never_arrived(gateway: &Gateway, exchange: Uuid, unit: &str) -> Result<Vec<Delivery>, Refusal> {
+    let query = DeliveryQuery { exchange: Some(exchange), ..DeliveryQuery::default() };
+    let mut made = gateway.store.deliveries(&query).await?;
+    made.retain(|d| d.unit == unit && d.action != Action::Notice);
+    if !made.iter().any(|d| d.state == State::Parked && d.action == Action::Transaction) {
+        return Ok(Vec::new());
+    }
+    for delivery in &made {
+        let tries = gateway.store.attempts(delivery.id).await?;
+        // Who gave no answer may have got it; so may whoever the last attempt gave up on.
+        let unanswered = |a: &Attempt| a.class == "transient" && a.reason.as_deref() != Some(NO_CONNECTION);
+        let gave_up = delivery.state == State::Parked && tries.last().is_some_and(|a| a.class == "transient");
+        let arrived = delivery.state == State::Delivered || tries.iter().any(|a| a.class == "delivered");
+        if arrived || gave_up || delivery.begun_at.is_some() || tries.iter().any(unanswered) {
+            return Ok(Vec::new());
+        }
+    }
+    made.retain(|d| matches!(d.state, State::Waiting | State::Parked));
+    Ok(made)
+}
+
+fn take_back(delivery: &Delivery) -> DeliveryChange {
+    DeliveryChange {
+        id: delivery.id,
+        from: delivery.state,
+        to: State::Skipped,
+        due_at: delivery.due_at,
+        note: Some("återtagen av avsändaren | taken back by the sender".into()),
+        attempt: None,
+    }
 }

@@ -190,3 +190,37 @@ async fn who_is_no_party_sees_nothing_of_a_request_to_stop() {
     assert_eq!(world.get(&exchange, REHAB_TEAM).await.status, 404);
     world.close().await;
 }
+
+#[actix_web::test]
+async fn a_request_that_was_refused_and_never_arrived_is_taken_back_at_once() {
+    let world = World::open().await;
+    world.misbehave(json!({ "kind": "outcome", "next": 1, "method": "POST" })).await;
+    let exchange = world.refer(&referral(1)).await;
+    world.until(&exchange, "parked").await;
+    let reply = ask_to_stop(&world, &exchange).await;
+    assert_eq!(reply.json()["cancelled"], json!([NORTH]), "{}", reply.text);
+    let shown = world.get(&exchange, ONCOLOGY).await.json();
+    assert_eq!(shown["stage"], "cancelled", "{shown:#}");
+    let [delivery] = &shown["deliveries"].as_array().unwrap()[..] else { panic!("no move is made: {shown:#}") };
+    assert_eq!(delivery["state"], "skipped");
+    let tasks = world.get("/fhir/Task?code=delivery-parked", ONCOLOGY).await.json();
+    assert_eq!(tasks["entry"][0]["resource"]["status"], "cancelled", "there is nothing left to mend: {tasks:#}");
+    assert!(world.at_clinic("Task").await.is_empty());
+    world.close().await;
+}
+
+#[actix_web::test]
+async fn a_request_that_arrived_once_is_taken_back_there_though_its_newer_version_is_parked() {
+    let world = World::open().await;
+    let exchange = world.refer(&referral(1)).await;
+    world.until(&exchange, "delivered").await;
+    world.misbehave(json!({ "kind": "outcome", "next": 1, "method": "POST" })).await;
+    let mut newer = referral(1);
+    newer["version"] = json!(2);
+    assert_eq!(world.refer(&newer).await, exchange);
+    world.until(&exchange, "parked").await;
+    assert_eq!(ask_to_stop(&world, &exchange).await.status, 200);
+    let shown = world.get(&exchange, ONCOLOGY).await.json();
+    assert_eq!(shown["deliveries"].as_array().unwrap().len(), 3, "{shown:#}");
+    world.close().await;
+}
