@@ -20,6 +20,8 @@ const NEXT_PARTNER: &str =
     "SELECT min(partner) FROM delivery INDEXED BY delivery_due WHERE head = 1 AND state = 'waiting' AND partner > ?1";
 const HEADS: &str = "SELECT seq, patient, due_at FROM delivery INDEXED BY delivery_due \
                      WHERE head = 1 AND state = 'waiting' AND partner = ?1 AND urgent = ?2 ORDER BY due_at, seq";
+const RETRYING: &str = "SELECT id FROM delivery INDEXED BY delivery_due WHERE head = 1 AND state = 'waiting' AND partner = ?1 \
+                        AND urgent = ?2 AND due_at > ?3 AND attempts > 0 ORDER BY due_at, seq LIMIT ?4";
 const HEAD_OF: &str =
     "SELECT * FROM delivery INDEXED BY delivery_head WHERE partner = ?1 AND patient = ?2 AND head = 1";
 
@@ -86,6 +88,8 @@ pub struct Room {
     pub most: usize,
     /// How many urgent ones in a row have overtaken others so far.
     pub overtaken: usize,
+    /// It is asked whether it is back: where nothing is due, the first that will be goes before its time.
+    pub is_probe: bool,
 }
 
 /// Of so many attempts one at least goes to the longest due, however much is urgent.
@@ -118,6 +122,21 @@ impl Store {
             let turns = in_turns(partners, rooms.most);
             let ready = turns.into_iter().filter_map(|seq| db.first(AT, [seq], delivery).transpose());
             Ok(Due { ready: ready.collect::<Result<_, _>>()?, next })
+        })
+        .await
+    }
+
+    /// Of the lanes of a partner, the first deliveries that were tried and wait for their next time; what is urgent first.
+    pub async fn retrying(&self, partner: &str, now: DateTime<Utc>, limit: u32) -> Result<Vec<Uuid>, StoreError> {
+        let partner = partner.to_owned();
+        self.read(move |db| {
+            let of = |urgent: bool, most: u32| {
+                db.all(RETRYING, (&partner, urgent, now.timestamp_millis(), most), |row| uuid(row, "id"))
+            };
+            let mut found = of(true, limit)?;
+            let left = limit.saturating_sub(u32::try_from(found.len()).unwrap_or(limit));
+            found.extend(of(false, left)?);
+            Ok(found)
         })
         .await
     }
@@ -177,7 +196,7 @@ fn due_by_partner(
     let (mut partners, mut nexts) = (Vec::new(), BTreeMap::new());
     let mut last = String::new();
     while let Some(partner) = next_partner(db, &last)? {
-        let elsewhere = Room { most: rooms.elsewhere, overtaken: 0 };
+        let elsewhere = Room { most: rooms.elsewhere, ..Room::default() };
         let room = rooms.at.get(&partner).copied().unwrap_or(elsewhere);
         let free = |row: &Row<'_>| {
             let lane = (partner.clone(), row.get("patient")?);
@@ -219,6 +238,14 @@ fn choose(urgent: Vec<(i64, i64)>, others: Vec<(i64, i64)>, now_ms: i64, room: R
         };
         let Some((_, seq)) = next else { break };
         ready.push(seq);
+    }
+    if room.is_probe && room.most > 0 && ready.is_empty() {
+        let first = match (urgent.peek(), others.peek()) {
+            (Some(one), Some(other)) if other.0 < one.0 => others.next(),
+            (Some(_), _) => urgent.next(),
+            (None, _) => others.next(),
+        };
+        ready.extend(first.map(|(_, seq)| seq));
     }
     let next = urgent.peek().into_iter().chain(others.peek()).map(|(due, _)| *due).min();
     (ready, next)

@@ -134,7 +134,11 @@ impl Gates {
     /// How many may go now, and where.
     pub fn rooms(&self, now: DateTime<Utc>) -> Rooms {
         self.with(|gates, left, share| {
-            let room = |gate: &Gate| Room { most: gate.room(now, left, share), overtaken: gate.overtaken };
+            let room = |gate: &Gate| Room {
+                most: gate.room(now, left, share),
+                overtaken: gate.overtaken,
+                is_probe: matches!(gate.breaker.standing(), Standing::Open { .. }),
+            };
             let at: HashMap<String, Room> = gates.iter().map(|(lane, gate)| (lane.clone(), room(gate))).collect();
             let most = at.values().map(|room| room.most).sum::<usize>();
             // What is for a partner that is not configured any more is parked as soon as it is due.
@@ -161,18 +165,21 @@ impl Gates {
         })
     }
 
-    /// Takes a ticket back. `None`: what came of the attempt is not known.
-    pub fn give_back(&self, ticket: &Ticket, outcome: Option<&Outcome>, now: DateTime<Utc>) {
+    /// Takes a ticket back; the lane, where the partner was in trouble and answers again. `None` as the outcome: what came of
+    /// the attempt is not known.
+    pub fn give_back(&self, ticket: &Ticket, outcome: Option<&Outcome>, now: DateTime<Utc>) -> Option<String> {
         self.with(|gates, _, _| {
-            let Some(gate) = gates.get_mut(&ticket.lane) else { return };
+            let gate = gates.get_mut(&ticket.lane)?;
             gate.in_flight = gate.in_flight.saturating_sub(1);
             if let Some(outcome) = outcome {
                 *gate.attempts.entry(outcome.class()).or_default() += 1;
             }
             let before = gate.breaker.standing();
             gate.breaker.hear(ticket.pass, outcome.map_or(Sign::Unknown, Outcome::sign), now);
-            tell(&ticket.lane, before, gate.breaker.standing(), outcome);
-        });
+            let after = gate.breaker.standing();
+            tell(&ticket.lane, before, after, outcome);
+            (before != Standing::Closed && after == Standing::Closed).then(|| ticket.lane.clone())
+        })
     }
 
     /// Why nothing goes there now; `None` where it may.

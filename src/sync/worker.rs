@@ -1,6 +1,6 @@
 //! The two loops that run beside the API: deliver what is due, and read partners' Tasks for answers.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,9 +14,9 @@ use super::gate::{Closed, Ticket};
 use super::reconcile::{Round, reconcile};
 use super::waiting::resume;
 use crate::Gateway;
-use crate::domain::delivery::Outcome;
+use crate::domain::delivery::{Outcome, State};
 use crate::domain::window;
-use crate::store::{Delivery, Due, Rooms};
+use crate::store::{Commit, Committed, Delivery, DeliveryChange, Due, Rooms};
 
 /// The longest nap: a safety net, not the way deliveries are noticed.
 const NAP: Duration = Duration::from_secs(30);
@@ -24,6 +24,9 @@ const NAP: Duration = Duration::from_secs(30);
 const BLINK: Duration = Duration::from_millis(5);
 /// Rest after the store failed, so that a full disk is not asked a thousand times a second.
 const REST: Duration = Duration::from_secs(1);
+
+/// Deliveries that are made due in one commit.
+const AT_ONCE: u32 = 1000;
 
 /// A lane is a patient at a partner: within it order is kept, across lanes everything runs side by side.
 type Lane = (String, String);
@@ -34,6 +37,8 @@ struct Flying {
     tasks: JoinSet<Result<Option<Outcome>, Refusal>>,
     /// What each of them holds, kept here so that it is let go of however the attempt ends.
     held: HashMap<Id, (Lane, Ticket)>,
+    /// Partners that answer again, and whose deliveries still wait for a time that was set while they did not.
+    back: BTreeSet<String>,
 }
 
 /// Delivers until `shutdown` says stop; attempts that are under way are finished.
@@ -87,14 +92,33 @@ impl Flying {
             Err(error) => (error.id(), None, true),
         };
         if let Some((_, ticket)) = self.held.remove(&id) {
-            gateway.gates.give_back(&ticket, outcome.as_ref(), Utc::now());
+            self.back.extend(gateway.gates.give_back(&ticket, outcome.as_ref(), Utc::now()));
         }
         failed
     }
 }
 
+/// What waited for a partner that answers again is due now, so many in one commit: the gate sees to it that the partner is
+/// not sent more than it takes.
+async fn hasten(gateway: &Gateway, flying: &mut Flying) -> Result<(), Refusal> {
+    let now = Utc::now();
+    let Some(partner) = flying.back.first().cloned() else { return Ok(()) };
+    let waiting = gateway.store.retrying(&partner, now, AT_ONCE).await?;
+    let is_all = waiting.len() < AT_ONCE as usize;
+    let due =
+        |id| DeliveryChange { id, from: State::Waiting, to: State::Waiting, due_at: now, note: None, attempt: None };
+    let commit = Commit { delivery_changes: waiting.into_iter().map(due).collect(), ..Commit::default() };
+    // Where one of them was decided about meanwhile, the next turn looks again.
+    let is_done = matches!(gateway.store.commit(commit).await?, Committed::Done { .. });
+    if is_all && is_done {
+        flying.back.remove(&partner);
+    }
+    Ok(())
+}
+
 /// Starts what may go now; when the next may, as far as that is told by the clock.
 async fn launch(gateway: &Arc<Gateway>, flying: &mut Flying) -> Result<Option<DateTime<Utc>>, Refusal> {
+    hasten(gateway, flying).await?;
     let now = Utc::now();
     let Due { ready, next } = gateway.store.due(now, &flying.busy(), &gateway.gates.rooms(now)).await?;
     for delivery in ready {
@@ -108,11 +132,12 @@ async fn launch(gateway: &Arc<Gateway>, flying: &mut Flying) -> Result<Option<Da
     let opens = |(partner, due): (String, DateTime<Utc>)| match gateway.gates.closed(&partner, now) {
         None => Some(due),
         Some(Closed::Window { until } | Closed::Rate { until }) => Some(due.max(until)),
-        Some(Closed::Trouble { probe_at: Some(at) }) => Some(due.max(at)),
+        Some(Closed::Trouble { probe_at: Some(at) }) => Some(at),
         // An attempt that comes back makes room, and wakes us.
         Some(Closed::Trouble { probe_at: None } | Closed::Full) => None,
     };
-    Ok(next.into_iter().filter_map(opens).min())
+    let next = next.into_iter().filter_map(opens).min();
+    Ok(if flying.back.is_empty() { next } else { Some(now) })
 }
 
 async fn one(gateway: &Gateway, delivery: &Delivery) -> Result<Option<Outcome>, Refusal> {

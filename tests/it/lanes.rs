@@ -178,3 +178,21 @@ async fn what_is_urgent_goes_before_other_patients_and_never_before_its_own() {
     assert_eq!(order, expected, "the urgent one takes what stands before it along");
     world.close().await;
 }
+
+#[actix_web::test]
+async fn a_partner_that_is_back_is_sent_what_waits_long_before_the_next_time_that_was_set_for_it() {
+    let world =
+        World::open_as(|clinic| settings(clinic, "breaker_failures = 3\nretry_s = [3600]\nprobe_s = [1]", "", READS))
+            .await;
+    world.misbehave(json!({ "kind": "error", "probability": 1.0, "method": "POST" })).await;
+    let mut exchanges = Vec::new();
+    for (number, patient) in (1..).zip(PATIENTS) {
+        exchanges.push(world.refer(&about(referral(number), patient)).await);
+    }
+    until(&world, "primary-care", |p| p["breaker"] != "closed").await;
+    world.behave().await;
+    for exchange in &exchanges {
+        world.until(exchange, "delivered").await;
+    }
+    world.close().await;
+}

@@ -171,8 +171,11 @@ async fn what_is_urgent_overtakes_other_patients_and_nobody_waits_for_ever() {
     let twelve = patients(store.due(at(0), &[], &Rooms::upto(12)).await.unwrap());
     assert_eq!(twelve, ["u00", "u01", "u02", "r0", "u03", "u04", "u05", "r1", "u06", "u07", "u08", "r2"]);
     // One place at a time, as when a partner takes one at a time: the turn is remembered by whoever asks.
-    let one =
-        |overtaken| Rooms { at: HashMap::from([("norr".into(), Room { most: 1, overtaken })]), elsewhere: 0, most: 9 };
+    let one = |overtaken| Rooms {
+        at: HashMap::from([("norr".into(), Room { most: 1, overtaken, is_probe: false })]),
+        elsewhere: 0,
+        most: 9,
+    };
     for (overtaken, first) in [(0, "u00"), (TURN - 2, "u00"), (TURN - 1, "r0"), (99, "r0")] {
         assert_eq!(patients(store.due(at(0), &[], &one(overtaken)).await.unwrap()), [first], "after {overtaken}");
     }
@@ -189,7 +192,7 @@ async fn something_urgent_hurries_what_stands_before_it_and_never_overtakes_it()
     let mut order = Vec::new();
     for _ in 0..4 {
         let rooms =
-            Rooms { at: HashMap::from([("norr".into(), Room { most: 1, overtaken: 0 })]), elsewhere: 0, most: 9 };
+            Rooms { at: HashMap::from([("norr".into(), Room { most: 1, ..Room::default() })]), elsewhere: 0, most: 9 };
         let next = store.due(at(0), &[], &rooms).await.unwrap().ready.remove(0);
         changed(&store, change(&next, State::Waiting, State::Delivered)).await.unwrap();
         order.push(next.id);
@@ -324,4 +327,19 @@ async fn live(steps: Vec<Step>) -> Result<(), TestCaseError> {
         }
     }
     Ok(())
+}
+
+#[tokio::test]
+async fn a_probe_goes_before_its_time_where_nothing_is_due_and_one_goes() {
+    let exchange = exchange("d1");
+    let waits = |patient: &str, second| Delivery { due_at: at(second), ..delivery(exchange.id, "norr", patient) };
+    let store = store_with(&[waits("p1", 90), waits("p2", 60)], &exchange).await;
+    let rooms = |is_probe| Rooms {
+        at: HashMap::from([("norr".into(), Room { most: 1, overtaken: 0, is_probe })]),
+        elsewhere: 0,
+        most: 9,
+    };
+    assert!(store.due(at(0), &[], &rooms(false)).await.unwrap().ready.is_empty());
+    let ready = store.due(at(0), &[], &rooms(true)).await.unwrap().ready;
+    assert_eq!(ready.into_iter().map(|d| d.patient).collect::<Vec<_>>(), ["p2"]);
 }

@@ -80,6 +80,7 @@ async fn ask_everything(store: &Store) {
     store.attempts(sent.id).await.unwrap();
     store.due(at(0), &[], &Rooms::upto(5)).await.unwrap();
     store.head_of("norr", "p1").await.unwrap();
+    store.retrying("norr", at(0), 5).await.unwrap();
     store.queue().await.unwrap();
     store.deliveries_between("norr", at(0), at(1), &[State::Delivered], 5).await.unwrap();
     store.lane_after(one.id, "norr", 0).await.unwrap();
