@@ -139,7 +139,7 @@ async fn a_request_under_way_is_answered_before_the_program_ends() {
     let (first, rest) = body.split_at(body.len() / 2);
     let mut slow = TcpStream::connect(program.url.trim_start_matches("http://")).await.unwrap();
     let head = format!(
-        "POST /v1/referrals HTTP/1.1\r\nHost: x\r\nVardkedja-Unit: {ONCOLOGY}\r\nContent-Type: application/json\r\n\
+        "POST /v1/referrals HTTP/1.1\r\nHost: localhost\r\nVardkedja-Unit: {ONCOLOGY}\r\nContent-Type: application/json\r\n\
          Content-Length: {}\r\nConnection: close\r\n\r\n{first}",
         body.len()
     );
