@@ -103,8 +103,10 @@ async fn a_request_has_one_number_from_its_sender_to_the_partner() {
     let program = Program::start(&world.folder, &settings("", &wire.url, 2), &[]);
     let number = uuid::Uuid::new_v4().to_string();
     let trace = "0af7651916cd43dd8448eb211c80319c";
+    let misplaced = client().post(format!("{}/v1/referrals?patient=195009072553", program.url));
+    assert_eq!(misplaced.json(&referral(1)).send().await.unwrap().status(), 400, "and no line has the number");
     let response = client()
-        .post(format!("{}/v1/referrals?patient=195009072553", program.url))
+        .post(format!("{}/v1/referrals", program.url))
         .header("Vardkedja-Unit", ONCOLOGY)
         .header("X-Request-Id", &number)
         .header("traceparent", format!("00-{trace}-b7ad6b7169203331-01"))
