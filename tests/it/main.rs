@@ -9,6 +9,7 @@ mod consent;
 mod crash;
 mod deliver;
 mod disk;
+mod door;
 mod face;
 mod fhir_xml;
 mod gateway;
