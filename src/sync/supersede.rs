@@ -6,6 +6,7 @@ use uuid::Uuid;
 
 use super::abort;
 use super::consent::{consent_withdrawn, end_part, no_consent, only_here, stop_deliveries, tells_the_end};
+use super::contribute::told_by;
 use super::identify::settle_patients;
 use super::notice::{News, notices};
 use super::package::is_pushed;
@@ -108,9 +109,13 @@ pub(super) async fn supersede(
     let mut weighed = Weighed::default();
     let mut hidden = Vec::new();
     if !left.is_empty() {
-        // They keep seeing their own Task, which says that it is over, and nothing of what came after.
-        let units = left.iter().map(|p| p.unit.clone()).collect();
-        hidden.push(Share { resources: only_here(&exchange), units });
+        // They keep seeing their own Task, which says that it is over, what they told themselves, and nothing of what came after.
+        for party in &left {
+            let task = party.task.as_ref().and_then(|id| current.get(&format!("Task/{id}"))).map(|(_, task)| task);
+            let own = |name: &String| current.get(name).is_some_and(|(_, r)| told_by(&party.unit, task, r));
+            let resources = only_here(&exchange).into_iter().filter(|name| !own(name)).collect();
+            hidden.push(Share { resources, units: vec![party.unit.clone()] });
+        }
     }
     let mut outside = Vec::new();
     if withdrawn {

@@ -6,6 +6,7 @@ mod backup;
 mod boundaries;
 mod cancel;
 mod consent;
+mod contribute;
 mod crash;
 mod deliver;
 mod disk;
