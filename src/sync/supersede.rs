@@ -10,6 +10,7 @@ use super::contribute::told_by;
 use super::identify::settle_patients;
 use super::notice::{News, notices};
 use super::package::is_pushed;
+use super::particulars::{is_known_to_many, keep_others_word};
 use super::parties::{deliveries, farewells, left_out, parties};
 use super::provenance::provenance;
 use super::read::Read;
@@ -74,6 +75,7 @@ pub(super) async fn supersede(
     let was_withdrawn = current.values().any(|(_, r)| consent_withdrawn(std::slice::from_ref(r)));
     // What was entered in error shares nothing again that a withdrawal has hidden.
     let withdrawn = (consent_withdrawn(&resources) && (before.is_some() || !wrong)) || (wrong && was_withdrawn);
+    keep_others_word(gateway, &read.unit, &mut resources, &current).await?;
     for resource in &mut resources {
         live_on(resource, &current, &ties, read);
         match type_of(resource) {
@@ -243,7 +245,8 @@ fn fallen(others: &[String], current: &Current) -> (Vec<Value>, Vec<String>) {
     let (mut fallen, mut stays) = (Vec::new(), Vec::new());
     for name in others {
         let Some((_, value)) = current.get(name) else { continue };
-        if value["meta"]["source"].as_str().is_some_and(|s| s.starts_with(FROM_A_DOCUMENT)) {
+        let from_a_document = value["meta"]["source"].as_str().is_some_and(|s| s.starts_with(FROM_A_DOCUMENT));
+        if from_a_document || is_known_to_many(value) {
             let mut value = value.clone();
             retract(&mut value);
             fallen.push(value);

@@ -26,6 +26,7 @@ mod oracle;
 #[cfg(feature = "otel")]
 mod otel;
 mod outgoing;
+mod particulars;
 mod personal_data;
 mod profiles;
 mod program;
