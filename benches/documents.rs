@@ -14,6 +14,10 @@ use vardkedja::fhir::xml;
 use vardkedja::mapping::{ExampleIds, Mappings};
 use vardkedja::{Conformance, mapping_files, profile_files};
 
+/// The program's own allocator: what is measured here is what runs.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 struct Document {
     name: &'static str,
     kind: Kind,

@@ -86,7 +86,8 @@ pub enum Verdict {
 
 /// Rows: from. Columns: to, in the order of [`Status::ALL`].
 /// `=` already there, `F` the filler, `P` the placer, `.` nobody.
-/// A placer's way back to `requested` is a newer version of its request.
+/// A placer's way back to `requested` is a newer version of its request; from `entered-in-error` too, where that asks a unit
+/// again that an earlier version had left out.
 #[rustfmt::skip]
 const MOVES: [(Status, [char; 10]); 10] = [
     //                req  rcv  hold acc  prog cmpl rej  fail canc err
@@ -99,7 +100,7 @@ const MOVES: [(Status, [char; 10]); 10] = [
     (Rejected,       ['P', '.', '.', '.', '.', '.', '=', '.', '.', 'P']),
     (Failed,         ['P', '.', '.', '.', '.', '.', '.', '=', '.', 'P']),
     (Cancelled,      ['P', '.', '.', '.', '.', '.', '.', '.', '=', 'P']),
-    (EnteredInError, ['.', '.', '.', '.', '.', '.', '.', '.', '.', '=']),
+    (EnteredInError, ['P', '.', '.', '.', '.', '.', '.', '.', '.', '=']),
 ];
 
 /// Whether `role` may move a Task from one status to another.
@@ -152,7 +153,7 @@ mod tests {
             (Cancelled, Filler, ""),
             (Cancelled, Placer, "requested entered-in-error"),
             (EnteredInError, Filler, ""),
-            (EnteredInError, Placer, ""),
+            (EnteredInError, Placer, "requested"),
         ];
         for (from, role, to) in expected {
             assert_eq!(all(from, role), to, "{from} by {role:?}");

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use serde_json::{Map, Value};
 
 use super::path::{Step, Take, Test, is_absent};
+use super::trail::Trail;
 
 /// One node; it becomes an object, list or value by what is first written to it.
 #[derive(Debug, Default)]
@@ -54,6 +55,9 @@ pub(super) enum Clash {
     /// The element would not be picked again: its system is not among those of the name.
     Unpicked,
 }
+
+/// As many as most elements have.
+const FEW_FIELDS: usize = 4;
 
 impl<'t> Draft<'t> {
     /// Writes what a row says, with what its path's names need.
@@ -121,7 +125,7 @@ impl<'t> Draft<'t> {
             return Some(node);
         }
         if matches!(node, Draft::Vacant) {
-            *node = Draft::List(Vec::new());
+            *node = Draft::List(Vec::with_capacity(1));
         }
         let Draft::List(entries) = node else { return None };
         let at = match place(entries, step.slot, number) {
@@ -136,7 +140,7 @@ impl<'t> Draft<'t> {
 
     fn field(&mut self, position: u32, name: Cow<'t, str>) -> Option<&mut Self> {
         if matches!(self, Draft::Vacant) {
-            *self = Draft::Object(Vec::new());
+            *self = Draft::Object(Vec::with_capacity(FEW_FIELDS));
         }
         let Draft::Object(fields) = self else { return None };
         let at = match fields.iter().position(|f| f.name == name) {
@@ -247,34 +251,37 @@ impl<'t> Draft<'t> {
         }
     }
 
+    /// The finished resource, its type and id first. `told` hears what `finish` tells.
+    pub fn finish_resource(
+        self,
+        resource_type: &str,
+        id: String,
+        told: &mut dyn FnMut(Told<'_>),
+    ) -> Map<String, Value> {
+        let fields = if let Draft::Object(fields) = self { fields } else { Vec::new() };
+        let mut object = Map::with_capacity(fields.len() + 2);
+        object.insert("resourceType".to_owned(), Value::String(resource_type.to_owned()));
+        object.insert("id".to_owned(), Value::String(id));
+        finish_fields(fields, &mut object, &Trail::Root(resource_type), told);
+        object
+    }
+
     /// The finished tree. `told` hears of every value with its FHIRPath and note, and of every gap: the path of a
     /// list whose elements are not those numbered from nothing up.
-    pub fn finish(self, path: &mut String, told: &mut dyn FnMut(Told<'_>)) -> Option<Value> {
+    pub fn finish(self, place: &Trail<'_>, told: &mut dyn FnMut(Told<'_>)) -> Option<Value> {
         match self {
             Draft::Vacant => None,
             Draft::Value { value, note, .. } => {
-                told(Told::Value(path, note));
+                told(Told::Value(place, note));
                 Some(value)
             }
-            Draft::Object(mut fields) => {
-                fields.sort_by_key(|f| f.position);
-                let mut object = Map::with_capacity(fields.len() + 2);
-                let length = path.len();
-                for field in fields {
-                    if !path.is_empty() {
-                        path.push('.');
-                    }
-                    path.push_str(&field.name);
-                    if let Some(value) = field.node.finish(path, told) {
-                        object.insert(field.name.into_owned(), value);
-                    }
-                    path.truncate(length);
-                }
+            Draft::Object(fields) => {
+                let mut object = Map::with_capacity(fields.len());
+                finish_fields(fields, &mut object, place, told);
                 Some(Value::Object(object)).filter(|o| !is_absent(o))
             }
             Draft::List(entries) => {
                 let mut list = Vec::with_capacity(entries.len());
-                let length = path.len();
                 let mut before = None;
                 for entry in entries {
                     let expected = match before {
@@ -282,15 +289,29 @@ impl<'t> Draft<'t> {
                         _ => 0,
                     };
                     if entry.number != expected {
-                        told(Told::Gap(path));
+                        told(Told::Gap(place));
                     }
                     before = Some((entry.slot, entry.number));
-                    push_number(path, list.len());
-                    list.extend(entry.node.finish(path, told));
-                    path.truncate(length);
+                    let element = entry.node.finish(&Trail::Element(place, list.len()), told);
+                    list.extend(element);
                 }
                 Some(Value::Array(list)).filter(|l| !is_absent(l))
             }
+        }
+    }
+}
+
+/// Moves fields into an object, in the standard's order.
+fn finish_fields(
+    mut fields: Vec<Field<'_>>,
+    object: &mut Map<String, Value>,
+    place: &Trail<'_>,
+    told: &mut dyn FnMut(Told<'_>),
+) {
+    fields.sort_by_key(|f| f.position);
+    for Field { name, node, .. } in fields {
+        if let Some(value) = node.finish(&Trail::Field(place, &name), told) {
+            object.insert(name.into_owned(), value);
         }
     }
 }
@@ -302,14 +323,8 @@ fn place(entries: &[Entry<'_>], slot: u32, number: u32) -> Result<usize, usize> 
 
 /// What is heard of a tree being finished.
 pub(super) enum Told<'a> {
-    Value(&'a str, u32),
-    Gap(&'a str),
-}
-
-fn push_number(path: &mut String, number: usize) {
-    use std::fmt::Write as _;
-    // Writing to a String cannot fail.
-    let _ = write!(path, "[{number}]");
+    Value(&'a Trail<'a>, u32),
+    Gap(&'a Trail<'a>),
 }
 
 #[cfg(test)]
@@ -323,7 +338,7 @@ mod tests {
     }
 
     fn finish(draft: Draft<'_>) -> Value {
-        draft.finish(&mut String::new(), &mut |_| ()).unwrap_or(Value::Null)
+        draft.finish(&Trail::Root(""), &mut |_| ()).unwrap_or(Value::Null)
     }
 
     #[test]

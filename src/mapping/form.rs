@@ -4,6 +4,7 @@
 use serde_json::Value;
 
 use super::path::is_absent;
+use super::trail::Trail;
 use crate::fhir::issue::{Code, Issue};
 
 /// The fields that the table names inside a field, or at the top of the document.
@@ -20,33 +21,24 @@ pub(super) struct Field {
 impl Form {
     /// One finding for every field that is a list and should not be, or the other way about.
     pub fn check(&self, document: &Value, table: &str, issues: &mut Vec<Issue>) {
-        self.inside(document, &mut String::new(), table, issues);
+        self.inside(document, &Trail::Root(""), table, issues);
     }
 
-    fn inside(&self, value: &Value, path: &mut String, table: &str, issues: &mut Vec<Issue>) {
+    fn inside(&self, value: &Value, place: &Trail<'_>, table: &str, issues: &mut Vec<Issue>) {
         let Some(object) = value.as_object() else { return };
-        let length = path.len();
         for field in &self.0 {
             let Some(value) = object.get(&*field.name).filter(|v| !is_absent(v)) else { continue };
-            if length > 0 {
-                path.push('.');
-            }
-            path.push_str(&field.name);
-            field.check(value, path, table, issues);
-            path.truncate(length);
+            field.check(value, &Trail::Field(place, &field.name), table, issues);
         }
     }
 }
 
 impl Field {
-    fn check(&self, value: &Value, path: &mut String, table: &str, issues: &mut Vec<Issue>) {
+    fn check(&self, value: &Value, place: &Trail<'_>, table: &str, issues: &mut Vec<Issue>) {
         let (sv, en) = match (self.list, value) {
             (true, Value::Array(elements)) => {
-                let length = path.len();
                 for (number, element) in elements.iter().enumerate() {
-                    path.push_str(&format!("[{number}]"));
-                    self.inside.inside(element, path, table, issues);
-                    path.truncate(length);
+                    self.inside.inside(element, &Trail::Element(place, number), table, issues);
                 }
                 return;
             }
@@ -55,8 +47,8 @@ impl Field {
                 "The field must be one value, not a list; remove [ ].",
             ),
             (true, _) => ("Fältet ska vara en lista; sätt [ ] om.", "The field must be a list; put [ ] around it."),
-            (false, _) => return self.inside.inside(value, path, table, issues),
+            (false, _) => return self.inside.inside(value, place, table, issues),
         };
-        issues.push(Issue::error(Code::Structure, path.clone(), sv, en).from(table));
+        issues.push(Issue::error(Code::Structure, place.to_string(), sv, en).from(table));
     }
 }

@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::message::TEXT;
 use super::path::{Marks, is_absent};
+use super::trail::Trail;
 use crate::fhir::issue::{Issue, shown_name};
 
 /// More findings of this kind than this help nobody.
@@ -15,7 +16,7 @@ const MOST_IN_ALL: usize = 1000;
 /// One finding for every value of a source document that no row read.
 pub(super) fn unread_fields(document: &Value, marks: &Marks, table: &str, issues: &mut Vec<Issue>) {
     let (mut paths, mut empty) = (Vec::new(), Vec::new());
-    unread(document, marks, &mut String::new(), &mut paths, &mut empty);
+    unread(document, marks, &Trail::Root(""), &mut paths, &mut empty);
     report(paths, table, ("fältet läses inte av någon rad", "no row reads this field"), issues);
     let (sv, en) = (
         "texten är tom och läses som om fältet inte fanns; utelämna det",
@@ -27,9 +28,8 @@ pub(super) fn unread_fields(document: &Value, marks: &Marks, table: &str, issues
 /// One finding for every value of a resource that no row read.
 pub(super) fn unread_elements(resource: &Value, marks: &Marks, place: &str, issues: &mut Vec<Issue>) {
     let mut paths = Vec::new();
-    let mut path = name(resource).to_owned();
     ["resourceType", "id"].iter().filter_map(|n| resource.get(n)).for_each(|value| marks.see(value));
-    unread(resource, marks, &mut path, &mut paths, &mut Vec::new());
+    unread(resource, marks, &Trail::Root(name(resource)), &mut paths, &mut Vec::new());
     report(paths, place, ("elementet läses inte av någon rad", "no row reads this element"), issues);
 }
 
@@ -53,31 +53,25 @@ fn report(paths: Vec<String>, origin: &str, (sv, en): (&str, &str), issues: &mut
     }
 }
 
-fn unread(value: &Value, marks: &Marks, path: &mut String, paths: &mut Vec<String>, empty: &mut Vec<String>) {
+fn unread(value: &Value, marks: &Marks, place: &Trail<'_>, paths: &mut Vec<String>, empty: &mut Vec<String>) {
     if value.as_str() == Some("") {
-        empty.push(path.clone());
+        empty.push(place.to_string());
     }
     if is_absent(value) || marks.has(value) {
         return;
     }
-    let length = path.len();
     match value {
         Value::Object(fields) => {
-            for (name, field) in fields {
-                let dot = if length == 0 { "" } else { "." };
-                let _ = write!(path, "{dot}{}", shown(name));
-                unread(field, marks, path, paths, empty);
-                path.truncate(length);
+            for (name, field) in fields.iter().filter(|(_, field)| !marks.has(field)) {
+                unread(field, marks, &Trail::Field(place, shown(name)), paths, empty);
             }
         }
         Value::Array(list) => {
             for (number, element) in list.iter().enumerate() {
-                let _ = write!(path, "[{number}]");
-                unread(element, marks, path, paths, empty);
-                path.truncate(length);
+                unread(element, marks, &Trail::Element(place, number), paths, empty);
             }
         }
-        _ => paths.push(path.clone()),
+        _ => paths.push(place.to_string()),
     }
 }
 

@@ -12,7 +12,7 @@
 //! * `check`: the folder's examples, both ways;
 //! * `demand`: what profiles require and no row can write.
 //!
-//! `path` finds values in trees, `draft` builds them, `convert` holds the named converters, `within` composes ids. What rows may say is
+//! `path` finds values in trees, `trail` says where, `draft` builds them, `convert` holds the named converters, `within` composes ids. What rows may say is
 //! told by `plan`, and shown a feature at a time in `tests`.
 
 mod back;
@@ -33,6 +33,7 @@ mod plan;
 mod shape;
 mod table;
 mod trace;
+mod trail;
 mod within;
 mod xml;
 
@@ -104,7 +105,7 @@ pub struct ExampleIds;
 impl Ids for ExampleIds {
     fn id(&self, ask: &IdAsk<'_>) -> String {
         let block = if ask.actor { "" } else { ask.block };
-        let name = format!("vardkedja example|{}|{block}|{}", ask.resource_type, ask.key);
+        let name = ["vardkedja example|", ask.resource_type, "|", block, "|", ask.key].concat();
         Uuid::new_v5(&Uuid::NAMESPACE_URL, name.as_bytes()).to_string()
     }
 }

@@ -67,7 +67,6 @@ pub(super) fn deliveries(
     gateway: &Gateway,
     exchange: &Exchange,
     resources: &[Value],
-    before: Option<&Exchange>,
     current: &Current,
     now: DateTime<Utc>,
 ) -> Vec<Delivery> {
@@ -78,10 +77,9 @@ pub(super) fn deliveries(
         let own = party.task.as_ref().unwrap_or(&none);
         deliveries.push(package::bundle(gateway, &address, resources, TaskMode::CreateOnce, Some(own)));
         // A Bundle never updates a Task that is there: what this version changes in it is delivered by itself.
-        let known = before.is_some_and(|b| b.parties.iter().any(|p| p.unit == party.unit && p.task == party.task));
         let task = resources.iter().find(|r| r["resourceType"] == "Task" && r["id"] == **own);
         let stored = current.get(&format!("Task/{own}")).map(|(_, task)| task);
-        if let (true, Some(task), Some(stored)) = (known, task, stored)
+        if let (Some(task), Some(stored)) = (task, stored)
             && package::MOVED.iter().any(|name| task.get(*name) != stored.get(*name))
         {
             // A new version begins a cancelled Task anew: one that is cancelled here is so for lack of consent.

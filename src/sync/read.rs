@@ -9,7 +9,7 @@ use super::particulars::is_known_to_many;
 use super::route::{named, open_unit, ties};
 use super::submit::Submission;
 use crate::Gateway;
-use crate::domain::{Format, HsaId, Kind};
+use crate::domain::{Directory, Format, HsaId, Kind};
 use crate::fhir::document::rules;
 use crate::fhir::issue::{Code, Issue, any_error};
 use crate::mapping::{Envelope, Table, traced};
@@ -54,7 +54,7 @@ pub(super) fn read<'a>(gateway: &'a Gateway, submission: &Submission<'_>) -> Res
         )));
     }
     if submission.format == Format::Json {
-        issues.extend(check_id(&envelope.id).err());
+        issues.extend(check_id(&envelope.id, &unit, directory).err());
     }
     // What was wrong can be retracted although a unit has closed since.
     if !envelope.entered_in_error {
@@ -121,18 +121,27 @@ fn to_itself(kind: Kind, unit: &str, recipients: &[String]) -> Result<(), Issue>
     ))
 }
 
-/// A document id is `HSA-id#local`, as RIV-TA has it: two organisations never choose the same.
-fn check_id(id: &str) -> Result<(), Issue> {
-    let whole = id.split_once('#').is_some_and(|(unit, local)| HsaId::parse(unit).is_ok() && !local.is_empty());
-    if whole && id.len() <= 256 {
-        return Ok(());
+/// A document id is `HSA-id#local`, as RIV-TA has it: two organisations never choose the same, and nobody chooses another's.
+fn check_id(id: &str, sender: &str, directory: &Directory) -> Result<(), Issue> {
+    let unit = id.split_once('#').filter(|(_, local)| !local.is_empty() && id.len() <= 256).map(|(unit, _)| unit);
+    let Some(unit) = unit.filter(|unit| HsaId::parse(unit).is_ok() && !unit.contains(|c: char| c.is_ascii_lowercase()))
+    else {
+        return Err(Issue::error(
+            Code::Value,
+            "id",
+            "Dokumentets id ska vara HSA-id#lokalt-id med HSA-id i versaler, högst 256 tecken, som SE2321000131-E000000000101#R-1.",
+            "The document's id is HSA-id#local-id with the HSA-id in capitals, at most 256 characters, as SE2321000131-E000000000101#R-1.",
+        ));
+    };
+    if directory.find(unit).is_some_and(|known| !known.hsa_id.eq_ignore_ascii_case(sender)) {
+        return Err(Issue::error(
+            Code::BusinessRule,
+            "id",
+            "Dokumentets id börjar med en annan enhets HSA-id; börja med den sändande enhetens eller vårdgivarens.",
+            "The document's id begins with another unit's HSA-id; begin with that of the sending unit or its care provider.",
+        ));
     }
-    Err(Issue::error(
-        Code::Value,
-        "id",
-        "Dokumentets id ska vara HSA-id#lokalt-id, högst 256 tecken, som SE2321000131-E000000000101#R-1.",
-        "The document's id is HSA-id#local-id, at most 256 characters, as SE2321000131-E000000000101#R-1.",
-    ))
+    Ok(())
 }
 
 pub(super) fn hash(parts: &[&[u8]]) -> String {

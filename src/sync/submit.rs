@@ -4,9 +4,10 @@ use chrono::{DateTime, Utc};
 use serde_json::json;
 use uuid::Uuid;
 
+use super::identify::settle_patients;
 use super::read::{Read, hash, read};
 use super::receipt::receipt;
-use super::supersede::supersede;
+use super::supersede::{check_same, supersede};
 use super::waiting::resume;
 use super::{Refusal, TRIES};
 use crate::Gateway;
@@ -103,9 +104,18 @@ async fn attempt(
 ) -> Result<Option<Answered>, Refusal> {
     let store = &gateway.store;
     let before = store.exchange_of(&read.organisation, submission.kind, &read.envelope.id).await?;
+    if let Some(before) = &before {
+        // Before anything is told of it: whoever may not change it learns no more than that.
+        let patients = settle_patients(store, &mut read.resources.clone()).await?;
+        check_same(before, read, patients.first().map(|p| p.id.as_str()))?;
+    }
     let version = match weigh_version(gateway, read, before.as_ref()).await? {
         Version::Known(document) => {
-            let answer = answered(document.exchange, document.receipt);
+            let receipt = match before.as_ref().filter(|_| read.envelope.version.is_none() && !document.in_force) {
+                Some(before) => receipt_of_old(gateway, submission, read, before, document.version),
+                None => document.receipt,
+            };
+            let answer = answered(document.exchange, receipt);
             let Some(kept) = kept_answer(submission, request_hash, document.exchange, &answer) else {
                 return Ok(Some(answer));
             };
@@ -116,6 +126,9 @@ async fn attempt(
         Version::New(version) => version,
     };
     let late = before.as_ref().filter(|b| version < b.version);
+    if let Some(before) = late.filter(|_| read.envelope.entered_in_error) {
+        return Err(Refusal::Conflict(retracts_nothing(before)));
+    }
     let mut commit = match late {
         Some(before) => keep_late(gateway, submission, read, before, version),
         None => supersede(gateway, submission, read, before, version).await?,
@@ -196,6 +209,43 @@ async fn weigh_version(gateway: &Gateway, read: &Read<'_>, before: Option<&Excha
         ))),
         None => Ok(Version::New(version)),
     }
+}
+
+/// A retraction with the number of an older version would change nothing, and its sender would think that it had.
+fn retracts_nothing(before: &Exchange) -> Issue {
+    let (now, next) = (before.version, before.version + 1);
+    Issue::error(
+        Code::Conflict,
+        "version",
+        format!("Version {now} gäller och återtas inte av en äldre version; sänd återtagandet som version {next}."),
+        format!("Version {now} is in force and not retracted by an older one; send the retraction as version {next}."),
+    )
+}
+
+/// Content without a version that was in force once: nobody can say whether it comes late or is meant anew.
+fn receipt_of_old(
+    gateway: &Gateway,
+    submission: &Submission<'_>,
+    read: &Read<'_>,
+    before: &Exchange,
+    version: u32,
+) -> Vec<u8> {
+    let mut issues = read.issues.clone();
+    issues.push(Issue::warning(
+        Code::BusinessRule,
+        "",
+        format!(
+            "Detta innehåll har kommit förut (version {version}) och ersattes av version {}, som gäller. Ska det gälla igen: \
+             sänd det genom /v1 med ett versionsnummer.",
+            before.version
+        ),
+        format!(
+            "This content came before (version {version}) and was replaced by version {}, which is in force. If it is to hold \
+             again, send it through /v1 with a version number.",
+            before.version
+        ),
+    ));
+    receipt(gateway, before, version, read.table, &issues, submission.now, false)
 }
 
 /// An older version that arrives late is kept as history and changes nothing.

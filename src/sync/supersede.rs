@@ -47,7 +47,8 @@ pub(super) async fn supersede(
     let patients = settle_patients(store, &mut resources).await?;
     let subject = patients.first();
     if let Some(before) = &before {
-        check_successor(before, read, subject.map(|p| p.id.as_str()), consent_withdrawn(&resources))?;
+        check_same(before, read, subject.map(|p| p.id.as_str()))?;
+        check_successor(before, read, consent_withdrawn(&resources))?;
     }
     match tie(gateway, &read.unit, &mut resources).await? {
         Tie::Tied => {}
@@ -147,7 +148,7 @@ pub(super) async fn supersede(
         resources.iter().chain(&fallen).chain(plan).chain([&provenance]).filter(|_| is_copied).cloned().collect();
     let ends: Vec<Value> = all.iter().filter(|r| withdrawn && tells_the_end(r)).cloned().collect();
     let told = if withdrawn { &ends } else { &all };
-    commit.deliveries = deliveries(gateway, &exchange, told, before.as_ref(), &current, now);
+    commit.deliveries = deliveries(gateway, &exchange, told, &current, now);
     commit.deliveries.extend(farewells(gateway, &exchange, &left, &fallen, now));
 
     commit.deliveries.extend(notices(gateway, &exchange, exchange.recipients(), News::Document, now));
@@ -173,17 +174,18 @@ pub(super) async fn supersede(
         let id = (!patient.is_new).then_some(patient.id);
         commit.expect.push(Expect::Patient { system: patient.system, value: patient.value, id });
     }
-    let issues: Vec<Issue> = read.issues.iter().chain(&followed.issues).cloned().collect();
+    let mut issues: Vec<Issue> = read.issues.iter().chain(&followed.issues).cloned().collect();
+    if read.envelope.entered_in_error && before.is_none() {
+        issues.push(nothing_retracted());
+    }
     let receipt = receipt(gateway, &exchange, version, read.table, &issues, now, true);
     commit.documents.push(document(submission, read, id, version, receipt, true));
     commit.exchanges.push(exchange);
     Ok(commit)
 }
 
-/// A newer version is of the same unit, about the same patient, and of something that has not ended.
-fn check_successor(before: &Exchange, read: &Read<'_>, patient: Option<&str>, withdraws: bool) -> Result<(), Refusal> {
-    let conflict =
-        |place: &str, sv: &str, en: &str| Err(Refusal::Conflict(Issue::error(Code::Conflict, place, sv, en)));
+/// Every version, an older one too, is of the same unit and about the same patient.
+pub(super) fn check_same(before: &Exchange, read: &Read<'_>, patient: Option<&str>) -> Result<(), Refusal> {
     if before.sender().is_some_and(|s| !s.unit.eq_ignore_ascii_case(&read.unit)) {
         return conflict(
             "id",
@@ -194,10 +196,29 @@ fn check_successor(before: &Exchange, read: &Read<'_>, patient: Option<&str>, wi
     if before.patient.is_some() && before.patient.as_deref() != patient {
         return conflict(
             "patient",
-            "Den tidigare versionen gäller en annan patient: markera den som entered-in-error och sänd ett nytt dokument.",
-            "The earlier version is about another patient: mark it entered-in-error and send a new document.",
+            "En annan version gäller en annan patient: markera den som entered-in-error och sänd ett nytt dokument.",
+            "Another version is about another patient: mark it entered-in-error and send a new document.",
         );
     }
+    Ok(())
+}
+
+/// A retraction of what never came: kept, so that the document cannot come into force when it arrives late.
+fn nothing_retracted() -> Issue {
+    Issue::warning(
+        Code::NotFound,
+        "id",
+        "Inget dokument med detta id har kommit hit: inget återtogs. Stämmer id:t, även stora och små bokstäver?",
+        "No document with this id has come here: nothing was retracted. Is the id right, letter by letter?",
+    )
+}
+
+fn conflict(place: &str, sv: &str, en: &str) -> Result<(), Refusal> {
+    Err(Refusal::Conflict(Issue::error(Code::Conflict, place, sv, en)))
+}
+
+/// A newer version is of something that has not ended.
+fn check_successor(before: &Exchange, read: &Read<'_>, withdraws: bool) -> Result<(), Refusal> {
     if read.envelope.entered_in_error {
         return Ok(());
     }

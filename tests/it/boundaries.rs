@@ -26,7 +26,55 @@ async fn a_new_version_is_about_the_same_patient_and_from_the_same_unit() {
     taken["requester"]["unit"] = json!(REHAB_TEAM);
     taken["status"] = json!("entered-in-error");
     let reply = world.post("/v1/referrals", REHAB_TEAM, &taken).await;
-    assert_eq!(reply.status, 409, "another unit of the same care provider: {}", reply.text);
+    assert_eq!(reply.status, 422, "an id that begins with another unit: {}", reply.text);
+    world.close().await;
+}
+
+#[actix_web::test]
+async fn nobody_puts_an_older_version_or_another_patient_under_the_id_of_others() {
+    let world = World::open().await;
+    // Both units are of the care provider whose HSA-id it begins with.
+    let mine = |version: u32| {
+        let mut document = self::version(referral(1), version);
+        document["id"] = json!("SE2321000131-E000000000001#R-1");
+        document
+    };
+    let exchange = world.refer(&mine(3)).await;
+    for number in [1, 3, 4] {
+        let mut theirs = mine(number);
+        theirs["requester"]["unit"] = json!(REHAB_TEAM);
+        let reply = world.post("/v1/referrals", REHAB_TEAM, &theirs).await;
+        assert_eq!(reply.status, 409, "version {number}: {}", reply.text);
+        assert!(reply.text.contains("sent by another unit") && !reply.text.contains("version 4"), "{}", reply.text);
+        let mut other = mine(number);
+        other["patient"]["personnummer"] = json!(OTHER_PATIENT);
+        assert_eq!(world.post("/v1/referrals", ONCOLOGY, &other).await.status, 409, "version {number}");
+    }
+    let shown = world.get(&exchange, ONCOLOGY).await.json();
+    assert_eq!(shown["versions"].as_array().unwrap().len(), 1, "{shown:#}");
+    let late = world.post("/v1/referrals", ONCOLOGY, &mine(1)).await;
+    assert_eq!(late.status, 202, "the sender's own may come late: {}", late.text);
+    world.close().await;
+}
+
+#[actix_web::test]
+async fn a_retraction_that_retracts_nothing_says_so() {
+    let world = World::open().await;
+    let retracted = |number: u32, version: u32| {
+        let mut document = self::version(referral(number), version);
+        document["status"] = json!("entered-in-error");
+        document
+    };
+    let unknown = world.post("/v1/referrals", ONCOLOGY, &retracted(1, 1)).await;
+    assert_eq!(unknown.status, 202, "{}", unknown.text);
+    assert!(unknown.findings().contains("nothing was retracted"), "{}", unknown.findings());
+    world.refer(&version(referral(2), 3)).await;
+    let older = world.post("/v1/referrals", ONCOLOGY, &retracted(2, 2)).await;
+    assert_eq!(older.status, 409, "{}", older.text);
+    assert!(older.text.contains("version 4"), "{}", older.text);
+    let mut small = referral(3);
+    small["id"] = json!(format!("{}#R-3", ONCOLOGY.to_lowercase()));
+    assert_eq!(world.post("/v1/referrals", ONCOLOGY, &small).await.status, 422, "another writing is another document");
     world.close().await;
 }
 
@@ -75,6 +123,17 @@ async fn a_referral_that_goes_to_another_unit_begins_anew_there_and_ends_at_the_
     let shown = world.get(&exchange, ONCOLOGY).await.json();
     assert!(!shown["parties"].to_string().contains(NORTH), "{shown:#}");
     assert_eq!(world.get(&exchange, NORTH).await.status, 404);
+
+    let reply = world.post("/v1/referrals", ONCOLOGY, &version(referral(1), 3)).await;
+    assert_eq!(reply.status, 202, "{}", reply.text);
+    while people.task(&first).await.unwrap()["status"] != "requested" {
+        tokio::task::yield_now().await; // the first unit is asked again
+    }
+    world.until(&exchange, "delivered").await;
+    let task = world.get(&format!("/fhir/Task/{first}"), NORTH).await.json();
+    assert_eq!(task["status"], "requested", "{task:#}");
+    people.step(&first, "accepted", &vardkedja::demo::Left::default()).await.unwrap();
+    world.until(&exchange, "accepted").await;
     world.close().await;
 }
 

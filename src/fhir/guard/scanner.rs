@@ -200,6 +200,8 @@ impl<'a> Scanner<'a> {
         self.at += 1;
         let mut escaped = false;
         loop {
+            let rest = self.bytes.get(self.at..).unwrap_or_default();
+            self.at += rest.iter().position(|b| matches!(b, b'"' | b'\\' | 0..0x20)).unwrap_or(rest.len());
             match self.peek() {
                 Some(b'"') => {
                     self.at += 1;
@@ -209,13 +211,12 @@ impl<'a> Scanner<'a> {
                     escaped = true;
                     self.escape()?;
                 }
-                Some(0..0x20) => {
+                Some(_) => {
                     return self.stop(
                         "styrtecken i en text; skriv \\n, \\t …",
                         "control character in a text; write \\n, \\t …",
                     );
                 }
-                Some(_) => self.at += 1,
                 None => return self.stop("en text saknar slutcitattecken", "a text lacks its closing quote"),
             }
         }

@@ -16,6 +16,7 @@ use super::ledger;
 use super::path::{self, Marks, walk};
 use super::plan::{Block, Fixed, Group, Guard, Row, SourcePath, Table};
 use super::table::Only;
+use super::trail::Trail;
 use crate::fhir::canonical::RESOURCE_ID;
 use crate::fhir::issue::{Code, Issue};
 
@@ -227,7 +228,7 @@ impl<'t, 'v> Reader<'t, 'v, '_> {
                 ledger::unread_elements(resource, &self.marks, &place(Some(resource)), &mut self.issues);
             }
         }
-        let tree = self.draft.finish(&mut String::new(), &mut |_| ());
+        let tree = self.draft.finish(&Trail::Root(""), &mut |_| ());
         Back { tree: tree.unwrap_or_else(|| Value::Object(Map::new())), issues: ledger::bounded(self.issues) }
     }
 }

@@ -175,7 +175,15 @@ fn push_key(text: &mut String, keys: &[Option<&Value>]) {
             text.push('|');
         }
         match key {
-            Some(Value::String(value)) => text.push_str(&value.replace('\\', "\\\\").replace('|', "\\|")),
+            Some(Value::String(value)) => {
+                text.reserve(value.len());
+                for letter in value.chars() {
+                    if matches!(letter, '\\' | '|') {
+                        text.push('\\');
+                    }
+                    text.push(letter);
+                }
+            }
             Some(value) => text.push_str(&value.to_string()),
             None => {}
         }

@@ -26,14 +26,16 @@ impl<'t, 'v> Maker<'t, 'v> {
         // Items stand in the order of their numbers, so those that share the first of them stand together.
         let all = items.get(link.block).map_or(&[][..], Items::all);
         let from = all.partition_point(|target| target.numbers.as_slice() < shared);
-        let mut told = HashSet::new();
         let mut targets: Vec<usize> = all
             .iter()
             .skip(from)
             .take_while(|target| target.numbers.starts_with(shared))
             .map(|target| target.resource)
-            .filter(|resource| told.insert(*resource))
             .collect();
+        if targets.len() > 1 {
+            let mut told = HashSet::with_capacity(targets.len());
+            targets.retain(|resource| told.insert(*resource));
+        }
         if targets.is_empty() && row.need {
             let name = self.table.blocks.get(link.block).map_or("?", |b| b.name.as_str());
             self.issues.push(

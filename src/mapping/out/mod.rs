@@ -6,7 +6,7 @@ mod rows;
 
 use std::collections::HashMap;
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use self::items::{Item, Items};
 use super::draft::{Clash, Content, Draft, Told};
@@ -35,9 +35,9 @@ impl Table {
             explain,
             marks: Marks::default(),
             issues: Vec::new(),
-            notes: Vec::new(),
-            made: Vec::new(),
-            known: HashMap::new(),
+            notes: Vec::with_capacity(self.blocks.len() * 8),
+            made: Vec::with_capacity(self.blocks.len()),
+            known: HashMap::with_capacity(self.blocks.len()),
         };
         if maker.meant() {
             self.form.check(document, &self.name, &mut maker.issues);
@@ -145,15 +145,13 @@ impl<'t, 'v> Maker<'t, 'v> {
         match pass {
             Pass::Source | Pass::Links => {
                 for row in group.rows.iter().filter(|r| r.only != Only::Back) {
-                    if !holds(&row.guard, self.document, node) {
-                        continue;
-                    }
+                    let held = || holds(&row.guard, self.document, node);
                     match (&row.source, &row.link) {
-                        (Some(source), _) if pass == Pass::Source => {
+                        (Some(source), _) if pass == Pass::Source && held() => {
                             self.mark_guards(&row.guard, node);
                             self.source_row(row, source, item, node, numbers, items);
                         }
-                        (None, Some(link)) if pass == Pass::Links => {
+                        (None, Some(link)) if pass == Pass::Links && held() => {
                             self.mark_guards(&row.guard, node);
                             self.link_row(row, link, item, numbers, items);
                         }
@@ -219,7 +217,7 @@ impl<'t, 'v> Maker<'t, 'v> {
     }
 
     fn reference(&self, resource: usize) -> String {
-        self.made.get(resource).map_or(String::new(), |m| format!("{}/{}", m.block.resource_type, m.id))
+        self.made.get(resource).map_or(String::new(), |m| [m.block.resource_type, "/", &m.id].concat())
     }
 
     fn element(&self, resource: usize, steps: &[Step]) -> String {
@@ -245,18 +243,16 @@ impl<'t, 'v> Maker<'t, 'v> {
         let mut resources = Vec::with_capacity(made.len());
         let mut trace = Vec::new();
         for Made { block, id, numbers, draft } in made {
-            let reference = format!("{}/{id}", block.resource_type);
-            let mut object = Map::new();
-            object.insert("resourceType".to_owned(), Value::String(block.resource_type.to_owned()));
-            object.insert("id".to_owned(), Value::String(id));
-            let mut path = block.resource_type.to_owned();
-            let item = if explain { path::render(&block.each, &numbers) } else { String::new() };
-            let finished = draft.finish(&mut path, &mut |told| match told {
+            let (reference, item) = match explain {
+                true => (format!("{}/{id}", block.resource_type), path::render(&block.each, &numbers)),
+                false => (String::new(), String::new()),
+            };
+            let object = draft.finish_resource(block.resource_type, id, &mut |told| match told {
                 Told::Value(..) if !explain => {}
                 Told::Value(expression, note) => {
                     let Some(note) = notes.get(note as usize) else { return };
                     trace.push(Trace {
-                        expression: expression.to_owned(),
+                        expression: expression.to_string(),
                         resource: reference.clone(),
                         origin: note.origin.to_owned(),
                         block: block.origin.clone(),
@@ -268,16 +264,13 @@ impl<'t, 'v> Maker<'t, 'v> {
                 Told::Gap(expression) => issues.push(
                     Issue::warning(
                         Code::Structure,
-                        expression,
+                        expression.to_string(),
                         "Ett element i källans lista blir ingenting i FHIR; de som följer flyttas upp och kommer tillbaka så.",
                         "An element of the source's list becomes nothing in FHIR; those after it move up and come back so.",
                     )
                     .from(block.origin.clone()),
                 ),
             });
-            if let Some(Value::Object(fields)) = finished {
-                object.extend(fields);
-            }
             resources.push(Mapped { block: block.name.clone(), value: Value::Object(object) });
         }
         Out { resources, issues: ledger::bounded(issues), trace }
