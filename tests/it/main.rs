@@ -6,6 +6,7 @@ mod backup;
 mod boundaries;
 mod cancel;
 mod consent;
+mod contribute;
 mod crash;
 mod deliver;
 mod disk;
@@ -26,6 +27,7 @@ mod oracle;
 #[cfg(feature = "otel")]
 mod otel;
 mod outgoing;
+mod particulars;
 mod personal_data;
 mod profiles;
 mod program;
