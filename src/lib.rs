@@ -13,7 +13,7 @@
 //! 5. **Every mapped element can be traced to the row that made it; every source field that no row read is reported.**
 //! 6. **What an action did and the record that it was done are one commit; for reads, the record is on disk before the
 //!    answer leaves.**
-//! 7. **No personnummer, name or free text in any log, URL that we make, or error text.**
+//! 7. **No personnummer, name or free text in any log, metric, URL that we make, or error text.**
 //! 8. **`domain`, `fhir` and `mapping` are pure: no clock, no socket, no file after load.**
 //!
 //! # The house
@@ -25,7 +25,7 @@
 //! | [`mapping`] | tables ↔ FHIR, both ways |
 //! | [`store`] | the only SQL |
 //! | [`partner`] | the only outgoing HTTP |
-//! | [`sync`] | the journeys: submit, deliver, acknowledge, reconcile, cancel |
+//! | [`sync`] | the journeys: submit, deliver, acknowledge, reconcile, cancel, send again |
 //! | [`access`] | who is calling, for which units |
 //! | [`api`] | the only incoming HTTP: one flat list of routes |
 //! | [`telemetry`] | figures, the log, traces: what is seen of all of it from outside |

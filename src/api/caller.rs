@@ -3,7 +3,6 @@
 use std::pin::Pin;
 use std::time::Instant;
 
-use actix_web::http::header::AUTHORIZATION;
 use actix_web::{FromRequest, HttpRequest, dev, web};
 use chrono::{DateTime, Utc};
 
@@ -28,10 +27,10 @@ impl FromRequest for Call {
     fn from_request(request: &HttpRequest, _: &mut dev::Payload) -> Self::Future {
         let gateway = request.app_data::<web::Data<Gateway>>().cloned();
         let turnstile = request.app_data::<web::Data<Turnstile>>().cloned();
-        let header = |name: &str| request.headers().get(name).and_then(|v| v.to_str().ok()).map(str::to_owned);
-        let authorization = header(AUTHORIZATION.as_str());
-        let unit = header("Vardkedja-Unit");
+        let authorization = once(request, "Authorization");
+        let unit = once(request, "Vardkedja-Unit");
         Box::pin(async move {
+            let (authorization, unit) = (authorization?, unit?);
             let gateway = gateway.ok_or_else(|| Problem::bad_request("", "Ingen tjänst.", "No service."))?;
             let now = Utc::now();
             let caller =
@@ -41,5 +40,20 @@ impl FromRequest for Call {
             let pass = turnstile.into_inner().enter(&caller.name, Instant::now())?;
             Ok(Self { gateway, caller, now, _pass: pass })
         })
+    }
+}
+
+/// A header that says who is calling. What cannot be read, or stands there twice, must not be taken for nothing: without a
+/// unit the caller would be the operator.
+fn once(request: &HttpRequest, name: &str) -> Result<Option<String>, Problem> {
+    let mut values = request.headers().get_all(name);
+    let Some(value) = values.next() else { return Ok(None) };
+    match value.to_str() {
+        Ok(text) if values.next().is_none() => Ok(Some(text.to_owned())),
+        _ => Err(Problem::bad_request(
+            name,
+            "Rubriken ska stå där en gång, i ASCII-tecken.",
+            "The header should stand there once, in ASCII characters.",
+        )),
     }
 }

@@ -3,6 +3,7 @@
 mod body;
 mod caller;
 mod deliveries;
+mod door;
 mod exchanges;
 mod fhir;
 mod limits;
@@ -17,13 +18,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::dev::Server;
-use actix_web::{App, HttpServer, middleware, web};
+use actix_web::{App, HttpServer, Route, guard, middleware, web};
 
 use crate::Gateway;
 use crate::domain::Kind;
 use limits::{Turnstile, Watch};
 
-/// Every route of the gateway: the index of the program. `openapi.yaml` has exactly these.
+/// Every route of the gateway: the index of the program. `openapi.yaml` has exactly these; HEAD is taken wherever GET is.
 pub const ROUTES: &[(&str, &str)] = &[
     ("GET", "/health/live"),
     ("GET", "/health/ready"),
@@ -64,44 +65,49 @@ pub const ROUTES: &[(&str, &str)] = &[
     ("GET", "/fhir/{type}/{id}/_history/{version}"),
 ];
 
+/// GET, and HEAD for the same without its body (RFC 9110, 9.3.2).
+fn get() -> Route {
+    web::route().guard(guard::Any(guard::Get()).or(guard::Head()))
+}
+
 fn routes(app: &mut web::ServiceConfig) {
-    app.route("/health/live", web::get().to(ops::live))
-        .route("/health/ready", web::get().to(ops::ready))
-        .route("/metrics", web::get().to(ops::metrics))
-        .route("/v1/status", web::get().to(ops::show))
+    app.route("/health/live", get().to(ops::live))
+        .route("/health/ready", get().to(ops::ready))
+        .route("/metrics", get().to(ops::metrics))
+        .route("/v1/status", get().to(ops::show))
         .route("/v1/rehab-plans", web::post().to(|call| v1::submit(Kind::RehabPlan, call)))
         .route("/v1/referrals", web::post().to(|call| v1::submit(Kind::Referral, call)))
         .route("/v1/handovers", web::post().to(|call| v1::submit(Kind::Handover, call)))
         .route("/v1/activities", web::post().to(|call| v1::submit(Kind::Activity, call)))
-        .route("/v1/exchanges", web::get().to(exchanges::list))
+        .route("/v1/exchanges", get().to(exchanges::list))
         .route("/v1/exchanges/search", web::post().to(exchanges::search))
-        .route("/v1/exchanges/{id}", web::get().to(exchanges::read))
-        .route("/v1/exchanges/{id}/document", web::get().to(exchanges::document))
+        .route("/v1/exchanges/{id}", get().to(exchanges::read))
+        .route("/v1/exchanges/{id}/document", get().to(exchanges::document))
         .route("/v1/exchanges/{id}/cancel", web::post().to(exchanges::cancel))
         .route("/v1/exchanges/{id}/retry", web::post().to(exchanges::retry))
-        .route("/v1/deliveries", web::get().to(deliveries::list))
+        .route("/v1/deliveries", get().to(deliveries::list))
         .route("/v1/deliveries/resend", web::post().to(resend::post))
         .route("/v1/deliveries/{id}/retry", web::post().to(deliveries::retry))
         .route("/v1/deliveries/{id}/skip", web::post().to(deliveries::skip))
-        .route("/v1/partners", web::get().to(deliveries::partners))
-        .route("/v1/answers/held", web::get().to(deliveries::held))
-        .route("/fhir/metadata", web::get().to(fhir::metadata))
-        .route("/fhir/_history", web::get().to(fhir::history_of_all))
+        .route("/v1/partners", get().to(deliveries::partners))
+        .route("/v1/answers/held", get().to(deliveries::held))
+        .route("/fhir/metadata", get().to(fhir::metadata))
+        .route("/fhir/_history", get().to(fhir::history_of_all))
         .route("/fhir/{type}/$validate", web::post().to(fhir::validate))
         .route("/fhir/{type}/_search", web::post().to(fhir::search_post))
-        .route("/fhir/{type}/_history", web::get().to(fhir::history_of_type))
-        .route("/fhir/{type}", web::get().to(fhir::search_get))
+        .route("/fhir/{type}/_history", get().to(fhir::history_of_type))
+        .route("/fhir/{type}", get().to(fhir::search_get))
         .route("/fhir/{type}", web::post().to(fhir::create))
         .route("/fhir/{type}", web::put().to(fhir::update_meant))
         .route("/fhir/{type}", web::patch().to(fhir::patch_meant))
-        .route("/fhir/{type}/{id}", web::get().to(fhir::read))
+        .route("/fhir/{type}/{id}", get().to(fhir::read))
         .route("/fhir/{type}/{id}", web::put().to(fhir::update))
         .route("/fhir/{type}/{id}", web::patch().to(fhir::patch))
-        .route("/fhir/{type}/{id}/$everything", web::get().to(fhir::everything))
+        .route("/fhir/{type}/{id}/$everything", get().to(fhir::everything))
         .route("/fhir/{type}/{id}/$everything", web::post().to(fhir::everything_post))
-        .route("/fhir/{type}/{id}/$document", web::get().to(fhir::document))
-        .route("/fhir/{type}/{id}/_history", web::get().to(fhir::history))
-        .route("/fhir/{type}/{id}/_history/{version}", web::get().to(fhir::vread))
+        .route("/fhir/{type}/{id}/$document", get().to(fhir::document))
+        .route("/fhir/{type}/{id}/_history", get().to(fhir::history))
+        .route("/fhir/{type}/{id}/_history/{version}", get().to(fhir::vread))
         .default_service(web::to(problem::no_route));
 }
 
@@ -116,6 +122,7 @@ pub fn serve(gateway: Arc<Gateway>, listener: TcpListener) -> std::io::Result<Se
         App::new()
             .app_data(data.clone())
             .app_data(turnstile.clone())
+            .wrap(middleware::from_fn(door::check))
             .wrap(middleware::from_fn(fhir::negotiate))
             .wrap(middleware::Compress::default())
             .wrap(middleware::from_fn(limits::check))

@@ -9,6 +9,7 @@ use actix_web::{HttpRequest, HttpResponse, ResponseError};
 use uuid::Uuid;
 
 use super::ROUTES;
+use super::fhir;
 use super::observe::number;
 use crate::access::Denied;
 use crate::fhir::issue::{Code, Issue};
@@ -249,12 +250,14 @@ impl ResponseError for Problem {
 
 /// No such address, or not with this method.
 pub async fn no_route(request: HttpRequest) -> HttpResponse {
-    let path = request.path().trim_end_matches('/');
-    let mut methods: Vec<&str> = ROUTES.iter().filter(|(_, route)| matches(route, path)).map(|(m, _)| *m).collect();
-    methods.dedup();
-    if path == "/fhir" {
+    let path = request.path();
+    if matches!(path, "/fhir" | "/fhir/") {
         return whole_server(request.method()).error_response();
     }
+    let methods = match taken(path) {
+        Ok(methods) => methods,
+        Err(problem) => return problem.error_response(),
+    };
     if methods.is_empty() {
         let issue = Issue::error(
             Code::NotFound,
@@ -274,6 +277,22 @@ pub async fn no_route(request: HttpRequest) -> HttpResponse {
     Problem::not_allowed(&methods, issue).error_response()
 }
 
+/// The methods of the route that means the address most closely; none where no route does.
+fn taken(path: &str) -> Result<Vec<&'static str>, Problem> {
+    let closest = ROUTES.iter().filter_map(|(_, route)| closeness(route, path)).max();
+    let meant = || ROUTES.iter().filter(|(_, route)| closest.is_some() && closeness(route, path) == closest);
+    let resource_type = path.split('/').nth(2).unwrap_or_default();
+    match meant().next() {
+        Some((_, "/fhir/{type}")) => fhir::known_type(resource_type).map(|()| fhir::type_methods(resource_type)),
+        Some((_, "/fhir/{type}/{id}")) => {
+            fhir::known_type(resource_type).map(|()| fhir::instance_methods(resource_type))
+        }
+        _ => Ok(meant()
+            .flat_map(|(method, _)| if *method == "GET" { vec!["GET", "HEAD"] } else { vec![*method] })
+            .collect()),
+    }
+}
+
 /// What would be asked of the whole server at once.
 fn whole_server(method: &actix_web::http::Method) -> Problem {
     let (sv, en) = if method == actix_web::http::Method::POST {
@@ -290,14 +309,15 @@ fn whole_server(method: &actix_web::http::Method) -> Problem {
     Problem::new(StatusCode::METHOD_NOT_ALLOWED, Issue::error(Code::NotSupported, "", sv, en)).with_no_methods()
 }
 
-/// Whether the address is one of the route's.
-fn matches(route: &str, path: &str) -> bool {
-    let (mut parts, mut named) = (path.split('/'), route.split('/'));
+/// How many parts of the address the route has by name; none where the address is not one of the route's.
+fn closeness(route: &str, path: &str) -> Option<usize> {
+    let (mut parts, mut named, mut same) = (path.split('/'), route.split('/'), 0);
     loop {
         match (parts.next(), named.next()) {
-            (None, None) => return true,
-            (Some(part), Some(name)) if name.starts_with('{') || name == part => {}
-            _ => return false,
+            (None, None) => return Some(same),
+            (Some(part), Some(name)) if name == part => same += 1,
+            (Some(part), Some(name)) if name.starts_with('{') && !part.is_empty() => {}
+            _ => return None,
         }
     }
 }

@@ -5,13 +5,16 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::consent::rests_on_nothing;
-use super::weigh::{Current, Scale, Weighed};
+use super::route::unit_of;
+use super::weigh::{Current, Scale, Weighed, current};
 use super::{Refusal, TRIES};
 use crate::Gateway;
-use crate::access::Caller;
+use crate::access::{Caller, Reach};
+use crate::domain::task::Status;
 use crate::fhir::issue::{Code, Issue, any_error};
-use crate::fhir::resource::type_of;
-use crate::store::{Audit, Commit, Committed, Exchange, Expect, Filter, Stored};
+use crate::fhir::resource::{reference_of, references, type_of};
+use crate::fhir::search;
+use crate::store::{Audit, Commit, Committed, Exchange, Expect, Filter, Party, Stored};
 
 /// What became of a create.
 #[derive(Debug, Clone)]
@@ -32,6 +35,15 @@ pub async fn create(
     let resource_type = type_of(&resource).to_owned();
     let id = Uuid::new_v4().to_string();
     resource["id"] = json!(id);
+    // Where it comes from and what it went through here is ours to say.
+    if let Some(object) = resource.as_object_mut()
+        && let Some(meta) = object.get_mut("meta").and_then(Value::as_object_mut)
+    {
+        meta.retain(|name, _| !["source", "versionId", "lastUpdated", "tag"].contains(&name.as_str()));
+        if meta.is_empty() {
+            object.shift_remove("meta");
+        }
+    }
     if let Some((system, value)) = &unless {
         let has = resource["identifier"]
             .as_array()
@@ -50,10 +62,13 @@ pub async fn create(
             return Ok(Created::There(stored));
         }
         let exchange = exchange_of(gateway, caller, &resource).await?;
-        let issues = gateway.validate(std::slice::from_ref(&resource));
+        check_open(gateway, caller, &exchange, &resource).await?;
+        let mut issues = gateway.validate(std::slice::from_ref(&resource));
+        issues.extend(others_work(gateway, caller, &resource).await?);
         if any_error(&issues) {
             return Err(Refusal::Findings(issues));
         }
+        sign(&mut resource, caller, &exchange);
         if there(gateway, &Filter::All, &resource_type, unless.as_ref()).await?.is_some() {
             // The caller's own, when another request of its came first meanwhile.
             let own = there(gateway, &caller.filter(), &resource_type, unless.as_ref()).await?;
@@ -66,6 +81,114 @@ pub async fn create(
         }
     }
     Err(Refusal::Busy)
+}
+
+/// What a unit added itself says so in `meta.source`, with the unit's HSA-id behind this.
+const BY_UNIT: &str = "urn:vardkedja:unit:";
+
+/// Names the unit that adds it, as far as the caller is one of the exchange's parties.
+fn sign(resource: &mut Value, caller: &Caller, exchange: &Exchange) {
+    let unit = match &caller.reach {
+        Reach::Everything => None,
+        Reach::Units(_) => exchange.parties.iter().map(|p| p.unit.as_str()).find(|unit| caller.may_act_for(unit)),
+    };
+    if !resource["meta"].is_object() {
+        resource["meta"] = json!({});
+    }
+    resource["meta"]["source"] = json!(format!("{BY_UNIT}{}", unit.unwrap_or(&caller.name)));
+}
+
+/// Whether that unit told it: it added the resource itself, or its own Task's output points at it.
+pub(super) fn told_by(unit: &str, task: Option<&Value>, resource: &Value) -> bool {
+    let source = resource["meta"]["source"].as_str().and_then(|s| s.strip_prefix(BY_UNIT));
+    let name = reference_of(resource);
+    let outputs = task.and_then(|t| t["output"].as_array()).map_or(&[][..], Vec::as_slice);
+    source.is_some_and(|s| s.eq_ignore_ascii_case(unit))
+        || outputs.iter().any(|o| o["valueReference"]["reference"].as_str() == name.as_deref())
+}
+
+/// Nothing is added to what was retracted, and no work to what was cancelled before it was done.
+async fn check_open(gateway: &Gateway, caller: &Caller, exchange: &Exchange, resource: &Value) -> Result<(), Refusal> {
+    let resource_type = type_of(resource);
+    let conflict = |element: &str, sv: &str, en: &str| {
+        let place = format!("{resource_type}.{element}");
+        Err(Refusal::Conflict(Issue::error(Code::BusinessRule, place, sv, en)))
+    };
+    if exchange.entered_in_error {
+        return conflict(
+            "basedOn",
+            "Begäran är återtagen (entered-in-error): inget läggs till den. Sänd en egen aktivitet.",
+            "The request was retracted (entered-in-error): nothing is added to it. Send an activity of your own.",
+        );
+    }
+    let Some(cancelled_at) = cancelled_at(gateway, caller, exchange).await?.filter(|_| resource_type == "Procedure")
+    else {
+        return Ok(());
+    };
+    let begun = [&resource["performedDateTime"], &resource["performedPeriod"]["start"]];
+    match begun.into_iter().find_map(Value::as_str).and_then(search::moment) {
+        // A day that is given without a time may have been over before.
+        Some((earliest, _)) if earliest <= cancelled_at => Ok(()),
+        Some(_) => conflict(
+            "performed",
+            "Begäran avbröts innan det gjordes. Sänd en egen aktivitet.",
+            "The request was cancelled before this was done. Send an activity of your own.",
+        ),
+        None => conflict(
+            "performed",
+            "Begäran är avbruten: ange när det gjordes (performedDateTime), det tas emot om det var innan dess.",
+            "The request is cancelled: say when this was done (performedDateTime); it is taken if that was before.",
+        ),
+    }
+}
+
+/// When all Tasks here that are the caller's, or all there are where none is, had been cancelled; milliseconds since 1970.
+async fn cancelled_at(gateway: &Gateway, caller: &Caller, exchange: &Exchange) -> Result<Option<i64>, Refusal> {
+    let owners: Vec<&Party> = exchange.parties.iter().filter(|p| p.task.is_some()).collect();
+    let own: Vec<&Party> = owners.iter().copied().filter(|p| caller.may_act_for(&p.unit)).collect();
+    let looked = if own.is_empty() { owners } else { own };
+    if looked.is_empty() || looked.iter().any(|p| p.status != Some(Status::Cancelled)) {
+        return Ok(None);
+    }
+    let names: Vec<String> = looked.iter().filter_map(|p| Some(format!("Task/{}", p.task.as_ref()?))).collect();
+    let tasks = current(gateway.store.resources(&Filter::All, &names).await?);
+    let times = tasks.values().filter_map(|(_, task)| search::moment(task["lastModified"].as_str()?));
+    Ok(Some(times.map(|(_, latest)| latest).max().unwrap_or(i64::MAX)))
+}
+
+/// Performers and senders that are units which the caller does not speak for. A person may be named freely.
+async fn others_work(gateway: &Gateway, caller: &Caller, resource: &Value) -> Result<Vec<Issue>, Refusal> {
+    let resource_type = type_of(resource);
+    let performers = resource["performer"].as_array().map_or(&[][..], Vec::as_slice);
+    let mut named: Vec<(String, &Value)> = Vec::new();
+    for (index, performer) in performers.iter().enumerate() {
+        for element in ["actor", "onBehalfOf"] {
+            named.push((format!("{resource_type}.performer[{index}].{element}"), &performer[element]));
+        }
+    }
+    named.push((format!("{resource_type}.sender"), &resource["sender"]));
+    let mut issues = Vec::new();
+    for (place, reference) in named {
+        // A role leads to its unit.
+        let mut names: Vec<String> = references(reference).into_iter().map(str::to_owned).collect();
+        let mut known: Vec<Value> = Vec::new();
+        for _ in 0..2 {
+            let found = gateway.store.resources(&Filter::All, &names).await?;
+            let found: Vec<Value> = current(found).into_values().map(|(_, value)| value).collect();
+            names = found.iter().filter_map(|r| r["organization"]["reference"].as_str().map(str::to_owned)).collect();
+            known.extend(found);
+        }
+        let unit = unit_of(reference, &known).filter(|unit| gateway.config.directory.find(unit).is_some());
+        if unit.is_some_and(|unit| !caller.may_act_for(&unit)) {
+            issues.push(Issue::error(
+                Code::BusinessRule,
+                place,
+                "Enheten är inte anroparens egen: en enhet berättar bara om det den själv har gjort.",
+                "The unit is not the caller's own: a unit tells only of what it has done itself.",
+            ));
+        }
+    }
+    Ok(issues)
 }
 
 /// What has the identifier, as far as the filter shows it.

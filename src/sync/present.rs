@@ -8,7 +8,7 @@ use super::abort;
 use super::gate::Closed;
 use super::refusal::missing;
 use super::weigh::{current, instant};
-use super::{Refusal, worklist};
+use super::{Refusal, particulars, worklist};
 use crate::Gateway;
 use crate::access::Caller;
 use crate::config::Channel;
@@ -232,8 +232,9 @@ pub async fn document(gateway: &Gateway, caller: &Caller, id: Uuid) -> Result<Sh
             "The consent is withdrawn: the document is not shown to the unit any more.",
         )));
     }
-    let resources: Vec<Value> =
+    let mut resources: Vec<Value> =
         exchange.resources.iter().filter_map(|name| current.get(name)).map(|(_, value)| value.clone()).collect();
+    particulars::as_written(gateway, &exchange, &document, &mut resources);
     let back = table.back(&resources);
     let body = match table.format() {
         Format::Json => serde_json::to_vec_pretty(&back.tree).unwrap_or_default(),

@@ -5,6 +5,7 @@ use sha2::{Digest, Sha256};
 
 use super::Refusal;
 use super::identify::{self, DocumentIds};
+use super::particulars::is_known_to_many;
 use super::route::{named, open_unit, ties};
 use super::submit::Submission;
 use crate::Gateway;
@@ -73,7 +74,7 @@ pub(super) fn read<'a>(gateway: &'a Gateway, submission: &Submission<'_>) -> Res
             issues.extend(open_unit(directory, owner, "Task.owner", today).err());
         }
     }
-    for resource in &mut resources {
+    for resource in resources.iter_mut().filter(|r| !is_known_to_many(r)) {
         // Inera's convention for the system of origin (inera.ehds.tk): the HSA-id of the source.
         resource["meta"]["source"] = json!(format!("urn:oid:1.2.752.129.2.1.4.1#{unit}"));
     }

@@ -245,6 +245,9 @@ async fn translate(
         }
     }
     let patient = task["for"]["reference"].as_str().unwrap_or_default().to_owned();
+    if !task["output"].is_null() && !task["output"].is_array() {
+        return Err(Unread::Never("Task.output — är ingen lista | is no list".to_owned()));
+    }
     let outputs = task["output"].as_array().map_or(&[][..], Vec::as_slice);
     let mut resources = Vec::new();
     for reference in outputs.iter().filter_map(|o| o["valueReference"]["reference"].as_str()) {

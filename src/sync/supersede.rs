@@ -6,9 +6,11 @@ use uuid::Uuid;
 
 use super::abort;
 use super::consent::{consent_withdrawn, end_part, no_consent, only_here, stop_deliveries, tells_the_end};
+use super::contribute::told_by;
 use super::identify::settle_patients;
 use super::notice::{News, notices};
 use super::package::is_pushed;
+use super::particulars::{is_known_to_many, keep_others_word};
 use super::parties::{deliveries, farewells, left_out, parties};
 use super::provenance::provenance;
 use super::read::Read;
@@ -74,6 +76,7 @@ pub(super) async fn supersede(
     let was_withdrawn = current.values().any(|(_, r)| consent_withdrawn(std::slice::from_ref(r)));
     // What was entered in error shares nothing again that a withdrawal has hidden.
     let withdrawn = (consent_withdrawn(&resources) && (before.is_some() || !wrong)) || (wrong && was_withdrawn);
+    keep_others_word(gateway, &read.unit, &mut resources, &current).await?;
     for resource in &mut resources {
         live_on(resource, &current, &ties, read);
         match type_of(resource) {
@@ -109,9 +112,13 @@ pub(super) async fn supersede(
     let mut weighed = Weighed::default();
     let (mut hidden, mut untried) = (Vec::new(), Vec::new());
     if !left.is_empty() {
-        // They keep seeing their own Task, which says that it is over, and nothing of what came after.
-        let units = left.iter().map(|p| p.unit.clone()).collect();
-        hidden.push(Share { resources: only_here(&exchange), units });
+        // They keep seeing their own Task, which says that it is over, what they told themselves, and nothing of what came after.
+        for party in &left {
+            let task = party.task.as_ref().and_then(|id| current.get(&format!("Task/{id}"))).map(|(_, task)| task);
+            let own = |name: &String| current.get(name).is_some_and(|(_, r)| told_by(&party.unit, task, r));
+            let resources = only_here(&exchange).into_iter().filter(|name| !own(name)).collect();
+            hidden.push(Share { resources, units: vec![party.unit.clone()] });
+        }
     }
     let mut outside = Vec::new();
     if withdrawn {
@@ -261,7 +268,8 @@ fn fallen(others: &[String], current: &Current) -> (Vec<Value>, Vec<String>) {
     let (mut fallen, mut stays) = (Vec::new(), Vec::new());
     for name in others {
         let Some((_, value)) = current.get(name) else { continue };
-        if value["meta"]["source"].as_str().is_some_and(|s| s.starts_with(FROM_A_DOCUMENT)) {
+        let from_a_document = value["meta"]["source"].as_str().is_some_and(|s| s.starts_with(FROM_A_DOCUMENT));
+        if from_a_document || is_known_to_many(value) {
             let mut value = value.clone();
             retract(&mut value);
             fallen.push(value);

@@ -40,18 +40,17 @@ pub async fn take(
     now: DateTime<Utc>,
 ) -> Result<Applied, Refusal> {
     let stored = open(gateway, caller, id, version).await?;
-    check_fields(&stored, wanted)?;
-    check_life(&stored, wanted)?;
-    let status = wanted["status"].as_str().unwrap_or_default();
-    let status = Status::parse(status).ok_or_else(|| {
-        let known: Vec<&str> = Status::ALL.iter().map(|s| s.code()).collect();
-        Refusal::Findings(vec![Issue::error(
-            Code::CodeInvalid,
-            "Task.status",
-            format!("Statusen används inte här; använd någon av {}.", known.join(", ")),
-            format!("The status is not used here; use one of {}.", known.join(", ")),
-        )])
-    })?;
+    let mut issues = check_fields(&stored, wanted);
+    if issues.is_empty() {
+        check_life(&stored, wanted)?;
+    }
+    // Whole, as it was sent: what is no Task would be read as far as it can be, and the rest of the answer would be lost.
+    issues.extend(gateway.validate(std::slice::from_ref(wanted)).into_iter().filter(Issue::is_error));
+    let status = wanted["status"].as_str().and_then(Status::parse);
+    if status.is_none() {
+        issues.push(unused_status());
+    }
+    let Some(status) = status.filter(|_| issues.is_empty()) else { return Err(Refusal::Findings(issues)) };
     let change = Change {
         status,
         reason: wanted["statusReason"].clone(),
@@ -65,6 +64,16 @@ pub async fn take(
     let partner = caller.partner.as_deref().unwrap_or(&caller.name);
     let heard = Heard { partner, actor: &caller.name, key: &key, body: &body, expected_version: Some(version) };
     acknowledge(gateway, id, &change, &heard, now).await
+}
+
+fn unused_status() -> Issue {
+    let known: Vec<&str> = Status::ALL.iter().map(|s| s.code()).collect();
+    Issue::error(
+        Code::CodeInvalid,
+        "Task.status",
+        format!("Statusen används inte här; använd någon av {}.", known.join(", ")),
+        format!("The status is not used here; use one of {}.", known.join(", ")),
+    )
 }
 
 fn stale(current: u32, expected: u32) -> Refusal {
@@ -131,14 +140,14 @@ fn check_life(stored: &Value, wanted: &Value) -> Result<(), Refusal> {
     )))
 }
 
-fn check_fields(stored: &Value, wanted: &Value) -> Result<(), Refusal> {
+fn check_fields(stored: &Value, wanted: &Value) -> Vec<Issue> {
     let (stored, wanted) = (content(stored), content(wanted));
     let empty = serde_json::Map::new();
     let (a, b) = (stored.as_object().unwrap_or(&empty), wanted.as_object().unwrap_or(&empty));
     let mut names: Vec<&String> = a.keys().chain(b.keys()).filter(|n| !OWNERS.contains(&n.as_str())).collect();
     names.sort();
     names.dedup();
-    let issues: Vec<Issue> = names
+    names
         .into_iter()
         .filter(|name| *name != "meta" && a.get(*name) != b.get(*name))
         .map(|name| {
@@ -151,6 +160,5 @@ fn check_fields(stored: &Value, wanted: &Value) -> Result<(), Refusal> {
                 "The element belongs to the one who asked; send it as you read it.",
             )
         })
-        .collect();
-    if issues.is_empty() { Ok(()) } else { Err(Refusal::Findings(issues)) }
+        .collect()
 }

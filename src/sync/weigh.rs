@@ -55,13 +55,10 @@ fn join_actor(incoming: Value, stored: &Value) -> Value {
             }
         }
     }
-    // The same unit stands in everybody's documents: that another system speaks of it is no new version of it.
-    let known = stored.pointer("/meta/source").cloned();
-    if let (Some(known), Some(source)) = (known, joined.pointer_mut("/meta/source")) {
-        let said = std::mem::replace(source, known);
-        if joined != content(stored) {
-            joined["meta"]["source"] = said;
-        }
+    // The same unit stands in everybody's documents: that another system speaks of it is no new version of it, and who has
+    // spoken of a patient is nobody else's to know.
+    if let Some(meta) = joined.get_mut("meta").and_then(Value::as_object_mut) {
+        meta.shift_remove("source");
     }
     joined
 }
@@ -257,7 +254,8 @@ mod tests {
 
     #[test]
     fn a_unit_that_another_system_speaks_of_in_the_same_words_is_as_it_was() {
-        let stored = json!({ "resourceType": "Organization", "id": "o", "meta": { "versionId": "1", "source": "urn:x#1" },
+        let profile = json!(["urn:p"]);
+        let stored = json!({ "resourceType": "Organization", "id": "o", "meta": { "versionId": "1", "profile": profile },
             "name": "Vårdcentralen Norr" });
         let mut incoming = content(&stored);
         incoming["meta"]["source"] = json!("urn:x#2");

@@ -435,3 +435,50 @@ async fn an_answer_is_taken_although_the_senders_clock_was_ahead() {
     world.until(&exchange, "accepted").await;
     world.close().await;
 }
+
+#[actix_web::test]
+async fn an_answer_that_cannot_be_read_as_a_task_is_refused_whole_and_never_thrown_away() {
+    let world = World::open().await;
+    let exchange = world.refer(&referral_to(1, SOUTH)).await;
+    let task = world.task(&exchange, SOUTH).await;
+    let path = format!("/fhir/Task/{task}");
+    let read = world.get(&path, SOUTH).await.json();
+    let answer = json!({ "type": { "text": "answer" }, "valueString": "Kallad till den 3 mars." });
+    for (element, value) in [
+        ("output", answer.clone()),
+        ("output", json!("Kallad")),
+        ("note", json!({ "text": "Kallad" })),
+        ("note", json!("Kallad")),
+        ("statusReason", json!("Kallad")),
+        ("businessStatus", json!([{ "text": "Kallad" }])),
+        ("lastModified", json!(1)),
+    ] {
+        let mut wanted = read.clone();
+        wanted["status"] = json!("accepted");
+        wanted[element] = value.clone();
+        let headers = [("Vardkedja-Unit", SOUTH), ("If-Match", "W/\"1\"")];
+        let put = world.ask("PUT", &path, &headers, Some(wanted.to_string())).await;
+        let operations = json!([
+            { "op": "replace", "path": "/status", "value": "accepted" },
+            { "op": "add", "path": format!("/{element}"), "value": value },
+        ]);
+        let patched = patch(&world, SOUTH, &task, "W/\"1\"", &operations).await;
+        for reply in [put, patched] {
+            assert_eq!(reply.status, 422, "{element} {value}: {}", reply.text);
+            assert!(reply.findings().contains(&format!("Task.{element}")), "{}", reply.findings());
+            assert!(!reply.text.contains("Kallad"), "{}", reply.text);
+        }
+    }
+    let mut wanted = read.clone();
+    wanted["status"] = json!("draft");
+    wanted["intent"] = json!("plan");
+    wanted["output"] = answer;
+    wanted["note"] = json!("Kallad");
+    let headers = [("Vardkedja-Unit", SOUTH), ("If-Match", "W/\"1\"")];
+    let all = world.ask("PUT", &path, &headers, Some(wanted.to_string())).await;
+    for place in ["Task.status", "Task.intent", "Task.output", "Task.note"] {
+        assert!(all.findings().contains(place), "{place}: {}", all.findings());
+    }
+    assert_eq!(world.get(&path, SOUTH).await.json(), read, "nothing of it was applied");
+    world.close().await;
+}

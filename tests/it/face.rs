@@ -365,7 +365,7 @@ async fn what_metadata_claims_is_served_and_what_it_does_not_claim_is_refused() 
         ("POST", "/fhir/", 405),
         ("GET", "/fhir?_type=Task", 405),
         ("OPTIONS", "/fhir/metadata", 405),
-        ("HEAD", "/fhir/metadata", 405),
+        ("HEAD", "/fhir/metadata", 200),
         ("GET", "/fhir/Account", 404),
         ("GET", "/fhir/metadata?mode=full", 200),
         ("GET", "/fhir/metadata?mode=terminology", 400),

@@ -30,7 +30,7 @@ fn until_closed(mut socket: TcpStream) -> String {
 /// A POST of a referral whose body is `length` long, without the body.
 fn head(length: usize) -> String {
     format!(
-        "POST /v1/referrals HTTP/1.1\r\nHost: x\r\nVardkedja-Unit: {ONCOLOGY}\r\nContent-Type: application/json\r\n\
+        "POST /v1/referrals HTTP/1.1\r\nHost: localhost\r\nVardkedja-Unit: {ONCOLOGY}\r\nContent-Type: application/json\r\n\
          Content-Length: {length}\r\n\r\n"
     )
 }
@@ -328,7 +328,7 @@ fn trickle(mut socket: TcpStream, bytes: &[u8]) -> (Duration, String) {
 async fn whoever_takes_too_long_is_closed_at_every_stage_of_a_request() {
     let world = world("header_s = 1\nbody_s = 1\nkeep_alive_s = 1").await;
     let url = world.gateway.clone();
-    let good = "GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n";
+    let good = "GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n";
     let cases: Vec<(&str, String, &str)> = vec![
         ("the first head", "GET /health/live HTTP/1.1\r\nX-Slow: ".into(), "a"),
         ("the head after a good request", format!("{good}GET /health/live HTTP/1.1\r\nX-Slow: "), "a"),
@@ -336,7 +336,7 @@ async fn whoever_takes_too_long_is_closed_at_every_stage_of_a_request() {
         ("a body in chunks", head(0).replace("Content-Length: 0", "Transfer-Encoding: chunked"), "1\r\n \r\n"),
         (
             "a body that nobody reads",
-            "GET /health/live HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n".into(),
+            "GET /health/live HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n".into(),
             "1\r\n \r\n",
         ),
     ];
@@ -371,7 +371,7 @@ async fn an_answer_that_is_not_read_does_not_hold_its_connection() {
     let world = world("header_s = 1\nkeep_alive_s = 1").await;
     let mut socket = socket(&world.gateway);
     // More answers than the buffers of both sides hold, and nobody reads. Writing fails when the other side has closed.
-    let ask = "GET /fhir/metadata HTTP/1.1\r\nHost: x\r\n\r\n".repeat(1000);
+    let ask = "GET /fhir/metadata HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(1000);
     socket.set_write_timeout(Some(Duration::from_secs(1))).unwrap();
     let closed = tokio::task::spawn_blocking(move || {
         let until = Instant::now() + Duration::from_secs(60);

@@ -103,8 +103,10 @@ async fn a_request_has_one_number_from_its_sender_to_the_partner() {
     let program = Program::start(&world.folder, &settings("", &wire.url, 2), &[]);
     let number = uuid::Uuid::new_v4().to_string();
     let trace = "0af7651916cd43dd8448eb211c80319c";
+    let misplaced = client().post(format!("{}/v1/referrals?patient=195009072553", program.url));
+    assert_eq!(misplaced.json(&referral(1)).send().await.unwrap().status(), 400, "and no line has the number");
     let response = client()
-        .post(format!("{}/v1/referrals?patient=195009072553", program.url))
+        .post(format!("{}/v1/referrals", program.url))
         .header("Vardkedja-Unit", ONCOLOGY)
         .header("X-Request-Id", &number)
         .header("traceparent", format!("00-{trace}-b7ad6b7169203331-01"))
@@ -139,7 +141,7 @@ async fn a_request_under_way_is_answered_before_the_program_ends() {
     let (first, rest) = body.split_at(body.len() / 2);
     let mut slow = TcpStream::connect(program.url.trim_start_matches("http://")).await.unwrap();
     let head = format!(
-        "POST /v1/referrals HTTP/1.1\r\nHost: x\r\nVardkedja-Unit: {ONCOLOGY}\r\nContent-Type: application/json\r\n\
+        "POST /v1/referrals HTTP/1.1\r\nHost: localhost\r\nVardkedja-Unit: {ONCOLOGY}\r\nContent-Type: application/json\r\n\
          Content-Length: {}\r\nConnection: close\r\n\r\n{first}",
         body.len()
     );

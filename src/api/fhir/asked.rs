@@ -16,8 +16,8 @@ pub struct Asked {
     /// Only these types; empty: all.
     pub types: Vec<String>,
     /// Of our own `next` links: where the page begins.
-    pub before: Option<i64>,
-    pub after: Option<i64>,
+    pub before: Option<String>,
+    pub after: Option<String>,
     /// What a `next` link has to repeat.
     pub repeated: Vec<(String, String)>,
 }
@@ -28,15 +28,51 @@ pub fn asked(request: &HttpRequest, served: &[&str], limits: &Limits) -> Result<
 }
 
 /// Of a `Parameters` resource in a body.
-pub fn asked_in(parameters: &Value, served: &[&str], limits: &Limits) -> Result<Asked, Problem> {
-    let mut pairs = Vec::new();
-    for parameter in parameters["parameter"].as_array().map_or(&[][..], Vec::as_slice) {
-        let fields = parameter.as_object().into_iter().flatten();
-        let value = fields.filter(|(name, _)| name.starts_with("value")).map(|(_, v)| v).next();
-        let text = value.map(|v| v.as_str().map_or_else(|| v.to_string(), str::to_owned)).unwrap_or_default();
-        pairs.push((parameter["name"].as_str().unwrap_or_default().to_owned(), text));
+pub fn asked_in(body: &Value, served: &[&str], limits: &Limits) -> Result<Asked, Problem> {
+    let pairs = parameters(body)?.into_iter().map(|parameter| (parameter.name, parameter.text));
+    of_pairs(pairs.collect(), served, limits)
+}
+
+/// A parameter of a `Parameters` resource.
+pub struct Parameter<'a> {
+    pub name: String,
+    /// Its value as it would stand in an address; empty where it has none.
+    pub text: String,
+    pub resource: Option<&'a Value>,
+}
+
+/// What a `Parameters` resource says; all of it is read, or it is refused.
+pub fn parameters(body: &Value) -> Result<Vec<Parameter<'_>>, Problem> {
+    let wrong = || {
+        Problem::bad_request(
+            "parameter",
+            "Parameters har en lista parameter, och var och en name med value[x] eller resource.",
+            "Parameters has a list parameter, and each of them name with value[x] or resource.",
+        )
+    };
+    let fields = body.as_object().into_iter().flatten();
+    let own = ["resourceType", "id", "meta", "implicitRules", "language", "parameter"];
+    if fields.clone().any(|(name, _)| !own.contains(&name.as_str())) {
+        return Err(wrong());
     }
-    of_pairs(pairs, served, limits)
+    let Some(list) = body.get("parameter") else { return Ok(Vec::new()) };
+    let read = |parameter| one_parameter(parameter).ok_or_else(wrong);
+    list.as_array().ok_or_else(wrong)?.iter().map(read).collect()
+}
+
+fn one_parameter(parameter: &Value) -> Option<Parameter<'_>> {
+    let (mut name, mut value, mut resource) = (None, None, None);
+    for (field, content) in parameter.as_object()? {
+        match field.as_str() {
+            "name" => name = content.as_str(),
+            "resource" => resource = Some(content),
+            "id" => {}
+            _ if field.starts_with("value") && value.is_none() => value = Some(content),
+            _ => return None,
+        }
+    }
+    let text = value.map(|v| v.as_str().map_or_else(|| v.to_string(), str::to_owned));
+    Some(Parameter { name: name?.to_owned(), text: text.unwrap_or_default(), resource })
 }
 
 fn of_pairs(pairs: Vec<(String, String)>, served: &[&str], limits: &Limits) -> Result<Asked, Problem> {
@@ -65,12 +101,8 @@ fn of_pairs(pairs: Vec<(String, String)>, served: &[&str], limits: &Limits) -> R
                 }
             }
             "_before" | "_after" => {
-                let seq = Some(value.parse().map_err(|_| wrong(&name, "en länk från oss", "a link of ours"))?);
-                if name == "_before" {
-                    asked.before = seq;
-                } else {
-                    asked.after = seq;
-                }
+                let place = if name == "_before" { &mut asked.before } else { &mut asked.after };
+                *place = Some(value);
                 continue;
             }
             "persist" if value != "false" => {
@@ -86,13 +118,13 @@ fn of_pairs(pairs: Vec<(String, String)>, served: &[&str], limits: &Limits) -> R
 
 impl Asked {
     /// The address of this page, or of the one that begins at a cursor.
-    pub fn address(&self, base: &str, cursor: Option<(&str, i64)>) -> String {
+    pub fn address(&self, base: &str, cursor: Option<(&str, &str)>) -> String {
         let mut url = format!("{base}?_count={}", self.count);
         for (name, value) in &self.repeated {
             url.push_str(&format!("&{name}={}", encoded(value)));
         }
         if let Some((name, at)) = cursor {
-            url.push_str(&format!("&{name}={at}"));
+            url.push_str(&format!("&{name}={}", encoded(at)));
         }
         url
     }

@@ -64,7 +64,7 @@ pub async fn metadata(gateway: web::Data<Gateway>, request: HttpRequest) -> Answ
 
 /// Methods taken at `/fhir/{type}`, and at `/fhir/{type}/{id}`.
 pub fn type_methods(resource_type: &str) -> Vec<&'static str> {
-    let mut methods = vec!["GET"];
+    let mut methods = vec!["GET", "HEAD"];
     methods.extend(CREATED.contains(&resource_type).then_some("POST"));
     methods.extend(UPDATED.contains(&resource_type).then_some("PUT"));
     methods.extend(UPDATED.contains(&resource_type).then_some("PATCH"));
@@ -72,7 +72,7 @@ pub fn type_methods(resource_type: &str) -> Vec<&'static str> {
 }
 
 pub fn instance_methods(resource_type: &str) -> Vec<&'static str> {
-    if UPDATED.contains(&resource_type) { vec!["GET", "PUT", "PATCH"] } else { vec!["GET"] }
+    if UPDATED.contains(&resource_type) { vec!["GET", "HEAD", "PUT", "PATCH"] } else { vec!["GET", "HEAD"] }
 }
 
 fn operations(resource_type: &str) -> Vec<Value> {

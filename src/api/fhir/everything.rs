@@ -10,7 +10,7 @@ use super::super::problem::{Answer, Problem};
 use super::asked::{Asked, asked, asked_in};
 use super::media::Sent;
 use super::read::{entry, link};
-use super::{FHIR_JSON, known_type};
+use super::{FHIR_JSON, cursor, known_type};
 use crate::fhir::guard::{Limits, Strictness};
 use crate::fhir::issue::{Code, Issue};
 use crate::store::Stored;
@@ -70,15 +70,20 @@ async fn whole(call: &Call, path: &(String, String), asked: Asked) -> Answer {
             && (asked.types.is_empty() || asked.types.contains(&stored.resource_type))
     };
     let all: Vec<Stored> = found.iter().filter(wanted).cloned().collect();
-    let rest = all.iter().filter(|stored| asked.after.is_none_or(|seq| stored.seq > seq));
+    let object = format!("{resource_type}/{id}/$everything");
+    let after = match &asked.after {
+        Some(place) => Some(cursor::open(object.as_bytes(), place).ok_or_else(|| cursor::lost("_after"))?),
+        None => None,
+    };
+    let rest = all.iter().filter(|stored| after.is_none_or(|seq| stored.seq > seq));
     let page: Vec<Stored> = rest.clone().take(asked.count as usize).cloned().collect();
     let more = rest.count() > page.len();
-    let object = format!("{resource_type}/{id}/$everything");
     witness::shown(&call.gateway, &call.caller, "everything", &object, &page, call.now).await?;
     let base = format!("{}/fhir/{object}", call.gateway.config.base_url);
-    let mut links = vec![link("self", &asked.address(&base, asked.after.map(|seq| ("_after", seq))))];
+    let mut links = vec![link("self", &asked.address(&base, asked.after.as_deref().map(|place| ("_after", place))))];
     if let (true, Some(last)) = (more, page.last()) {
-        links.push(link("next", &asked.address(&base, Some(("_after", last.seq)))));
+        let place = cursor::seal(object.as_bytes(), last.seq)?;
+        links.push(link("next", &asked.address(&base, Some(("_after", &place)))));
     }
     let mut bundle = json!({ "resourceType": "Bundle", "type": "searchset", "link": links });
     let entries: Vec<Value> = page

@@ -10,7 +10,7 @@ use super::super::caller::Call;
 use super::super::problem::Answer;
 use super::asked::asked;
 use super::read::{entry, link};
-use super::{FHIR_JSON, known_type};
+use super::{FHIR_JSON, cursor, known_type};
 use crate::store::{Stored, Versions};
 use crate::sync::refusal::missing;
 use crate::sync::weigh::instant;
@@ -46,7 +46,11 @@ async fn page(call: &Call, request: &HttpRequest, of: Versions, object: &str) ->
     }
     let filter = call.caller.filter();
     let limit = asked.count.saturating_add(1);
-    let of = Versions { since: asked.since, before: asked.before, limit, ..of };
+    let before = match &asked.before {
+        Some(place) => Some(cursor::open(object.as_bytes(), place).ok_or_else(|| cursor::lost("_before"))?),
+        None => None,
+    };
+    let of = Versions { since: asked.since, before, limit, ..of };
     let mut versions = call.gateway.store.versions(&filter, &of).await?;
     if let (true, Some(kind), Some(id)) = (versions.is_empty(), &of.resource_type, &of.id) {
         // Nothing since then is an empty history; nothing at all is no resource.
@@ -56,9 +60,10 @@ async fn page(call: &Call, request: &HttpRequest, of: Versions, object: &str) ->
     versions.truncate(asked.count as usize);
     witness::shown(&call.gateway, &call.caller, "history", object, &versions, call.now).await?;
     let base = format!("{}/fhir/{object}", call.gateway.config.base_url);
-    let mut links = vec![link("self", &asked.address(&base, asked.before.map(|seq| ("_before", seq))))];
+    let mut links = vec![link("self", &asked.address(&base, asked.before.as_deref().map(|place| ("_before", place))))];
     if let (true, Some(last)) = (more, versions.last()) {
-        links.push(link("next", &asked.address(&base, Some(("_before", last.seq)))));
+        let place = cursor::seal(object.as_bytes(), last.seq)?;
+        links.push(link("next", &asked.address(&base, Some(("_before", &place)))));
     }
     let mut bundle = json!({ "resourceType": "Bundle", "type": "history", "link": links });
     let entries: Vec<Value> = versions.iter().map(|version| told(call, version)).collect();

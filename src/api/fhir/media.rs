@@ -47,10 +47,11 @@ impl Format {
 
     /// By what `_format` says; a `+` that was not encoded has become a space.
     fn asked(text: &str) -> Option<Self> {
-        match text {
+        let range = Range::parse(&text.replacen("/fhir ", "/fhir+", 1)).filter(|range| range.quality > 0)?;
+        match range.name.as_str() {
             "json" => Some(Self::Json),
             "xml" => Some(Self::Xml),
-            _ => Range::parse(&text.replacen("/fhir ", "/fhir+", 1)).and_then(|r| Self::named(&r.name)),
+            name => Self::named(name),
         }
     }
 }
@@ -187,7 +188,7 @@ fn as_xml(request: &HttpRequest, response: HttpResponse) -> HttpResponse {
         Ok(Err(issues)) => issues,
         Err(_) => Vec::new(),
     };
-    let only_read = request.method() == Method::GET || request.path().ends_with("/_search");
+    let only_read = matches!(*request.method(), Method::GET | Method::HEAD) || request.path().ends_with("/_search");
     if !only_read || !head.status().is_success() {
         return head.set_body(BoxBody::new(bytes));
     }
@@ -317,6 +318,10 @@ mod tests {
             ("application/fhir xml", Some(Format::Xml)),
             ("application/fhir+json; fhirVersion=4.0", Some(Format::Json)),
             ("application/fhir+json; fhirVersion=3.0", None),
+            ("XML", Some(Format::Xml)),
+            ("application/FHIR+json", Some(Format::Json)),
+            ("application/fhir+json;q=0", None),
+            ("xml;q=0.000", None),
             ("html", None),
             ("", None),
         ] {

@@ -3,6 +3,7 @@
 mod asked;
 mod capability;
 mod conditional;
+mod cursor;
 mod everything;
 mod history;
 mod media;
@@ -11,18 +12,20 @@ mod prefer;
 mod query;
 mod read;
 mod search;
+mod validate;
 mod write;
 
-pub use capability::metadata;
+pub use capability::{instance_methods, metadata, type_methods};
 pub use everything::{document, everything, everything_post};
 pub use history::{history, history_of_all, history_of_type};
 pub use media::negotiate;
 pub use read::{read, vread};
 pub use search::{search_get, search_post};
-pub use write::{create, patch, patch_meant, update, update_meant, validate};
+pub use validate::validate;
+pub use write::{create, patch, patch_meant, update, update_meant};
 
 use actix_web::http::StatusCode;
-use actix_web::http::header::{CONTENT_TYPE, ETAG, HttpDate, LAST_MODIFIED};
+use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, HttpDate, LAST_MODIFIED};
 use actix_web::{HttpResponse, HttpResponseBuilder};
 
 use super::problem::{Problem, told};
@@ -36,6 +39,8 @@ const FHIR_JSON: &str = "application/fhir+json";
 fn show(status: StatusCode, stored: &Stored) -> HttpResponse {
     let mut response: HttpResponseBuilder = HttpResponse::build(status);
     response.insert_header((ETAG, format!("W/\"{}\"", stored.version)));
+    // Without this a cache may guess from the date how long it holds (RFC 9111, 4.2.2).
+    response.insert_header((CACHE_CONTROL, "private, no-cache"));
     response.insert_header((LAST_MODIFIED, HttpDate::from(std::time::SystemTime::from(stored.updated_at)).to_string()));
     response.content_type(FHIR_JSON).body(stored.body.clone())
 }
@@ -61,7 +66,7 @@ fn no_operation() -> Problem {
 }
 
 /// Refuses types that are not served.
-fn known_type(resource_type: &str) -> Result<(), Problem> {
+pub(super) fn known_type(resource_type: &str) -> Result<(), Problem> {
     if types().contains(&resource_type) {
         return Ok(());
     }

@@ -24,11 +24,13 @@ pub fn wish(request: &HttpRequest) -> Result<Return, Problem> {
     let mut wish = Return::Representation;
     let lines = request.headers().get_all(PREFER).filter_map(|h| h.to_str().ok());
     for part in lines.flat_map(|line| line.split([',', ';'])).map(str::trim) {
-        let Some(value) = part.strip_prefix("return=") else { continue };
-        wish = match value.trim_matches('"') {
+        // Names and values are the same in any letters (RFC 7240).
+        let wanted = part.split_once('=').filter(|(name, _)| name.trim().eq_ignore_ascii_case("return"));
+        let Some((_, value)) = wanted else { continue };
+        wish = match value.trim().trim_matches('"').to_ascii_lowercase().as_str() {
             "representation" => Return::Representation,
             "minimal" => Return::Minimal,
-            "OperationOutcome" => Return::Outcome,
+            "operationoutcome" => Return::Outcome,
             _ => {
                 return Err(Problem::bad_request(
                     "Prefer",

@@ -2,7 +2,7 @@
 
 use actix_web::http::StatusCode;
 use actix_web::http::header::{HeaderName, IF_MATCH};
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::{HttpRequest, web};
 use serde_json::Value;
 
 use super::super::body::{Body, media_type};
@@ -13,25 +13,14 @@ use super::capability::{CREATED, UPDATED, instance_methods, type_methods};
 use super::conditional::{meant, version_in};
 use super::media::Sent;
 use super::prefer::{Return, answer, wish};
-use super::{FHIR_JSON, known_type, operations, query};
+use super::{known_type, operations, query};
 use crate::fhir::guard::{Limits, Strictness};
-use crate::fhir::issue::{Code, Issue, outcome};
+use crate::fhir::issue::{Code, Issue};
 use crate::sync::contribute::{self, Created};
 use crate::sync::refusal::Refusal;
 use crate::sync::take;
 
 const IF_NONE_EXIST: HeaderName = HeaderName::from_static("if-none-exist");
-
-/// `POST /fhir/{type}/$validate`: the findings, 200 whatever they are.
-pub async fn validate(call: Call, resource_type: web::Path<String>, body: Sent) -> Answer {
-    let mut issues = Vec::new();
-    match resource(&call, &body, &resource_type) {
-        Ok(value) => issues.extend(call.gateway.validate(&[value])),
-        Err(Refusal::Malformed(found) | Refusal::Findings(found)) => issues = found,
-        Err(other) => return Err(other.into()),
-    }
-    Ok(HttpResponse::Ok().content_type(FHIR_JSON).body(outcome(&issues).to_string()))
-}
 
 /// `PUT /fhir/Task/{id}` with If-Match: the owner moves its Task.
 pub async fn update(call: Call, path: web::Path<(String, String)>, request: HttpRequest, body: Sent) -> Answer {
@@ -123,13 +112,17 @@ pub async fn create(call: Call, resource_type: web::Path<String>, request: HttpR
     Ok(answer(status, stored, wish, Some(location)))
 }
 
-fn limits(call: &Call) -> Limits {
+pub(super) fn limits(call: &Call) -> Limits {
     let limits = &call.gateway.config.limits;
     Limits { bytes: limits.body_bytes, depth: limits.depth, strictness: Strictness::Resource }
 }
 
 fn resource(call: &Call, body: &Sent, resource_type: &str) -> Result<Value, Refusal> {
-    let value = body.read(&limits(call)).map_err(Refusal::Malformed)?;
+    of_type(body.read(&limits(call)).map_err(Refusal::Malformed)?, resource_type)
+}
+
+/// The same resource, if it is one of that type.
+pub(super) fn of_type(value: Value, resource_type: &str) -> Result<Value, Refusal> {
     if value["resourceType"] != *resource_type {
         return Err(Refusal::Malformed(vec![Issue::error(
             Code::Structure,
@@ -162,16 +155,27 @@ fn allowed(resource_type: &str, types: &[&str], method: &str) -> Result<(), Prob
     ))
 }
 
+/// The version in If-Match: `W/"3"`, `"3"` or `3`, once.
 fn if_match(request: &HttpRequest) -> Result<u32, Problem> {
-    let header = request.headers().get(IF_MATCH).and_then(|h| h.to_str().ok()).unwrap_or_default();
-    let version = header.trim().trim_start_matches("W/").trim_matches('"').parse();
-    version.map_err(|_| {
+    let mut headers = request.headers().get_all(IF_MATCH);
+    let header = headers.next().and_then(|h| h.to_str().ok()).filter(|_| headers.next().is_none());
+    header.and_then(version_of).ok_or_else(|| {
         Problem::bad_request(
             "If-Match",
             "Ange versionen du läste: If-Match: W/\"3\".",
             "Give the version you read: If-Match: W/\"3\".",
         )
     })
+}
+
+fn version_of(tag: &str) -> Option<u32> {
+    let tag = tag.trim();
+    let quoted = tag.strip_prefix("W/").unwrap_or(tag);
+    let digits = match quoted.strip_prefix('"') {
+        Some(rest) => rest.strip_suffix('"')?,
+        None => tag,
+    };
+    digits.bytes().all(|b| b.is_ascii_digit()).then(|| digits.parse().ok())?
 }
 
 fn if_none_exist(request: &HttpRequest) -> Result<Option<(String, String)>, Problem> {

@@ -1,47 +1,35 @@
 //! Links of a page: what was applied, and a place to go on from that fits this search only.
 
-use sha2::{Digest, Sha256};
-
 use super::super::super::problem::Problem;
+use super::super::cursor;
 use super::ask::Pair;
 
-/// The place behind the resource version of that `seq`, for `_page`. The rest of the search is part of its check: followed with
+/// The place behind the resource version of that `seq`, for `_page`. It is sealed for the rest of the search: followed with
 /// another, it is refused rather than answered with a page of neither.
-pub fn page(resource_type: &str, applied: &[Pair], seq: i64) -> String {
-    format!("{seq}-{}", check(resource_type, applied, seq))
+pub fn page(resource_type: &str, applied: &[Pair], seq: i64) -> Result<String, Problem> {
+    cursor::seal(&whole(resource_type, applied), seq)
 }
 
 /// The `seq` that a link says.
 pub fn behind(resource_type: &str, applied: &[Pair], page: &str) -> Result<i64, Problem> {
-    let seq = page.split_once('-').and_then(|(seq, _)| seq.parse().ok());
-    match seq {
-        Some(seq) if self::page(resource_type, applied, seq) == page => Ok(seq),
-        _ => Err(lost()),
-    }
+    cursor::open(&whole(resource_type, applied), page).ok_or_else(lost)
 }
 
 /// A link that does not fit, or of which the resource has gone from sight.
 pub fn lost() -> Problem {
-    Problem::bad_request(
-        "_page",
-        "Länken passar inte den här sökningen; följ next oförändrad, eller sök på nytt.",
-        "The link does not fit this search; follow next unchanged, or search anew.",
-    )
+    cursor::lost("_page")
 }
 
-fn check(resource_type: &str, applied: &[Pair], seq: i64) -> String {
-    let mut hasher = Sha256::new();
-    let mut add = |text: &str| {
-        hasher.update((text.len() as u64).to_be_bytes());
-        hasher.update(text.as_bytes());
-    };
-    add(resource_type);
-    add(&seq.to_string());
-    for pair in applied.iter().filter(|pair| pair.name != "_page") {
-        add(&pair.name);
-        add(&pair.value);
+/// The search in bytes, with lengths, so that no two searches are the same.
+fn whole(resource_type: &str, applied: &[Pair]) -> Vec<u8> {
+    let pairs = applied.iter().filter(|pair| pair.name != "_page");
+    let texts = pairs.flat_map(|pair| [pair.name.as_str(), pair.value.as_str()]);
+    let mut bytes = Vec::new();
+    for text in std::iter::once(resource_type).chain(texts) {
+        bytes.extend((text.len() as u64).to_be_bytes());
+        bytes.extend(text.as_bytes());
     }
-    hasher.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+    bytes
 }
 
 /// The address of a search with these parameters.

@@ -6,7 +6,7 @@ mod link;
 mod person;
 mod value;
 
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::{HttpRequest, web};
 use serde_json::json;
 
 use super::super::body::Body;
@@ -79,7 +79,7 @@ async fn search(call: Call, resource_type: &str, pairs: Vec<Pair>, request: &Htt
     };
     let shown: Vec<Stored> = page.matches.iter().chain(&included).cloned().collect();
     witness::shown(gateway, &call.caller, "search", resource_type, &shown, call.now).await?;
-    Ok(answer(&call, &asked, &page, &included, total, is_form))
+    answer(&call, &asked, &page, &included, total, is_form)
 }
 
 /// The page, and what it brings along.
@@ -104,18 +104,11 @@ async fn found(call: &Call, asked: &Asked) -> Result<(Page, Vec<Stored>), Proble
     Ok((page, included))
 }
 
-fn answer(
-    call: &Call,
-    asked: &Asked,
-    page: &Page,
-    included: &[Stored],
-    total: Option<u64>,
-    is_form: bool,
-) -> HttpResponse {
+fn answer(call: &Call, asked: &Asked, page: &Page, included: &[Stored], total: Option<u64>, is_form: bool) -> Answer {
     let resource_type = &asked.search.resource_type;
     let base = format!("{}/fhir/{resource_type}", call.gateway.config.base_url);
     let last = page.matches.last().filter(|_| page.more);
-    let next = last.map(|last| link::page(resource_type, &asked.applied, last.seq));
+    let next = last.map(|last| link::page(resource_type, &asked.applied, last.seq)).transpose()?;
     let next = next.as_deref();
     let mut links = Vec::new();
     if is_form {
@@ -148,7 +141,7 @@ fn answer(
     if !asked.left_out.is_empty() {
         entries.push(json!({ "resource": outcome(&left_out(&asked.left_out)), "search": { "mode": "outcome" } }));
     }
-    bundle("searchset", total, links, entries)
+    Ok(bundle("searchset", total, links, entries))
 }
 
 /// What a lenient caller is told was not applied.

@@ -1,0 +1,113 @@
+//! A patient's name, telephone and address: everybody who sends a document gives them, and nobody overwrites what another
+//! unit gave. On the way back a sender reads its own words.
+
+use serde_json::Value;
+
+use super::Refusal;
+use super::identify::Blank;
+use super::weigh::Current;
+use crate::Gateway;
+use crate::fhir::resource::{reference_of, type_of};
+use crate::store::{Document, Exchange, ExchangeQuery, Filter};
+
+/// Exchanges of one patient in which the unit's last word is looked for, the newest first.
+const LOOKED_AT: u32 = 50;
+
+/// Whether it stands in documents of units that know nothing of each other: it does not say who gave it.
+pub(super) fn is_known_to_many(resource: &Value) -> bool {
+    matches!(type_of(resource), "Patient" | "Organization" | "Practitioner" | "PractitionerRole")
+}
+
+/// Takes out of the incoming Patients what would overwrite another unit's word: what is empty is filled, lists (telephone,
+/// address) get what is new behind what they have, a name or a date stays. What the unit gave itself it may change.
+pub(super) async fn keep_others_word(
+    gateway: &Gateway,
+    unit: &str,
+    resources: &mut [Value],
+    current: &Current,
+) -> Result<(), Refusal> {
+    for patient in resources.iter_mut().filter(|r| type_of(r) == "Patient") {
+        let Some((_, stored)) = reference_of(patient).and_then(|name| current.get(&name)) else { continue };
+        let id = patient["id"].as_str().unwrap_or_default().to_owned();
+        let Some(incoming) = patient.as_object_mut() else { continue };
+        let differ = |name: &String, value: &Value| {
+            !["resourceType", "id", "meta", "identifier"].contains(&name.as_str())
+                && stored.get(name).is_some_and(|known| known != value)
+        };
+        let differing: Vec<String> = incoming.iter().filter(|(n, v)| differ(n, v)).map(|(n, _)| n.clone()).collect();
+        if differing.is_empty() {
+            continue;
+        }
+        let own = last_word(gateway, unit, &id, stored).await?;
+        for name in differing {
+            let (known, earlier) = (&stored[&name], &own[&name]);
+            if known == earlier {
+                continue;
+            }
+            match (known.as_array(), incoming.get_mut(&name)) {
+                (Some(known), Some(Value::Array(new))) if name != "name" => *new = joined(known, earlier, new),
+                _ => {
+                    incoming.shift_remove(&name);
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// What others gave, and behind it what the unit gives now instead of what it gave earlier.
+fn joined(known: &[Value], earlier: &Value, new: &[Value]) -> Vec<Value> {
+    let earlier = earlier.as_array().map_or(&[][..], Vec::as_slice);
+    let mut all: Vec<Value> = known.iter().filter(|k| !earlier.contains(k) || new.contains(k)).cloned().collect();
+    let missing: Vec<Value> = new.iter().filter(|n| !all.contains(n)).cloned().collect();
+    all.extend(missing);
+    all
+}
+
+/// The Patient as the unit's newest document gave it; `Null` where it gave none.
+async fn last_word(gateway: &Gateway, unit: &str, id: &str, stored: &Value) -> Result<Value, Refusal> {
+    let query = ExchangeQuery {
+        patient: Some(id.to_owned()),
+        unit: Some(unit.to_owned()),
+        limit: LOOKED_AT,
+        ..ExchangeQuery::default()
+    };
+    for exchange in gateway.store.exchanges(&Filter::All, &query).await?.matches {
+        if exchange.sender().is_none_or(|s| !s.unit.eq_ignore_ascii_case(unit)) {
+            continue;
+        }
+        let Some(document) = gateway.store.document(exchange.id, None).await? else { continue };
+        let same = |p: &Value| p["identifier"].as_array().is_some_and(|l| l.iter().any(|i| is_among(i, stored)));
+        if let Some(patient) = written(gateway, &exchange, &document).into_iter().find(same) {
+            return Ok(patient);
+        }
+    }
+    Ok(Value::Null)
+}
+
+fn is_among(identifier: &Value, stored: &Value) -> bool {
+    let known = stored["identifier"].as_array().map_or(&[][..], Vec::as_slice);
+    known.iter().any(|k| k["system"] == identifier["system"] && k["value"] == identifier["value"])
+}
+
+/// Puts the patient as the document has it in place of what is known of the patient from everybody.
+pub(super) fn as_written(gateway: &Gateway, exchange: &Exchange, document: &Document, resources: &mut [Value]) {
+    let written = written(gateway, exchange, document);
+    for patient in resources.iter_mut().filter(|r| type_of(r) == "Patient") {
+        let same = |w: &&Value| w["identifier"].as_array().is_some_and(|l| l.iter().any(|i| is_among(i, patient)));
+        let Some(mut own) = written.iter().find(same).cloned() else { continue };
+        own["id"] = patient["id"].clone();
+        if let Some(labels) = patient.pointer("/meta/security") {
+            own["meta"]["security"] = labels.clone();
+        }
+        *patient = own;
+    }
+}
+
+/// The Patients that the document makes by itself.
+fn written(gateway: &Gateway, exchange: &Exchange, document: &Document) -> Vec<Value> {
+    let Some(table) = gateway.mappings.tables().find(|t| t.name() == document.table) else { return Vec::new() };
+    let Ok(tree) = gateway.read(exchange.kind, document.format, &document.source) else { return Vec::new() };
+    let mapped = table.out(&tree.value, &Blank).resources.into_iter().map(|m| m.value);
+    mapped.filter(|r| type_of(r) == "Patient").collect()
+}
