@@ -99,12 +99,13 @@ pub fn back_up(db: &Path, to: &Path, now: DateTime<Utc>) -> Result<Manifest, Bac
     if to.exists() {
         return Err(BackupError::Exists(to.to_owned()));
     }
+    // First: where there is no database, nothing is left behind that looks like the beginning of a copy.
+    let source = read_only(db)?;
     let unfinished = beside(to, ".part");
     // What a copy that was interrupted left behind is worth nothing.
     remove(&unfinished)?;
     // Made first and for its owner only: everything that patients told is in it.
     private(&unfinished)?;
-    let source = read_only(db)?;
     let name = unfinished.to_str().ok_or_else(|| BackupError::Differs("its path is no UTF-8".into()))?;
     source.execute("VACUUM INTO ?1", [name]).map_err(StoreError::Read)?;
     drop(source);
