@@ -49,6 +49,14 @@ pub fn restore(file: &Path, to: &Path, force: bool) -> anyhow::Result<bool> {
         let _ = writeln!(out, "What stood there is kept at {} (with its log beside it).", aside.display());
     }
     tell(&mut out, &restored.manifest);
+    if !restored.manifest.undelivered.is_empty() {
+        let _ = writeln!(
+            out,
+            "Look at them before the gateway is started: vardkedja status --db {}. What has got a newer version since is sent \
+             as it was; the partner has the older until the newer comes again.",
+            to.display()
+        );
+    }
     let made_at = restored.manifest.made_at.to_rfc3339_opts(SecondsFormat::Secs, true);
     let _ = writeln!(
         out,
