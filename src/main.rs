@@ -213,7 +213,7 @@ fn run(verb: Verb) -> anyhow::Result<bool> {
                 named.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?.into()))).collect();
             body.insert("states".into(), states.into());
             body.insert("preview".into(), (!send).into());
-            block_on(tools::post(&at.url, at.token()?, "/v1/deliveries/resend", body.into()))
+            block_on(tools::resend(&at.url, at.token()?, body.into()))
         }
         Verb::Partners { at } => block_on(tools::get(&at.url, at.token()?, "/v1/partners")),
         Verb::Skip { id, by, reason, at } => {

@@ -223,6 +223,34 @@ pub async fn post(url: &str, token: Option<String>, path: &str, body: Value) -> 
     show(crate::partner::call(url, token, path, Some(body)).await?)
 }
 
+/// Sends deliveries again, or shows what would be sent: page after page, until all that matches was looked at. False where it
+/// ended before that; asking once more is harmless.
+pub async fn resend(url: &str, token: Option<String>, mut wish: Value) -> anyhow::Result<bool> {
+    let (mut sends, mut left_out, mut after) = (0, 0, 0);
+    loop {
+        let (status, answer) =
+            crate::partner::call(url, token.clone(), "/v1/deliveries/resend", Some(wish.clone())).await?;
+        let (count, next) = (answer["count"].as_u64().unwrap_or(0), answer["next"].as_i64());
+        let more = answer["more"] == true;
+        left_out += answer["leftOut"].as_array().map_or(0, Vec::len);
+        sends += count;
+        let is_done = show((status, answer))? && !more;
+        if is_done {
+            let what = if wish["preview"] == true { "would be sent" } else { "sent" };
+            eprintln!("{sends} {what}, {left_out} left out; that is all that matches");
+            return Ok(true);
+        }
+        match next.filter(|next| more && *next > after) {
+            Some(next) => after = next,
+            None => {
+                eprintln!("it ended before everything was looked at ({sends} so far): ask again");
+                return Ok(false);
+            }
+        }
+        wish["after"] = json!(after);
+    }
+}
+
 fn show((status, body): (u16, Value)) -> anyhow::Result<bool> {
     say!("{}", serde_json::to_string_pretty(&body)?);
     Ok((200..300).contains(&status))

@@ -15,12 +15,12 @@ use crate::store::{Delivery, DeliveryQuery, Filter};
 use crate::sync::weigh::instant;
 use crate::sync::{present, refusal, release};
 
-/// `GET /v1/deliveries?state=&partner=&exchange=&limit=`
+/// `GET /v1/deliveries?state=&partner=&exchange=&limit=&after=`
 pub async fn list(call: Call, request: HttpRequest) -> Answer {
     let pairs = web::Query::<Vec<(String, String)>>::from_query(request.query_string())
         .map_err(|_| Problem::bad_request("", "Frågan kan inte läsas.", "The query cannot be read."))?;
     let limits = &call.gateway.config.limits;
-    let mut query = DeliveryQuery { limit: limits.page, ..DeliveryQuery::default() };
+    let mut query = DeliveryQuery { limit: limits.page, filter: call.caller.filter(), ..DeliveryQuery::default() };
     for (name, value) in pairs.into_inner() {
         let wrong = || Problem::bad_request(told(&name), "Värdet kan inte läsas.", "The value cannot be read.");
         match name.as_str() {
@@ -28,26 +28,24 @@ pub async fn list(call: Call, request: HttpRequest) -> Answer {
             "partner" => query.partner = Some(value),
             "exchange" => query.exchange = Some(value.parse().map_err(|_| wrong())?),
             "limit" => query.limit = value.parse::<u32>().map_err(|_| wrong())?.clamp(1, limits.page_max),
+            "after" => query.after = Some(value.parse().ok().filter(|seq| *seq >= 0).ok_or_else(wrong)?),
             _ => {
                 return Err(Problem::bad_request(
                     told(&name),
-                    "Okänd parameter; kända: state, partner, exchange, limit.",
-                    "Unknown parameter; known: state, partner, exchange, limit.",
+                    "Okänd parameter; kända: state, partner, exchange, limit, after.",
+                    "Unknown parameter; known: state, partner, exchange, limit, after.",
                 ));
             }
         }
     }
     let most = query.limit as usize;
-    if call.caller.filter() != Filter::All {
-        query.limit = limits.page_max; // those of others are left out below
-    }
-    let mut shown = Vec::new();
-    for delivery in call.gateway.store.deliveries(&query).await? {
-        if shown.len() < most && concerns(&call, delivery.exchange).await? {
-            shown.push(present::delivery(&delivery));
-        }
-    }
-    Ok(HttpResponse::Ok().json(json!({ "deliveries": shown })))
+    query.limit = query.limit.saturating_add(1); // one more says whether there is a page after this
+    let mut found = call.gateway.store.deliveries(&query).await?;
+    let is_whole = found.len() <= most;
+    found.truncate(most);
+    let next = found.last().map(|last| last.seq).filter(|_| !is_whole);
+    let shown: Vec<Value> = found.iter().map(present::delivery).collect();
+    Ok(HttpResponse::Ok().json(json!({ "deliveries": shown, "next": next })))
 }
 
 /// `POST /v1/deliveries/{id}/retry`

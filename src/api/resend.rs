@@ -19,9 +19,11 @@ struct Wish {
     scope: Scope,
     states: Vec<State>,
     is_preview: bool,
+    /// Where the page before ended.
+    after: Option<i64>,
 }
 
-/// `POST /v1/deliveries/resend { "exchange" | "partner", "from", "to", "states", "preview" }`
+/// `POST /v1/deliveries/resend { "exchange" | "partner", "from", "to", "states", "preview", "after" }`
 pub async fn post(call: Call, body: Body) -> Answer {
     let value = guard::parse(&body.0, &guard::Limits::DOCUMENT).map_err(refusal::Refusal::Malformed)?;
     let wish = wish(&value, call.now)?;
@@ -30,12 +32,9 @@ pub async fn post(call: Call, body: Body) -> Answer {
     {
         return Err(refusal::missing("exchange").into());
     }
-    let plan = preview(&call.gateway, &wish.scope, &wish.states, call.gateway.config.limits.page_max).await?;
-    let mut shown = Plan { more: plan.more, ..Plan::default() };
+    let plan = preview(&call.gateway, &call.caller.filter(), &wish.scope, &wish.states, wish.after).await?;
+    let mut shown = Plan { next: plan.next, left_out: plan.left_out, ..Plan::default() };
     for (delivery, way) in plan.sends {
-        if !concerns(&call, delivery.exchange).await? {
-            continue;
-        }
         if wish.is_preview {
             shown.sends.push((delivery, way));
             continue;
@@ -43,11 +42,6 @@ pub async fn post(call: Call, body: Body) -> Answer {
         match resend(&call.gateway, delivery.id, &call.caller.name, call.now).await? {
             Ok(sent) => shown.sends.push(sent),
             Err(left_out) => shown.left_out.push(left_out),
-        }
-    }
-    for (delivery, why) in plan.left_out {
-        if concerns(&call, delivery.exchange).await? {
-            shown.left_out.push((delivery, why));
         }
     }
     Ok(HttpResponse::Ok().json(answer(&shown, wish.is_preview)))
@@ -69,11 +63,12 @@ fn answer(plan: &Plan, is_preview: bool) -> Value {
         "count": plan.sends.len(),
         "sends": plan.sends.iter().map(sends).collect::<Vec<_>>(),
         "leftOut": plan.left_out.iter().map(left_out).collect::<Vec<_>>(),
-        "more": plan.more,
+        "more": plan.next.is_some(),
+        "next": plan.next,
     })
 }
 
-const KNOWN: [&str; 6] = ["exchange", "partner", "from", "to", "states", "preview"];
+const KNOWN: [&str; 7] = ["exchange", "partner", "from", "to", "states", "preview", "after"];
 
 fn wish(value: &Value, now: DateTime<Utc>) -> Result<Wish, Problem> {
     let wrong = |name: &str| Problem::bad_request(name, "Värdet kan inte läsas.", "The value cannot be read.");
@@ -112,6 +107,10 @@ fn wish(value: &Value, now: DateTime<Utc>) -> Result<Wish, Problem> {
         None => true,
         Some(value) => value.as_bool().ok_or_else(|| wrong("preview"))?,
     };
+    let after = match fields.get("after") {
+        None => None,
+        Some(value) => Some(value.as_i64().filter(|seq| *seq >= 0).ok_or_else(|| wrong("after"))?),
+    };
     let (from, to) = (time("from")?, time("to")?);
     let scope = match (text("exchange")?, text("partner")?) {
         (Some(id), None) if from.is_none() && to.is_none() => {
@@ -135,5 +134,5 @@ fn wish(value: &Value, now: DateTime<Utc>) -> Result<Wish, Problem> {
             ));
         }
     };
-    Ok(Wish { scope, states, is_preview })
+    Ok(Wish { scope, states, is_preview, after })
 }

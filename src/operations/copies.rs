@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::Context;
 use chrono::{SecondsFormat, Utc};
 
-use crate::store::{self, Manifest};
+use crate::store::{self, BackupError, Manifest};
 
 /// `vardkedja backup`: true where there is a copy.
 pub fn back_up(db: &Path, to: &Path) -> anyhow::Result<bool> {
@@ -40,12 +40,23 @@ pub fn verify_backup(file: &Path) -> anyhow::Result<bool> {
 /// `vardkedja restore`: true where the copy stands in the database's place.
 pub fn restore(file: &Path, to: &Path, force: bool) -> anyhow::Result<bool> {
     let mut out = String::new();
-    let restored = store::restore(file, to, force, Utc::now()).context("nothing was restored")?;
+    let restored = store::restore(file, to, force, Utc::now()).map_err(|error| match error {
+        BackupError::Halfway { .. } => error.into(),
+        _ => anyhow::Error::from(error).context("nothing was restored"),
+    })?;
     let _ = writeln!(out, "{} is restored from {}.", to.display(), file.display());
     if let Some(aside) = &restored.aside {
         let _ = writeln!(out, "What stood there is kept at {} (with its log beside it).", aside.display());
     }
     tell(&mut out, &restored.manifest);
+    if !restored.manifest.undelivered.is_empty() {
+        let _ = writeln!(
+            out,
+            "Look at them before the gateway is started: vardkedja status --db {}. What has got a newer version since is sent \
+             as it was; the partner has the older until the newer comes again.",
+            to.display()
+        );
+    }
     let made_at = restored.manifest.made_at.to_rfc3339_opts(SecondsFormat::Secs, true);
     let _ = writeln!(
         out,

@@ -86,7 +86,8 @@ fn done(bundle: &Value, entries: usize) -> Outcome {
     let answered = bundle["entry"].as_array().map_or(&[][..], Vec::as_slice);
     let statuses: Vec<&str> = answered.iter().filter_map(|e| e["response"]["status"].as_str()).collect();
     if let Some(refused) = statuses.iter().find(|s| !s.starts_with('2')) {
-        let status: String = refused.chars().take(3).collect();
+        // Three digits or nothing: what else stands there is the partner's text.
+        let status = refused.get(..3).filter(|s| s.bytes().all(|b| b.is_ascii_digit())).unwrap_or("without a status");
         return Outcome::Permanent { reason: format!("an entry was answered {status}") };
     }
     if answered.len() != entries || statuses.len() != entries {
@@ -101,13 +102,24 @@ fn has_errors(outcome: &Value) -> bool {
     issues.iter().any(|i| matches!(i["severity"].as_str(), Some("error" | "fatal")))
 }
 
-/// Adds the codes of an OperationOutcome, never its texts: they may quote the document.
+/// FHIR's codes for what is wrong (<http://hl7.org/fhir/R4/valueset-issue-type.html>), and what any other becomes.
+const ISSUE_TYPES: &str = "invalid structure required value invariant security login unknown expired forbidden suppressed \
+     processing not-supported duplicate multiple-matches not-found deleted too-long code-invalid extension too-costly \
+     business-rule conflict transient lock-error no-store exception timeout incomplete throttled informational";
+const OTHER: &str = "other";
+
+/// Adds the codes of an OperationOutcome, at most five and each once; never its texts, and no code that FHIR does not know:
+/// they may quote the document.
 fn with_codes(reason: String, body: &[u8]) -> String {
     let Ok(value) = serde_json::from_slice::<Value>(body) else { return reason };
     let issues = value["issue"].as_array().map_or(&[][..], Vec::as_slice);
-    let mut codes: Vec<&str> = issues.iter().filter_map(|i| i["code"].as_str()).collect();
-    codes.dedup();
-    codes.truncate(5);
+    let mut codes: Vec<&str> = Vec::new();
+    for said in issues.iter().filter_map(|i| i["code"].as_str()) {
+        let code = ISSUE_TYPES.split(' ').find(|known| *known == said).unwrap_or(OTHER);
+        if codes.len() < 5 && !codes.contains(&code) {
+            codes.push(code);
+        }
+    }
     if codes.is_empty() { reason } else { format!("{reason} ({})", codes.join(", ")) }
 }
 
@@ -207,5 +219,32 @@ mod tests {
         let body = r#"{"resourceType":"OperationOutcome","issue":[{"severity":"error","code":"invalid","details":{"text":"195009072553"}}]}"#;
         let outcome = classify(ONE, StatusCode::UNPROCESSABLE_ENTITY, None, body.as_bytes());
         assert_eq!(outcome.reason(), Some("HTTP 422 (invalid)"));
+    }
+
+    #[test]
+    fn what_a_partner_writes_in_place_of_a_code_or_a_status_stays_with_it() {
+        let long = "Anna Andersson ".repeat(10_000);
+        let codes =
+            [&long, "195009072553", "invalid", "", "not-found structure", "invalid", "value", "required", "login"];
+        let issues: Vec<Value> = codes.iter().map(|code| json!({ "severity": "error", "code": code })).collect();
+        let body = json!({ "resourceType": "OperationOutcome", "issue": issues }).to_string();
+        for (status, expected) in [
+            (StatusCode::OK, "an OperationOutcome of errors (other, invalid, value, required, login)"),
+            (StatusCode::CONFLICT, "HTTP 409 (other, invalid, value, required, login)"),
+            (StatusCode::UNPROCESSABLE_ENTITY, "HTTP 422 (other, invalid, value, required, login)"),
+        ] {
+            assert_eq!(classify(ONE, status, None, body.as_bytes()).reason(), Some(expected));
+        }
+        for (status, expected) in [
+            ("Eva", "an entry was answered without a status"),
+            ("4å", "an entry was answered without a status"),
+            ("", "an entry was answered without a status"),
+            ("409 Eva Ek", "an entry was answered 409"),
+        ] {
+            let entry = json!({ "response": { "status": status } });
+            let body =
+                json!({ "resourceType": "Bundle", "type": "transaction-response", "entry": [entry] }).to_string();
+            assert_eq!(classify(ONE, StatusCode::OK, None, body.as_bytes()).reason(), Some(expected), "{status}");
+        }
     }
 }

@@ -77,6 +77,13 @@ pub enum BackupError {
         #[source]
         source: serde_json::Error,
     },
+    /// Restoring ended after something was moved.
+    #[error("not all was done: {what}")]
+    Halfway {
+        what: String,
+        #[source]
+        source: Box<BackupError>,
+    },
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -92,12 +99,13 @@ pub fn back_up(db: &Path, to: &Path, now: DateTime<Utc>) -> Result<Manifest, Bac
     if to.exists() {
         return Err(BackupError::Exists(to.to_owned()));
     }
+    // First: where there is no database, nothing is left behind that looks like the beginning of a copy.
+    let source = read_only(db)?;
     let unfinished = beside(to, ".part");
     // What a copy that was interrupted left behind is worth nothing.
     remove(&unfinished)?;
     // Made first and for its owner only: everything that patients told is in it.
     private(&unfinished)?;
-    let source = read_only(db)?;
     let name = unfinished.to_str().ok_or_else(|| BackupError::Differs("its path is no UTF-8".into()))?;
     source.execute("VACUUM INTO ?1", [name]).map_err(StoreError::Read)?;
     drop(source);
@@ -158,32 +166,40 @@ pub struct Restored {
 pub fn restore(file: &Path, to: &Path, force: bool, now: DateTime<Utc>) -> Result<Restored, BackupError> {
     let manifest = verify_backup(file)?;
     let held = lock(to)?;
-    let aside = if to.exists() {
-        if !force {
-            return Err(BackupError::InTheWay(to.to_owned()));
-        }
-        let aside = beside(to, &format!(".before-restore-{}", now.format("%Y%m%dT%H%M%SZ")));
-        // The log goes with its database, first: beside another one it would be read as that one's.
-        for ending in ["-wal", "-shm", ""] {
-            let from = beside(to, ending);
-            if from.exists() {
-                fs::rename(&from, beside(&aside, ending)).map_err(at(&from))?;
-            }
-        }
-        Some(aside)
-    } else {
-        None
-    };
+    // A log or an index of one that is gone, too: beside the copy SQLite would read them as the copy's.
+    let there: Vec<&str> = ENDINGS.into_iter().filter(|ending| beside(to, ending).exists()).collect();
+    if let Some(ending) = there.last().filter(|_| !force) {
+        return Err(BackupError::InTheWay(beside(to, ending)));
+    }
     let unfinished = beside(to, ".part");
     remove(&unfinished)?;
     private(&unfinished)?;
     fs::copy(file, &unfinished).map_err(at(&unfinished))?;
     File::open(&unfinished).and_then(|f| f.sync_all()).map_err(at(&unfinished))?;
-    fs::rename(&unfinished, to).map_err(at(to))?;
-    sync_folder(to)?;
+    let aside = beside(to, &format!(".before-restore-{}", now.format("%Y%m%dT%H%M%SZ")));
+    for ending in &there {
+        let from = beside(to, ending);
+        if let Err(error) = fs::rename(&from, beside(&aside, ending)) {
+            return Err(halfway(format!("some of what stood there may be at {}", aside.display()), at(&from)(error)));
+        }
+    }
+    if let Err(error) = fs::rename(&unfinished, to) {
+        let what = format!("the copy is whole at {}; what stood there is at {}", unfinished.display(), aside.display());
+        return Err(halfway(what, at(to)(error)));
+    }
+    let placed = |error: BackupError| halfway(format!("{} is the copy now", to.display()), error);
+    sync_folder(to).map_err(placed)?;
     drop(held);
-    record(to, &manifest, now)?;
-    Ok(Restored { manifest, aside })
+    record(to, &manifest, now).map_err(|error| placed(error.into()))?;
+    Ok(Restored { manifest, aside: (!there.is_empty()).then_some(aside) })
+}
+
+/// A database's log, the log's index, and the database. They are moved in this order: a log beside another database would be
+/// read as that one's.
+const ENDINGS: [&str; 3] = ["-wal", "-shm", ""];
+
+fn halfway(what: String, source: BackupError) -> BackupError {
+    BackupError::Halfway { what, source: Box::new(source) }
 }
 
 /// That a copy took the database's place belongs in its audit log.

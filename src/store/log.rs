@@ -31,12 +31,27 @@ pub(super) fn set_up(connection: &Connection) -> Result<(), rusqlite::Error> {
 /// Makes room by writing more than the page cache holds and taking it back: the database itself does not grow.
 pub(super) fn make_room(connection: &Connection) -> Result<(), rusqlite::Error> {
     connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
-    connection.execute_batch("PRAGMA cache_size = 16; BEGIN IMMEDIATE; CREATE TABLE room (filling BLOB);")?;
-    let filled = connection.execute("INSERT INTO room VALUES (zeroblob(?1))", [ROOM_BYTES]);
-    connection.execute_batch(&format!("ROLLBACK; {CACHE};"))?;
-    filled?;
+    fill(connection)?;
     // A small commit, so that the first real one does not wait for the room to reach the disk.
     connection.execute_batch("UPDATE heartbeat SET beats = beats + 1 WHERE id = 1")
+}
+
+/// Whether the disk takes again what commits may need, after it refused one: what stands in the log is moved into the
+/// database, and the log takes as much as it has room for at start. A small commit alone would prove nothing: it fits where
+/// a document does not.
+pub(super) fn try_room(connection: &Connection) -> Result<(), rusqlite::Error> {
+    connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))?;
+    fill(connection)
+}
+
+/// Writes more than the page cache holds, and takes it back.
+fn fill(connection: &Connection) -> Result<(), rusqlite::Error> {
+    let begun = connection.execute_batch("PRAGMA cache_size = 16; BEGIN IMMEDIATE; CREATE TABLE room (filling BLOB);");
+    let filled = begun.and_then(|()| connection.execute("INSERT INTO room VALUES (zeroblob(?1))", [ROOM_BYTES]));
+    // A full disk may have ended the transaction already.
+    let undone = if connection.is_autocommit() { Ok(()) } else { connection.execute_batch("ROLLBACK") };
+    connection.execute_batch(CACHE)?;
+    filled.and(undone)
 }
 
 /// Looks after the log between groups.

@@ -227,12 +227,32 @@ pub struct DeliveryQuery {
     pub exchange: Option<Uuid>,
     pub partner: Option<String>,
     pub state: Option<delivery::State>,
+    /// Only those of exchanges that these units are party to.
+    pub filter: Filter,
+    /// Only those made after this one: the `seq` of the last of the page before.
+    pub after: Option<i64>,
     /// Without an exchange. Those of an exchange are given whole: what becomes of it is decided by all of them.
     pub limit: u32,
 }
 
 impl Default for DeliveryQuery {
     fn default() -> Self {
-        Self { id: None, exchange: None, partner: None, state: None, limit: 100 }
+        Self { id: None, exchange: None, partner: None, state: None, filter: Filter::All, after: None, limit: 100 }
     }
+}
+
+/// A question for what a partner was to get in a span of time, the first made first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Window {
+    pub partner: String,
+    /// Last tried, or made where never tried, not before this.
+    pub from: DateTime<Utc>,
+    /// And not after this.
+    pub to: DateTime<Utc>,
+    pub states: Vec<delivery::State>,
+    /// Only those of exchanges that these units are party to.
+    pub filter: Filter,
+    /// Only those made after this one: the `seq` of the last of the page before.
+    pub after: Option<i64>,
+    pub limit: u32,
 }

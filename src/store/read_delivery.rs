@@ -7,7 +7,7 @@ use rusqlite::Row;
 use rusqlite::types::Value;
 use uuid::Uuid;
 
-use super::query::DeliveryQuery;
+use super::query::{DeliveryQuery, Window};
 use super::record::{Action, Attempt, Delivery};
 use super::row::{instant, list, time, time_if_any, uuid, uuid_if_any, word};
 use super::statement::Statements;
@@ -32,7 +32,13 @@ pub(super) const LANE_END: &str = "SELECT max(d.seq) AS last FROM exchange o CRO
      CROSS JOIN delivery d ON d.exchange = e.id WHERE o.id = ?1 AND d.partner = ?2";
 const BETWEEN: &str = "SELECT * FROM delivery INDEXED BY delivery_of_partner \
      WHERE partner = ?1 AND +state IN (SELECT value FROM json_each(?4)) \
-     AND coalesce((SELECT max(at) FROM attempt a WHERE a.delivery = id), created_at) BETWEEN ?2 AND ?3 ORDER BY seq LIMIT ?5";
+     AND coalesce((SELECT max(at) FROM attempt a WHERE a.delivery = id), created_at) BETWEEN ?2 AND ?3 \
+     AND seq > ?6 AND (resend_of IS NULL OR +state <> 'delivered') \
+     AND (?7 IS NULL OR EXISTS (SELECT 1 FROM party p WHERE p.exchange = delivery.exchange \
+     AND +p.unit IN (SELECT value FROM json_each(?7)))) ORDER BY seq LIMIT ?5";
+/// One of the units in a JSON array is a party to the delivery's exchange.
+const CONCERNS: &str = "(SELECT 1 FROM party p WHERE p.exchange = delivery.exchange \
+     AND +p.unit IN (SELECT value FROM json_each(?)) LIMIT 1)";
 
 const ANY: &str = "SELECT * FROM delivery WHERE true";
 const WAITING: &str = "SELECT * FROM delivery INDEXED BY delivery_waiting WHERE state = 'waiting'";
@@ -153,17 +159,13 @@ impl Store {
     }
 
     /// Those to a partner that were last tried, or made where they never were, between two times; the first made first.
+    /// Without the copies that were delivered: the first of them stands for them all.
     /// Walks all that the partner ever got: for the rare day when it lost something.
-    pub async fn deliveries_between(
-        &self,
-        partner: &str,
-        from: DateTime<Utc>,
-        to: DateTime<Utc>,
-        states: &[State],
-        limit: u32,
-    ) -> Result<Vec<Delivery>, StoreError> {
+    pub async fn deliveries_between(&self, window: &Window) -> Result<Vec<Delivery>, StoreError> {
+        let Window { partner, from, to, states, filter, after, limit } = window.clone();
         let states = list(states.iter().map(|state| state.code().to_owned()));
-        let question = (partner.to_owned(), from.timestamp_millis(), to.timestamp_millis(), states, limit);
+        let (from, to, after) = (from.timestamp_millis(), to.timestamp_millis(), after.unwrap_or(0));
+        let question = (partner, from, to, states, limit, after, filter.units());
         self.read(move |db| db.all(BETWEEN, question, delivery)).await
     }
 
@@ -295,6 +297,14 @@ fn listing(query: &DeliveryQuery) -> (String, Vec<Value>) {
             sql.push_str(&format!(" AND {column} = ?"));
             values.push(value);
         }
+    }
+    if let Some(after) = query.after {
+        sql.push_str(" AND seq > ?");
+        values.push(Value::from(after));
+    }
+    if let Some(units) = query.filter.units() {
+        sql.push_str(&format!(" AND {CONCERNS}"));
+        values.push(Value::from(units));
     }
     sql.push_str(" ORDER BY seq");
     if query.exchange.is_none() {

@@ -14,7 +14,7 @@ use super::apply::{Refusal, Writing};
 use super::log::Keeper;
 use super::record::Put;
 use super::statement::Statements;
-use super::{Commit, Committed, Meter, Store, StoreError, reindex};
+use super::{Commit, Committed, Meter, Store, StoreError, log, reindex};
 
 pub(super) use super::state::State;
 
@@ -179,6 +179,9 @@ impl<'c> Writer<'c> {
 
     /// The group in one transaction. An error is the group's: nothing of it was written.
     fn try_write(&mut self, group: &[Member]) -> Result<Vec<Result<Committed, StoreError>>, rusqlite::Error> {
+        if !self.ready.load(Ordering::Acquire) {
+            log::try_room(self.statements.connection())?;
+        }
         self.statements.run("BEGIN IMMEDIATE", [])?;
         if !self.ready.load(Ordering::Acquire) {
             // A transaction that writes nothing would succeed on a disk that takes nothing.

@@ -16,7 +16,7 @@ use crate::domain::Format;
 use crate::domain::breaker::Standing;
 use crate::domain::delivery::{State, partner_of};
 use crate::fhir::issue::{Code, Issue};
-use crate::store::{Delivery, DeliveryQuery, Exchange, Inbound, PartnerQueue};
+use crate::store::{Action, Delivery, DeliveryQuery, Exchange, Inbound, PartnerQueue};
 
 /// One line of a list of exchanges.
 pub fn summary(exchange: &Exchange) -> Value {
@@ -84,7 +84,7 @@ pub async fn exchange(gateway: &Gateway, caller: &Caller, id: Uuid, now: DateTim
     for made in store.deliveries(&query).await? {
         let mut line = delivery(&made);
         let tries = store.attempts(made.id).await?;
-        if made.state == State::Parked {
+        if made.state == State::Parked && made.action != Action::Notice {
             attention.push(worklist::attention(&made, tries.last()));
         }
         line["waits"] = waits(gateway, &made, now).await?;

@@ -16,7 +16,7 @@ use super::release::{Decision, decide};
 use super::{Refusal, TRIES};
 use crate::Gateway;
 use crate::domain::delivery::State;
-use crate::store::{Action, Audit, Commit, Committed, Delivery, DeliveryQuery, Exchange, Expect, Filter};
+use crate::store::{Action, Audit, Commit, Committed, Delivery, DeliveryQuery, Exchange, Expect, Filter, Window};
 
 /// What is asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -94,25 +94,42 @@ impl LeftOut {
 pub struct Plan {
     pub sends: Vec<(Delivery, Way)>,
     pub left_out: Vec<(Delivery, LeftOut)>,
-    /// Whether more match than were looked at.
-    pub more: bool,
+    /// Where more match than were looked at, the `seq` of the last that was: ask for what comes after it.
+    pub next: Option<i64>,
 }
 
-/// Everything that matches, as it would be sent at this moment.
-pub async fn preview(gateway: &Gateway, scope: &Scope, states: &[State], limit: u32) -> Result<Plan, Refusal> {
+/// A page of what matches, as it would be sent at this moment: of a partner's what concerns these units.
+pub async fn preview(
+    gateway: &Gateway,
+    filter: &Filter,
+    scope: &Scope,
+    states: &[State],
+    after: Option<i64>,
+) -> Result<Plan, Refusal> {
+    let most = gateway.config.limits.page_max as usize;
     let mut found = match scope {
         Scope::Exchange(id) => {
-            let query = DeliveryQuery { exchange: Some(*id), ..DeliveryQuery::default() };
+            let query = DeliveryQuery { exchange: Some(*id), after, ..DeliveryQuery::default() };
             gateway.store.deliveries(&query).await?
         }
         Scope::Partner { name, from, to } => {
-            gateway.store.deliveries_between(name, *from, *to, states, limit.saturating_add(1)).await?
+            let window = Window {
+                partner: name.clone(),
+                from: *from,
+                to: *to,
+                states: states.to_vec(),
+                filter: filter.clone(),
+                after,
+                limit: gateway.config.limits.page_max.saturating_add(1),
+            };
+            gateway.store.deliveries_between(&window).await?
         }
     };
+    let is_whole = found.len() <= most;
+    found.truncate(most);
+    let mut plan = Plan { next: found.last().map(|last| last.seq).filter(|_| !is_whole), ..Plan::default() };
     found.retain(|d| states.contains(&d.state) && d.action != Action::Notice);
-    let most = limit as usize;
-    let mut plan = Plan { more: found.len() > most, ..Plan::default() };
-    for delivery in found.into_iter().take(most) {
+    for delivery in found {
         match way(gateway, &delivery).await? {
             Ok(way) => plan.sends.push((delivery, way)),
             Err(why) => plan.left_out.push((delivery, why)),

@@ -1,5 +1,6 @@
 //! The worklist: every parked delivery has a Task that says why it is parked and what to do, made and closed in the same
-//! commit as the parking and the decision. The sender's unit owns it; it is never delivered to anybody.
+//! commit as the parking and the decision. The sender's unit owns it, or for a notice whoever runs the gateway; it is never
+//! delivered to anybody.
 //!
 //! Its id follows from the delivery's, so a delivery that is parked again opens the same Task again, and the Task's history
 //! tells how often. It belongs to no exchange: reading it is not reading the document, and no partner moves it.
@@ -13,7 +14,7 @@ use super::{Refusal, identify};
 use crate::Gateway;
 use crate::domain::delivery::{State, partner_of};
 use crate::fhir::canonical::{BASE, HSA_ID};
-use crate::store::{Attempt, Commit, Delivery, DeliveryChange, DeliveryQuery, Exchange, Filter};
+use crate::store::{Action, Attempt, Commit, Delivery, DeliveryChange, DeliveryQuery, Exchange, Filter};
 
 /// The code of such a Task in our CodeSystem `worklist`.
 pub const PARKED: &str = "delivery-parked";
@@ -27,8 +28,13 @@ struct Remedy {
 }
 
 /// The remedy for each class of failure. No text of the partner's and nothing of the document is in it.
-fn remedy(class: &str) -> Remedy {
+fn remedy(class: &str, action: Action) -> Remedy {
     let (code, sv, en) = match class {
+        _ if action == Action::Notice => (
+            "notice",
+            "Dokumentet finns att läsa; det är adressen för aviseringar som inte tar emot: rätta notice_url eller hemligheten tillsammans med partnern och försök sedan igen.",
+            "The document is there to be read; it is the address for notices that refuses: mend notice_url or the secret together with the partner, then try again.",
+        ),
         "unauthorized" => (
             "unauthorized",
             "Mottagarens system godtar inte gatewayens behörighet: be dess förvaltning rätta den och försök sedan igen.",
@@ -60,7 +66,7 @@ fn remedy(class: &str) -> Remedy {
 
 /// A parked delivery as something that a person has to see to.
 pub(super) fn attention(delivery: &Delivery, last: Option<&Attempt>) -> Value {
-    let remedy = remedy(last.map_or("", |attempt| attempt.class.as_str()));
+    let remedy = remedy(last.map_or("", |attempt| attempt.class.as_str()), delivery.action);
     json!({
         "what": PARKED, "partner": partner_of(&delivery.partner).0, "delivery": delivery.id.to_string(),
         "since": instant(last.map_or(delivery.created_at, |attempt| attempt.at)),
@@ -96,8 +102,10 @@ pub(super) async fn follow(
             _ => stored.map(|task| closed(task, change, now)),
         };
         // One that ends may be of another exchange about the patient: whoever saw it still does, and nobody else.
-        let units = if change.to == State::Parked { &sender[..] } else { &[] };
-        let scale = Scale { now, patient: exchange.patient.as_deref(), units, exchange: None };
+        let is_notice = deliveries.iter().any(|d| d.id == change.id && d.action == Action::Notice);
+        let units = if change.to == State::Parked && !is_notice { &sender[..] } else { &[] };
+        let patient = exchange.patient.as_deref().filter(|_| !is_notice);
+        let scale = Scale { now, patient, units, exchange: None };
         if let Some(task) = task {
             scale.add(&task, &current, &mut weighed);
         }
@@ -120,7 +128,9 @@ fn opened(
     stored: Option<&Value>,
     now: DateTime<Utc>,
 ) -> Value {
-    let remedy = remedy(change.attempt.as_ref().map_or("", |attempt| attempt.class.as_str()));
+    let remedy = remedy(change.attempt.as_ref().map_or("", |attempt| attempt.class.as_str()), delivery.action);
+    // Nothing of the patient's waits: who runs the gateway mends the address, and needs not know about whom it was.
+    let is_notice = delivery.action == Action::Notice;
     let mut task = json!({
         "resourceType": "Task",
         "id": task_id(delivery.id),
@@ -136,11 +146,11 @@ fn opened(
         "priority": if delivery.urgent { "urgent" } else { "routine" },
         "code": { "coding": [{ "system": format!("{BASE}/CodeSystem/worklist"), "code": PARKED }] },
         "description": format!("{} | {}", remedy.sv, remedy.en),
-        "focus": focus(exchange),
-        "for": exchange.patient.as_ref().map(|id| json!({ "reference": format!("Patient/{id}") })),
+        "focus": if is_notice { Value::Null } else { focus(exchange) },
+        "for": exchange.patient.as_ref().filter(|_| !is_notice).map(|id| json!({ "reference": format!("Patient/{id}") })),
         "authoredOn": stored.map_or_else(|| json!(instant(now)), |task| task["authoredOn"].clone()),
         "requester": { "type": "Organization", "identifier": { "system": HSA_ID, "value": gateway.config.hsa_id } },
-        "owner": owner(gateway, exchange),
+        "owner": owner(gateway, exchange, is_notice),
         "note": [{ "text": format!("vardkedja retry {0} · vardkedja skip {0} --by … --reason …", delivery.id) }],
     });
     if let Some(object) = task.as_object_mut() {
@@ -157,9 +167,9 @@ fn focus(exchange: &Exchange) -> Value {
     found.map_or(Value::Null, |name| json!({ "reference": name }))
 }
 
-/// The sender's unit; where it has no unit any more, whoever runs the gateway.
-fn owner(gateway: &Gateway, exchange: &Exchange) -> Value {
-    let unit = exchange.sender().map_or(&gateway.config.hsa_id, |sender| &sender.unit);
+/// The sender's unit; for a notice, and where it has no unit any more, whoever runs the gateway.
+fn owner(gateway: &Gateway, exchange: &Exchange, is_notice: bool) -> Value {
+    let unit = exchange.sender().filter(|_| !is_notice).map_or(&gateway.config.hsa_id, |sender| &sender.unit);
     let organization = format!("Organization/{}", identify::id(&["Organization", &unit.to_ascii_uppercase()]));
     let mut owner = json!({ "type": "Organization", "identifier": { "system": HSA_ID, "value": unit } });
     if exchange.resources.contains(&organization) {
@@ -190,7 +200,9 @@ mod tests {
         let system = include_str!("../../profiles/CodeSystem-parked-reason.json");
         let system: Value = serde_json::from_str(system).unwrap();
         let known: Vec<&str> = system["concept"].as_array().unwrap().iter().flat_map(|c| c["code"].as_str()).collect();
-        let mut codes: Vec<&str> = CLASSES.iter().filter(|c| **c != "delivered").map(|c| remedy(c).code).collect();
+        let mut codes: Vec<&str> =
+            CLASSES.iter().filter(|c| **c != "delivered").map(|c| remedy(c, Action::Transaction).code).collect();
+        codes.extend(CLASSES.map(|c| remedy(c, Action::Notice).code));
         assert!(codes.iter().all(|code| known.contains(code)), "{codes:?} {known:?}");
         codes.dedup();
         assert_eq!(codes.len(), known.len());

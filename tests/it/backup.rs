@@ -171,3 +171,39 @@ async fn restoring_takes_nothing_away() {
     assert_eq!(mode & 0o077, 0, "a copy is for its owner only");
     world.close().await;
 }
+
+#[actix_web::test]
+async fn a_log_without_its_database_is_moved_aside_and_does_not_ruin_the_copy() {
+    let world = World::open_clinic_only().await;
+    let (db, copy) = copied(&world).await;
+    let program = Program::start(&world.folder, &settings("", &world.clinic, 2), &[]);
+    send(&client(), &program.url, 2).await.unwrap();
+    let beside = |ending: &str| PathBuf::from(format!("{}{ending}", text(&db)));
+    let log = std::fs::read(beside("-wal")).unwrap();
+    program.stop().await;
+    std::fs::remove_file(&db).unwrap();
+    std::fs::write(beside("-wal"), &log).unwrap();
+    let (code, said) = run(&["restore", text(&copy), "--to", text(&db)]);
+    assert!(code == Some(1) && said.contains("-wal is there; --force moves it aside"), "{said}");
+    assert!(!db.exists() && std::fs::read(beside("-wal")).unwrap() == log, "nothing was touched");
+    let (code, said) = run(&["restore", text(&copy), "--to", text(&db), "--force"]);
+    assert_eq!(code, Some(0), "{said}");
+    let kept = std::fs::read_dir(&world.folder).unwrap().map(|e| e.unwrap().path());
+    let kept = kept.into_iter().find(|p| text(p).contains(".before-restore-")).expect("the log is kept");
+    assert!(text(&kept).ends_with("-wal") && std::fs::read(kept).unwrap() == log);
+    let connection = rusqlite::Connection::open(&db).unwrap();
+    let documents: i64 = connection.query_row("SELECT count(*) FROM document", [], |row| row.get(0)).unwrap();
+    let sound: String = connection.query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
+    assert_eq!((documents, sound.as_str()), (1, "ok"));
+    world.close().await;
+}
+
+#[actix_web::test]
+async fn a_database_that_is_not_there_leaves_no_empty_copy() {
+    let world = World::open_clinic_only().await;
+    let to = world.folder.join("z.sqlite");
+    let (code, said) = run(&["backup", "--db", text(&world.folder.join("nowhere.sqlite")), "--to", text(&to)]);
+    assert!(code == Some(1) && said.contains("no copy was made"), "{said}");
+    assert!(!to.exists() && !PathBuf::from(format!("{}.part", text(&to))).exists());
+    world.close().await;
+}

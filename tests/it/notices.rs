@@ -150,3 +150,42 @@ async fn a_deaf_notice_address_holds_up_no_document_and_shows_on_its_own() {
     );
     world.close().await;
 }
+
+#[actix_web::test]
+async fn a_refused_notice_is_for_whoever_runs_the_gateway_and_says_that_the_document_is_there() {
+    let (platform, _kept) = bell(0);
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let refusing = format!("http://{}/notices", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let _ = stream.read(&mut [0; 4096]);
+            let _ = stream.write_all(b"HTTP/1.1 422 No\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
+        }
+    });
+    let world = open(&platform, &refusing).await;
+    let exchange = world.refer(&referral_to(1, SOUTH)).await;
+    let asked = "/fhir/Task?code=https://vardkedja.example/fhir/CodeSystem/worklist|delivery-parked";
+    let mut found = Value::Null;
+    for _ in 0..600 {
+        found = world.get(asked, "").await.json();
+        if found["entry"].is_array() {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(25)).await;
+    }
+    let task = &found["entry"][0]["resource"];
+    assert_eq!(task["statusReason"]["coding"][0]["code"], "notice", "{found:#}");
+    assert!(task["description"].as_str().unwrap().contains("The document is there"), "{task:#}");
+    assert!(task["for"].is_null() && task["focus"].is_null(), "{task:#}");
+    assert_ne!(task["owner"]["identifier"]["value"], ONCOLOGY);
+    let headers = [("Content-Type", "application/fhir+json")];
+    let checked = world.ask("POST", "/fhir/Task/$validate", &headers, Some(task.to_string())).await;
+    assert!(!checked.text.contains("\"error\""), "{}", checked.text);
+    assert!(world.get(asked, ONCOLOGY).await.json()["entry"].is_null(), "no clinician is asked to mend anything");
+    let shown = world.get(&exchange, ONCOLOGY).await.json();
+    assert_eq!(shown["attention"], json!([]), "the document waits for nobody: {shown:#}");
+    assert_ne!(shown["stage"], "parked");
+    assert_eq!(shown["deliveries"][0]["state"], "parked", "it is seen all the same");
+    assert_eq!(world.get("/v1/exchanges?attention=true", "").await.json()["exchanges"], json!([]));
+    world.close().await;
+}

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::consent::{hand_over, sip};
-use crate::world::{NORTH, ONCOLOGY, SOUTH, World, referral};
+use crate::world::{NORTH, ONCOLOGY, REHAB_TEAM, SOUTH, World, referral};
 
 async fn resend(world: &World, unit: &str, wish: Value) -> Value {
     let reply = world.post("/v1/deliveries/resend", unit, &wish).await;
@@ -168,5 +168,79 @@ async fn a_plan_whose_consent_is_withdrawn_is_never_sent_again() {
     }
     let shown = world.get(&exchange, ONCOLOGY).await.json();
     assert_eq!(shown["deliveries"].as_array().unwrap().len(), before, "{shown:#}");
+    world.close().await;
+}
+
+/// A world of pages of two, with three parked referrals to the unit in the north: two of the oncology clinic, then one of
+/// `last`.
+async fn three_parked(last: &str) -> (World, Vec<String>) {
+    let world = World::open_with("[limits]\npage = 2\npage_max = 2\n").await;
+    world.misbehave(json!({ "kind": "outcome", "next": 3, "method": "POST" })).await;
+    let mut exchanges = Vec::new();
+    for (number, patient) in [(1, "195009072553"), (2, "196101182803"), (3, "199002222397")] {
+        let mut document = referral(number);
+        document["patient"]["personnummer"] = json!(patient);
+        let sender = if number == 3 { last } else { ONCOLOGY };
+        document["id"] = json!(format!("{sender}#R-{number}"));
+        document["requester"]["unit"] = json!(sender);
+        let taken = world.post("/v1/referrals", sender, &document).await;
+        assert_eq!(taken.status, 202, "{}", taken.text);
+        let exchange = taken.location.unwrap();
+        world.until(&exchange, "parked").await;
+        exchanges.push(exchange);
+    }
+    world.behave().await;
+    (world, exchanges)
+}
+
+#[actix_web::test]
+async fn more_than_a_page_is_sent_page_after_page_and_copies_are_not_sent_for_ever() {
+    let (world, exchanges) = three_parked(ONCOLOGY).await;
+    let listed = world.get("/v1/deliveries?state=parked", ONCOLOGY).await.json();
+    assert_eq!(listed["deliveries"].as_array().unwrap().len(), 2);
+    let rest = world.get(&format!("/v1/deliveries?state=parked&after={}", listed["next"]), ONCOLOGY).await.json();
+    assert_eq!((rest["deliveries"].as_array().unwrap().len(), &rest["next"]), (1, &Value::Null), "{rest:#}");
+
+    let mut wish = json!({ "partner": "primary-care", "preview": false });
+    let first = resend(&world, ONCOLOGY, wish.clone()).await;
+    assert_eq!((&first["count"], &first["more"]), (&json!(2), &json!(true)), "{first:#}");
+    wish["after"] = first["next"].clone();
+    let last = resend(&world, ONCOLOGY, wish).await;
+    assert_eq!((&last["count"], &last["next"]), (&json!(1), &Value::Null), "{last:#}");
+    for exchange in &exchanges {
+        world.until(exchange, "delivered").await;
+    }
+    for round in [2, 3] {
+        let mut wish = json!({
+            "partner": "primary-care", "from": "2020-01-01T00:00:00Z", "states": ["delivered"], "preview": false,
+        });
+        let mut sent = 0;
+        for _ in 0..4 {
+            let page = resend(&world, ONCOLOGY, wish.clone()).await;
+            sent += page["count"].as_u64().unwrap();
+            wish["after"] = page["next"].clone();
+            if page["more"] == false {
+                break;
+            }
+        }
+        assert_eq!((sent, &wish["after"]), (3, &Value::Null), "each once, and no copy of a copy");
+        for exchange in &exchanges {
+            settled(&world, exchange, round).await;
+        }
+    }
+    world.close().await;
+}
+
+#[actix_web::test]
+async fn what_is_others_does_not_push_a_units_own_out_of_its_page() {
+    let (world, exchanges) = three_parked(REHAB_TEAM).await;
+    let page = world.get("/v1/deliveries?state=parked", REHAB_TEAM).await.json();
+    let [own] = &page["deliveries"].as_array().unwrap()[..] else { panic!("{page:#}") };
+    assert_eq!((&own["exchange"], &page["next"]), (&json!(id(&exchanges[2])), &Value::Null));
+    assert_eq!(world.get("/v1/deliveries?after=-1", REHAB_TEAM).await.status, 400);
+    let sent = resend(&world, REHAB_TEAM, json!({ "partner": "primary-care", "preview": false })).await;
+    assert_eq!((&sent["count"], &sent["more"]), (&json!(1), &json!(false)), "{sent:#}");
+    world.until(&exchanges[2], "delivered").await;
+    world.until(&exchanges[0], "parked").await;
     world.close().await;
 }

@@ -96,6 +96,10 @@ async fn a_full_disk_rolls_back_the_group_and_nothing_else() {
     let large = Put { body: vec![b' '; 1 << 20], ..put("Goal", "large", 1) };
     assert!(matches!(store.commit(puts([large])).await, Err(StoreError::Commit(_))));
     assert!(!store.is_ready());
+    // Each question is an attempt; what comes after it in the queue is answered after it.
+    let empty = store.commit(Commit::default()).await;
+    assert!(matches!(empty, Err(StoreError::Commit(_))), "what needs no room proves nothing: {empty:?}");
+    assert!(!store.is_ready());
     store.on_writer(|connection| {
         let _: i64 = connection.query_row("PRAGMA max_page_count = 1000000", [], |row| row.get(0)).unwrap();
     });

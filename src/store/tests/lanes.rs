@@ -144,7 +144,14 @@ async fn deliveries_are_listed_by_every_combination_oldest_first() {
         for partner in [None, Some("norr".to_owned()), Some("nobody".to_owned())] {
             for state in [None, Some(State::Waiting), Some(State::Parked), Some(State::Delivered)] {
                 for id in [None, Some(all[4].id)] {
-                    let query = DeliveryQuery { id, exchange, partner: partner.clone(), state, limit: 5 };
+                    let query = DeliveryQuery {
+                        id,
+                        exchange,
+                        partner: partner.clone(),
+                        state,
+                        limit: 5,
+                        ..DeliveryQuery::default()
+                    };
                     let expected: Vec<Delivery> = all
                         .iter()
                         .filter(|d| id.is_none_or(|id| d.id == id))

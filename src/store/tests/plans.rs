@@ -75,14 +75,22 @@ async fn ask_everything(store: &Store) {
         (None, None, Some("norr".to_owned()), Some(State::Delivered)),
         (None, None, None, Some(State::Parked)),
     ] {
-        store.deliveries(&DeliveryQuery { id, exchange, partner, state, limit: 5 }).await.unwrap();
+        let own = Filter::Units(vec![ASKER.into()]);
+        for (filter, after) in [(Filter::All, None), (Filter::All, Some(1)), (own, Some(1))] {
+            let (partner, query) =
+                (partner.clone(), DeliveryQuery { filter, after, limit: 5, ..DeliveryQuery::default() });
+            store.deliveries(&DeliveryQuery { id, exchange, partner, state, ..query }).await.unwrap();
+        }
     }
     store.attempts(sent.id).await.unwrap();
     store.due(at(0), &[], &Rooms::upto(5)).await.unwrap();
     store.head_of("norr", "p1").await.unwrap();
     store.retrying("norr", at(0), 5).await.unwrap();
     store.queue().await.unwrap();
-    store.deliveries_between("norr", at(0), at(1), &[State::Delivered], 5).await.unwrap();
+    let states = vec![State::Delivered];
+    let (partner, filter) = ("norr".to_owned(), Filter::Units(vec![ASKER.into()]));
+    let window = Window { partner, from: at(0), to: at(1), states, filter, after: None, limit: 5 };
+    store.deliveries_between(&window).await.unwrap();
     store.lane_after(one.id, "norr", 0).await.unwrap();
     let end = Expect::LaneEnd { exchange: one.id, partner: "norr".into(), seq: 0 };
     store.commit(Commit { expect: vec![end], ..Commit::default() }).await.unwrap();
