@@ -42,14 +42,15 @@ const HELD_OF: &str = "SELECT * FROM inbound WHERE finding IS NOT NULL AND partn
 const SAID: &str = "SELECT * FROM inbound WHERE exchange = ?1 ORDER BY at";
 const IS_HEARD: &str = "SELECT 1 FROM inbound WHERE partner = ?1 AND key = ?2";
 /// The terms of the index `party_open_task`. What the partner's system has is told by what was delivered, not by the stage:
-/// that falls back when a later version waits or is parked. While our own move of a Task has not reached the partner, its
+/// that falls back when a later version waits or is parked. What was tried and then put aside or given up may have arrived
+/// before its answer was lost, and may be answered. While our own move of a Task has not reached the partner, its
 /// copy still stands where it stood before that: what it says is no answer to what we say now.
 const OPEN_TASKS: &str = "SELECT p.exchange, p.task, \
      (SELECT r.version FROM resource r WHERE r.type = 'Task' AND r.id = p.task) AS version \
      FROM party p WHERE p.partner = ?1 AND p.task > ?2 \
      AND p.status IN ('requested', 'received', 'on-hold', 'accepted', 'in-progress') AND p.role <> 'sender' \
-     AND EXISTS (SELECT 1 FROM delivery d WHERE d.exchange = p.exchange AND p.unit = d.unit AND +d.state = 'delivered' \
-                 AND d.action <> 'notice') \
+     AND EXISTS (SELECT 1 FROM delivery d WHERE d.exchange = p.exchange AND p.unit = d.unit AND d.action <> 'notice' \
+                 AND (+d.state = 'delivered' OR +d.state IN ('parked', 'skipped') AND d.attempts > 0)) \
      AND NOT EXISTS (SELECT 1 FROM delivery d WHERE d.exchange = p.exchange AND p.unit = d.unit \
                      AND d.action = 'move-task' AND +d.state IN ('waiting', 'parked')) \
      ORDER BY p.task LIMIT ?3";

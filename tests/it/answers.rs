@@ -482,3 +482,21 @@ async fn an_answer_that_cannot_be_read_as_a_task_is_refused_whole_and_never_thro
     assert_eq!(world.get(&path, SOUTH).await.json(), read, "nothing of it was applied");
     world.close().await;
 }
+
+#[actix_web::test]
+async fn what_was_given_up_may_have_arrived_and_its_answer_is_heard() {
+    let world = World::open().await;
+    // It takes effect, and half of the answer comes; the next attempt is refused, and a person gives it up.
+    world.misbehave(json!({ "kind": "truncated", "next": 1, "method": "POST" })).await;
+    world.misbehave(json!({ "kind": "outcome", "next": 1, "method": "POST" })).await;
+    let exchange = world.refer(&referral(1)).await;
+    let parked = world.until(&exchange, "parked").await;
+    let delivery = parked["deliveries"][0]["id"].as_str().unwrap();
+    let decision = json!({ "by": "Eva Ek", "reason": "Ringt enheten." });
+    let skipped = world.post(&format!("/v1/deliveries/{delivery}/skip"), ONCOLOGY, &decision).await;
+    assert_eq!(skipped.status, 200, "{}", skipped.text);
+    let task = world.task(&exchange, NORTH).await;
+    world.people().step(&task, "accepted", &vardkedja::demo::Left::default()).await.unwrap();
+    world.until(&exchange, "accepted").await;
+    world.close().await;
+}
