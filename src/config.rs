@@ -1,29 +1,28 @@
 //! Settings: raw TOML and environment → a checked `Config`. `config.default.toml` beside this file is the manual.
-//! Long, because a key stands in it three times (as written, as checked, as tested), and that is easier to follow in one place.
+//! `[limits]` and `[[partner]]` have files of their own, as have units and addresses.
 
 mod addresses;
+mod limits;
+mod partner;
 mod units;
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use chrono::DateTime;
 use figment::Figment;
 use figment::providers::{Env, Format as _, Toml};
 use serde::Deserialize;
 
 use crate::domain::Directory;
 use crate::domain::breaker;
-use crate::domain::bucket::Bucket;
 use crate::domain::delivery::Schedule;
 use crate::domain::outgoing::Outgoing;
-use crate::domain::window::{self, Window};
-use crate::fhir::bundle::Dialect;
 
 pub use addresses::Secret;
+pub use limits::Limits;
+pub use partner::{Channel, Keys, Notice, Partner};
 pub use units::parse_units;
 
 /// What the program runs on, checked.
@@ -53,36 +52,6 @@ pub struct Config {
     pub partners: Vec<Partner>,
     /// Things that are legal but surprising, to be said at start.
     pub warnings: Vec<String>,
-}
-
-/// Bounds on what one request may cost.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Limits {
-    pub body_bytes: usize,
-    pub depth: usize,
-    pub items: usize,
-    pub findings: usize,
-    pub lines: usize,
-    pub line_bytes: usize,
-    pub patch_operations: usize,
-    pub url_bytes: usize,
-    pub query_parameters: usize,
-    pub header_bytes: usize,
-    pub key_bytes: usize,
-    pub page: u32,
-    pub page_max: u32,
-    pub search_terms: usize,
-    pub search_hops: usize,
-    pub search_includes: usize,
-    pub queue: usize,
-    pub header_s: u64,
-    pub body_s: u64,
-    pub keep_alive_s: u64,
-    pub connections: usize,
-    pub workers: usize,
-    pub in_flight: usize,
-    pub rate_per_s: usize,
 }
 
 /// What is told of the gateway's running, and to whom.
@@ -116,46 +85,6 @@ pub struct DeliverySettings {
     pub poll_full_every: Duration,
 }
 
-/// How a partner gets what is meant for its units.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Channel {
-    /// We send to its FHIR server, and read its Tasks for answers.
-    Push { fhir_base: String },
-    /// It reads from us and moves its Tasks here.
-    Poll,
-}
-
-/// Where a partner's public keys are.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Keys {
-    File(PathBuf),
-    Url(String),
-}
-
-/// A system we exchange with.
-#[derive(Debug, Clone)]
-pub struct Partner {
-    pub name: String,
-    pub channel: Channel,
-    pub dialect: Dialect,
-    pub keys: Option<Keys>,
-    pub timeout: Duration,
-    pub max_in_flight: usize,
-    /// Attempts a second, and how many may go at once.
-    pub rate: Option<(f64, u32)>,
-    /// When nothing is sent to it.
-    pub windows: Vec<Window>,
-    pub notice: Option<Notice>,
-    pub schedule: Schedule,
-}
-
-/// Where a partner is told that there is something for it, and the secrets that the notices are signed with.
-#[derive(Debug, Clone)]
-pub struct Notice {
-    pub url: String,
-    pub secrets: Vec<Secret>,
-}
-
 /// Why there is no configuration.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
@@ -183,7 +112,7 @@ struct Raw {
     telemetry: Telemetry,
     outgoing: RawOutgoing,
     #[serde(default)]
-    partner: Vec<RawPartner>,
+    partner: Vec<partner::RawPartner>,
 }
 
 #[derive(Deserialize)]
@@ -227,29 +156,6 @@ struct RawOutgoing {
     allow: Vec<String>,
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawPartner {
-    name: String,
-    channel: String,
-    fhir_base: Option<String>,
-    #[serde(default)]
-    identifiers: BTreeMap<String, String>,
-    jwks_file: Option<PathBuf>,
-    jwks_url: Option<String>,
-    timeout_s: Option<u64>,
-    max_in_flight: Option<usize>,
-    rate_per_s: Option<f64>,
-    burst: Option<u32>,
-    #[serde(default)]
-    windows: Vec<String>,
-    notice_url: Option<String>,
-    notice_secret_file: Option<PathBuf>,
-    retry: Option<Vec<u64>>,
-    #[serde(default)]
-    contained: Vec<String>,
-}
-
 const DEFAULTS: &str = include_str!("config.default.toml");
 const EXAMPLE_UNITS: &str = include_str!("units.example.csv");
 
@@ -270,65 +176,8 @@ impl Config {
 
 /// The longest that anything is waited for, in seconds: seven days, less than the shortest patience with a partner.
 const LONGEST_WAIT_S: u64 = 7 * 24 * 3600;
-/// The most entries of a page, lines of a request, findings of an answer and commits in the queue.
-const MOST: usize = 1_000_000;
-/// Addresses longer than this are refused before any limit of ours is asked.
-const LONGEST_URL: usize = 65_000;
-const MOST_WORKERS: usize = 256;
-/// An hour: longer than anybody waits for a request, in seconds.
-const LONGEST_REQUEST_S: usize = 3600;
-
-fn seconds(count: u64) -> usize {
-    usize::try_from(count).unwrap_or(usize::MAX)
-}
-
 fn value(key: &str, what: &str) -> ConfigError {
     ConfigError::Value { key: key.into(), what: what.into() }
-}
-
-/// Each hop is a statement within a statement.
-const MOST_HOPS: usize = 10;
-
-/// A limit of nought would let nothing through; one without bound bounds nothing.
-fn check_limits(limits: &Limits) -> Result<(), ConfigError> {
-    let counts = [
-        ("body_bytes", limits.body_bytes, usize::MAX),
-        ("depth", limits.depth, usize::MAX),
-        ("items", limits.items, MOST),
-        ("findings", limits.findings, MOST),
-        ("lines", limits.lines, MOST),
-        ("line_bytes", limits.line_bytes, usize::MAX),
-        ("patch_operations", limits.patch_operations, MOST),
-        ("url_bytes", limits.url_bytes, LONGEST_URL),
-        ("query_parameters", limits.query_parameters, MOST),
-        ("header_bytes", limits.header_bytes, MOST),
-        ("key_bytes", limits.key_bytes, MOST),
-        ("connections", limits.connections, MOST),
-        ("workers", limits.workers, MOST_WORKERS),
-        ("in_flight", limits.in_flight, MOST),
-        ("rate_per_s", limits.rate_per_s, MOST),
-        ("header_s", seconds(limits.header_s), LONGEST_REQUEST_S),
-        ("body_s", seconds(limits.body_s), LONGEST_REQUEST_S),
-        ("keep_alive_s", seconds(limits.keep_alive_s), LONGEST_REQUEST_S),
-        ("page", limits.page as usize, MOST),
-        ("page_max", limits.page_max as usize, MOST),
-        ("search_terms", limits.search_terms, MOST),
-        ("search_hops", limits.search_hops, MOST),
-        ("search_includes", limits.search_includes, MOST),
-        ("queue", limits.queue, MOST),
-    ];
-    for (name, count, most) in counts {
-        if count == 0 {
-            return Err(value(&format!("limits.{name}"), "must be at least 1"));
-        }
-        if count > most {
-            return Err(value(&format!("limits.{name}"), &format!("must be at most {most}")));
-        }
-    }
-    if limits.search_hops > MOST_HOPS {
-        return Err(value("limits.search_hops", "must be at most 10"));
-    }
-    Ok(())
 }
 
 fn check_waits(key: &str, seconds: &[u64]) -> Result<(), ConfigError> {
@@ -352,7 +201,7 @@ fn breaker_rule(raw: &RawDelivery) -> Result<breaker::Rule, ConfigError> {
 }
 
 fn check(raw: Raw, base: &Path) -> Result<Config, ConfigError> {
-    check_limits(&raw.limits)?;
+    limits::check(&raw.limits)?;
     check_waits("delivery.retry_s", &raw.delivery.retry_s)?;
     check_waits("delivery.poll_s", &[raw.delivery.poll_s])?;
     check_waits("delivery.probe_s", &raw.delivery.probe_s)?;
@@ -384,67 +233,15 @@ fn check(raw: Raw, base: &Path) -> Result<Config, ConfigError> {
         })
     };
     let mut partners: Vec<Partner> = Vec::new();
-    for (index, partner) in raw.partner.into_iter().enumerate() {
-        let key = format!("partner[{index}] ({})", partner.name);
-        if partners.iter().any(|p| p.name == partner.name) {
+    for (index, raw_partner) in raw.partner.into_iter().enumerate() {
+        let key = format!("partner[{index}] ({})", raw_partner.name);
+        if partners.iter().any(|p| p.name == raw_partner.name) {
             return Err(value(&key, "is named twice"));
         }
-        check_waits(&key, partner.retry.as_deref().unwrap_or_default())?;
-        check_waits(&key, partner.timeout_s.as_slice())?;
-        if partner.name.is_empty() || partner.name.contains('#') {
-            return Err(value(&key, "has a name that is empty or has a # in it"));
-        }
-        let mut check_url = |what: &str, url: &str| {
-            addresses::check(&format!("{key}: {what}"), url, &outgoing).map(|warning| warnings.extend(warning))
-        };
-        for (what, url) in
-            [("fhir_base", &partner.fhir_base), ("jwks_url", &partner.jwks_url), ("notice_url", &partner.notice_url)]
-        {
-            if let Some(url) = url {
-                check_url(what, url)?;
-            }
-        }
-        let channel = match (partner.channel.as_str(), partner.fhir_base) {
-            ("push", Some(base)) => Channel::Push { fhir_base: base.trim_end_matches('/').to_owned() },
-            ("push", _) => return Err(value(&key, "channel push needs fhir_base, an http or https address")),
-            ("poll", _) => Channel::Poll,
-            _ => return Err(value(&key, "channel is \"push\" or \"poll\"")),
-        };
-        let keys = match (partner.jwks_file, partner.jwks_url) {
-            (Some(_), Some(_)) => return Err(value(&key, "has both jwks_file and jwks_url: choose one")),
-            (Some(path), None) => Some(Keys::File(base.join(path))),
-            (None, Some(url)) => Some(Keys::Url(url)),
-            (None, None) => None,
-        };
-        let rate = match (partner.rate_per_s, partner.burst) {
-            (Some(per_s), burst) => {
-                let rate = (per_s, burst.unwrap_or(1));
-                // Slower than one a day is a mistake for one a second.
-                let is_rate = per_s >= 1.0 / 86_400.0 && Bucket::new(rate.0, rate.1, DateTime::UNIX_EPOCH).is_some();
-                if !is_rate {
-                    return Err(value(&key, "rate_per_s is a number above 0 and burst at least 1"));
-                }
-                Some(rate)
-            }
-            (None, Some(_)) => return Err(value(&key, "has a burst and no rate_per_s")),
-            (None, None) => None,
-        };
-        let windows = partner.windows.iter().map(|text| {
-            Window::parse(text).ok_or_else(|| value(&format!("{key}: windows"), &format!("{text:?}: {}", window::FORM)))
-        });
-        let windows: Vec<Window> = windows.collect::<Result<_, _>>()?;
-        partners.push(Partner {
-            channel,
-            rate,
-            windows,
-            notice: addresses::notice(&key, base, partner.notice_url, partner.notice_secret_file)?,
-            keys,
-            dialect: Dialect { systems: partner.identifiers.into_iter().collect(), contained: partner.contained },
-            timeout: Duration::from_secs(partner.timeout_s.unwrap_or(30).max(1)),
-            max_in_flight: partner.max_in_flight.unwrap_or(4).max(1),
-            schedule: schedule(&key, partner.retry.unwrap_or_else(|| raw.delivery.retry_s.clone()))?,
-            name: partner.name,
-        });
+        let delays = raw_partner.retry.clone().unwrap_or_else(|| raw.delivery.retry_s.clone());
+        check_waits(&key, &delays)?;
+        let schedule = schedule(&key, delays)?;
+        partners.push(partner::check(&key, raw_partner, base, schedule, &outgoing, &mut warnings)?);
     }
     let authenticated = partners.iter().any(|p| p.keys.is_some());
     if !listen.ip().is_loopback() && !authenticated {
@@ -568,39 +365,6 @@ mod tests {
     }
 
     #[test]
-    fn a_limit_that_lets_nothing_through_is_refused() {
-        for key in [
-            "body_bytes",
-            "depth",
-            "items",
-            "findings",
-            "lines",
-            "line_bytes",
-            "patch_operations",
-            "url_bytes",
-            "query_parameters",
-            "header_bytes",
-            "key_bytes",
-            "page",
-            "page_max",
-            "queue",
-            "header_s",
-            "body_s",
-            "keep_alive_s",
-            "connections",
-            "workers",
-            "in_flight",
-            "rate_per_s",
-        ] {
-            let error = load(&format!("[limits]\n{key} = 0")).unwrap_err().to_string();
-            assert!(error.starts_with(&format!("limits.{key}:")), "{error}");
-        }
-        for key in ["page_max", "queue", "workers", "body_s", "url_bytes"] {
-            assert!(load(&format!("[limits]\n{key} = 4294967295")).is_err(), "{key}");
-        }
-    }
-
-    #[test]
     fn a_time_that_no_clock_can_count_is_refused() {
         let partner = "[[partner]]\nname = \"north\"\nchannel = \"poll\"\n";
         for (key, text) in [
@@ -617,26 +381,7 @@ mod tests {
     }
 
     #[test]
-    fn how_a_partner_may_be_sent_to_is_checked() {
-        let partner = |more: &str| {
-            load(&format!(
-                "[[partner]]\nname = \"north\"\nchannel = \"push\"\nfhir_base = \"https://north.example.se/r4\"\n{more}"
-            ))
-        };
-        let good = partner("rate_per_s = 2\nburst = 5\nwindows = [\"Sun 01:00-05:00\"]\nmax_in_flight = 8").unwrap();
-        assert_eq!(good.partners[0].rate, Some((2.0, 5)));
-        assert_eq!(good.partners[0].windows[0].text(), "Sun 01:00-05:00");
-        for (more, what) in [
-            ("rate_per_s = 0", "rate_per_s"),
-            ("rate_per_s = -1.5", "rate_per_s"),
-            ("rate_per_s = 1\nburst = 0", "burst"),
-            ("burst = 3", "rate_per_s"),
-            ("windows = [\"Sunday night\"]", "Sunday night"),
-            ("notice_url = \"https://north.example.se/notices\"", "notice_secret_file"),
-        ] {
-            let error = partner(more).unwrap_err().to_string();
-            assert!(error.starts_with("partner[0] (north)") && error.contains(what), "{more}: {error}");
-        }
+    fn a_breaker_that_would_never_open_or_never_probe_is_refused() {
         for (more, key) in [
             ("breaker_failures = 0", "breaker_failures"),
             ("breaker_percent = 101", "breaker_percent"),
@@ -645,6 +390,5 @@ mod tests {
             let error = load(&format!("[delivery]\n{more}")).unwrap_err().to_string();
             assert!(error.starts_with(&format!("delivery.{key}")), "{error}");
         }
-        assert!(load("[[partner]]\nname = \"north#notices\"\nchannel = \"poll\"").is_err());
     }
 }
