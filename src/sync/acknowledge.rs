@@ -277,14 +277,7 @@ fn commit_of(
         party.stage = Stage::of_task(status);
         // What the owner moved itself it has; what follows from that its system has to be told.
         if others.iter().any(|t| own(&t)) && is_pushed(gateway, &party.partner) {
-            let address = Address {
-                exchange: before.id,
-                version: before.version,
-                partner: &party.partner,
-                unit: &party.unit,
-                patient: before.patient.as_deref().unwrap_or_default(),
-                now,
-            };
+            let address = Address::of(before, party, now);
             deliveries.push(package::task_move(&address, standing, Right::Both));
             party.stage = Stage::Waiting;
         }
@@ -358,14 +351,7 @@ fn reports(
     resources.extend(told);
     resources.extend(change.resources.iter().cloned());
     resources.extend(tasks.iter().cloned());
-    let address = Address {
-        exchange: exchange.id,
-        version: exchange.version,
-        partner: &sender.partner,
-        unit: &sender.unit,
-        patient: exchange.patient.as_deref().unwrap_or_default(),
-        now,
-    };
+    let address = Address::of(exchange, sender, now);
     vec![package::bundle(gateway, &address, &resources, TaskMode::Replace, None)]
 }
 

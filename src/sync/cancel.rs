@@ -73,20 +73,14 @@ async fn plan(
     let mut already: Vec<String> = Vec::new();
     let mut changed: Vec<Value> = Vec::new();
     let mut commit = Commit::default();
-    for party in exchange.parties.iter_mut().filter(|p| p.role != crate::domain::PartyRole::Sender) {
+    let parties = exchange.parties.iter_mut().zip(&before.parties);
+    for (party, known) in parties.filter(|(p, _)| p.role != crate::domain::PartyRole::Sender) {
         let Some((_, task)) = party.task.as_ref().and_then(|id| current.get(&format!("Task/{id}"))) else { continue };
         let from = task["status"].as_str().and_then(Status::parse).unwrap_or(Status::Requested);
         if from.is_final() {
             continue;
         }
-        let address = Address {
-            exchange: before.id,
-            version: before.version,
-            partner: &party.partner,
-            unit: &party.unit,
-            patient: before.patient.as_deref().unwrap_or_default(),
-            now,
-        };
+        let address = Address::of(before, known, now);
         if task::verdict(from, Status::Cancelled, Role::Placer) == Verdict::Allowed {
             let never_sent = never_arrived(gateway, before.id, &party.unit).await?;
             let mut task = task.clone();

@@ -5,11 +5,11 @@
 
 use chrono::{DateTime, Utc};
 use serde_json::json;
-use uuid::Uuid;
 
+use super::package::{Address, delivery_of};
 use super::weigh::instant;
 use crate::Gateway;
-use crate::domain::delivery::{State, notices_of};
+use crate::domain::delivery::notices_of;
 use crate::store::{Action, Delivery, Exchange, Party};
 
 /// What there is to read.
@@ -46,7 +46,6 @@ pub(super) fn notices<'a>(
 }
 
 fn notice(gateway: &Gateway, exchange: &Exchange, party: &Party, news: News, now: DateTime<Utc>) -> Delivery {
-    let id = Uuid::now_v7();
     let base = gateway.config.base_url.trim_end_matches('/');
     let task = party.task.as_ref().map(|task| format!("{base}/fhir/Task/{task}"));
     let body = json!({
@@ -59,24 +58,9 @@ fn notice(gateway: &Gateway, exchange: &Exchange, party: &Party, news: News, now
             "links": { "exchange": format!("{base}/v1/exchanges/{}", exchange.id), "task": task },
         },
     });
-    Delivery {
-        id,
-        exchange: exchange.id,
-        document_version: exchange.version,
-        partner: notices_of(&party.partner),
-        unit: party.unit.clone(),
-        patient: id.to_string(),
-        action: Action::Notice,
-        body: serde_json::to_vec(&body).unwrap_or_default(),
-        state: State::Waiting,
-        attempts: 0,
-        seq: 0,
-        created_at: now,
-        first_attempt_at: None,
-        due_at: now,
-        begun_at: None,
-        note: None,
-        urgent: false,
-        resend_of: None,
-    }
+    let partner = notices_of(&party.partner);
+    let address = Address { partner: &partner, ..Address::of(exchange, party, now) };
+    let notice = delivery_of(&address, Action::Notice, serde_json::to_vec(&body).unwrap_or_default());
+    // A lane of its own: a notice waits for no other.
+    Delivery { patient: notice.id.to_string(), ..notice }
 }

@@ -1,9 +1,8 @@
 //! Packs what a recipient gets into the bytes of a delivery. After the commit these bytes never change.
 
+use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 use uuid::Uuid;
-
-use chrono::{DateTime, Utc};
 
 use crate::Gateway;
 use crate::config::Channel;
@@ -12,7 +11,7 @@ use crate::domain::task::Status;
 use crate::fhir::bundle::{Dialect, TaskMode, transaction};
 use crate::fhir::canonical::RESOURCE_ID;
 use crate::fhir::resource::type_of;
-use crate::store::{Action, Delivery};
+use crate::store::{Action, Delivery, Exchange, Party};
 
 /// Where a delivery belongs.
 #[derive(Debug, Clone)]
@@ -23,6 +22,20 @@ pub struct Address<'a> {
     pub unit: &'a str,
     pub patient: &'a str,
     pub now: DateTime<Utc>,
+}
+
+impl<'a> Address<'a> {
+    /// To a party of the exchange, about the version in force.
+    pub fn of(exchange: &'a Exchange, party: &'a Party, now: DateTime<Utc>) -> Self {
+        Self {
+            exchange: exchange.id,
+            version: exchange.version,
+            partner: &party.partner,
+            unit: &party.unit,
+            patient: exchange.patient.as_deref().unwrap_or_default(),
+            now,
+        }
+    }
 }
 
 /// Whether the partner wants deliveries; one that is not configured reads from us.
@@ -94,7 +107,8 @@ pub fn task_move(address: &Address<'_>, task: &Value, right: Right) -> Delivery 
     Delivery { urgent: is_urgent(task), ..delivery_of(address, Action::MoveTask, body) }
 }
 
-fn delivery_of(address: &Address<'_>, action: Action, body: Vec<u8>) -> Delivery {
+/// A delivery that waits to be sent for the first time.
+pub fn delivery_of(address: &Address<'_>, action: Action, body: Vec<u8>) -> Delivery {
     Delivery {
         id: Uuid::now_v7(),
         exchange: address.exchange,

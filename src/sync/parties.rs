@@ -72,7 +72,7 @@ pub(super) fn deliveries(
 ) -> Vec<Delivery> {
     let mut deliveries = Vec::new();
     for party in exchange.recipients().filter(|p| is_pushed(gateway, &p.partner)) {
-        let address = address(exchange, party, now);
+        let address = Address::of(exchange, party, now);
         let none = String::new();
         let own = party.task.as_ref().unwrap_or(&none);
         deliveries.push(package::bundle(gateway, &address, resources, TaskMode::CreateOnce, Some(own)));
@@ -102,18 +102,7 @@ pub(super) fn farewells(
         .filter(|p| is_pushed(gateway, &p.partner))
         .filter_map(|p| {
             let task = fallen.iter().find(|r| r["id"].as_str() == p.task.as_deref())?;
-            Some(package::task_move(&address(exchange, p, now), task, Right::Placer))
+            Some(package::task_move(&Address::of(exchange, p, now), task, Right::Placer))
         })
         .collect()
-}
-
-fn address<'a>(exchange: &'a Exchange, party: &'a Party, now: DateTime<Utc>) -> Address<'a> {
-    Address {
-        exchange: exchange.id,
-        version: exchange.version,
-        partner: &party.partner,
-        unit: &party.unit,
-        patient: exchange.patient.as_deref().unwrap_or_default(),
-        now,
-    }
 }

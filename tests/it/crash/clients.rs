@@ -233,7 +233,9 @@ impl Client {
 
     /// As a careful sender does it: what got no answer, or "not now", is sent again until it is decided.
     async fn post_to(&mut self, path: &str, letter: &Letter, key: Option<&str>) -> (Answer, u32) {
-        for tries in 1.. {
+        let mut tries = 0;
+        loop {
+            tries += 1;
             let mut request = self
                 .http
                 .post(format!("{}{path}", self.site.gateway()))
@@ -255,7 +257,6 @@ impl Client {
             }
             tokio::time::sleep(Duration::from_millis(self.rng.u64(5..40))).await;
         }
-        unreachable!()
     }
 }
 
