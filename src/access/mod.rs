@@ -4,14 +4,18 @@
 //! a caller may name its unit in the header `Vardkedja-Unit`; without it the caller is the operator of this machine.
 
 pub mod keys;
+pub mod scope;
 pub mod token;
 mod verified;
+
+use std::sync::Arc;
 
 use crate::config::Config;
 use crate::domain::Directory;
 use crate::store::Filter;
 
 pub use keys::Keyring;
+pub use scope::Scope;
 pub use token::Denied;
 
 /// Somebody who was let in.
@@ -22,6 +26,20 @@ pub struct Caller {
     /// The partner whose system is calling.
     pub partner: Option<String>,
     pub reach: Reach,
+    pub purpose: Purpose,
+    /// What its token covers. `None`: everything within its reach.
+    pub scopes: Option<Arc<[Scope]>>,
+}
+
+/// What a caller's organisation gets things for; it decides which faces of the gateway are open to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// Units that send, receive and answer.
+    Care,
+    /// A quality registry: what was done, as far as its agreement goes.
+    Registry,
+    /// Whoever runs the gateway: figures, deliveries and the log, and no document.
+    Operations,
 }
 
 /// Which units' affairs are open to a caller.
@@ -31,25 +49,39 @@ pub enum Reach {
     Everything,
     /// HSA-ids in upper case.
     Units(Vec<String>),
+    /// The quality registry of that name: every patient who has not opted out.
+    Registry(String),
 }
 
 impl Caller {
     /// The operator: whoever can reach loopback where no access is configured.
     pub fn operator() -> Self {
-        Self { name: "operator".into(), partner: None, reach: Reach::Everything }
+        Self {
+            name: "operator".into(),
+            partner: None,
+            reach: Reach::Everything,
+            purpose: Purpose::Operations,
+            scopes: None,
+        }
     }
 
     /// A caller that speaks for one unit.
     pub fn unit(hsa_id: &str, directory: &Directory) -> Self {
         let hsa_id = hsa_id.to_ascii_uppercase();
         let partner = directory.find(&hsa_id).map(|u| u.partner.clone());
-        Self { name: hsa_id.clone(), partner, reach: Reach::Units(vec![hsa_id]) }
+        Self { name: hsa_id.clone(), partner, reach: Reach::Units(vec![hsa_id]), purpose: Purpose::Care, scopes: None }
     }
 
     /// A partner's system, for all its units.
     pub fn partner(name: &str, directory: &Directory) -> Self {
         let units = directory.of_partner(name).map(|u| u.hsa_id.clone()).collect();
-        Self { name: name.to_owned(), partner: Some(name.to_owned()), reach: Reach::Units(units) }
+        Self {
+            name: name.to_owned(),
+            partner: Some(name.to_owned()),
+            reach: Reach::Units(units),
+            purpose: Purpose::Care,
+            scopes: None,
+        }
     }
 
     /// Whether the caller may act as this unit.
@@ -57,14 +89,16 @@ impl Caller {
         match &self.reach {
             Reach::Everything => true,
             Reach::Units(units) => units.iter().any(|u| u.eq_ignore_ascii_case(hsa_id)),
+            Reach::Registry(_) => false,
         }
     }
 
     /// What the store may show it.
     pub fn filter(&self) -> Filter {
         match &self.reach {
-            Reach::Everything => Filter::All,
-            Reach::Units(units) => Filter::Units(units.clone()),
+            Reach::Everything => Filter::ALL,
+            Reach::Units(units) => Filter::units(units.clone()),
+            Reach::Registry(name) => Filter::registry(name.as_str()),
         }
     }
 }

@@ -77,7 +77,7 @@ pub async fn skip(call: Call, id: web::Path<String>, body: Body) -> Answer {
 /// `GET /v1/partners`: how each partner stands. That a system is down is everybody's business who sends to it; how much waits
 /// for it is its own and the operator's.
 pub async fn partners(call: Call) -> Answer {
-    let whole = |name: &str| call.caller.filter() == Filter::All || call.caller.partner.as_deref() == Some(name);
+    let whole = |name: &str| call.caller.filter() == Filter::ALL || call.caller.partner.as_deref() == Some(name);
     let shown = present::partners(&call.gateway, whole, call.now).await?;
     Ok(HttpResponse::Ok().json(json!({ "partners": shown })))
 }
@@ -86,7 +86,7 @@ pub async fn partners(call: Call) -> Answer {
 pub async fn held(call: Call) -> Answer {
     let partner = match call.caller.reach {
         Reach::Everything => None,
-        Reach::Units(_) => Some(call.caller.partner.clone().unwrap_or_default()),
+        Reach::Units(_) | Reach::Registry(_) => Some(call.caller.partner.clone().unwrap_or_default()),
     };
     let held = call.gateway.store.held_inbound(partner.as_deref(), call.gateway.config.limits.page_max).await?;
     let shown: Vec<Value> = held
@@ -98,7 +98,7 @@ pub async fn held(call: Call) -> Answer {
 
 /// What was sent is the sender's to give up: nobody else makes it vanish.
 async fn check_sender(call: &Call, exchange: Uuid) -> Result<(), Problem> {
-    if call.caller.filter() == Filter::All {
+    if call.caller.filter() == Filter::ALL {
         return Ok(());
     }
     let exchange = call.gateway.store.exchange(&call.caller.filter(), exchange).await?;
@@ -125,8 +125,5 @@ async fn own(call: &Call, id: &str) -> Result<Delivery, Problem> {
 }
 
 pub(super) async fn concerns(call: &Call, exchange: Uuid) -> Result<bool, Problem> {
-    match call.caller.filter() {
-        Filter::All => Ok(true),
-        filter => Ok(call.gateway.store.exchange(&filter, exchange).await?.is_some()),
-    }
+    Ok(call.gateway.store.exchange(&call.caller.filter(), exchange).await?.is_some())
 }

@@ -10,7 +10,7 @@ use rusqlite::params_from_iter;
 use rusqlite::types::Value;
 use uuid::Uuid;
 
-use super::query::{ExchangePage, ExchangeQuery, Filter};
+use super::query::{ExchangePage, ExchangeQuery, Filter, Who};
 use super::read_exchange::exchange;
 use super::row::uuid;
 use super::statement::Statements;
@@ -42,15 +42,15 @@ impl Store {
 }
 
 fn find(db: &Statements<'_>, filter: &Filter, query: &ExchangeQuery) -> Result<Found, StoreError> {
-    let units = filter.units();
+    let units = filter.asking_units();
     let mut found = Found::new();
     let by_party = |column: &str, whose: &str| Question::of_party(column, whose, query, units.as_deref());
-    match (&query.unit, &query.partner, filter) {
+    match (&query.unit, &query.partner, &filter.who) {
         _ if query.attention => found.extend(Question::of_attention(query, units.as_deref()).ask(db)?),
         _ if query.patient.is_some() => found.extend(Question::of_all(query, units.as_deref()).ask(db)?),
         (Some(unit), _, _) => found.extend(by_party("unit", unit).ask(db)?),
         (None, Some(partner), _) => found.extend(by_party("partner", partner).ask(db)?),
-        (None, None, Filter::Units(own)) if own.len() <= FEW_UNITS => {
+        (None, None, Who::Units(own)) if own.len() <= FEW_UNITS => {
             for unit in own {
                 found.extend(by_party("unit", unit).ask(db)?);
             }

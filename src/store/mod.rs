@@ -45,7 +45,7 @@ pub use meter::{Meter, Space};
 pub use open::Options;
 pub use query::{
     Clause, DateOp, DeliveryQuery, ExchangePage, ExchangeQuery, Filter, Include, Page, Search, Sort, SortBy, Span,
-    TextMatch, TokenMatch, Window,
+    TextMatch, TokenMatch, Who, Window,
 };
 pub use read_delivery::{Due, Room, Rooms, TURN};
 pub use read_exchange::OpenTask;

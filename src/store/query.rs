@@ -8,27 +8,47 @@ use super::row::list;
 use crate::domain::{Kind, Stage, delivery};
 use crate::fhir::search::Param;
 
-/// Who is asking. Every read of resources and exchanges requires one.
+/// What may be seen. Every read of resources and exchanges requires one; all that narrows it is decided in the store, in one
+/// place for every path.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Filter {
-    /// The gateway itself.
-    All,
+pub struct Filter {
+    pub who: Who,
+}
+
+/// Who is asking.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Who {
+    /// The gateway itself, or its operator.
+    Gateway,
     /// These units, by HSA-id, compared without regard to case: they see what concerns them.
     Units(Vec<String>),
+    /// The quality registry of that name.
+    Registry(String),
 }
 
 impl Filter {
+    /// For the gateway itself: nothing is hidden.
+    pub const ALL: Self = Self { who: Who::Gateway };
+
+    pub fn units(units: Vec<String>) -> Self {
+        Self { who: Who::Units(units) }
+    }
+
+    pub fn registry(name: impl Into<String>) -> Self {
+        Self { who: Who::Registry(name.into()) }
+    }
+
     /// The units as the database keeps them; `None` where nothing of this type is hidden.
     pub(super) fn units_for(&self, resource_type: &str) -> Option<String> {
         // Who exists in care is no secret of a patient's, and every resource refers to actors.
         let actor = matches!(resource_type, "Organization" | "Practitioner" | "PractitionerRole");
-        if actor { None } else { self.units() }
+        if actor { None } else { self.asking_units() }
     }
 
-    pub(super) fn units(&self) -> Option<String> {
-        match self {
-            Self::All => None,
-            Self::Units(units) => Some(list(units.iter().map(|unit| unit.to_ascii_uppercase()))),
+    pub(super) fn asking_units(&self) -> Option<String> {
+        match &self.who {
+            Who::Gateway | Who::Registry(_) => None,
+            Who::Units(units) => Some(list(units.iter().map(|unit| unit.to_ascii_uppercase()))),
         }
     }
 }
@@ -237,7 +257,7 @@ pub struct DeliveryQuery {
 
 impl Default for DeliveryQuery {
     fn default() -> Self {
-        Self { id: None, exchange: None, partner: None, state: None, filter: Filter::All, after: None, limit: 100 }
+        Self { id: None, exchange: None, partner: None, state: None, filter: Filter::ALL, after: None, limit: 100 }
     }
 }
 

@@ -41,7 +41,7 @@ pub struct Versions {
 impl Store {
     pub async fn versions(&self, filter: &Filter, of: &Versions) -> Result<Vec<Stored>, StoreError> {
         // Of everything at once a caller gets what concerns it: actors as far as they take part in that.
-        let units = of.resource_type.as_ref().map_or_else(|| filter.units(), |kind| filter.units_for(kind));
+        let units = of.resource_type.as_ref().map_or_else(|| filter.asking_units(), |kind| filter.units_for(kind));
         let of = of.clone();
         self.read(move |db| {
             let few = match &units {

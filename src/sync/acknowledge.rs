@@ -82,13 +82,13 @@ async fn attempt(
     let store = &gateway.store;
     let ids = store.exchange_of_resource("Task", task_id).await?;
     let exchange = match ids.first() {
-        Some(id) => store.exchange(&Filter::All, *id).await?,
+        Some(id) => store.exchange(&Filter::ALL, *id).await?,
         None => None,
     };
     let exchange = exchange.ok_or_else(|| missing("Task"))?;
     let mut names = exchange.resources.clone();
     names.extend(change.resources.iter().filter_map(reference_of));
-    let current = current(store.resources(&Filter::All, &names).await?);
+    let current = current(store.resources(&Filter::ALL, &names).await?);
     let Some((version, task)) = current.get(&format!("Task/{task_id}")) else { return Err(missing("Task")) };
     if let Some(expected) = heard.expected_version.filter(|e| e != version) {
         return Err(Refusal::Stale(Issue::error(

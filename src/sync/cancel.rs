@@ -67,7 +67,7 @@ async fn plan(
     reason: &str,
     now: DateTime<Utc>,
 ) -> Result<(Commit, Cancelled), Refusal> {
-    let current = current(gateway.store.resources(&Filter::All, &before.resources).await?);
+    let current = current(gateway.store.resources(&Filter::ALL, &before.resources).await?);
     let mut exchange = Exchange { revision: before.revision + 1, updated_at: now, ..before.clone() };
     let mut cancelled = Cancelled { cancelled: Vec::new(), asked: Vec::new() };
     let mut already: Vec<String> = Vec::new();

@@ -86,7 +86,7 @@ pub(super) fn skip(delivery: &Delivery) -> DeliveryChange {
 /// Whether the exchange rests on a consent that is gone.
 pub(super) async fn rests_on_nothing(gateway: &Gateway, exchange: &Exchange) -> Result<bool, Refusal> {
     let names: Vec<String> = exchange.resources.iter().filter(|r| r.starts_with("Consent/")).cloned().collect();
-    let consents = current(gateway.store.resources(&Filter::All, &names).await?);
+    let consents = current(gateway.store.resources(&Filter::ALL, &names).await?);
     Ok(consent_withdrawn(&consents.into_values().map(|(_, v)| v).collect::<Vec<_>>()))
 }
 

@@ -69,14 +69,14 @@ pub async fn create(
             return Err(Refusal::Findings(issues));
         }
         sign(&mut resource, caller, &exchange);
-        if there(gateway, &Filter::All, &resource_type, unless.as_ref()).await?.is_some() {
+        if there(gateway, &Filter::ALL, &resource_type, unless.as_ref()).await?.is_some() {
             // The caller's own, when another request of its came first meanwhile.
             let own = there(gateway, &caller.filter(), &resource_type, unless.as_ref()).await?;
             return own.map(Created::There).ok_or_else(taken);
         }
         let commit = commit_of(caller, &exchange, &resource, unless.as_ref(), now);
         if let Committed::Done { .. } = gateway.store.commit(commit).await? {
-            let stored = gateway.store.resource(&Filter::All, &resource_type, &id).await?;
+            let stored = gateway.store.resource(&Filter::ALL, &resource_type, &id).await?;
             return stored.map(Created::New).ok_or(Refusal::Busy);
         }
     }
@@ -90,7 +90,9 @@ const BY_UNIT: &str = "urn:vardkedja:unit:";
 fn sign(resource: &mut Value, caller: &Caller, exchange: &Exchange) {
     let unit = match &caller.reach {
         Reach::Everything => None,
-        Reach::Units(_) => exchange.parties.iter().map(|p| p.unit.as_str()).find(|unit| caller.may_act_for(unit)),
+        Reach::Units(_) | Reach::Registry(_) => {
+            exchange.parties.iter().map(|p| p.unit.as_str()).find(|unit| caller.may_act_for(unit))
+        }
     };
     if !resource["meta"].is_object() {
         resource["meta"] = json!({});
@@ -151,7 +153,7 @@ async fn cancelled_at(gateway: &Gateway, caller: &Caller, exchange: &Exchange) -
         return Ok(None);
     }
     let names: Vec<String> = looked.iter().filter_map(|p| Some(format!("Task/{}", p.task.as_ref()?))).collect();
-    let tasks = current(gateway.store.resources(&Filter::All, &names).await?);
+    let tasks = current(gateway.store.resources(&Filter::ALL, &names).await?);
     let times = tasks.values().filter_map(|(_, task)| search::moment(task["lastModified"].as_str()?));
     Ok(Some(times.map(|(_, latest)| latest).max().unwrap_or(i64::MAX)))
 }
@@ -173,7 +175,7 @@ async fn others_work(gateway: &Gateway, caller: &Caller, resource: &Value) -> Re
         let mut names: Vec<String> = references(reference).into_iter().map(str::to_owned).collect();
         let mut known: Vec<Value> = Vec::new();
         for _ in 0..2 {
-            let found = gateway.store.resources(&Filter::All, &names).await?;
+            let found = gateway.store.resources(&Filter::ALL, &names).await?;
             let found: Vec<Value> = current(found).into_values().map(|(_, value)| value).collect();
             names = found.iter().filter_map(|r| r["organization"]["reference"].as_str().map(str::to_owned)).collect();
             known.extend(found);

@@ -152,7 +152,7 @@ async fn record(
             commit.exchanges.push(exchange);
         }
         if to == State::Parked
-            && let Some(exchange) = gateway.store.exchange(&Filter::All, delivery.exchange).await?
+            && let Some(exchange) = gateway.store.exchange(&Filter::ALL, delivery.exchange).await?
         {
             worklist::follow(gateway, &mut commit, &exchange, finished_at).await?;
         }
@@ -201,7 +201,7 @@ pub async fn staged(
     if !stages(delivery) {
         return Ok(None);
     }
-    let Some(mut exchange) = gateway.store.exchange(&Filter::All, delivery.exchange).await? else { return Ok(None) };
+    let Some(mut exchange) = gateway.store.exchange(&Filter::ALL, delivery.exchange).await? else { return Ok(None) };
     let query = DeliveryQuery { exchange: Some(delivery.exchange), ..DeliveryQuery::default() };
     let siblings = gateway.store.deliveries(&query).await?;
     let mut states: Vec<State> = siblings

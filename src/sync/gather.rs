@@ -22,7 +22,7 @@ pub async fn of_patient(gateway: &Gateway, caller: &Caller, id: &str) -> Result<
     let query = ExchangeQuery { patient: Some(id.to_owned()), limit: MOST, ..ExchangeQuery::default() };
     let mut names = BTreeSet::from([format!("Patient/{id}")]);
     // Not only the caller's own exchanges: a plan may have been shared by another. What may be seen is asked of each resource.
-    for exchange in store.exchanges(&Filter::All, &query).await?.matches {
+    for exchange in store.exchanges(&Filter::ALL, &query).await?.matches {
         names.extend(store.resources_of(exchange.id).await?);
     }
     let names: Vec<String> = names.into_iter().filter(|name| !is_actor(name)).collect();

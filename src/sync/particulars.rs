@@ -72,7 +72,7 @@ async fn last_word(gateway: &Gateway, unit: &str, id: &str, stored: &Value) -> R
         limit: LOOKED_AT,
         ..ExchangeQuery::default()
     };
-    for exchange in gateway.store.exchanges(&Filter::All, &query).await?.matches {
+    for exchange in gateway.store.exchanges(&Filter::ALL, &query).await?.matches {
         if exchange.sender().is_none_or(|s| !s.unit.eq_ignore_ascii_case(unit)) {
             continue;
         }

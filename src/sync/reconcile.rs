@@ -136,7 +136,7 @@ async fn with_aborts(gateway: &Gateway, mut open: Vec<OpenTask>) -> Result<Vec<O
         limit: MOST_ABORTS,
         ..Search::of("Task")
     };
-    for stored in gateway.store.search(&Filter::All, &search).await?.matches {
+    for stored in gateway.store.search(&Filter::ALL, &search).await?.matches {
         let abort: Value = serde_json::from_slice(&stored.body).unwrap_or_default();
         let of = open.iter().find(|o| abort::target(&abort) == format!("Task/{}", o.task)).map(|o| o.exchange);
         if let Some(exchange) = of.filter(|_| abort::is_abort(&abort) && abort::is_open(&abort)) {
@@ -234,7 +234,7 @@ async fn translate(
     task: &Value,
 ) -> Result<Option<Change>, Unread> {
     let Some(status) = task["status"].as_str().and_then(Status::parse) else { return Ok(None) };
-    let stored = gateway.store.resource(&Filter::All, "Task", ours).await.map_err(Unread::Store)?;
+    let stored = gateway.store.resource(&Filter::ALL, "Task", ours).await.map_err(Unread::Store)?;
     let stored: Value = stored.and_then(|s| serde_json::from_slice(&s.body).ok()).unwrap_or_default();
     // What the partner calls the things that we have under our own names.
     let mut names: HashMap<String, String> = HashMap::new();

@@ -68,7 +68,7 @@ pub async fn decide(
             commit.expect.push(Expect::Revision { exchange: exchange.id, revision: exchange.revision - 1 });
             commit.exchanges.push(exchange);
         }
-        if let Some(exchange) = gateway.store.exchange(&Filter::All, delivery.exchange).await? {
+        if let Some(exchange) = gateway.store.exchange(&Filter::ALL, delivery.exchange).await? {
             worklist::follow(gateway, &mut commit, &exchange, now).await?;
         }
         if let Committed::Done { .. } = gateway.store.commit(commit).await? {

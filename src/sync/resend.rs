@@ -150,7 +150,7 @@ pub async fn resend(
         let found = gateway.store.deliveries(&query).await?.into_iter().next();
         let delivery = found.ok_or_else(|| super::refusal::missing("delivery"))?;
         let later = later(gateway, &delivery).await?;
-        let exchange = gateway.store.exchange(&Filter::All, delivery.exchange).await?;
+        let exchange = gateway.store.exchange(&Filter::ALL, delivery.exchange).await?;
         match allowed(gateway, judge(&delivery, &later), &delivery, exchange.as_ref()).await? {
             Err(why) => return Ok(Err((delivery, why))),
             Ok(Way::Due) => match decide(gateway, id, Decision::Retry, actor, now).await {
@@ -211,7 +211,7 @@ fn commit_of(of: &Delivery, again: &Delivery, end: i64, actor: &str, now: DateTi
 
 async fn way(gateway: &Gateway, delivery: &Delivery) -> Result<Result<Way, LeftOut>, Refusal> {
     let later = if delivery.state == State::Delivered { later(gateway, delivery).await? } else { Vec::new() };
-    let exchange = gateway.store.exchange(&Filter::All, delivery.exchange).await?;
+    let exchange = gateway.store.exchange(&Filter::ALL, delivery.exchange).await?;
     allowed(gateway, judge(delivery, &later), delivery, exchange.as_ref()).await
 }
 

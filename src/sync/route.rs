@@ -204,7 +204,7 @@ async fn follow_request(
     patient: Option<&str>,
     followed: &mut Followed,
 ) -> Result<(), StoreError> {
-    let seen_by_sender = Filter::Units(vec![sender.to_owned()]);
+    let seen_by_sender = Filter::units(vec![sender.to_owned()]);
     let found = gateway.store.by_identifier(&seen_by_sender, "ServiceRequest", REQUEST_ID, request).await?;
     let Some(stored) = found.first() else {
         followed.issues.push(Issue::warning(
@@ -216,7 +216,7 @@ async fn follow_request(
         return Ok(());
     };
     for id in gateway.store.exchange_of_resource("ServiceRequest", &stored.id).await? {
-        let Some(exchange) = gateway.store.exchange(&Filter::All, id).await? else { continue };
+        let Some(exchange) = gateway.store.exchange(&Filter::ALL, id).await? else { continue };
         if exchange.patient.as_deref() != patient {
             followed.issues.push(other_patient("requestId"));
             continue;
@@ -235,7 +235,7 @@ async fn follow_plan(
     patient: Option<&str>,
     followed: &mut Followed,
 ) -> Result<(), StoreError> {
-    let seen_by_sender = Filter::Units(vec![sender.to_owned()]);
+    let seen_by_sender = Filter::units(vec![sender.to_owned()]);
     let found = gateway.store.by_identifier(&seen_by_sender, "CarePlan", PLAN_ID, plan).await?;
     let Some(stored) = found.first() else {
         followed.issues.push(Issue::warning(
@@ -247,7 +247,7 @@ async fn follow_plan(
         return Ok(());
     };
     for id in gateway.store.exchange_of_resource("CarePlan", &stored.id).await? {
-        if let Some(exchange) = gateway.store.exchange(&Filter::All, id).await?
+        if let Some(exchange) = gateway.store.exchange(&Filter::ALL, id).await?
             && exchange.kind == Kind::RehabPlan
         {
             if exchange.patient.as_deref() != patient {
@@ -263,7 +263,7 @@ async fn follow_plan(
 
 /// Open exchanges about the patient in which the unit takes part: whoever was asked is to know that the plan changed.
 async fn open_exchanges(gateway: &Gateway, sender: &str, patient: &str) -> Result<Vec<Exchange>, StoreError> {
-    let filter = Filter::Units(vec![sender.to_owned()]);
+    let filter = Filter::units(vec![sender.to_owned()]);
     let mut query =
         ExchangeQuery { patient: Some(patient.to_owned()), open: true, limit: 200, ..ExchangeQuery::default() };
     let mut open = Vec::new();

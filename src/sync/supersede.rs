@@ -71,7 +71,7 @@ pub(super) async fn supersede(
     let others: Vec<String> =
         before.iter().flat_map(|b| b.resources.iter()).filter(|r| !names.contains(r)).cloned().collect();
     let wanted: Vec<String> = names.iter().chain(&others).chain(&followed.plan).cloned().collect();
-    let current = current(store.resources(&Filter::All, &wanted).await?);
+    let current = current(store.resources(&Filter::ALL, &wanted).await?);
     let wrong = read.envelope.entered_in_error;
     let was_withdrawn = current.values().any(|(_, r)| consent_withdrawn(std::slice::from_ref(r)));
     // What was entered in error shares nothing again that a withdrawal has hidden.

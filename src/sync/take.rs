@@ -119,7 +119,7 @@ async fn check_owner(gateway: &Gateway, caller: &Caller, id: &str) -> Result<(),
 
 /// A request to stop a Task belongs to the owner of that Task: its id.
 async fn stopped_by(gateway: &Gateway, id: &str) -> Result<Option<String>, Refusal> {
-    let Some(stored) = gateway.store.resource(&Filter::All, "Task", id).await? else { return Ok(None) };
+    let Some(stored) = gateway.store.resource(&Filter::ALL, "Task", id).await? else { return Ok(None) };
     let task: Value = serde_json::from_slice(&stored.body).unwrap_or_default();
     let target = abort::is_abort(&task).then(|| abort::target(&task).trim_start_matches("Task/").to_owned());
     Ok(target)

@@ -135,7 +135,7 @@ impl Alone {
     }
 
     async fn exchange(&self, of: &Delivery) -> Exchange {
-        self.gateway.store.exchange(&crate::store::Filter::All, of.exchange).await.unwrap().unwrap()
+        self.gateway.store.exchange(&crate::store::Filter::ALL, of.exchange).await.unwrap().unwrap()
     }
 
     /// Begins an attempt and lets it fall, as a kill does: its outcome is never recorded.

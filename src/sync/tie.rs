@@ -20,7 +20,7 @@ pub enum Tie {
 
 /// Points every `partOf` that names an activity by its identifier at the Procedure which has it, where `unit` may see it.
 pub async fn tie(gateway: &Gateway, unit: &str, resources: &mut [Value]) -> Result<Tie, StoreError> {
-    let seen_by = Filter::Units(vec![unit.to_owned()]);
+    let seen_by = Filter::units(vec![unit.to_owned()]);
     let mut waiting = Vec::new();
     for resource in resources.iter_mut().filter(|r| type_of(r) == "Procedure") {
         let subject = resource["subject"]["reference"].clone();
@@ -57,7 +57,7 @@ pub async fn check_contact(
 ) -> Result<Result<Option<Expect>, Issue>, StoreError> {
     let Some(contact) = resources.iter().find(|r| type_of(r) == "Encounter") else { return Ok(Ok(None)) };
     let Some(value) = identifier(contact, CONTACT_ID) else { return Ok(Ok(None)) };
-    let known = gateway.store.by_identifier(&Filter::All, "Encounter", CONTACT_ID, value).await?;
+    let known = gateway.store.by_identifier(&Filter::ALL, "Encounter", CONTACT_ID, value).await?;
     if known.is_empty() {
         return Ok(Ok(Some(Expect::NoIdentifier {
             resource_type: "Encounter".into(),

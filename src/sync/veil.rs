@@ -97,14 +97,14 @@ async fn grounds(gateway: &Gateway, here: &Exchange, unit: &str) -> Result<Groun
     let Some(patient) = here.patient.clone() else { return Ok(grounds) };
     let store = &gateway.store;
     let query = ExchangeQuery { patient: Some(patient), limit: MOST, ..ExchangeQuery::default() };
-    let all = store.exchanges(&Filter::All, &query).await?.matches;
+    let all = store.exchanges(&Filter::ALL, &query).await?.matches;
     let is_party = |e: &Exchange| e.parties.iter().any(|p| p.unit.eq_ignore_ascii_case(unit));
     let sender_of = |e: &Exchange| e.sender().map(|s| s.unit.to_ascii_uppercase());
     let mut senders = Vec::new();
     let mut plans = Vec::new();
     for other in all.iter().filter(|e| e.id != here.id && e.kind != Kind::RehabPlan && is_party(e)) {
         let resources: Vec<Value> =
-            current(store.resources(&Filter::All, &other.resources).await?).into_values().map(|(_, v)| v).collect();
+            current(store.resources(&Filter::ALL, &other.resources).await?).into_values().map(|(_, v)| v).collect();
         if other.entered_in_error || consent_withdrawn(&resources) {
             continue;
         }

@@ -74,7 +74,7 @@ pub async fn resume(gateway: &Gateway, unit: Option<&str>, now: DateTime<Utc>) -
         ..ExchangeQuery::default()
     };
     let mut resumed = 0;
-    for exchange in gateway.store.exchanges(&Filter::All, &query).await?.matches {
+    for exchange in gateway.store.exchanges(&Filter::ALL, &query).await?.matches {
         let Some(kept) = gateway.store.document(exchange.id, None).await? else { continue };
         if exchange.recipients().next().is_some() {
             continue; // what is parked there is a delivery

@@ -64,7 +64,7 @@ pub async fn shown(
 
 async fn reach(gateway: &Gateway, caller: &Caller, id: Uuid, now: DateTime<Utc>) -> Result<(), Refusal> {
     for _ in 0..TRIES {
-        let Some(mut exchange) = gateway.store.exchange(&Filter::All, id).await? else { return Ok(()) };
+        let Some(mut exchange) = gateway.store.exchange(&Filter::ALL, id).await? else { return Ok(()) };
         let revision = exchange.revision;
         let mut reached = false;
         for party in exchange.parties.iter_mut().filter(|p| p.role != PartyRole::Sender && p.stage == Stage::Waiting) {

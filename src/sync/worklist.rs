@@ -90,7 +90,7 @@ pub(super) async fn follow(
     let query = DeliveryQuery { exchange: Some(exchange.id), ..DeliveryQuery::default() };
     let deliveries = gateway.store.deliveries(&query).await?;
     let names: Vec<String> = changes.iter().map(|c| format!("Task/{}", task_id(c.id))).collect();
-    let current = current(gateway.store.resources(&Filter::All, &names).await?);
+    let current = current(gateway.store.resources(&Filter::ALL, &names).await?);
     let sender: Vec<String> = exchange.sender().map(|s| s.unit.clone()).into_iter().collect();
     let mut weighed = Weighed::default();
     for (change, name) in changes.iter().zip(&names) {

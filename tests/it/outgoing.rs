@@ -41,7 +41,7 @@ async fn delivered_to(base: &str, outgoing: Outgoing) -> (Delivery, Vec<Value>) 
     submit(&gateway, &submission).await.unwrap();
     pump(&gateway).await.unwrap();
     let delivery = gateway.store.deliveries(&DeliveryQuery::default()).await.unwrap().remove(0);
-    let tasks = gateway.store.search(&Filter::All, &Search::of("Task")).await.unwrap().matches;
+    let tasks = gateway.store.search(&Filter::ALL, &Search::of("Task")).await.unwrap().matches;
     let tasks = tasks.iter().map(|stored| serde_json::from_slice(&stored.body).unwrap()).collect();
     drop(gateway);
     let _ = std::fs::remove_dir_all(folder);

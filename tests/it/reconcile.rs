@@ -82,7 +82,7 @@ impl Still {
     }
 
     async fn exchange(&self, id: Uuid) -> Exchange {
-        self.gateway.store.exchange(&Filter::All, id).await.unwrap().unwrap()
+        self.gateway.store.exchange(&Filter::ALL, id).await.unwrap().unwrap()
     }
 
     async fn read(&self) -> Round {

@@ -151,7 +151,7 @@ impl Asked<'_, '_> {
 
     /// Everything that the units who ask may see; none where they see everything.
     pub(super) fn concerned(&self) -> Option<Sql> {
-        let units = self.filter.units()?;
+        let units = self.filter.asking_units()?;
         Some(Sql::new(format!("SELECT t.rid FROM concern t WHERE t.unit IN {LIST}"), [Value::from(units)]))
     }
 

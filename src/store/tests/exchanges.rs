@@ -54,7 +54,7 @@ async fn every_filter_pages_through_exactly_what_it_names_newest_first() {
         ExchangeQuery { patient: Some("p1".into()), unit: Some(HELPER.into()), ..none.clone() },
         ExchangeQuery { unit: Some("SE-nobody".into()), ..none.clone() },
     ];
-    for filter in [Filter::All, units(&[HELPER]), units(&[ASKER, HELPER, STRANGER])] {
+    for filter in [Filter::ALL, units(&[HELPER]), units(&[ASKER, HELPER, STRANGER])] {
         for query in &queries {
             let of_unit = |e: &Exchange, unit: &str| e.parties.iter().any(|p| p.unit.eq_ignore_ascii_case(unit));
             let mut expected: Vec<Exchange> = exchanges
@@ -65,9 +65,9 @@ async fn every_filter_pages_through_exactly_what_it_names_newest_first() {
                 .filter(|e| query.kind.is_none_or(|kind| e.kind == kind))
                 .filter(|e| query.patient.is_none() || e.patient == query.patient)
                 .filter(|e| !query.open || e.stage == Stage::Waiting)
-                .filter(|e| match &filter {
-                    Filter::All => true,
-                    Filter::Units(own) => own.iter().any(|unit| of_unit(e, unit)),
+                .filter(|e| match &filter.who {
+                    Who::Gateway | Who::Registry(_) => true,
+                    Who::Units(own) => own.iter().any(|unit| of_unit(e, unit)),
                 })
                 .cloned()
                 .collect();
@@ -86,7 +86,7 @@ async fn what_is_open_is_what_the_domain_says() {
     }
     let open = ExchangeQuery { open: true, ..ExchangeQuery::default() };
     let mut listed: Vec<Stage> =
-        store.exchanges(&Filter::All, &open).await.unwrap().matches.iter().map(|exchange| exchange.stage).collect();
+        store.exchanges(&Filter::ALL, &open).await.unwrap().matches.iter().map(|exchange| exchange.stage).collect();
     listed.sort();
     // `Recorded` and everything behind it expects nothing more.
     assert_eq!(listed, Stage::ALL.into_iter().filter(|stage| *stage < Stage::Recorded).collect::<Vec<_>>());
@@ -96,7 +96,7 @@ async fn what_is_open_is_what_the_domain_says() {
 async fn an_exchange_is_read_back_whole_and_found_by_its_document() {
     let (store, exchanges) = many(3).await;
     let mut first = exchanges[0].clone();
-    assert_eq!(store.exchange(&Filter::All, first.id).await.unwrap(), Some(first.clone()));
+    assert_eq!(store.exchange(&Filter::ALL, first.id).await.unwrap(), Some(first.clone()));
     first.revision = 2;
     first.stage = Stage::Accepted;
     first.updated_at = at(99);
@@ -107,7 +107,7 @@ async fn an_exchange_is_read_back_whole_and_found_by_its_document() {
         ..party(HELPER, "norr", PartyRole::Participant)
     };
     store.done(Commit { exchanges: vec![first.clone()], ..Commit::default() }).await;
-    assert_eq!(store.exchange(&Filter::All, first.id).await.unwrap(), Some(first.clone()));
+    assert_eq!(store.exchange(&Filter::ALL, first.id).await.unwrap(), Some(first.clone()));
     let organisation = first.organisation.to_lowercase();
     let found = store.exchange_of(&organisation, first.kind, &first.document).await.unwrap();
     assert_eq!(found, Some(first.clone()));
@@ -121,13 +121,13 @@ async fn resources_keep_their_order_and_those_of_older_versions_still_belong() {
     let mut one = Exchange { resources: names(&["Task/b", "Goal/z", "Goal/a"]), ..exchange("d1") };
     let resources = || [put("Task", "b", 1), put("Goal", "z", 1), put("Goal", "a", 1), put("Goal", "q", 1)];
     store.done(Commit { exchanges: vec![one.clone()], ..puts(resources()) }).await;
-    assert_eq!(store.exchange(&Filter::All, one.id).await.unwrap().unwrap().resources, one.resources);
+    assert_eq!(store.exchange(&Filter::ALL, one.id).await.unwrap().unwrap().resources, one.resources);
     one.revision = 2;
     one.resources = names(&["Goal/q", "Task/b"]);
     let answer = Put { exchange: Some(one.id), ..put("Communication", "answer", 1) };
     let other = Exchange { resources: names(&["Goal/q"]), ..exchange("d2") };
     store.done(Commit { exchanges: vec![one.clone(), other.clone()], ..puts([answer]) }).await;
-    assert_eq!(store.exchange(&Filter::All, one.id).await.unwrap().unwrap().resources, one.resources);
+    assert_eq!(store.exchange(&Filter::ALL, one.id).await.unwrap().unwrap().resources, one.resources);
     for (id, belongs) in [("q", vec![one.id, other.id]), ("z", vec![one.id]), ("nothing", vec![])] {
         assert_eq!(store.exchange_of_resource("Goal", id).await.unwrap(), belongs, "{id}");
     }
@@ -140,7 +140,7 @@ async fn an_exchange_of_a_resource_that_does_not_exist_is_refused() {
     let one = Exchange { resources: vec!["Task/nowhere".into()], ..exchange("d1") };
     let commit = Commit { exchanges: vec![one.clone()], ..Commit::default() };
     assert!(matches!(store.commit(commit).await, Err(StoreError::Refused(_))));
-    assert_eq!(store.exchange(&Filter::All, one.id).await.unwrap(), None);
+    assert_eq!(store.exchange(&Filter::ALL, one.id).await.unwrap(), None);
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ async fn tried(store: &Store, expect: Expect) -> (Committed, bool) {
     let id = Uuid::new_v4().to_string();
     let commit = Commit { expect: vec![expect], ..puts([put("Goal", &id, 1)]) };
     let committed = store.commit(commit).await.unwrap();
-    (committed, store.resource(&Filter::All, "Goal", &id).await.unwrap().is_some())
+    (committed, store.resource(&Filter::ALL, "Goal", &id).await.unwrap().is_some())
 }
 
 struct One {
@@ -131,7 +131,7 @@ async fn one_of_several_is_enough_to_stop() {
     let stale = Expect::Version { resource_type: "CarePlan".into(), id: "c1".into(), version: Some(1) };
     let commit = Commit { expect: vec![fresh, stale.clone()], ..puts([put("Goal", "g", 1)]) };
     assert_eq!(one.store.commit(commit).await.unwrap(), Committed::Conflict(stale));
-    assert_eq!(one.store.resource(&Filter::All, "Goal", "g").await.unwrap(), None);
+    assert_eq!(one.store.resource(&Filter::ALL, "Goal", "g").await.unwrap(), None);
 }
 
 #[tokio::test]
@@ -156,5 +156,5 @@ async fn an_exchange_changes_by_one_revision_at_a_time() {
     }
     let changed = Exchange { revision: 2, ..one.exchange.clone() };
     one.store.done(Commit { exchanges: vec![changed.clone()], ..Commit::default() }).await;
-    assert_eq!(one.store.exchange(&Filter::All, changed.id).await.unwrap(), Some(changed));
+    assert_eq!(one.store.exchange(&Filter::ALL, changed.id).await.unwrap(), Some(changed));
 }

@@ -50,7 +50,7 @@ async fn shown(World { store, exchange }: &World, filter: &Filter) -> Vec<&'stat
 #[tokio::test]
 async fn the_gateway_and_every_unit_concerned_see_it_on_every_path_whatever_the_case_of_the_hsa_id() {
     let world = world().await;
-    for filter in [Filter::All, units(&[SEEN]), units(&[HELPER]), units(&[STRANGER, HELPER])] {
+    for filter in [Filter::ALL, units(&[SEEN]), units(&[HELPER]), units(&[STRANGER, HELPER])] {
         assert_eq!(shown(&world, &filter).await.len(), 12, "{filter:?}");
     }
 }
@@ -59,7 +59,7 @@ async fn the_gateway_and_every_unit_concerned_see_it_on_every_path_whatever_the_
 async fn nobody_else_sees_it_on_any_path() {
     let world = world().await;
     let many: Vec<String> = (0..200).map(|n| format!("SE2321000131-F{n}")).collect();
-    for filter in [units(&[STRANGER]), units(&[]), units(&["SE2321000131-E10"]), units(&["%"]), Filter::Units(many)] {
+    for filter in [units(&[STRANGER]), units(&[]), units(&["SE2321000131-E10"]), units(&["%"]), Filter::units(many)] {
         assert_eq!(shown(&world, &filter).await, [""; 0], "{filter:?}");
     }
 }

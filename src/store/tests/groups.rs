@@ -26,7 +26,7 @@ async fn one_bad_member_falls_alone_and_the_rest_of_its_group_is_written() {
     assert!(matches!(outcomes[1], Err(StoreError::Refused(_))), "{outcomes:?}");
     assert!(matches!(outcomes[2], Ok(Committed::Conflict(_))), "{outcomes:?}");
     assert!(matches!(outcomes[3], Ok(Committed::Done { seq: 2 })), "{outcomes:?}");
-    let page = store.search(&Filter::All, &Search::of("Goal")).await.unwrap();
+    let page = store.search(&Filter::ALL, &Search::of("Goal")).await.unwrap();
     assert_eq!(page.matches.iter().map(|goal| goal.id.as_str()).collect::<Vec<_>>(), ["a", "b"]);
     assert!(store.is_ready());
 }
@@ -54,7 +54,7 @@ async fn what_a_fallen_member_taught_the_writer_is_forgotten() {
         Commit { documents: vec![document(Uuid::now_v7(), 1)], audit: vec![audit("submit")], ..puts([named("a")]) };
     assert!(matches!(store.commit(orphan).await, Err(StoreError::Refused(_))));
     store.done(Commit { audit: vec![audit("submit")], ..puts([named("b")]) }).await;
-    assert_eq!(store.by_identifier(&Filter::All, "Goal", "urn:new", "b").await.unwrap().len(), 1);
+    assert_eq!(store.by_identifier(&Filter::ALL, "Goal", "urn:new", "b").await.unwrap().len(), 1);
     assert_eq!(store.verify_audit().await.unwrap(), 1);
 }
 
@@ -105,7 +105,7 @@ async fn a_full_disk_rolls_back_the_group_and_nothing_else() {
     });
     store.done(puts([put("Goal", "after", 1)])).await;
     assert!(store.is_ready());
-    let page = store.search(&Filter::All, &Search::of("Goal")).await.unwrap();
+    let page = store.search(&Filter::ALL, &Search::of("Goal")).await.unwrap();
     assert_eq!(page.matches.iter().map(|goal| goal.id.as_str()).collect::<Vec<_>>(), ["before", "after"]);
 }
 
@@ -120,7 +120,7 @@ async fn a_full_queue_refuses_before_acceptance() {
     for member in waiting {
         assert!(matches!(member.await.unwrap(), Ok(Committed::Done { .. })));
     }
-    assert_eq!(store.resource(&Filter::All, "Goal", "c").await.unwrap(), None);
+    assert_eq!(store.resource(&Filter::ALL, "Goal", "c").await.unwrap(), None);
 }
 
 #[tokio::test]

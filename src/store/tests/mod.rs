@@ -172,7 +172,7 @@ fn puts(put: impl IntoIterator<Item = Put>) -> Commit {
 }
 
 fn units(units: &[&str]) -> Filter {
-    Filter::Units(units.iter().map(|unit| (*unit).to_owned()).collect())
+    Filter::units(units.iter().map(|unit| (*unit).to_owned()).collect())
 }
 
 impl Store {

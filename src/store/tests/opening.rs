@@ -57,7 +57,7 @@ async fn a_killed_process_leaves_no_lock_and_loses_nothing_it_answered() {
     child.kill().unwrap();
     child.wait().unwrap();
     let store = open_at(&folder.database());
-    assert!(store.resource(&Filter::All, "Goal", "from-the-child").await.unwrap().is_some());
+    assert!(store.resource(&Filter::ALL, "Goal", "from-the-child").await.unwrap().is_some());
 }
 
 #[test]
@@ -91,7 +91,7 @@ async fn everything_is_there_again_after_reopening() {
         .await;
     drop(store);
     let store = open_at(&folder.database());
-    assert_eq!(store.exchange(&Filter::All, exchange.id).await.unwrap(), Some(exchange.clone()));
+    assert_eq!(store.exchange(&Filter::ALL, exchange.id).await.unwrap(), Some(exchange.clone()));
     assert_eq!(store.document(exchange.id, None).await.unwrap(), Some(document(exchange.id, 1)));
     let due = store.due(at(1), &[], &Rooms::upto(10)).await.unwrap().ready;
     assert_eq!(due, [Delivery { seq: last, ..sent }]);
@@ -114,10 +114,10 @@ async fn closing_writes_what_is_in_the_queue_and_stops_every_handle() {
     closing.join().unwrap();
     assert!(matches!(waiting.await.unwrap(), Ok(Committed::Done { .. })));
     assert!(matches!(other.commit(Commit::default()).await, Err(StoreError::Stopped)));
-    assert!(matches!(other.resource(&Filter::All, "Goal", "g").await, Err(StoreError::Stopped)));
+    assert!(matches!(other.resource(&Filter::ALL, "Goal", "g").await, Err(StoreError::Stopped)));
     // The lock is free although a handle is left.
     let store = open_at(&folder.database());
-    assert!(store.resource(&Filter::All, "Goal", "g").await.unwrap().is_some());
+    assert!(store.resource(&Filter::ALL, "Goal", "g").await.unwrap().is_some());
 }
 
 #[test]

@@ -27,7 +27,7 @@ async fn ask_everything(store: &Store) {
             ..Commit::default()
         })
         .await;
-    for filter in [Filter::All, units(&[ASKER])] {
+    for filter in [Filter::ALL, units(&[ASKER])] {
         store.resource(&filter, "Patient", "p1").await.unwrap();
         store.version(&filter, "Patient", "p1", 1).await.unwrap();
         store.versions(&filter, &versions("Patient", "p1", 5, None)).await.unwrap();
@@ -55,7 +55,7 @@ async fn ask_everything(store: &Store) {
     }
     // When nothing is rare any more the other plan is made.
     store.done(puts((0..1100).map(crowded))).await;
-    for filter in [Filter::All, units(&[ASKER])] {
+    for filter in [Filter::ALL, units(&[ASKER])] {
         ask_by_search(store, &filter).await;
     }
     store.patient_id(PNR, "195009072553").await.unwrap();
@@ -75,8 +75,8 @@ async fn ask_everything(store: &Store) {
         (None, None, Some("norr".to_owned()), Some(State::Delivered)),
         (None, None, None, Some(State::Parked)),
     ] {
-        let own = Filter::Units(vec![ASKER.into()]);
-        for (filter, after) in [(Filter::All, None), (Filter::All, Some(1)), (own, Some(1))] {
+        let own = Filter::units(vec![ASKER.into()]);
+        for (filter, after) in [(Filter::ALL, None), (Filter::ALL, Some(1)), (own, Some(1))] {
             let (partner, query) =
                 (partner.clone(), DeliveryQuery { filter, after, limit: 5, ..DeliveryQuery::default() });
             store.deliveries(&DeliveryQuery { id, exchange, partner, state, ..query }).await.unwrap();
@@ -88,7 +88,7 @@ async fn ask_everything(store: &Store) {
     store.retrying("norr", at(0), 5).await.unwrap();
     store.queue().await.unwrap();
     let states = vec![State::Delivered];
-    let (partner, filter) = ("norr".to_owned(), Filter::Units(vec![ASKER.into()]));
+    let (partner, filter) = ("norr".to_owned(), Filter::units(vec![ASKER.into()]));
     let window = Window { partner, from: at(0), to: at(1), states, filter, after: None, limit: 5 };
     store.deliveries_between(&window).await.unwrap();
     store.lane_after(one.id, "norr", 0).await.unwrap();

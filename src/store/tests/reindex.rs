@@ -45,7 +45,7 @@ fn code(param: &str, code: &str) -> Clause {
 /// How many, or none while it is being indexed.
 async fn count(store: &Store, clause: Clause) -> Option<u64> {
     let search = Search { clauses: vec![clause], ..Search::of("Task") };
-    match store.count(&Filter::All, &search).await {
+    match store.count(&Filter::ALL, &search).await {
         Err(StoreError::Indexing) => None,
         counted => Some(counted.unwrap()),
     }

@@ -130,7 +130,7 @@ async fn every_word_of_the_domain_can_be_written_and_read_back() {
     }
     for exchange in exchanges {
         store.done(Commit { exchanges: vec![exchange.clone()], ..Commit::default() }).await;
-        assert_eq!(store.exchange(&Filter::All, exchange.id).await.unwrap(), Some(exchange));
+        assert_eq!(store.exchange(&Filter::ALL, exchange.id).await.unwrap(), Some(exchange));
     }
 }
 

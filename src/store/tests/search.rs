@@ -20,7 +20,7 @@ fn status(system: &str, code: &str) -> Index {
 }
 
 async fn found(store: &Store, clauses: Vec<Clause>) -> String {
-    let page = store.search(&Filter::All, &Search { clauses, ..Search::of("Task") }).await.unwrap();
+    let page = store.search(&Filter::ALL, &Search { clauses, ..Search::of("Task") }).await.unwrap();
     assert!(!page.more);
     page.matches.into_iter().map(|stored| stored.id).collect::<Vec<_>>().join(" ")
 }
@@ -126,7 +126,7 @@ async fn spans_of_time_compare_as_fhir_says() {
         ] {
             let clause = Clause::Date { param: "period".into(), any_of: vec![Span { op, low: 100, high: 199 }] };
             let search = Search { clauses: vec![clause], limit: 5000, ..Search::of("Task") };
-            let page = store.search(&Filter::All, &search).await.unwrap();
+            let page = store.search(&Filter::ALL, &search).await.unwrap();
             let ids: Vec<_> =
                 page.matches.iter().map(|stored| stored.id.as_str()).filter(|id| !id.starts_with("other")).collect();
             assert_eq!(ids.join(" "), expected, "{op:?}, crowded: {crowded}");
@@ -162,7 +162,7 @@ async fn the_two_plans_find_the_same() {
     ];
     let walk = Search { clauses: clauses.clone(), limit: 5000, ..Search::of("Task") };
     let expected: Vec<String> = (0..4500).filter(|n| n % 2 == 0 && n % 3 == 1).map(|n| format!("t{n}")).collect();
-    for filter in [Filter::All, units(&[ASKER])] {
+    for filter in [Filter::ALL, units(&[ASKER])] {
         let page = store.search(&filter, &walk).await.unwrap();
         assert_eq!(page.matches.iter().map(|task| task.id.clone()).collect::<Vec<_>>(), expected);
         let some = Clause::Id(expected.iter().take(20).cloned().collect());
@@ -184,7 +184,7 @@ async fn paged(sort: Vec<Sort>) -> (Store, Vec<String>) {
     let mut search = Search { clauses, limit: 7, sort, ..Search::of("Task") };
     let mut seen = Vec::new();
     loop {
-        let page = store.search(&Filter::All, &search).await.unwrap();
+        let page = store.search(&Filter::ALL, &search).await.unwrap();
         assert!(page.matches.len() == 7 || !page.more, "only the last page is short");
         seen.extend(page.matches.iter().map(|task| task.id.clone()));
         search.after = page.matches.last().map(|task| task.seq);
@@ -226,17 +226,17 @@ async fn what_changes_while_someone_pages_is_neither_missed_nor_shown_twice() {
     let of_status = |descending| Sort { by: SortBy::Param(search::param("Task", "status").unwrap()), descending };
     for sort in [Vec::new(), vec![of_status(false)], vec![of_status(true)]] {
         let mut search = Search { limit: 3, sort: sort.clone(), ..Search::of("Task") };
-        let first = store.search(&Filter::All, &search).await.unwrap();
+        let first = store.search(&Filter::ALL, &search).await.unwrap();
         let (shown, last) = (first.matches[1].id.clone(), first.matches[2].id.clone());
         let unshown = if sort == [of_status(true)] { "t1" } else { "t4" };
         // What was shown and what was not, the last of the page too, changes; its sort value stays.
         for id in [&*shown, &*last, unshown, &*last] {
-            let standing = store.resource(&Filter::All, "Task", id).await.unwrap().unwrap().version;
+            let standing = store.resource(&Filter::ALL, "Task", id).await.unwrap().unwrap().version;
             store.done(puts([open(id, standing + 1)])).await;
         }
         search.after = first.matches.last().map(|task| task.seq);
         search.limit = 10;
-        let second = store.search(&Filter::All, &search).await.unwrap();
+        let second = store.search(&Filter::ALL, &search).await.unwrap();
         let ids: Vec<_> = first.matches.iter().chain(&second.matches).map(|task| task.id.as_str()).collect();
         let mut expected = ["t0", "t1", "t2", "t3", "t4", "t5"];
         if sort == [of_status(true)] {
