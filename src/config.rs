@@ -41,6 +41,7 @@ pub struct Config {
     pub limits: Limits,
     /// Whether it is recorded who read what.
     pub audit_reads: bool,
+    pub audit: AuditSettings,
     pub delivery: DeliverySettings,
     pub telemetry: Telemetry,
     /// How long a stop may take before it is made without waiting any longer.
@@ -73,6 +74,23 @@ pub enum OpenTo {
     Loopback,
     Any,
     Nobody,
+}
+
+/// How the audit log is kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AuditSettings {
+    /// The key that checkpoints are signed with.
+    pub key: PathBuf,
+    /// What is appended with every checkpoint.
+    pub checkpoints: PathBuf,
+    /// Rows after which a checkpoint is made, and the longest time without one where there are new rows.
+    pub checkpoint_rows: i64,
+    pub checkpoint_every: Duration,
+    pub keep_years: u32,
+    /// Refusals of one known caller that are told one by one in a minute.
+    pub refusals_per_minute: u32,
+    /// Rows that one page of a search looks at.
+    pub looked_at: u32,
 }
 
 /// How deliveries are made.
@@ -134,6 +152,13 @@ struct RawGateway {
 #[serde(deny_unknown_fields)]
 struct RawAudit {
     reads: bool,
+    key: PathBuf,
+    checkpoints: PathBuf,
+    checkpoint_rows: u32,
+    checkpoint_s: u64,
+    keep_years: u32,
+    refusals_per_minute: u32,
+    looked_at: u32,
 }
 
 #[derive(Deserialize)]
@@ -185,6 +210,40 @@ fn check_waits(key: &str, seconds: &[u64]) -> Result<(), ConfigError> {
         return Err(value(key, "holds a time of more than seven days (604800 seconds)"));
     }
     Ok(())
+}
+
+/// The law's five years (HSLF-FS 2016:40, 4 kap. 9 §).
+const FEWEST_YEARS: u32 = 5;
+
+fn audit_settings(raw: RawAudit, db: &Path, base: &Path) -> Result<AuditSettings, ConfigError> {
+    check_waits("audit.checkpoint_s", &[raw.checkpoint_s])?;
+    if !(FEWEST_YEARS..=100).contains(&raw.keep_years) {
+        return Err(value("audit.keep_years", "is from 5 (HSLF-FS 2016:40, 4 kap. 9 §) to 100"));
+    }
+    for (name, count) in [
+        ("checkpoint_rows", raw.checkpoint_rows),
+        ("refusals_per_minute", raw.refusals_per_minute),
+        ("looked_at", raw.looked_at),
+    ] {
+        if count == 0 || count > 1_000_000 {
+            return Err(value(&format!("audit.{name}"), "is from 1 to 1000000"));
+        }
+    }
+    if raw.checkpoint_s == 0 {
+        return Err(value("audit.checkpoint_s", "must be at least 1"));
+    }
+    let or = |path: PathBuf, default: PathBuf| if path.as_os_str().is_empty() { default } else { base.join(path) };
+    let mut beside = db.as_os_str().to_owned();
+    beside.push(".checkpoints");
+    Ok(AuditSettings {
+        key: or(raw.key, db.with_file_name("audit.key")),
+        checkpoints: or(raw.checkpoints, PathBuf::from(beside)),
+        checkpoint_rows: i64::from(raw.checkpoint_rows),
+        checkpoint_every: Duration::from_secs(raw.checkpoint_s),
+        keep_years: raw.keep_years,
+        refusals_per_minute: raw.refusals_per_minute,
+        looked_at: raw.looked_at,
+    })
 }
 
 fn breaker_rule(raw: &RawDelivery) -> Result<breaker::Rule, ConfigError> {
@@ -266,6 +325,8 @@ fn check(raw: Raw, base: &Path) -> Result<Config, ConfigError> {
         ));
     }
     schedule("delivery.retry_s", raw.delivery.retry_s.clone())?;
+    let reads = raw.audit.reads;
+    let audit = audit_settings(raw.audit, &base.join(&gateway.db), base)?;
     let folder = |path: PathBuf| (!path.as_os_str().is_empty()).then(|| base.join(path));
     Ok(Config {
         base_url: if gateway.base_url.is_empty() { format!("http://{listen}") } else { gateway.base_url },
@@ -277,7 +338,8 @@ fn check(raw: Raw, base: &Path) -> Result<Config, ConfigError> {
         mappings: folder(gateway.mappings),
         profiles: folder(gateway.profiles),
         limits: raw.limits,
-        audit_reads: raw.audit.reads,
+        audit_reads: reads,
+        audit,
         delivery: DeliverySettings {
             max_in_flight: raw.delivery.max_in_flight.max(1),
             poll_every: Duration::from_secs(raw.delivery.poll_s.max(1)),

@@ -93,6 +93,13 @@ impl Caller {
         }
     }
 
+    /// Whether the audit log is open to it: whoever runs the gateway, with a scope that says so. A scope that would show a
+    /// part of the log only is none.
+    pub fn may_read_log(&self) -> bool {
+        let covers = |s: &Scope| s.is_about("AuditEvent") && s.rights.read && s.rights.search && s.criteria.is_empty();
+        self.purpose == Purpose::Operations && self.scopes.as_ref().is_none_or(|scopes| scopes.iter().any(covers))
+    }
+
     /// What the store may show it.
     pub fn filter(&self) -> Filter {
         match &self.reach {

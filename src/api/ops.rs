@@ -5,6 +5,7 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use chrono::Utc;
 use serde_json::json;
 
+use super::observe::FORWARDED;
 use super::problem::{Answer, Problem};
 use crate::Gateway;
 use crate::config::OpenTo;
@@ -45,9 +46,8 @@ pub async fn show(gateway: web::Data<Gateway>, request: HttpRequest) -> Answer {
 /// A proxy on this machine makes everybody look like this machine, so a request that came through one is from elsewhere.
 fn admit(gateway: &Gateway, request: &HttpRequest) -> Result<(), Problem> {
     let is_local = || {
-        let forwarded = ["forwarded", "x-forwarded-for", "x-real-ip", "via"];
         request.peer_addr().is_some_and(|peer| peer.ip().to_canonical().is_loopback())
-            && !forwarded.iter().any(|header| request.headers().contains_key(*header))
+            && !FORWARDED.iter().any(|header| request.headers().contains_key(*header))
     };
     let may = match gateway.config.telemetry.open_to {
         OpenTo::Any => true,

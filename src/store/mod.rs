@@ -39,7 +39,13 @@ mod writer;
 use std::sync::Arc;
 
 pub use crate::fhir::search::Index;
-pub use backup::{BackupError, BackupNote, Manifest, Restored, back_up, last_backup, restore, verify_backup};
+pub use audit::{
+    AuditQuery, ChainHead, Checkpoint, CheckpointKind, Fault, Mark, Prune, Walked, checkpoints_of, rows_in_order,
+    walk_file,
+};
+pub use backup::{
+    BackupError, BackupNote, Manifest, Restored, back_up, last_backup, manifest_of, restore, verify_backup,
+};
 pub use commit::{Begun, Commit, Committed, Expect, Share, StoreError};
 pub use meter::{Meter, Space};
 pub use open::Options;

@@ -1,9 +1,10 @@
 //! The FHIR face: what a partner that speaks FHIR reads here, and the Tasks and Procedures it writes.
 
 mod asked;
+mod audit;
 mod capability;
 mod conditional;
-mod cursor;
+pub mod cursor;
 mod everything;
 mod history;
 mod media;
@@ -15,6 +16,7 @@ mod search;
 mod validate;
 mod write;
 
+pub use audit::{looked, permit, read_audit, search_audit, search_audit_post, with_query};
 pub use capability::{instance_methods, metadata, type_methods};
 pub use everything::{document, everything, everything_post};
 pub use history::{history, history_of_all, history_of_type};

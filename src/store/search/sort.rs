@@ -10,7 +10,7 @@ use super::Sql;
 use super::condition::Asked;
 use crate::fhir::search::{Index, Kind, index};
 
-const SHOWN: &str = "SELECT r.type, r.id, v.version, v.seq, v.at, v.body, r.rid FROM version v CROSS JOIN resource r ON r.rid = v.rid \
+const SHOWN: &str = "SELECT r.type, r.id, v.version, v.seq, v.at, v.body, r.patient, r.rid FROM version v CROSS JOIN resource r ON r.rid = v.rid \
      WHERE v.seq = ?1 AND r.type = ?2 AND (?3 IS NULL OR EXISTS \
      (SELECT 1 FROM concern c WHERE c.rid = r.rid AND c.unit IN (SELECT value FROM json_each(?3))))";
 
