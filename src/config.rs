@@ -2,6 +2,7 @@
 //! `[limits]` and `[[partner]]` have files of their own, as have units and addresses.
 
 mod addresses;
+mod audit;
 mod limits;
 mod partner;
 mod units;
@@ -21,6 +22,7 @@ use crate::domain::delivery::Schedule;
 use crate::domain::outgoing::Outgoing;
 
 pub use addresses::Secret;
+pub use audit::AuditSettings;
 pub use limits::Limits;
 pub use partner::{Channel, Keys, Notice, Partner};
 pub use units::parse_units;
@@ -76,23 +78,6 @@ pub enum OpenTo {
     Nobody,
 }
 
-/// How the audit log is kept.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AuditSettings {
-    /// The key that checkpoints are signed with.
-    pub key: PathBuf,
-    /// What is appended with every checkpoint.
-    pub checkpoints: PathBuf,
-    /// Rows after which a checkpoint is made, and the longest time without one where there are new rows.
-    pub checkpoint_rows: i64,
-    pub checkpoint_every: Duration,
-    pub keep_years: u32,
-    /// Refusals of one known caller that are told one by one in a minute.
-    pub refusals_per_minute: u32,
-    /// Rows that one page of a search looks at.
-    pub looked_at: u32,
-}
-
 /// How deliveries are made.
 #[derive(Debug, Clone)]
 pub struct DeliverySettings {
@@ -125,7 +110,7 @@ pub enum ConfigError {
 struct Raw {
     gateway: RawGateway,
     limits: Limits,
-    audit: RawAudit,
+    audit: audit::RawAudit,
     delivery: RawDelivery,
     telemetry: Telemetry,
     outgoing: RawOutgoing,
@@ -146,19 +131,6 @@ struct RawGateway {
     profiles: PathBuf,
     drain_s: u64,
     drain_notice_s: u64,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawAudit {
-    reads: bool,
-    key: PathBuf,
-    checkpoints: PathBuf,
-    checkpoint_rows: u32,
-    checkpoint_s: u64,
-    keep_years: u32,
-    refusals_per_minute: u32,
-    looked_at: u32,
 }
 
 #[derive(Deserialize)]
@@ -210,40 +182,6 @@ fn check_waits(key: &str, seconds: &[u64]) -> Result<(), ConfigError> {
         return Err(value(key, "holds a time of more than seven days (604800 seconds)"));
     }
     Ok(())
-}
-
-/// The law's five years (HSLF-FS 2016:40, 4 kap. 9 §).
-const FEWEST_YEARS: u32 = 5;
-
-fn audit_settings(raw: RawAudit, db: &Path, base: &Path) -> Result<AuditSettings, ConfigError> {
-    check_waits("audit.checkpoint_s", &[raw.checkpoint_s])?;
-    if !(FEWEST_YEARS..=100).contains(&raw.keep_years) {
-        return Err(value("audit.keep_years", "is from 5 (HSLF-FS 2016:40, 4 kap. 9 §) to 100"));
-    }
-    for (name, count) in [
-        ("checkpoint_rows", raw.checkpoint_rows),
-        ("refusals_per_minute", raw.refusals_per_minute),
-        ("looked_at", raw.looked_at),
-    ] {
-        if count == 0 || count > 1_000_000 {
-            return Err(value(&format!("audit.{name}"), "is from 1 to 1000000"));
-        }
-    }
-    if raw.checkpoint_s == 0 {
-        return Err(value("audit.checkpoint_s", "must be at least 1"));
-    }
-    let or = |path: PathBuf, default: PathBuf| if path.as_os_str().is_empty() { default } else { base.join(path) };
-    let mut beside = db.as_os_str().to_owned();
-    beside.push(".checkpoints");
-    Ok(AuditSettings {
-        key: or(raw.key, db.with_file_name("audit.key")),
-        checkpoints: or(raw.checkpoints, PathBuf::from(beside)),
-        checkpoint_rows: i64::from(raw.checkpoint_rows),
-        checkpoint_every: Duration::from_secs(raw.checkpoint_s),
-        keep_years: raw.keep_years,
-        refusals_per_minute: raw.refusals_per_minute,
-        looked_at: raw.looked_at,
-    })
 }
 
 fn breaker_rule(raw: &RawDelivery) -> Result<breaker::Rule, ConfigError> {
@@ -326,7 +264,7 @@ fn check(raw: Raw, base: &Path) -> Result<Config, ConfigError> {
     }
     schedule("delivery.retry_s", raw.delivery.retry_s.clone())?;
     let reads = raw.audit.reads;
-    let audit = audit_settings(raw.audit, &base.join(&gateway.db), base)?;
+    let audit = audit::check(raw.audit, &base.join(&gateway.db), base)?;
     let folder = |path: PathBuf| (!path.as_os_str().is_empty()).then(|| base.join(path));
     Ok(Config {
         base_url: if gateway.base_url.is_empty() { format!("http://{listen}") } else { gateway.base_url },

@@ -100,6 +100,21 @@ pub fn audit_event(record: &Record, observer: &Observer<'_>) -> Value {
     event
 }
 
+/// A sentence as the narrative of a resource.
+pub fn narrative(sentence: &str) -> Value {
+    let mut text = String::new();
+    for c in sentence.chars() {
+        match c {
+            '&' => text.push_str("&amp;"),
+            '<' => text.push_str("&lt;"),
+            '>' => text.push_str("&gt;"),
+            c if c.is_control() => text.push(' '),
+            c => text.push(c),
+        }
+    }
+    json!({ "status": "generated", "div": format!("<div xmlns=\"http://www.w3.org/1999/xhtml\" lang=\"sv\">{text}</div>") })
+}
+
 fn purpose(record: &Record) -> Option<Value> {
     let (code, display) = match record.by("purpose")? {
         "care" => ("TREAT", "treatment"),
@@ -241,7 +256,10 @@ fn object(record: &Record, data: &impl Fn(Value) -> Value) -> Value {
         return entity;
     }
     let mut parts = object.split('/');
-    let resource_type = parts.next().filter(|name| name.starts_with(|c: char| c.is_ascii_uppercase()));
+    let is_type = |name: &&str| {
+        name.starts_with(|c: char| c.is_ascii_uppercase()) && name.bytes().all(|b| b.is_ascii_alphanumeric())
+    };
+    let resource_type = parts.next().filter(is_type);
     let id = parts.next().filter(|id| super::primitive::is_id(id));
     if let (Some(resource_type), Some(id)) = (resource_type, id) {
         let mut entity = data(json!({ "reference": format!("{resource_type}/{id}") }));

@@ -52,6 +52,9 @@ const KINDS: [(&str, &str); 22] = [
     ("Location", "plats"),
 ];
 
+/// Who exists in care is nothing about the patient.
+const ACTORS: [&str; 3] = ["Organization", "Practitioner", "PractitionerRole"];
+
 /// A row as a line; nothing for one that the patient is not told of.
 pub fn line(record: &Record, directory: &Directory) -> Option<Line> {
     let deed = record.deed();
@@ -97,7 +100,7 @@ fn what(record: &Record) -> Vec<&'static str> {
     let object_type = |name: &str| name.split(['/', '?']).next().unwrap_or_default().to_owned();
     for kind in names.map(object_type) {
         let called = KINDS.iter().find(|(name, _)| *name == kind).map(|(_, called)| *called);
-        let is_other = called.is_none() && types().contains(&kind.as_str());
+        let is_other = called.is_none() && !ACTORS.contains(&kind.as_str()) && types().contains(&kind.as_str());
         if let Some(called) = called.or(is_other.then_some("andra uppgifter"))
             && !found.contains(&called)
         {

@@ -54,8 +54,7 @@ pub async fn reconcile(gateway: &Gateway, partner: &str, now: DateTime<Utc>) -> 
         all.insert(partner.to_owned(), seen);
     }
     if round.asked > 0 {
-        let is_quiet = done.is_ok() && round.read == 0;
-        refused::polled(gateway, partner, event(partner, &round, done.is_ok(), now), is_quiet, now).await?;
+        refused::polled(gateway, partner, event(partner, &round, done.is_ok(), now), now).await?;
     }
     done.map(|()| round)
 }

@@ -15,8 +15,9 @@ use crate::telemetry::asked;
 const MOST_KINDS: usize = 10_000;
 /// Kinds of a stranger's refusals are few, and each is told once in a window.
 const OF_STRANGERS: u32 = 1;
-/// Rounds over a partner's Tasks that brought nothing are told once an hour.
-const QUIET_HOUR_S: i64 = 3600;
+/// Rounds over a partner's Tasks that ended alike are told once an hour.
+const ROUNDS_TOLD: u32 = 1;
+const HOUR_S: i64 = 3600;
 const MINUTE_S: i64 = 60;
 
 /// A caller as far as a refusal needs to know it.
@@ -50,14 +51,14 @@ enum Kind {
 #[derive(Debug)]
 pub struct Counts {
     refusals: Mutex<Tally<Kind>>,
-    quiet: Mutex<Tally<String>>,
+    rounds: Mutex<Tally<(String, Outcome)>>,
 }
 
 impl Default for Counts {
     fn default() -> Self {
         Self {
             refusals: Mutex::new(Tally::new(TimeDelta::seconds(MINUTE_S), MOST_KINDS)),
-            quiet: Mutex::new(Tally::new(TimeDelta::seconds(QUIET_HOUR_S), MOST_KINDS)),
+            rounds: Mutex::new(Tally::new(TimeDelta::seconds(HOUR_S), MOST_KINDS)),
         }
     }
 }
@@ -98,18 +99,15 @@ fn weight(status: u16) -> Outcome {
     }
 }
 
-/// Records a round over a partner's Tasks; one that brought nothing is counted.
-pub async fn polled(
-    gateway: &Gateway,
-    partner: &str,
-    event: Event,
-    is_quiet: bool,
-    now: DateTime<Utc>,
-) -> Result<(), Refusal> {
-    if is_quiet && count(&gateway.counts.quiet, partner.to_owned(), 1, now) == Count::Later {
-        return Ok(());
+/// Records a round over a partner's Tasks: the first of an hour that ended so, and the others as a number. What a round brought
+/// is recorded with the answer itself.
+pub async fn polled(gateway: &Gateway, partner: &str, event: Event, now: DateTime<Utc>) -> Result<(), Refusal> {
+    let kind = (partner.to_owned(), event.outcome);
+    match count(&gateway.counts.rounds, kind, ROUNDS_TOLD, now) {
+        Count::Later => Ok(()),
+        Count::Tell { before: 0 } => witness::tell(gateway, event).await,
+        Count::Tell { before } => witness::tell(gateway, event.with("roundsBefore", before)).await,
     }
-    witness::tell(gateway, event).await
 }
 
 /// Tells what was counted in windows that are over; all of it when the gateway stops.
@@ -125,10 +123,10 @@ pub async fn tell_counted(gateway: &Gateway, now: DateTime<Utc>, is_all: bool) -
         };
         witness::tell(gateway, event.ended(Outcome::Serious).about([]).with("count", count)).await?;
     }
-    let quiet = gateway.counts.quiet.lock().unwrap_or_else(PoisonError::into_inner).take(now, is_all);
-    for (partner, count) in quiet {
-        let event = Event::new(now, By::gateway(), Deed::Poll, format!("partner/{partner}")).about([]);
-        witness::tell(gateway, event.with("partner", partner).with("quietRounds", count)).await?;
+    let rounds = gateway.counts.rounds.lock().unwrap_or_else(PoisonError::into_inner).take(now, is_all);
+    for ((partner, outcome), count) in rounds {
+        let event = Event::new(now, By::gateway(), Deed::Poll, format!("partner/{partner}")).ended(outcome).about([]);
+        witness::tell(gateway, event.with("partner", partner).with("rounds", count)).await?;
     }
     Ok(())
 }

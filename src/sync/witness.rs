@@ -69,8 +69,7 @@ pub fn patients(resources: &[Stored]) -> BTreeSet<String> {
 
 /// Records something by itself.
 pub async fn tell(gateway: &Gateway, event: Event) -> Result<(), Refusal> {
-    gateway.store.commit(Commit { audit: vec![event.into()], ..Commit::default() }).await?;
-    Ok(())
+    put(gateway, event.into()).await
 }
 
 /// Records a read or a search.
@@ -85,7 +84,18 @@ pub async fn record(
     if !gateway.config.audit_reads {
         return Ok(());
     }
-    tell(gateway, event(gateway, caller, action, object, now).with_all(payload)).await
+    let event = event(gateway, caller, action, object, now).with_all(payload);
+    put(gateway, in_words(event, action)).await
+}
+
+/// A word that has no deed of its own stands in the log as it was said.
+fn in_words(event: Event, action: &str) -> Audit {
+    Audit { action: action.to_owned(), ..event.into() }
+}
+
+async fn put(gateway: &Gateway, audit: Audit) -> Result<(), Refusal> {
+    gateway.store.commit(Commit { audit: vec![audit], ..Commit::default() }).await?;
+    Ok(())
 }
 
 fn event(gateway: &Gateway, caller: &Caller, action: &str, object: &str, now: DateTime<Utc>) -> Event {
@@ -104,7 +114,7 @@ pub async fn shown(
     if gateway.config.audit_reads {
         let names = resources.iter().map(|r| format!("{}/{}/{}", r.resource_type, r.id, r.version)).collect();
         let event = event(gateway, caller, action, object, now).showing(names).about(patients(resources));
-        tell(gateway, event).await?;
+        put(gateway, in_words(event, action)).await?;
     }
     let told = |r: &&Stored| {
         !matches!(r.resource_type.as_str(), "Patient" | "Organization" | "Practitioner" | "PractitionerRole")

@@ -114,7 +114,8 @@ async fn search(call: &Call, pairs: Vec<(String, String)>) -> Answer {
     Ok(HttpResponse::Ok().content_type(FHIR_JSON).body(bundle.to_string()))
 }
 
-fn observer(call: &Call) -> Observer<'_> {
+/// Who keeps the log.
+pub fn observer(call: &Call) -> Observer<'_> {
     let config = &call.gateway.config;
     Observer { hsa_id: &config.hsa_id, name: &config.name, directory: &config.directory }
 }

@@ -149,6 +149,16 @@ mod tests {
     }
 
     #[test]
+    fn the_code_system_has_the_words_and_no_others() {
+        let text = include_str!("../../../profiles/CodeSystem-audit-deed.json");
+        let said: serde_json::Value = serde_json::from_str(text).unwrap();
+        let said: BTreeSet<&str> =
+            said["concept"].as_array().unwrap().iter().filter_map(|concept| concept["code"].as_str()).collect();
+        let words: BTreeSet<&str> = Deed::all().chain([Deed::Other]).map(Deed::code).collect();
+        assert_eq!(said, words);
+    }
+
+    #[test]
     fn whatever_shows_or_hands_out_data_is_told_to_the_patient() {
         for deed in Deed::all().filter(|d| d.action() == "R" || d.interaction() == Disclosure) {
             assert!(deed.told().is_some(), "{deed:?}");

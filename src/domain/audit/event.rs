@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::Deed;
 
 /// How it ended: FHIR's `AuditEvent.outcome`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub enum Outcome {
     #[default]
     Success,
