@@ -11,9 +11,10 @@ use super::asked::{Asked, asked, asked_in};
 use super::media::Sent;
 use super::read::{entry, link};
 use super::{FHIR_JSON, cursor, known_type};
+use crate::access::Operation;
 use crate::fhir::guard::{Limits, Strictness};
 use crate::fhir::issue::{Code, Issue};
-use crate::store::Stored;
+use crate::store::{Right, Stored};
 use crate::sync::refusal::{Refusal, missing};
 use crate::sync::weigh::instant;
 use crate::sync::{gather, identify, witness};
@@ -60,6 +61,7 @@ pub async fn everything_post(
 async fn whole(call: &Call, path: &(String, String), asked: Asked) -> Answer {
     let (resource_type, id) = path;
     known_type(resource_type)?;
+    call.may(Operation::Fhir(Right::Read, resource_type))?;
     let found = match resource_type.as_str() {
         "Patient" => gather::of_patient(&call.gateway, &call.caller, id).await?,
         "CarePlan" => gather::of_plan(&call.gateway, &call.caller, id).await?,
@@ -107,6 +109,7 @@ pub async fn document(call: Call, path: web::Path<(String, String)>, request: Ht
     if resource_type != "Composition" {
         return Err(not_for("$document", "Composition"));
     }
+    call.may(Operation::Fhir(Right::Read, &resource_type))?;
     asked(&request, &["persist"], &call.gateway.config.limits)?;
     let first = call.gateway.store.resource(&call.caller.filter(), "Composition", &id).await?;
     let first = first.ok_or_else(|| missing("Composition"))?;

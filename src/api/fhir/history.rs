@@ -1,7 +1,8 @@
 //! Histories: of a resource, of a type, of everything. The newest version first, as far as the caller may see.
 //!
-//! A unit that became a party later reads the earlier versions too: what it may see is decided by resource, not by version.
-//! What is hidden (a consent that is withdrawn) is hidden with all its versions.
+//! A unit that became a party later reads the earlier versions too: whom it concerns is decided by resource, not by version. What
+//! is hidden (a consent that is withdrawn, a scope that does not cover it) is hidden with all its versions; of what is not, a
+//! version that a scope does not cover is left out.
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde_json::{Value, json};
@@ -11,7 +12,8 @@ use super::super::problem::Answer;
 use super::asked::asked;
 use super::read::{entry, link};
 use super::{FHIR_JSON, cursor, known_type};
-use crate::store::{Stored, Versions};
+use crate::access::Operation;
+use crate::store::{Right, Stored, Versions};
 use crate::sync::refusal::missing;
 use crate::sync::weigh::instant;
 use crate::sync::witness;
@@ -22,6 +24,7 @@ const SERVED: [&str; 3] = ["_count", "_since", "_before"];
 pub async fn history(call: Call, path: web::Path<(String, String)>, request: HttpRequest) -> Answer {
     let (resource_type, id) = path.into_inner();
     known_type(&resource_type)?;
+    call.may(Operation::Fhir(Right::Read, &resource_type))?;
     let of = Versions { resource_type: Some(resource_type.clone()), id: Some(id.clone()), ..Versions::default() };
     page(&call, &request, of, &format!("{resource_type}/{id}/_history")).await
 }
@@ -29,12 +32,14 @@ pub async fn history(call: Call, path: web::Path<(String, String)>, request: Htt
 /// `GET /fhir/{type}/_history`
 pub async fn history_of_type(call: Call, resource_type: web::Path<String>, request: HttpRequest) -> Answer {
     known_type(&resource_type)?;
+    call.may(Operation::Fhir(Right::Search, &resource_type))?;
     let of = Versions { resource_type: Some(resource_type.clone()), ..Versions::default() };
     page(&call, &request, of, &format!("{resource_type}/_history")).await
 }
 
 /// `GET /fhir/_history`
 pub async fn history_of_all(call: Call, request: HttpRequest) -> Answer {
+    call.may(Operation::SeeHistory)?;
     page(&call, &request, Versions::default(), "_history").await
 }
 

@@ -9,7 +9,8 @@ use super::super::problem::Answer;
 use super::asked::asked;
 use super::conditional::is_known;
 use super::{FHIR_JSON, known_type, no_operation, show, unchanged};
-use crate::store::Stored;
+use crate::access::Operation;
+use crate::store::{Right, Stored};
 use crate::sync::refusal::missing;
 use crate::sync::witness;
 
@@ -20,6 +21,7 @@ pub async fn read(call: Call, path: web::Path<(String, String)>, request: HttpRe
     if id.starts_with('$') {
         return Err(no_operation());
     }
+    call.may(Operation::Fhir(Right::Read, &resource_type))?;
     asked(&request, &[], &call.gateway.config.limits)?;
     let found = call.gateway.store.resource(&call.caller.filter(), &resource_type, &id).await?;
     one(&call, &request, found, "read", &resource_type, &id).await
@@ -29,6 +31,7 @@ pub async fn read(call: Call, path: web::Path<(String, String)>, request: HttpRe
 pub async fn vread(call: Call, path: web::Path<(String, String, String)>, request: HttpRequest) -> Answer {
     let (resource_type, id, version) = path.into_inner();
     known_type(&resource_type)?;
+    call.may(Operation::Fhir(Right::Read, &resource_type))?;
     asked(&request, &[], &call.gateway.config.limits)?;
     let Ok(version) = version.parse() else { return Err(missing("version").into()) };
     let found = call.gateway.store.version(&call.caller.filter(), &resource_type, &id, version).await?;
