@@ -183,8 +183,11 @@ pub async fn admit(
     let token = authorization.and_then(|h| h.strip_prefix("Bearer ")).ok_or(Denied::NoToken)?;
     let shown = token::verify(config, keyring, token.trim(), now).await?;
     let asked = shown.unit.as_deref().or(unit);
-    let Some(hsa_id) = asked else { return Ok(Caller::partner(&shown.partner, &config.directory)) };
+    let scopes: Option<Arc<[Scope]>> = shown.scope.as_deref().map(|text| scope::read(text).into());
+    let Some(hsa_id) = asked else {
+        return Ok(Caller { scopes, ..Caller::partner(&shown.partner, &config.directory) });
+    };
     let known = config.directory.find(hsa_id).filter(|u| u.partner == shown.partner);
     known.ok_or(Denied::UnknownUnit)?;
-    Ok(Caller { partner: Some(shown.partner), ..Caller::unit(hsa_id, &config.directory) })
+    Ok(Caller { partner: Some(shown.partner), scopes, ..Caller::unit(hsa_id, &config.directory) })
 }

@@ -11,6 +11,7 @@ pub mod commit;
 mod exchanges;
 mod expect;
 pub mod grants;
+mod known_patient;
 mod log;
 mod look;
 pub mod meter;

@@ -9,6 +9,7 @@ use serde_json::Value as Json;
 
 use super::StoreError;
 use super::grants::{Extent, Right};
+use super::known_patient::tells;
 use super::query::{Filter, Search, Who};
 use super::record::Stored;
 use super::row::list;
@@ -105,7 +106,7 @@ impl Asked<'_, '_> {
             let clauses: Vec<Condition> = clauses.collect::<Result<_, _>>()?;
             let tests: Vec<Sql> = clauses.iter().map(|clause| clause.holds.clone()).collect();
             let holds = Sql::new("(", []).then(&Sql::join(&tests, " AND ", "true")).text(")");
-            let is_exact = clauses.len() == 1;
+            let is_exact = clauses.len() == 1 && clauses.iter().all(|clause| clause.is_exact);
             parts.push(Condition { holds, set: clauses.into_iter().find_map(|clause| clause.set), is_exact });
         }
         Ok(Some(Condition::any(parts)))
@@ -199,7 +200,8 @@ impl Asked<'_, '_> {
         let values: Vec<Index> = index(&body);
         let at = version.updated_at.timestamp_millis();
         let mut others = Others { asked: Asked { is_criterion: true, ..*self }, version };
-        for list in lists {
+        let is_own_word = version.resource_type == "Patient" && self.is_own_word(&version.id)?;
+        for list in lists.iter().filter(|list| !is_own_word || !list.iter().any(tells)) {
             let mut all = true;
             for clause in list {
                 all = all && holds(clause, &version.id, at, &values, &mut others)?;

@@ -17,7 +17,7 @@ use crate::fhir::issue::{Code, Issue};
 use crate::store::{Right, Stored};
 use crate::sync::refusal::{Refusal, missing};
 use crate::sync::weigh::instant;
-use crate::sync::{gather, identify, witness};
+use crate::sync::{gather, identify, particulars, witness};
 
 /// Types that have `$everything`, and its definition.
 pub const WHOLE: [(&str, &str); 2] = [
@@ -67,6 +67,7 @@ async fn whole(call: &Call, path: &(String, String), asked: Asked) -> Answer {
         "CarePlan" => gather::of_plan(&call.gateway, &call.caller, id).await?,
         _ => return Err(not_for("$everything", "Patient, CarePlan")),
     };
+    let found = particulars::as_known(&call.gateway, &call.caller, found).await?;
     let wanted = |stored: &&Stored| {
         asked.since.is_none_or(|since| stored.updated_at >= since)
             && (asked.types.is_empty() || asked.types.contains(&stored.resource_type))
@@ -114,6 +115,7 @@ pub async fn document(call: Call, path: web::Path<(String, String)>, request: Ht
     let first = call.gateway.store.resource(&call.caller.filter(), "Composition", &id).await?;
     let first = first.ok_or_else(|| missing("Composition"))?;
     let found = gather::from(&call.gateway, &call.caller, first).await?;
+    let found = particulars::as_known(&call.gateway, &call.caller, found).await?;
     let object = format!("Composition/{id}/$document");
     witness::shown(&call.gateway, &call.caller, "document", &object, &found, call.now).await?;
     // The same versions seen by the same caller are the same document.

@@ -16,7 +16,7 @@ use crate::access::Operation;
 use crate::store::{Right, Stored, Versions};
 use crate::sync::refusal::missing;
 use crate::sync::weigh::instant;
-use crate::sync::witness;
+use crate::sync::{particulars, witness};
 
 const SERVED: [&str; 3] = ["_count", "_since", "_before"];
 
@@ -63,11 +63,13 @@ async fn page(call: &Call, request: &HttpRequest, of: Versions, object: &str) ->
     }
     let more = versions.len() > asked.count as usize;
     versions.truncate(asked.count as usize);
+    let last = versions.last().map(|last| last.seq).filter(|_| more);
+    let versions = particulars::as_known(&call.gateway, &call.caller, versions).await?;
     witness::shown(&call.gateway, &call.caller, "history", object, &versions, call.now).await?;
     let base = format!("{}/fhir/{object}", call.gateway.config.base_url);
     let mut links = vec![link("self", &asked.address(&base, asked.before.as_deref().map(|place| ("_before", place))))];
-    if let (true, Some(last)) = (more, versions.last()) {
-        let place = cursor::seal(object.as_bytes(), last.seq)?;
+    if let Some(last) = last {
+        let place = cursor::seal(object.as_bytes(), last)?;
         links.push(link("next", &asked.address(&base, Some(("_before", &place)))));
     }
     let mut bundle = json!({ "resourceType": "Bundle", "type": "history", "link": links });

@@ -4,6 +4,7 @@ use rusqlite::types::Value;
 
 use super::super::StoreError;
 use super::super::grants::Right;
+use super::super::known_patient::tells;
 use super::super::query::Filter;
 use super::super::row::list;
 use super::super::sql::Sql;
@@ -90,6 +91,19 @@ impl Asked<'_, '_> {
         depth: usize,
         clause: &Clause,
     ) -> Result<Condition, StoreError> {
+        let condition = self.bare(resource_type, row, depth, clause)?;
+        if resource_type == "Patient"
+            && tells(clause)
+            && let Some(has_come) = self.has_come(row)
+        {
+            let holds = Sql::new("(", []).then(&condition.holds).text(" AND ").then(&has_come).text(")");
+            return Ok(Condition { holds, is_exact: false, ..condition });
+        }
+        Ok(condition)
+    }
+
+    /// The same, whoever may have said what it asks for.
+    fn bare(&self, resource_type: &str, row: &str, depth: usize, clause: &Clause) -> Result<Condition, StoreError> {
         Ok(match clause {
             Clause::Id(ids) => {
                 let ids = Value::from(list(ids.iter().cloned()));
@@ -130,11 +144,11 @@ impl Asked<'_, '_> {
                 self.has(resource_type, row, depth + 1, (source, param), clause)?
             }
             Clause::Not(clause) => {
-                let inner = self.condition(resource_type, row, depth, clause)?;
+                let inner = self.bare(resource_type, row, depth, clause)?;
                 Condition { holds: Sql::new("NOT (", []).then(&inner.holds).text(")"), set: None, is_exact: false }
             }
             Clause::Any(clauses) => {
-                let parts = clauses.iter().map(|clause| self.condition(resource_type, row, depth, clause));
+                let parts = clauses.iter().map(|clause| self.bare(resource_type, row, depth, clause));
                 Condition::any(parts.collect::<Result<_, _>>()?)
             }
         })
@@ -249,6 +263,11 @@ impl Asked<'_, '_> {
         .text(" AND ")
         .then(&inner.holds)
         .text(")");
+        // A set that has more than the inner condition allows is asked again.
+        let and_holds = match inner.is_exact {
+            true => Sql::default(),
+            false => Sql::new(" AND ", []).then(&inner.holds),
+        };
         let set = self.rare(inner.set)?.map(|set| {
             Sql::new("SELECT t.rid FROM (", [])
                 .then(&set)
@@ -259,6 +278,7 @@ impl Asked<'_, '_> {
                 .value(kept.id)
                 .value(target.to_owned())
                 .then(&and_visible)
+                .then(&and_holds)
         });
         Ok(Condition { holds, set, is_exact: true })
     }
@@ -288,6 +308,11 @@ impl Asked<'_, '_> {
         .then(&inner.holds)
         .text(")");
         let start = format!("{resource_type}/").len() as i64 + 1;
+        // A set that has more than the inner condition allows is asked again.
+        let and_holds = match inner.is_exact {
+            true => Sql::default(),
+            false => Sql::new(" AND ", []).then(&inner.holds),
+        };
         let set = self.rare(inner.set)?.map(|set| {
             Sql::new("SELECT f.rid FROM (", [])
                 .then(&set)
@@ -300,6 +325,7 @@ impl Asked<'_, '_> {
                 .value(start)
                 .then(&within(resource_type))
                 .then(&and_visible)
+                .then(&and_holds)
         });
         Ok(Condition { holds, set, is_exact: true })
     }

@@ -34,7 +34,12 @@ fn one(asked: &Asked<'_, '_>, search: &Search, key: &Sort) -> Result<Sql, StoreE
         _ if kept.coded => "(t.code) FROM facet_token t INDEXED BY facet_token_of WHERE t.facet = r.facet",
         _ => "(t.code) FROM token t INDEXED BY token_of WHERE t.rid = r.rid",
     };
-    Ok(Sql::new(format!("(SELECT {best}{from} AND t.param = ?)"), [Value::from(kept.id)]))
+    let value = Sql::new(format!("(SELECT {best}{from} AND t.param = ?)"), [Value::from(kept.id)]);
+    // An order tells what it goes by.
+    Ok(match asked.has_come("r").filter(|_| search.resource_type == "Patient") {
+        Some(has_come) => Sql::new("CASE WHEN ", []).then(&has_come).text(" THEN ").then(&value).text(" END"),
+        None => value,
+    })
 }
 
 /// Where the page before ended.
@@ -57,7 +62,9 @@ impl Position {
             found => found,
         };
         let Some((rid, shown)) = found else { return Ok(None) };
-        let values = match search.sort.iter().any(|key| matches!(key.by, SortBy::Param(_))) {
+        let by_content = search.sort.iter().any(|key| matches!(key.by, SortBy::Param(_)));
+        let is_own_word = by_content && search.resource_type == "Patient" && asked.is_own_word(&shown.id)?;
+        let values = match by_content && !is_own_word {
             true => index(&serde_json::from_slice(&shown.body).map_err(|_| StoreError::Corrupt("a resource"))?),
             false => Vec::new(),
         };

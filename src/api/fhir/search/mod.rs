@@ -16,7 +16,7 @@ use crate::access::Operation;
 use crate::fhir::issue::{Code, Issue, Severity, outcome};
 use crate::fhir::subset::{Shape, subset};
 use crate::store::{Page, Right, StoreError, Stored};
-use crate::sync::witness;
+use crate::sync::{particulars, witness};
 
 use crate::fhir::search::Reader;
 use ask::{Asked, Asking, Pair};
@@ -85,10 +85,11 @@ async fn search(call: Call, resource_type: &str, pairs: Vec<Pair>, request: &Htt
 /// The page, and what it brings along.
 async fn found(call: &Call, asked: &Asked) -> Result<(Page, Vec<Stored>), Problem> {
     let (store, filter) = (&call.gateway.store, call.caller.filter());
-    let page = match store.search(&filter, &asked.search).await {
+    let mut page = match store.search(&filter, &asked.search).await {
         Err(StoreError::LostPage) => return Err(link::lost()),
         found => found?,
     };
+    page.matches = particulars::as_known(&call.gateway, &call.caller, page.matches).await?;
     if asked.includes.is_empty() {
         return Ok((page, Vec::new()));
     }
@@ -101,7 +102,7 @@ async fn found(call: &Call, asked: &Asked) -> Result<(Page, Vec<Stored>), Proble
             format!("More than {most} resources would come along (limits.search_includes); choose a smaller _count."),
         ));
     };
-    Ok((page, included))
+    Ok((page, particulars::as_known(&call.gateway, &call.caller, included).await?))
 }
 
 fn answer(call: &Call, asked: &Asked, page: &Page, included: &[Stored], total: Option<u64>, is_form: bool) -> Answer {
