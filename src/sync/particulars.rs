@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 
+use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
 use super::Refusal;
@@ -16,9 +17,28 @@ use crate::store::{Document, Exchange, ExchangeQuery, Filter, Stored};
 /// Exchanges of one patient in which the unit's last word is looked for, the newest first.
 const LOOKED_AT: u32 = 50;
 
-/// What is shown, with each Patient of whom the caller has only spoken itself in the caller's own words: as its newest document
-/// has it, with a version that counts its own documents. Of several versions of such a Patient one is left.
+/// What is shown, with each Patient of whom the caller has only spoken itself in the caller's own words, as its newest document
+/// has them. Of several versions of such a Patient one is left.
 pub async fn as_known(gateway: &Gateway, caller: &Caller, shown: Vec<Stored>) -> Result<Vec<Stored>, Refusal> {
+    replace(gateway, caller, shown, 1).await
+}
+
+/// The same of a history: all that the caller has said, the newest first.
+pub async fn as_known_ever(gateway: &Gateway, caller: &Caller, shown: Vec<Stored>) -> Result<Vec<Stored>, Refusal> {
+    replace(gateway, caller, shown, usize::MAX).await
+}
+
+/// A version of a Patient, as far as it is known to the caller.
+pub async fn version(gateway: &Gateway, caller: &Caller, id: &str, version: u32) -> Result<Option<Stored>, Refusal> {
+    let (store, filter) = (&gateway.store, caller.filter());
+    if !store.own_words(&filter, &[id.to_owned()]).await?.contains(id) {
+        return Ok(store.version(&filter, "Patient", id, version).await?);
+    }
+    let now = store.resource(&filter, "Patient", id).await?.into_iter().collect();
+    Ok(as_known_ever(gateway, caller, now).await?.into_iter().find(|own| own.version == version))
+}
+
+async fn replace(gateway: &Gateway, caller: &Caller, shown: Vec<Stored>, most: usize) -> Result<Vec<Stored>, Refusal> {
     let patients = shown.iter().filter(|stored| stored.resource_type == "Patient");
     let ids: Vec<String> = patients.map(|stored| stored.id.clone()).collect();
     if ids.is_empty() {
@@ -31,49 +51,47 @@ pub async fn as_known(gateway: &Gateway, caller: &Caller, shown: Vec<Stored>) ->
         if stored.resource_type != "Patient" || !own.contains(&stored.id) {
             known.push(stored);
         } else if told.insert(stored.id.clone()) {
-            known.push(own_word(gateway, caller, &stored).await?);
+            known.extend(own_words(gateway, caller, &stored).await?.into_iter().rev().take(most));
         }
     }
     Ok(known)
 }
 
-/// A version of a Patient, as far as it is known to the caller.
-pub async fn version(gateway: &Gateway, caller: &Caller, id: &str, version: u32) -> Result<Option<Stored>, Refusal> {
-    let (store, filter) = (&gateway.store, caller.filter());
-    if !store.own_words(&filter, &[id.to_owned()]).await?.contains(id) {
-        return Ok(store.version(&filter, "Patient", id, version).await?);
-    }
-    let now = store.resource(&filter, "Patient", id).await?.into_iter().collect();
-    Ok(as_known(gateway, caller, now).await?.into_iter().find(|own| own.version == version))
-}
-
-/// The Patient as the caller's units said themselves.
-async fn own_word(gateway: &Gateway, caller: &Caller, stored: &Stored) -> Result<Stored, Refusal> {
+/// The Patient as the caller's units said themselves, one version for each time that they said something else: how often others
+/// spoke is not told either.
+async fn own_words(gateway: &Gateway, caller: &Caller, stored: &Stored) -> Result<Vec<Stored>, Refusal> {
     let whole: Value = serde_json::from_slice(&stored.body).unwrap_or_default();
     let query = ExchangeQuery { patient: Some(stored.id.clone()), limit: LOOKED_AT, ..ExchangeQuery::default() };
     let exchanges = gateway.store.exchanges(&caller.within_reach(), &query).await?.matches;
-    let sent: Vec<&Exchange> =
-        exchanges.iter().filter(|e| e.sender().is_some_and(|s| caller.may_act_for(&s.unit))).collect();
-    let version: u32 = sent.iter().map(|exchange| exchange.version.max(1)).sum();
-    // Where no document can be read any more, it is known that there is such a patient.
-    let mut own = json!({ "resourceType": "Patient" });
-    let mut said_at = sent.first().map_or(stored.updated_at, |exchange| exchange.updated_at);
-    for exchange in sent {
-        let Some(document) = gateway.store.document(exchange.id, None).await? else { continue };
-        let same = |p: &Value| p["identifier"].as_array().is_some_and(|l| l.iter().any(|i| is_among(i, &whole)));
-        if let Some(said) = written(gateway, exchange, &document).into_iter().find(same) {
-            (own, said_at) = (said, document.received_at);
-            break;
+    let mut said: Vec<(DateTime<Utc>, Value)> = Vec::new();
+    for exchange in exchanges.iter().filter(|e| e.sender().is_some_and(|s| caller.may_act_for(&s.unit))) {
+        for document in gateway.store.documents(exchange.id).await? {
+            let same = |p: &Value| p["identifier"].as_array().is_some_and(|l| l.iter().any(|i| is_among(i, &whole)));
+            // Where the document can be read no more, it is known that there is such a patient.
+            let own = written(gateway, exchange, &document).into_iter().find(same);
+            said.push((document.received_at, own.unwrap_or_else(|| json!({ "resourceType": "Patient" }))));
         }
     }
-    own["id"] = Value::from(stored.id.clone());
-    if let Some(labels) = whole.pointer("/meta/security") {
-        own["meta"]["security"] = labels.clone();
-    }
-    own["meta"]["versionId"] = Value::from(version.to_string());
-    own["meta"]["lastUpdated"] = Value::from(instant(said_at));
-    let body = serde_json::to_vec(&own).unwrap_or_default();
-    Ok(Stored { version, updated_at: said_at, body, ..stored.clone() })
+    said.sort_by_key(|(at, _)| *at);
+    said.dedup_by(|(_, later), (_, earlier)| later == earlier);
+    let made = (1..).zip(said).map(|(version, (at, mut own)): (u32, _)| {
+        own["id"] = Value::from(stored.id.clone());
+        if let Some(labels) = whole.pointer("/meta/security") {
+            own["meta"]["security"] = labels.clone();
+        }
+        own["meta"]["versionId"] = Value::from(version.to_string());
+        own["meta"]["lastUpdated"] = Value::from(instant(at));
+        let body = serde_json::to_vec(&own).unwrap_or_default();
+        Stored { version, updated_at: at, body, ..stored.clone() }
+    });
+    let made: Vec<Stored> = made.collect();
+    Ok(if made.is_empty() { vec![unsaid(stored)] } else { made })
+}
+
+/// A Patient of whom nothing more is known than that there is one.
+fn unsaid(stored: &Stored) -> Stored {
+    let body = json!({ "resourceType": "Patient", "id": stored.id, "meta": { "versionId": "1" } });
+    Stored { version: 1, body: body.to_string().into_bytes(), ..stored.clone() }
 }
 
 /// Whether it stands in documents of units that know nothing of each other: it does not say who gave it.

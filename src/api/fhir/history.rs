@@ -64,7 +64,7 @@ async fn page(call: &Call, request: &HttpRequest, of: Versions, object: &str) ->
     let more = versions.len() > asked.count as usize;
     versions.truncate(asked.count as usize);
     let last = versions.last().map(|last| last.seq).filter(|_| more);
-    let versions = particulars::as_known(&call.gateway, &call.caller, versions).await?;
+    let versions = particulars::as_known_ever(&call.gateway, &call.caller, versions).await?;
     witness::shown(&call.gateway, &call.caller, "history", object, &versions, call.now).await?;
     let base = format!("{}/fhir/{object}", call.gateway.config.base_url);
     let mut links = vec![link("self", &asked.address(&base, asked.before.as_deref().map(|place| ("_before", place))))];

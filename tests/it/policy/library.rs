@@ -70,11 +70,16 @@ impl Library {
     }
 
     pub fn token(&self, asker: &Asker) -> String {
+        let texts =
+            asker.scopes.as_ref().map(|l| l.iter().map(super::model::Scope::text).collect::<Vec<_>>().join(" "));
+        self.token_for(asker, texts.as_deref())
+    }
+
+    pub fn token_for(&self, asker: &Asker, scope: Option<&str>) -> String {
         let now = Utc::now().timestamp();
         let mut claims = json!({ "iss": asker.partner, "aud": US, "iat": now, "exp": now + 280, "unit": asker.unit });
-        if let Some(scopes) = &asker.scopes {
-            let texts: Vec<String> = scopes.iter().map(super::model::Scope::text).collect();
-            claims["scope"] = json!(texts.join(" "));
+        if let Some(scope) = scope {
+            claims["scope"] = json!(scope);
         }
         let header = Header { kid: Some("k".into()), ..Header::new(Algorithm::ES384) };
         encode(&header, &claims, &self.key).unwrap()
