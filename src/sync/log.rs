@@ -54,6 +54,7 @@ impl Wanted {
         let takes_part = |name: &String| {
             record.actor.eq_ignore_ascii_case(name)
                 || record.agents.iter().any(|agent| agent.eq_ignore_ascii_case(name))
+                || [record.by("organisation"), record.by("client")].contains(&Some(name.as_str()))
         };
         (!self.told_only || is_told(record))
             && self.agents.iter().all(takes_part)
@@ -125,9 +126,13 @@ async fn lead(gateway: &Gateway, wanted: &mut Wanted) -> Result<(), Refusal> {
             _ => gateway.store.resource(&Filter::ALL, resource_type, id).await?.and_then(|stored| stored.patient),
         };
     }
-    // In the log names stand as their owners are called; HSA-ids in capitals.
-    let known = |name: &String| gateway.config.directory.find(name).map_or_else(|| name.clone(), |u| u.hsa_id.clone());
-    wanted.query.agent = wanted.agents.first().map(known).filter(|_| patient.is_none());
+    // Units stand in the index, in capitals, and so does who is no unit and no system. Care providers and systems stand beside
+    // those who acted for them, and are looked for row by row.
+    let unit = |name: &String| match name.as_str() {
+        "operator" | "gateway" | "unknown" => Some(name.clone()),
+        _ => gateway.config.directory.find(name).map(|unit| unit.hsa_id.clone()),
+    };
+    wanted.query.agent = wanted.agents.iter().find_map(unit).filter(|_| patient.is_none());
     wanted.query.failed = wanted.outcomes.iter().any(|list| !list.contains(&Outcome::Success));
     wanted.query.patient = patient;
     Ok(())

@@ -18,7 +18,7 @@ pub mod identify;
 pub mod log;
 mod notice;
 pub mod package;
-mod particulars;
+pub mod particulars;
 mod parties;
 pub mod present;
 mod provenance;

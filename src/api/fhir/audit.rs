@@ -1,6 +1,5 @@
 //! The audit log as AuditEvents, for those who may look: read, search, and page after page. Looking is itself in the log.
 
-use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, web};
 use chrono::DateTime;
 use serde_json::{Value, json};
@@ -11,9 +10,9 @@ use super::super::problem::{Answer, Problem, told};
 use super::asked::asked;
 use super::read::link;
 use super::{FHIR_JSON, cursor, query};
+use crate::access::Operation;
 use crate::domain::audit::{Deed, Event, Outcome, Record};
 use crate::fhir::audit_event::{Observer, audit_event};
-use crate::fhir::issue::{Code, Issue};
 use crate::fhir::primitive::is_id;
 use crate::fhir::search::moment;
 use crate::store::Filter;
@@ -41,18 +40,7 @@ const KIND: &[u8] = b"AuditEvent";
 
 /// Only whoever runs the gateway reads the log, with a scope that says so.
 pub fn permit(call: &Call) -> Result<(), Problem> {
-    if call.caller.may_read_log() {
-        return Ok(());
-    }
-    Err(Problem::new(
-        StatusCode::FORBIDDEN,
-        Issue::error(
-            Code::Forbidden,
-            "",
-            "Loggen läses av den som driver tjänsten (ändamål operations, scope system/AuditEvent.rs).",
-            "The log is read by whoever runs the gateway (purpose operations, scope system/AuditEvent.rs).",
-        ),
-    ))
+    call.may(Operation::SeeLog)
 }
 
 /// `GET /fhir/AuditEvent/{id}`

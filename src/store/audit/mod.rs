@@ -38,7 +38,12 @@ const OF_RESOURCE: &str =
 const OF_EXCHANGE: &str = "SELECT patient FROM exchange WHERE id = ?1";
 const OF_DELIVERY: &str = "SELECT e.patient FROM delivery d CROSS JOIN exchange e ON e.id = d.exchange WHERE d.id = ?1";
 
+const BLOCK_ROWS: &str = "SELECT seq, at, actor, about FROM audit WHERE chain = ?1 AND seq > ?2 AND seq <= ?3";
+
 pub(super) type Hash = [u8; 32];
+
+/// Rows are indexed so many at a time; those of a block that is not full are looked through.
+const BLOCK: i64 = 1024;
 
 /// Rows of before the log said whom it is about.
 const FIRST_FORM: i64 = 1;
@@ -110,6 +115,11 @@ fn said(hasher: &mut Sha256, text: &str) {
     hasher.update(text);
 }
 
+/// The last row of the last full block: rows up to there are indexed.
+fn indexed_to(head: i64) -> i64 {
+    head - head % BLOCK
+}
+
 /// What a row is found by, a line each: `Patient/…` and `agent/…`, the actor first.
 fn found_by<'r>(actor: &'r str, about: &'r str) -> impl Iterator<Item = String> + 'r {
     std::iter::once(agent(actor)).chain(about.lines().map(str::to_owned))
@@ -136,10 +146,27 @@ impl Writing<'_, '_> {
             about
         ];
         self.statements.run(INSERT, row)?;
-        for name in found_by(actor, &about) {
-            self.statements.run(INSERT_ABOUT, (name, at, seq))?;
+        if seq % BLOCK == 0 {
+            self.index_block(seq)?;
         }
         self.state.set_head(Head { seq, hash });
+        Ok(())
+    }
+
+    /// What the rows of the block that ends here are found by, all at once and in the order of the index: a row by row would
+    /// write a page for every patient that is read.
+    fn index_block(&mut self, end: i64) -> Result<(), StoreError> {
+        let mut found = Vec::new();
+        self.statements.all(BLOCK_ROWS, (CHAIN, end - BLOCK, end), |row| {
+            let (seq, at): (i64, i64) = (row.get(0)?, row.get(1)?);
+            let (actor, about): (String, String) = (row.get(2)?, row.get(3)?);
+            found.extend(found_by(&actor, &about).map(|name| (name, at, seq)));
+            Ok::<_, StoreError>(())
+        })?;
+        found.sort_unstable();
+        for key in found {
+            self.statements.run(INSERT_ABOUT, key)?;
+        }
         Ok(())
     }
 

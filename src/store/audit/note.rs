@@ -28,8 +28,6 @@ pub(in crate::store) struct Noted {
 #[derive(Debug, Default, Deserialize)]
 struct Said {
     #[serde(default)]
-    by: By,
-    #[serde(default)]
     outcome: u8,
     patients: Option<Vec<String>>,
     #[serde(default)]
@@ -38,12 +36,6 @@ struct Said {
     unit: Option<String>,
     partner: Option<String>,
     recipient: Option<String>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-struct By {
-    organisation: Option<String>,
-    client: Option<String>,
 }
 
 pub(super) fn salted(salt: &[u8], payload: &str) -> Hash {
@@ -56,7 +48,7 @@ pub(in crate::store) fn note(audit: &Audit) -> Noted {
     let payload_hash = salted(&salt, &audit.payload);
     let said = said(&audit.payload);
     let partner = said.partner.map(|name| name.trim_end_matches("#notices").to_owned());
-    let agents = [said.by.organisation, said.by.client, said.unit, said.recipient, partner];
+    let agents = [said.unit, said.recipient, partner];
     Noted {
         salt,
         payload_hash,
@@ -77,9 +69,7 @@ fn said(payload: &str) -> Said {
             let list = value.get(name)?.as_array()?;
             Some(list.iter().filter_map(Value::as_str).map(str::to_owned).collect())
         };
-        let by = |name: &str| value.get("by")?.get(name)?.as_str().map(str::to_owned);
         Said {
-            by: By { organisation: by("organisation"), client: by("client") },
             outcome: value.get("outcome").and_then(Value::as_u64).and_then(|n| u8::try_from(n).ok()).unwrap_or(0),
             patients: list("patients"),
             shown: list("shown").unwrap_or_default(),
@@ -105,7 +95,7 @@ mod tests {
             r#"{"by":{"client":"c"},"outcome":8,"patients":["p"],"shown":["Task/1/1"],"unit":"U","partner":"n#notices"}"#,
         );
         assert_eq!((noted.outcome, noted.patients), (8, Some(vec!["p".to_owned()])));
-        assert_eq!(noted.agents, ["c", "U", "n"]);
+        assert_eq!(noted.agents, ["U", "n"]);
         assert_eq!(noted.shown, ["Task/1/1"]);
     }
 

@@ -4,7 +4,7 @@ use rusqlite::Row;
 
 use chrono::{DateTime, Utc};
 
-use super::{CHAIN, agent};
+use super::{CHAIN, HEAD, agent, indexed_to};
 use crate::domain::audit::{Outcome, Record};
 use crate::store::query::{Filter, Who};
 use crate::store::row::time;
@@ -20,6 +20,7 @@ const ABOUT: &str = record!(
     "audit_about w CROSS JOIN audit a ON a.chain = ?1 AND a.seq = w.seq \
      WHERE w.about = ?2 AND (w.at, w.seq) < (?3, ?4) AND w.at >= ?5 ORDER BY w.at DESC, w.seq DESC LIMIT ?6"
 );
+const TAIL: &str = record!("audit a WHERE a.chain = ?1 AND a.seq > ?2");
 const RECENT: &str = record!(
     "audit a INDEXED BY audit_recent WHERE a.chain = ?1 AND (a.at, a.seq) < (?2, ?3) AND a.at >= ?4 \
      ORDER BY a.at DESC, a.seq DESC LIMIT ?5"
@@ -70,9 +71,20 @@ impl Store {
             (None, Some(name)) => Some(agent(name)),
             (None, None) => None,
         };
-        self.read(move |db| match about {
-            Some(about) => db.all(ABOUT, (CHAIN, about, at, seq, from, of.limit), record),
-            None => db.all(if of.failed { FAILED } else { RECENT }, (CHAIN, at, seq, from, of.limit), record),
+        self.read(move |db| {
+            let Some(about) = about else {
+                return db.all(if of.failed { FAILED } else { RECENT }, (CHAIN, at, seq, from, of.limit), record);
+            };
+            let head = db.first(HEAD, [CHAIN], |row| row.get::<_, i64>(0))?.unwrap_or(0);
+            let mut rows = db.all(TAIL, (CHAIN, indexed_to(head)), record)?;
+            let place = |row: &Record| (row.at.timestamp_millis(), row.seq);
+            rows.retain(|row| place(row) < (at, seq) && place(row).0 >= from && is_about(row, &about));
+            rows.extend(db.all(ABOUT, (CHAIN, about, at, seq, from, of.limit), record)?);
+            rows.sort_unstable_by_key(|row| std::cmp::Reverse(place(row)));
+            // Rows of an older program are indexed already.
+            rows.dedup_by_key(|row| row.seq);
+            rows.truncate(of.limit as usize);
+            Ok(rows)
         })
         .await
     }
@@ -93,6 +105,14 @@ pub(super) fn in_order(
     limit: u32,
 ) -> Result<Vec<Record>, StoreError> {
     db.all(IN_ORDER, (CHAIN, after, limit), record)
+}
+
+/// Whether the row is found by that.
+fn is_about(record: &Record, about: &str) -> bool {
+    match about.split_once('/') {
+        Some(("Patient", id)) => record.patients.iter().any(|patient| patient == id),
+        _ => agent(&record.actor) == about || record.agents.iter().any(|name| agent(name) == about),
+    }
 }
 
 fn record(row: &Row<'_>) -> Result<Record, StoreError> {

@@ -9,7 +9,7 @@ use rusqlite::{Connection, Row};
 
 use super::note::salted;
 use super::seal::has_checkpoints;
-use super::{CHAIN, FIRST_FORM, Hash, Head, Link, found_by, hex};
+use super::{CHAIN, FIRST_FORM, HEAD, Hash, Head, Link, found_by, hex, indexed_to};
 use crate::domain::audit::Record;
 use crate::store::backup::{BackupError, still};
 use crate::store::read_queue::read_only;
@@ -83,6 +83,8 @@ impl Walked {
 struct Walk {
     marks: BTreeMap<i64, Vec<Hash>>,
     before: Head,
+    /// Rows after this need not be in the index yet.
+    indexed_to: i64,
     so_far: Walked,
 }
 
@@ -179,6 +181,8 @@ impl Walk {
         if self.so_far.rows == 0 && has_checkpoints(db.connection())? {
             let pruned = db.first(PRUNED, [], |row| row.get::<_, Option<i64>>(0))?.flatten();
             self.so_far.pruned_to = pruned.unwrap_or(0);
+            let head = db.first(HEAD, [CHAIN], |row| row.get::<_, i64>(0))?.unwrap_or(0);
+            self.indexed_to = indexed_to(head);
         }
         let rows = db.all(WALK, (CHAIN, self.before.seq, STEP), |row| {
             let seq: i64 = row.get("seq")?;
@@ -230,7 +234,7 @@ impl Walk {
         if link.hash(&previous) != hash {
             found.push(Fault::Changed { seq });
         }
-        for name in found_by(&actor, &about).filter(|_| form != FIRST_FORM) {
+        for name in found_by(&actor, &about).filter(|_| form != FIRST_FORM && seq <= self.indexed_to) {
             if db.first(FOUND, (&name, at, seq), |_| Ok::<_, StoreError>(()))?.is_none() {
                 found.push(Fault::Unfound { seq, name });
             }

@@ -8,7 +8,8 @@ ALTER TABLE audit ADD COLUMN about TEXT NOT NULL DEFAULT '';
 CREATE INDEX audit_recent ON audit (chain, at, seq);
 CREATE INDEX audit_failed ON audit (chain, at, seq) WHERE outcome <> 0;
 
--- The rows by patient and by who took part, in the order in which they are read: a page costs what is on it.
+-- The rows by patient and by who took part, in the order in which they are read: a page costs what is on it. Entries are made for
+-- 1024 rows at a time, because one at a time would write a page of the index for every row.
 CREATE TABLE audit_about (
   about TEXT    NOT NULL CHECK (about LIKE 'Patient/_%' OR about LIKE 'agent/_%'),
   at    INTEGER NOT NULL,
