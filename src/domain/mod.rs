@@ -10,6 +10,7 @@ pub mod kind;
 pub mod kva;
 pub mod outgoing;
 pub mod person_id;
+pub mod retention;
 pub mod task;
 pub mod unit;
 pub mod window;

@@ -80,6 +80,9 @@ impl<'w, 'c> Writing<'w, 'c> {
         for inbound in &commit.inbound {
             self.put_inbound(inbound)?;
         }
+        for right in &commit.rights {
+            self.put_right(right)?;
+        }
         if let Some(answer) = &commit.answer {
             self.put_answer(answer)?;
         }

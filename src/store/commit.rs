@@ -1,6 +1,7 @@
 //! The one write verb: what is expected, what is written, and how it can fail.
 
 use super::record::{Answer, Audit, Delivery, DeliveryChange, Document, Exchange, Inbound, Put};
+use super::rights::Right;
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
@@ -19,6 +20,8 @@ pub struct Commit {
     pub begun: Vec<Begun>,
     pub delivery_changes: Vec<DeliveryChange>,
     pub inbound: Vec<Inbound>,
+    /// What patients wish, what registries got, what is held and removed; after everything else and before the audit rows.
+    pub rights: Vec<Right>,
     pub answer: Option<Answer>,
     pub audit: Vec<Audit>,
 }
@@ -63,6 +66,12 @@ pub enum Expect {
     LaneEnd { exchange: Uuid, partner: String, seq: i64 },
     /// The delivery is in this state. Every [`DeliveryChange`] expects this of its own accord.
     Delivery { delivery: Uuid, state: crate::domain::delivery::State },
+    /// The unit has registered no objection of this person to this registry that is in force.
+    NoOptOut { system: String, value: String, registry: String, unit: String },
+    /// The objection is in force.
+    OptOut { id: Uuid },
+    /// Nothing stops the removal: no hold, and nothing more is expected. A [`Removal`](super::Removal) expects it of its own accord.
+    Removable { exchange: Uuid },
     /// Nothing of the delivery was sent since: so many attempts are on record, and none has begun whose outcome is not.
     Untried { delivery: Uuid, attempts: u32 },
 }

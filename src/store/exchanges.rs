@@ -42,7 +42,7 @@ impl Store {
 }
 
 fn find(db: &Statements<'_>, filter: &Filter, query: &ExchangeQuery) -> Result<Found, StoreError> {
-    let units = filter.asking_units();
+    let units = filter.party_units();
     let mut found = Found::new();
     let by_party = |column: &str, whose: &str| Question::of_party(column, whose, query, units.as_deref());
     match (&query.unit, &query.partner, &filter.who) {

@@ -8,12 +8,16 @@ mod apply;
 mod audit;
 pub mod backup;
 pub mod commit;
+mod disclosure;
+mod due;
 mod exchanges;
 mod expect;
+mod hold;
 mod log;
 mod look;
 pub mod meter;
 mod migrate;
+mod objection;
 mod open;
 pub mod query;
 mod read_delivery;
@@ -23,6 +27,8 @@ mod read_resource;
 mod reader;
 pub mod record;
 mod reindex;
+mod removal;
+pub mod rights;
 mod row;
 mod search;
 mod state;
@@ -41,7 +47,9 @@ use std::sync::Arc;
 pub use crate::fhir::search::Index;
 pub use backup::{BackupError, BackupNote, Manifest, Restored, back_up, last_backup, restore, verify_backup};
 pub use commit::{Begun, Commit, Committed, Expect, Share, StoreError};
+pub use due::{Due as Removable, Tally, look_due};
 pub use meter::{Meter, Space};
+pub use objection::EVERY;
 pub use open::Options;
 pub use query::{
     Clause, DateOp, DeliveryQuery, ExchangePage, ExchangeQuery, Filter, Include, Page, Search, Sort, SortBy, Span,
@@ -53,6 +61,7 @@ pub use read_queue::{MOST_COUNTED, Parked, PartnerQueue, Queue, Unanswered, Work
 pub use record::{
     Action, Answer, Attempt, Audit, Delivery, DeliveryChange, Document, Exchange, Inbound, Party, Put, Stored,
 };
+pub use rights::{Copies, Disclosed, DisclosedTo, Erasure, Hold, Informed, OptOut, Removal, Right, Stub};
 pub use versions::Versions;
 
 /// The database, as everyone else sees it: cheap to clone, closed when the last clone is dropped.

@@ -14,6 +14,7 @@ use uuid::Uuid;
 
 use super::look::look;
 use super::migrate::migrate;
+use super::removal::overwrite;
 use super::writer::{self, Job, Writer};
 use super::{Commit, Meter, Store, StoreError, log, reader, reindex};
 
@@ -189,6 +190,7 @@ fn connect(path: &Path, disk: Disk) -> Result<Connection, StoreError> {
              PRAGMA temp_store = MEMORY;"
         ))?;
         log::set_up(&connection)?;
+        overwrite(&connection, false)?;
         Ok(connection)
     };
     set().map_err(StoreError::Open)

@@ -45,6 +45,22 @@ impl Filter {
         if actor { None } else { self.asking_units() }
     }
 
+    /// The registry that asks: what it may get of a row is [`objection::may_get`](super::objection).
+    pub(super) fn registry_asking(&self) -> Option<&str> {
+        match &self.who {
+            Who::Registry(name) => Some(name),
+            Who::Gateway | Who::Units(_) => None,
+        }
+    }
+
+    /// The units whose exchanges and deliveries are asked for. A registry is party to none.
+    pub(super) fn party_units(&self) -> Option<String> {
+        match &self.who {
+            Who::Registry(_) => Some(list(std::iter::empty::<String>())),
+            Who::Gateway | Who::Units(_) => self.asking_units(),
+        }
+    }
+
     pub(super) fn asking_units(&self) -> Option<String> {
         match &self.who {
             Who::Gateway | Who::Registry(_) => None,

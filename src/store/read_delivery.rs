@@ -165,7 +165,7 @@ impl Store {
         let Window { partner, from, to, states, filter, after, limit } = window.clone();
         let states = list(states.iter().map(|state| state.code().to_owned()));
         let (from, to, after) = (from.timestamp_millis(), to.timestamp_millis(), after.unwrap_or(0));
-        let question = (partner, from, to, states, limit, after, filter.asking_units());
+        let question = (partner, from, to, states, limit, after, filter.party_units());
         self.read(move |db| db.all(BETWEEN, question, delivery)).await
     }
 
@@ -302,7 +302,7 @@ fn listing(query: &DeliveryQuery) -> (String, Vec<Value>) {
         sql.push_str(" AND seq > ?");
         values.push(Value::from(after));
     }
-    if let Some(units) = query.filter.asking_units() {
+    if let Some(units) = query.filter.party_units() {
         sql.push_str(&format!(" AND {CONCERNS}"));
         values.push(Value::from(units));
     }

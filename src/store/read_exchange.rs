@@ -153,7 +153,7 @@ fn answer(row: &Row<'_>) -> Result<Answer, StoreError> {
 
 impl Store {
     pub async fn exchange(&self, filter: &Filter, id: Uuid) -> Result<Option<Exchange>, StoreError> {
-        let units = filter.asking_units();
+        let units = filter.party_units();
         self.read(move |db| exchange(db, id, units.as_deref())).await
     }
 

@@ -2,6 +2,7 @@
 
 use rusqlite::Row;
 
+use super::objection::may_get;
 use super::query::Filter;
 use super::record::Stored;
 use super::row::time;
@@ -38,12 +39,14 @@ pub(super) const BY_IDENTIFIER: &str = "SELECT r.rid, r.id FROM token t CROSS JO
 const NOW: &str = concat!(
     stored!(),
     "resource r CROSS JOIN version v ON v.seq = r.seq WHERE r.type = ?1 AND r.id = ?2",
-    visible!("?3")
+    visible!("?3"),
+    may_get!("?4")
 );
 const VERSION: &str = concat!(
     stored!(),
-    "resource r CROSS JOIN version v ON v.rid = r.rid AND v.version = ?4 WHERE r.type = ?1 AND r.id = ?2",
-    visible!("?3")
+    "resource r CROSS JOIN version v ON v.rid = r.rid AND v.version = ?5 WHERE r.type = ?1 AND r.id = ?2",
+    visible!("?3"),
+    may_get!("?4")
 );
 const AT: &str = concat!(stored!(), "version v CROSS JOIN resource r ON r.rid = v.rid WHERE v.seq = ?1");
 
@@ -63,30 +66,30 @@ pub(super) fn at(db: &Statements<'_>, seq: i64) -> Result<Option<Stored>, StoreE
     db.first(AT, [seq], stored)
 }
 
-/// The resource as it stands, where a unit of that list may see it.
+/// The resource as it stands, where the one who asks may see it.
 pub(super) fn now(
     db: &Statements<'_>,
     resource_type: &str,
     id: &str,
-    units: &Option<String>,
+    filter: &Filter,
 ) -> Result<Option<Stored>, StoreError> {
-    db.first(NOW, (resource_type, id, units), stored)
+    db.first(NOW, (resource_type, id, filter.units_for(resource_type), filter.registry_asking()), stored)
 }
 
 impl Store {
     pub async fn resource(&self, filter: &Filter, resource_type: &str, id: &str) -> Result<Option<Stored>, StoreError> {
-        let key = (resource_type.to_owned(), id.to_owned(), filter.units_for(resource_type));
-        self.read(move |db| db.first(NOW, key, stored)).await
+        let (resource_type, id, filter) = (resource_type.to_owned(), id.to_owned(), filter.clone());
+        self.read(move |db| now(db, &resource_type, &id, &filter)).await
     }
 
     /// The resources named `Type/id`, in the order asked for; what is missing or hidden is left out.
     pub async fn resources(&self, filter: &Filter, ids: &[String]) -> Result<Vec<Stored>, StoreError> {
-        let keys: Vec<(String, String, Option<String>)> = ids
-            .iter()
-            .filter_map(|name| name.split_once('/'))
-            .map(|(resource_type, id)| (resource_type.to_owned(), id.to_owned(), filter.units_for(resource_type)))
-            .collect();
-        self.read(move |db| keys.into_iter().filter_map(|key| db.first(NOW, key, stored).transpose()).collect()).await
+        let (ids, filter) = (ids.to_vec(), filter.clone());
+        self.read(move |db| {
+            let named = ids.iter().filter_map(|name| name.split_once('/'));
+            named.filter_map(|(resource_type, id)| now(db, resource_type, id, &filter).transpose()).collect()
+        })
+        .await
     }
 
     pub async fn version(
@@ -96,7 +99,8 @@ impl Store {
         id: &str,
         version: u32,
     ) -> Result<Option<Stored>, StoreError> {
-        let key = (resource_type.to_owned(), id.to_owned(), filter.units_for(resource_type), version);
+        let registry = filter.registry_asking().map(str::to_owned);
+        let key = (resource_type.to_owned(), id.to_owned(), filter.units_for(resource_type), registry, version);
         self.read(move |db| db.first(VERSION, key, stored)).await
     }
 
@@ -109,10 +113,10 @@ impl Store {
         value: &str,
     ) -> Result<Vec<Stored>, StoreError> {
         let key = (resource_type.to_owned(), system.to_owned(), value.to_owned());
-        let units = filter.units_for(resource_type);
+        let filter = filter.clone();
         self.read(move |db| {
             let ids: Vec<String> = db.all(BY_IDENTIFIER, (&key.0, &key.1, &key.2), |row| row.get("id"))?;
-            let find = |id: &String| db.first(NOW, (&key.0, id, &units), stored).transpose();
+            let find = |id: &String| now(db, &key.0, id, &filter).transpose();
             ids.iter().filter_map(find).collect()
         })
         .await

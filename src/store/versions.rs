@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use rusqlite::params_from_iter;
 use rusqlite::types::Value;
 
+use super::objection::test_of;
 use super::query::Filter;
 use super::read_resource::stored;
 use super::{Store, StoreError, Stored};
@@ -42,6 +43,7 @@ impl Store {
     pub async fn versions(&self, filter: &Filter, of: &Versions) -> Result<Vec<Stored>, StoreError> {
         // Of everything at once a caller gets what concerns it: actors as far as they take part in that.
         let units = of.resource_type.as_ref().map_or_else(|| filter.asking_units(), |kind| filter.units_for(kind));
+        let registry = filter.registry_asking().map(str::to_owned);
         let of = of.clone();
         self.read(move |db| {
             let few = match &units {
@@ -75,6 +77,10 @@ impl Store {
             if let Some(units) = units.filter(|_| !few) {
                 sql.push_str(VISIBLE);
                 values.extend([Value::from(units.clone()), Value::from(units)]);
+            }
+            if let Some(registry) = registry {
+                sql.push_str(&format!(" AND {}", test_of("r")));
+                values.push(Value::from(registry));
             }
             // Of one resource versions are numbered in the order of commits, and that is an index.
             sql.push_str(if is_one { " ORDER BY v.version DESC LIMIT ?" } else { " ORDER BY v.seq DESC LIMIT ?" });

@@ -3,6 +3,7 @@
 use rusqlite::types::Value;
 
 use super::super::StoreError;
+use super::super::objection::test_of;
 use super::super::query::{Clause, DateOp, Filter, Span, TextMatch, TokenMatch};
 use super::super::row::list;
 use super::super::statement::Statements;
@@ -144,6 +145,9 @@ impl Asked<'_, '_> {
 
     /// That the one who asks may see the row; empty where nothing of the type is hidden.
     pub(super) fn visible(&self, resource_type: &str, row: &str) -> Option<Sql> {
+        if let Some(registry) = self.filter.registry_asking() {
+            return Some(registry_may_get(row, registry));
+        }
         let units = self.filter.units_for(resource_type)?;
         let text = format!("EXISTS (SELECT 1 FROM concern c WHERE c.rid = {row}.rid AND c.unit IN {LIST})");
         Some(Sql::new(text, [Value::from(units)]))
@@ -308,6 +312,11 @@ impl Asked<'_, '_> {
         let Some(set) = set else { return Ok(None) };
         Ok((count(self.db, &set)? <= RARE).then_some(set))
     }
+}
+
+/// That the registry may get the row.
+fn registry_may_get(row: &str, registry: &str) -> Sql {
+    Sql::new(test_of(row), [Value::from(registry.to_owned())])
 }
 
 /// References to that type.

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
+use super::super::objection::may_get;
 use super::super::query::{Filter, Include};
 use super::super::read_resource::now;
 use super::super::record::Stored;
@@ -12,9 +13,12 @@ const RID: &str = "SELECT rid FROM resource WHERE type = ?1 AND id = ?2";
 const READY: &str = "SELECT id, ready FROM param WHERE type = ?1 AND name = ?2";
 const POINTS_AT: &str =
     "SELECT t.target FROM reference t INDEXED BY reference_of WHERE t.rid = ?1 AND t.param = ?2 ORDER BY t.target";
-const POINTED_AT_BY: &str = "SELECT r.id FROM reference t CROSS JOIN resource r ON r.rid = t.rid WHERE t.param = ?1 AND t.target = ?2 \
-     AND (?3 IS NULL OR EXISTS (SELECT 1 FROM concern c WHERE c.rid = r.rid AND c.unit IN (SELECT value FROM json_each(?3)))) \
-     ORDER BY t.rid LIMIT ?4";
+const POINTED_AT_BY: &str = concat!(
+    "SELECT r.id FROM reference t CROSS JOIN resource r ON r.rid = t.rid WHERE t.param = ?1 AND t.target = ?2 \
+     AND (?3 IS NULL OR EXISTS (SELECT 1 FROM concern c WHERE c.rid = r.rid AND c.unit IN (SELECT value FROM json_each(?3))))",
+    may_get!("?5"),
+    " ORDER BY t.rid LIMIT ?4"
+);
 
 /// A rule with the integer of its parameter.
 struct Rule<'a> {
@@ -79,7 +83,7 @@ fn follow(
 
 fn visible(db: &Statements<'_>, filter: &Filter, name: &str) -> Result<Option<Stored>, StoreError> {
     let Some((resource_type, id)) = name.split_once('/') else { return Ok(None) };
-    now(db, resource_type, id, &filter.units_for(resource_type))
+    now(db, resource_type, id, filter)
 }
 
 impl Rule<'_> {
@@ -96,7 +100,8 @@ impl Rule<'_> {
                 return Ok(Vec::new());
             }
             // One more than is allowed, so that it is noticed.
-            let key = (self.param, name, filter.units_for(source), i64::try_from(most).unwrap_or(i64::MAX - 1) + 1);
+            let most = i64::try_from(most).unwrap_or(i64::MAX - 1) + 1;
+            let key = (self.param, name, filter.units_for(source), most, filter.registry_asking());
             let ids: Vec<String> = db.all(POINTED_AT_BY, key, |row| Ok::<_, StoreError>(row.get(0)?))?;
             return Ok(ids.into_iter().map(|id| format!("{source}/{id}")).collect());
         }

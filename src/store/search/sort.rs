@@ -3,6 +3,7 @@
 use rusqlite::types::Value;
 
 use super::super::StoreError;
+use super::super::objection::may_get;
 use super::super::query::{Filter, Search, Sort, SortBy};
 use super::super::read_resource::stored;
 use super::super::statement::Statements;
@@ -10,9 +11,12 @@ use super::Sql;
 use super::condition::Asked;
 use crate::fhir::search::{Index, Kind, index};
 
-const SHOWN: &str = "SELECT r.type, r.id, v.version, v.seq, v.at, v.body, r.rid FROM version v CROSS JOIN resource r ON r.rid = v.rid \
+const SHOWN: &str = concat!(
+    "SELECT r.type, r.id, v.version, v.seq, v.at, v.body, r.rid FROM version v CROSS JOIN resource r ON r.rid = v.rid \
      WHERE v.seq = ?1 AND r.type = ?2 AND (?3 IS NULL OR EXISTS \
-     (SELECT 1 FROM concern c WHERE c.rid = r.rid AND c.unit IN (SELECT value FROM json_each(?3))))";
+     (SELECT 1 FROM concern c WHERE c.rid = r.rid AND c.unit IN (SELECT value FROM json_each(?3))))",
+    may_get!("?4")
+);
 
 /// The value of each sort key, of the row `r`.
 pub(super) fn keys(asked: &Asked<'_, '_>, search: &Search) -> Result<Vec<Sql>, StoreError> {
@@ -53,7 +57,7 @@ impl Position {
         seq: i64,
     ) -> Result<Option<Self>, StoreError> {
         let units = filter.units_for(&search.resource_type);
-        let found = db.first(SHOWN, (seq, &search.resource_type, units), |row| {
+        let found = db.first(SHOWN, (seq, &search.resource_type, units, filter.registry_asking()), |row| {
             Ok::<_, StoreError>((row.get::<_, i64>("rid")?, stored(row)?))
         })?;
         let Some((rid, shown)) = found else { return Ok(None) };
