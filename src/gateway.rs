@@ -158,7 +158,8 @@ impl Gateway {
                 notifiers.insert(partner.name.clone(), notifier);
             }
         }
-        let store = Store::open(&config.db, Options { queue: config.limits.queue, ..Options::default() })
+        let registries = config.registries.iter().map(|r| (r.name.clone(), r.needs_information)).collect();
+        let store = Store::open(&config.db, Options { queue: config.limits.queue, registries, ..Options::default() })
             .map_err(|source| StartError::Store { path: config.db.display().to_string(), source })?;
         Ok(Self {
             gates: Gates::open(&config, Utc::now()),
@@ -277,7 +278,8 @@ pub async fn run(config: Config, listener: TcpListener, shutdown: impl Future<Ou
     let gateway = Arc::new(Gateway::open(config)?);
     let (stop, stopped) = watch::channel(false);
     let worker = tokio::spawn(sync::worker::run(Arc::clone(&gateway), stopped.clone()));
-    let answers = tokio::spawn(sync::worker::listen(Arc::clone(&gateway), stopped));
+    let answers = tokio::spawn(sync::worker::listen(Arc::clone(&gateway), stopped.clone()));
+    let removals = tokio::spawn(sync::remove::run(Arc::clone(&gateway), stopped));
     let server = api::serve(Arc::clone(&gateway), listener).map_err(StartError::Serve)?;
     let handle = server.handle();
     let serving = tokio::spawn(server);
@@ -297,6 +299,7 @@ pub async fn run(config: Config, listener: TcpListener, shutdown: impl Future<Ou
     let mut left = 0;
     let mut count = || left = gateway.in_flight();
     let deliveries_ended = ended(worker, deadline, &mut count).await & ended(answers, deadline, || {}).await;
+    ended(removals, deadline, || {}).await;
     close(gateway).await;
     if requests_ended && deliveries_ended {
         tracing::info!("stopped");

@@ -10,6 +10,7 @@ use super::limits::{Pass, Turnstile};
 use super::problem::Problem;
 use crate::Gateway;
 use crate::access::{Caller, admit};
+use crate::sync::witness::check_interactive;
 
 /// A call that was let in: the gateway, the caller, and the time that it is decided by.
 pub struct Call {
@@ -29,6 +30,7 @@ impl FromRequest for Call {
         let turnstile = request.app_data::<web::Data<Turnstile>>().cloned();
         let authorization = once(request, "Authorization");
         let unit = once(request, "Vardkedja-Unit");
+        let shows_resources = request.match_pattern().is_some_and(|route| shows_resources(&route));
         Box::pin(async move {
             let (authorization, unit) = (authorization?, unit?);
             let gateway = gateway.ok_or_else(|| Problem::bad_request("", "Ingen tjänst.", "No service."))?;
@@ -36,11 +38,19 @@ impl FromRequest for Call {
             let caller =
                 admit(&gateway.config, &gateway.keyring, authorization.as_deref(), unit.as_deref(), now.timestamp())
                     .await?;
+            if shows_resources {
+                check_interactive(&gateway, &caller)?;
+            }
             let turnstile = turnstile.ok_or_else(|| Problem::bad_request("", "Ingen tjänst.", "No service."))?;
             let pass = turnstile.into_inner().enter(&caller.name, Instant::now())?;
             Ok(Self { gateway, caller, now, _pass: pass })
         })
     }
+}
+
+/// Routes that show resources one by one: closed to registries that get codes, before anything is looked for.
+fn shows_resources(route: &str) -> bool {
+    route == "/fhir/_history" || route.starts_with("/fhir/{type}") && !route.ends_with("$validate")
 }
 
 /// A header that says who is calling. What cannot be read, or stands there twice, must not be taken for nothing: without a

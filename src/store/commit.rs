@@ -70,6 +70,8 @@ pub enum Expect {
     NoOptOut { system: String, value: String, registry: String, unit: String },
     /// The objection is in force.
     OptOut { id: Uuid },
+    /// The exchange is there.
+    Standing { exchange: Uuid },
     /// Nothing stops the removal: no hold, and nothing more is expected. A [`Removal`](super::Removal) expects it of its own accord.
     Removable { exchange: Uuid },
     /// Nothing of the delivery was sent since: so many attempts are on record, and none has begun whose outcome is not.

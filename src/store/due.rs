@@ -115,6 +115,27 @@ impl Store {
         .await
     }
 
+    /// Whether there is a copy that the rule takes.
+    pub async fn has_copies_due(
+        &self,
+        what: What,
+        before: DateTime<Utc>,
+        now: DateTime<Utc>,
+    ) -> Result<bool, StoreError> {
+        let (before, now) = (before.timestamp_millis(), now.timestamp_millis());
+        self.read(move |db| {
+            let one = |sql: &str| Ok(db.first(sql, (before, 1), |_| Ok::<_, StoreError>(()))?.is_some());
+            match what {
+                What::Exchange => Ok(false),
+                What::DeliveryBody => one(SENT),
+                What::Inbound => one(RECEIVED),
+                What::Answer => one(RECEIPTS),
+                What::AuditPayload => Ok(number(db, COUNT_LOG, [now])? > 0),
+            }
+        })
+        .await
+    }
+
     /// How much is due by each rule.
     pub async fn tally(&self, rules: &Rules, now: DateTime<Utc>) -> Result<Vec<Tally>, StoreError> {
         let rules = rules.clone();

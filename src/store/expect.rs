@@ -62,6 +62,7 @@ impl Writing<'_, '_> {
                 Ok(db.first(STANDING, key, found)?.is_none())
             }
             Expect::OptOut { id } => Ok(db.first(IN_FORCE, [id.as_bytes()], found)?.is_some()),
+            Expect::Standing { exchange } => Ok(db.first(REVISION, [exchange.as_bytes()], found)?.is_some()),
             Expect::Removable { exchange } => Ok(db.first(REMOVABLE, [exchange.as_bytes()], found)?.is_some()),
             Expect::Untried { delivery, attempts } => {
                 let found: Option<u32> = db.first(ATTEMPTS, [delivery.as_bytes()], |row| row.get("attempts"))?;

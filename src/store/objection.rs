@@ -4,7 +4,7 @@
 //! An objection is in force from its commit: every read that a registry makes asks the database itself.
 
 use chrono::{DateTime, Utc};
-use rusqlite::Row;
+use rusqlite::{Connection, Row};
 use uuid::Uuid;
 
 use super::apply::{Refusal, Writing};
@@ -190,12 +190,24 @@ impl Writing<'_, '_> {
 
     /// Makes the settings' registries those in force.
     pub(super) fn settle_registries(&mut self, registries: &[(String, bool)]) -> Result<(), Refusal> {
-        self.statements.run(NONE_IN_FORCE, [])?;
-        for (name, needs_information) in registries {
-            self.statements.run(SETTLE, (name, needs_information))?;
-        }
-        Ok(())
+        Ok(settle_in(self.statements.connection(), registries)?)
     }
+}
+
+/// The same when the database is opened.
+pub(super) fn settle(connection: &Connection, registries: &[(String, bool)]) -> Result<(), rusqlite::Error> {
+    connection.execute_batch("BEGIN IMMEDIATE")?;
+    let settled = settle_in(connection, registries);
+    connection.execute_batch(if settled.is_ok() { "COMMIT" } else { "ROLLBACK" })?;
+    settled
+}
+
+fn settle_in(connection: &Connection, registries: &[(String, bool)]) -> Result<(), rusqlite::Error> {
+    connection.execute(NONE_IN_FORCE, [])?;
+    for (name, needs_information) in registries {
+        connection.execute(SETTLE, (name, needs_information))?;
+    }
+    Ok(())
 }
 
 impl Store {

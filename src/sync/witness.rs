@@ -9,7 +9,8 @@ use super::{Refusal, TRIES};
 use crate::Gateway;
 use crate::access::{Caller, Reach};
 use crate::domain::{PartyRole, Stage};
-use crate::store::{Audit, Commit, Committed, Expect, Filter, Stored};
+use crate::fhir::issue::{Code, Issue};
+use crate::store::{Audit, Commit, Committed, Disclosed, Expect, Filter, Right, Stored};
 
 /// Records a read or a search.
 pub async fn record(
@@ -38,6 +39,21 @@ fn audit(caller: &Caller, action: &str, object: &str, payload: &Value, now: Date
     }
 }
 
+/// Whether a registry may read resource by resource. With codes it may not: it gets everything by `$export`, where every
+/// resource passes the one place that codes it.
+pub fn check_interactive(gateway: &Gateway, caller: &Caller) -> Result<(), Refusal> {
+    let Reach::Registry(name) = &caller.reach else { return Ok(()) };
+    if gateway.config.registry(name).is_some_and(|registry| !registry.is_coded()) {
+        return Ok(());
+    }
+    Err(Refusal::Forbidden(Issue::error(
+        Code::Forbidden,
+        "",
+        "Registret får kodade uppgifter: hämta dem med $export; att läsa och söka enskilda resurser är stängt.",
+        "The registry gets coded data: fetch it by $export; reading and searching single resources is closed.",
+    )))
+}
+
 /// Records that resources were shown, and that a unit which read something of an exchange here has got it.
 pub async fn shown(
     gateway: &Gateway,
@@ -47,11 +63,15 @@ pub async fn shown(
     resources: &[Stored],
     now: DateTime<Utc>,
 ) -> Result<(), Refusal> {
+    check_interactive(gateway, caller)?;
     let names: Vec<String> = resources.iter().map(|r| format!("{}/{}/{}", r.resource_type, r.id, r.version)).collect();
     record(gateway, caller, action, object, &json!({ "shown": names }), now).await?;
     let told = |r: &&Stored| {
         !matches!(r.resource_type.as_str(), "Patient" | "Organization" | "Practitioner" | "PractitionerRole")
     };
+    if let Reach::Registry(name) = &caller.reach {
+        return disclose(gateway, name, resources, now).await;
+    }
     // The operator looking on is not the recipient having it.
     let Reach::Units(units) = &caller.reach else { return Ok(()) };
     let names: Vec<String> = resources.iter().filter(told).map(|r| format!("{}/{}", r.resource_type, r.id)).collect();
@@ -59,6 +79,14 @@ pub async fn shown(
     for exchange in exchanges {
         reach(gateway, caller, exchange, now).await?;
     }
+    Ok(())
+}
+
+/// What a registry reads it has got: on disk before the answer leaves, so that it can be told to erase it.
+async fn disclose(gateway: &Gateway, registry: &str, resources: &[Stored], now: DateTime<Utc>) -> Result<(), Refusal> {
+    let resources = resources.iter().map(|r| format!("{}/{}", r.resource_type, r.id)).collect();
+    let disclosed = Disclosed { registry: registry.to_owned(), resources, key: None, at: now };
+    gateway.store.commit(Commit { rights: vec![Right::Disclosed(disclosed)], ..Commit::default() }).await?;
     Ok(())
 }
 

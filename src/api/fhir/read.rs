@@ -9,6 +9,8 @@ use super::super::problem::Answer;
 use super::asked::asked;
 use super::conditional::is_known;
 use super::{FHIR_JSON, known_type, no_operation, show, unchanged};
+use crate::access::Reach;
+use crate::fhir::protection::{conceal, is_protected};
 use crate::store::Stored;
 use crate::sync::refusal::missing;
 use crate::sync::witness;
@@ -50,7 +52,21 @@ async fn one(
     if is_known(call, request, &stored).await? {
         return Ok(unchanged(&stored));
     }
-    Ok(show(StatusCode::OK, &stored))
+    Ok(show(StatusCode::OK, &concealed(call, stored)))
+}
+
+/// A protected person as the caller may see them: where they live stays with the operator, and with the sender, who reads it in
+/// its own document.
+fn concealed(call: &Call, stored: Stored) -> Stored {
+    let is_person = matches!(stored.resource_type.as_str(), "Patient" | "RelatedPerson");
+    if !is_person || call.caller.reach == Reach::Everything {
+        return stored;
+    }
+    let Ok(mut person) = serde_json::from_slice::<Value>(&stored.body) else { return stored };
+    if !is_protected(&person) || !conceal(&mut person) {
+        return stored;
+    }
+    Stored { body: person.to_string().into_bytes(), ..stored }
 }
 
 pub(super) fn link(relation: &str, url: &str) -> Value {
@@ -58,9 +74,14 @@ pub(super) fn link(relation: &str, url: &str) -> Value {
 }
 
 pub(super) fn entry(call: &Call, stored: &Stored) -> Value {
+    let mut resource = serde_json::from_slice::<Value>(&stored.body).unwrap_or_default();
+    let is_person = matches!(stored.resource_type.as_str(), "Patient" | "RelatedPerson");
+    if is_person && call.caller.reach != Reach::Everything && is_protected(&resource) {
+        conceal(&mut resource);
+    }
     json!({
         "fullUrl": format!("{}/fhir/{}/{}", call.gateway.config.base_url, stored.resource_type, stored.id),
-        "resource": serde_json::from_slice::<Value>(&stored.body).unwrap_or_default(),
+        "resource": resource,
     })
 }
 
