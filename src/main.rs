@@ -115,6 +115,20 @@ enum Verb {
         #[arg(long)]
         force: bool,
     },
+    /// Gallring: show what is due to be removed by the rules of retention, or remove it from a database that no gateway has open.
+    Gallra {
+        #[arg(long)]
+        config: Option<PathBuf>,
+        /// Show what would go by each rule; the gateway may be running.
+        #[arg(long, required_unless_present = "run", conflicts_with = "run")]
+        dry_run: bool,
+        /// Remove it.
+        #[arg(long, requires = "by")]
+        run: bool,
+        /// Who decides: it stands in every stub.
+        #[arg(long)]
+        by: Option<String>,
+    },
     /// Try a parked delivery again.
     Retry {
         id: String,
@@ -204,6 +218,11 @@ fn run(verb: Verb) -> anyhow::Result<bool> {
         Verb::Backup { db, to } => operations::back_up(&db, &to),
         Verb::VerifyBackup { file } => operations::verify_backup(&file),
         Verb::Restore { file, to, force } => operations::restore(&file, &to, force),
+        Verb::Gallra { config, run: true, by, .. } => {
+            let by = by.unwrap_or_default();
+            block_on(operations::remove_due(config.as_deref(), &by, chrono::Utc::now()))
+        }
+        Verb::Gallra { config, .. } => operations::show_due(config.as_deref(), chrono::Utc::now()),
         Verb::Retry { id, at } => {
             block_on(tools::post(&at.url, at.token()?, &format!("/v1/deliveries/{id}/retry"), serde_json::json!({})))
         }

@@ -1,6 +1,7 @@
-//! What whoever runs the gateway types: status, backup, verify-backup, restore. Each says what it did in plain words.
+//! What whoever runs the gateway types: status, backup, verify-backup, restore, gallra. Each says what it did in plain words.
 
 mod copies;
+mod removal;
 mod screen;
 
 use std::path::Path;
@@ -12,6 +13,7 @@ use crate::store::look;
 use crate::sync::status::{Facts, State, Status, picture};
 
 pub use copies::{back_up, restore, verify_backup};
+pub use removal::{remove_due, show_due};
 
 /// The status of a running gateway; false where something needs a person, and where nobody answers.
 pub async fn status_of_gateway(url: &str, token: Option<String>, json: bool) -> anyhow::Result<bool> {

@@ -6,6 +6,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use aws_lc_rs::hmac;
+use uuid::Uuid;
 
 use crate::config::CodingKey;
 use crate::domain::Directory;
@@ -58,9 +59,10 @@ impl Cipher {
         format!("{}-{letters}", self.version)
     }
 
-    /// The code of a resource's id. A unit is no person and keeps its own.
+    /// The code of a resource's id. A unit is no person and keeps its own, as far as that is one that we make.
     pub fn id(&self, resource_type: &str, id: &str) -> String {
-        if resource_type == "Organization" { id.to_owned() } else { self.code(resource_type, id) }
+        let is_unit = resource_type == "Organization" && Uuid::parse_str(id).is_ok();
+        if is_unit { id.to_owned() } else { self.code(resource_type, id) }
     }
 
     /// Whether it is the HSA-id or organisation number of a unit or care provider that the gateway knows.

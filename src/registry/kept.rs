@@ -12,8 +12,8 @@ const KNOWN: [&str; 6] = [
     "https://fhir.inera.se/",
     "http://unitsofmeasure.org",
 ];
-/// SNOMED CT and LOINC: their codes are numbers.
-const NUMBERED: [&str; 2] = ["http://snomed.info/sct", "http://loinc.org"];
+const SNOMED: &str = "http://snomed.info/sct";
+const LOINC: &str = "http://loinc.org";
 /// KVÅ and ICD-10-SE: a letter or two, then figures.
 const CLASSIFIED: [&str; 5] = [
     "urn:oid:1.2.752.116.1.3.2.1.4",
@@ -34,7 +34,7 @@ const MOST_DIGITS: usize = 8;
 pub(super) fn is_known_address(address: &str) -> bool {
     let plain = address.bytes().all(|b| b.is_ascii_graphic());
     let is_ours = address.strip_prefix(BASE).is_some_and(|rest| rest.starts_with('/'));
-    let known = is_ours || KNOWN.iter().any(|known| address.starts_with(known)) || NUMBERED.contains(&address);
+    let known = is_ours || KNOWN.iter().any(|known| address.starts_with(known)) || [SNOMED, LOINC].contains(&address);
     plain && (known || CLASSIFIED.contains(&address) || is_listed(address)) && digits(address) <= MOST_DIGITS
 }
 
@@ -50,8 +50,13 @@ fn is_listed(address: &str) -> bool {
 
 /// A code that the system can have: of a system that is not known, none.
 pub(super) fn is_known_code(system: &str, code: &str) -> bool {
-    if NUMBERED.contains(&system) {
-        return code.len() <= 18 && code.bytes().all(|b| b.is_ascii_digit() || b == b'-');
+    if system == SNOMED {
+        return is_concept(code);
+    }
+    if system == LOINC {
+        return code.split_once('-').is_some_and(|(number, check)| {
+            number.len() <= 6 && is_number(number) && is_number(check) && check.len() == 1
+        });
     }
     if CLASSIFIED.contains(&system) {
         let letters = code.bytes().take_while(u8::is_ascii_uppercase).count();
@@ -60,6 +65,37 @@ pub(super) fn is_known_code(system: &str, code: &str) -> bool {
         return (1..=3).contains(&letters) && rest.len() <= 7 && rest.bytes().all(is_rest) && has_digit(rest);
     }
     is_known_address(system) && is_word(code)
+}
+
+fn is_number(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit())
+}
+
+/// A SNOMED CT identifier of a concept: its check digit (Verhoeff's) and the digits that say what it is, so that no person's
+/// number passes for one.
+fn is_concept(code: &str) -> bool {
+    let partition = code.len().checked_sub(3).and_then(|at| code.get(at..at + 2));
+    let is_core = partition == Some("00") && code.len() <= 11;
+    let is_extension = partition == Some("10") && code.len() > 12;
+    (6..=18).contains(&code.len()) && is_number(code) && (is_core || is_extension) && verhoeff(code)
+}
+
+/// The group of Verhoeff's check digit, and how a digit is turned by its place
+/// (<https://confluence.ihtsdotools.org/display/DOCRELFMT/6+SNOMED+CT+Identifiers>).
+fn verhoeff(code: &str) -> bool {
+    // The dihedral group of ten: 0-4 turn, 5-9 turn and mirror.
+    let times = |a: u8, b: u8| match (a < 5, b < 5) {
+        (true, true) => (a + b) % 5,
+        (true, false) => (a + b) % 5 + 5,
+        (false, true) => (a + 5 - b) % 5 + 5,
+        (false, false) => (a + 5 - b) % 5,
+    };
+    const TURN: [u8; 10] = [1, 5, 7, 6, 2, 8, 3, 0, 9, 4];
+    let turned = |digit: u8, place: usize| {
+        (0..place % 8).fold(digit, |digit, _| TURN.get(usize::from(digit)).copied().unwrap_or(0))
+    };
+    let digits = code.bytes().rev().map(|b| b.wrapping_sub(b'0'));
+    digits.enumerate().fold(0, |sum, (place, digit)| times(sum, turned(digit, place))) == 0
 }
 
 fn has_digit(text: &str) -> bool {
@@ -107,6 +143,10 @@ mod tests {
     fn what_a_person_could_be_known_by_is_no_code_address_or_number() {
         for (system, code) in [
             ("http://snomed.info/sct", "Testsson"),
+            ("http://snomed.info/sct", "195009072553"),
+            ("http://snomed.info/sct", "5009072553"),
+            ("http://snomed.info/sct", "229070003"),
+            ("http://loinc.org", "500907-2553"),
             ("urn:oid:1.2.752.116.1.3.2.1.4", "195009072553"),
             ("https://vc-norr.example.se/journal", "DV133"),
             ("", "DV133"),
@@ -128,6 +168,9 @@ mod tests {
             ("urn:oid:1.2.752.116.1.3.2.1.4", "ZV051"),
             ("urn:oid:1.2.752.116.1.1.1.1.3", "C50.9"),
             ("http://snomed.info/sct", "229070002"),
+            ("http://snomed.info/sct", "80146002"),
+            ("http://snomed.info/sct", "45201000052106"),
+            ("http://loinc.org", "59408-5"),
             ("http://terminology.hl7.org/CodeSystem/v3-ActCode", "VR"),
             ("http://unitsofmeasure.org", "wk"),
         ] {

@@ -7,6 +7,8 @@ pub mod disclosure;
 mod form;
 mod kept;
 pub mod objection;
+#[cfg(test)]
+mod tests;
 
 pub use cipher::Cipher;
 pub use coded::{CODED, coded};
