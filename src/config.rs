@@ -1,5 +1,6 @@
 //! Settings: raw TOML and environment → a checked `Config`. `config.default.toml` beside this file is the manual.
 //! `[limits]`, `[[partner]]`, `[[registry]]` and `[retention]` have files of their own, as have units and addresses.
+//! Longer than most files: one function checks what sections say of each other, and a quarter of it is tests.
 
 mod addresses;
 mod limits;

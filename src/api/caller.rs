@@ -67,3 +67,16 @@ fn once(request: &HttpRequest, name: &str) -> Result<Option<String>, Problem> {
         )),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::ROUTES;
+    use super::shows_resources;
+
+    #[test]
+    fn every_route_that_shows_single_resources_is_closed_to_registries_with_codes() {
+        let open = |route: &&str| route.starts_with("/fhir/") && !shows_resources(route);
+        let open: Vec<&str> = ROUTES.iter().map(|(_, route)| *route).filter(open).collect();
+        assert_eq!(open, ["/fhir/metadata", "/fhir/{type}/$validate"]);
+    }
+}

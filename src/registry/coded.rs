@@ -125,7 +125,7 @@ impl Walk<'_> {
         }
         match (found.element.path, value) {
             ("Patient.birthDate", Value::String(date)) => return self.birth_year(date).map(Value::String),
-            (path, Value::String(moment)) if path == "Patient.deceased[x]" => {
+            ("Patient.deceased[x]", Value::String(moment)) => {
                 return moment.get(..4).filter(|year| is_moment(year)).map(|year| json!(year));
             }
             ("Meta.source", Value::String(source)) => return self.source(source),

@@ -55,15 +55,23 @@ async fn one(
     Ok(show(StatusCode::OK, &concealed(call, stored)))
 }
 
+/// Whether where this person lives is kept from the caller. A registry never needs it.
+fn is_hidden_from(call: &Call, person: &Value) -> bool {
+    match call.caller.reach {
+        Reach::Everything => false,
+        Reach::Units(_) => is_protected(person),
+        Reach::Registry(_) => true,
+    }
+}
+
 /// A protected person as the caller may see them: where they live stays with the operator, and with the sender, who reads it in
 /// its own document.
 fn concealed(call: &Call, stored: Stored) -> Stored {
-    let is_person = matches!(stored.resource_type.as_str(), "Patient" | "RelatedPerson");
-    if !is_person || call.caller.reach == Reach::Everything {
+    if !matches!(stored.resource_type.as_str(), "Patient" | "RelatedPerson") {
         return stored;
     }
     let Ok(mut person) = serde_json::from_slice::<Value>(&stored.body) else { return stored };
-    if !is_protected(&person) || !conceal(&mut person) {
+    if !is_hidden_from(call, &person) || !conceal(&mut person) {
         return stored;
     }
     Stored { body: person.to_string().into_bytes(), ..stored }
@@ -75,8 +83,7 @@ pub(super) fn link(relation: &str, url: &str) -> Value {
 
 pub(super) fn entry(call: &Call, stored: &Stored) -> Value {
     let mut resource = serde_json::from_slice::<Value>(&stored.body).unwrap_or_default();
-    let is_person = matches!(stored.resource_type.as_str(), "Patient" | "RelatedPerson");
-    if is_person && call.caller.reach != Reach::Everything && is_protected(&resource) {
+    if matches!(stored.resource_type.as_str(), "Patient" | "RelatedPerson") && is_hidden_from(call, &resource) {
         conceal(&mut resource);
     }
     json!({

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::{Cipher, coded};
+use super::super::{Cipher, coded};
 use crate::config::{CodingKey, Config};
 use crate::fhir::resource::references;
 
