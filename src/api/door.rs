@@ -104,7 +104,7 @@ fn elsewhere(header: &str) -> Problem {
 
 /// Parameters that no handler would read.
 fn unread(request: &ServiceRequest) -> Option<Problem> {
-    let Some(route) = request.match_pattern() else { return None };
+    let route = request.match_pattern()?;
     let is_asked = request.query_string().is_empty() || ASKED.contains(&route.as_str());
     if is_asked || !route.starts_with("/v1/") {
         return None;

@@ -38,15 +38,21 @@ const NEVER: [&str; 16] = [
     "xhtml",
     "uuid",
 ];
+/// Resources that are somebody's words or a file: without those nothing is left that a registry needs.
+const WORDS: [&str; 6] = ["Composition", "Binary", "DocumentReference", "Consent", "AuditEvent", "OperationOutcome"];
 /// Elements that lead to a person although their type does not say so.
 const PERSONAL: [&str; 5] =
     ["Patient.contact", "Patient.link", "Patient.photo", "Patient.communication", "Practitioner.photo"];
 
 /// The resource as the registry gets it; `year` is this year's number. `None`: nothing of its type is for registries.
 pub fn coded(resource: &Value, cipher: &Cipher, year: i32) -> Option<Value> {
-    let resource_type = resource["resourceType"].as_str().filter(|name| r4::is_resource(name))?;
+    let resource_type = resource["resourceType"].as_str().filter(|name| is_counted(name))?;
     let Value::Object(coded) = Walk { cipher, year }.resource(resource_type, resource, false)? else { return None };
     Some(Value::Object(coded))
+}
+
+fn is_counted(resource_type: &str) -> bool {
+    r4::is_resource(resource_type) && !WORDS.contains(&resource_type)
 }
 
 struct Walk<'c> {
@@ -133,7 +139,7 @@ impl Walk<'_> {
         }
         match (found.type_code, value) {
             ("Resource", Value::Object(object)) => {
-                let resource_type = object.get("resourceType")?.as_str().filter(|name| r4::is_resource(name))?;
+                let resource_type = object.get("resourceType")?.as_str().filter(|name| is_counted(name))?;
                 self.resource(resource_type, value, true)
             }
             ("Reference", Value::Object(object)) => self.reference(object),
@@ -151,8 +157,12 @@ impl Walk<'_> {
             (type_code, Value::String(text)) => {
                 let stays = match type_code {
                     "code" => is_word(text),
+                    // It would claim what a coded resource is not: a profile of ours wants the number.
+                    "canonical" if found.element.path == "Meta.profile" => false,
                     "uri" | "url" | "canonical" | "oid" => is_known_address(text),
-                    "date" | "dateTime" | "instant" | "time" => is_moment(text),
+                    "date" | "dateTime" | "instant" | "time" => {
+                        return moment(found.type_code, text).map(Value::String);
+                    }
                     // `meta.versionId`: a count.
                     "id" => text.len() <= 6 && text.bytes().all(|b| b.is_ascii_digit()),
                     _ => false,
@@ -236,6 +246,20 @@ fn coding(source: &Map<String, Value>) -> Option<Value> {
     let system = source.get("system")?.as_str()?;
     let code = source.get("code")?.as_str()?;
     is_known_code(system, code).then(|| json!({ "system": system, "code": code }))
+}
+
+/// A moment as a registry needs it. Our own milliseconds would tell two registries which of their rows are one: times go to the
+/// minute, and when we wrote something (an instant) to the day.
+fn moment(type_code: &str, text: &str) -> Option<String> {
+    if !is_moment(text) {
+        return None;
+    }
+    let Some((date, time)) = text.split_once('T').filter(|_| type_code != "date") else { return Some(text.to_owned()) };
+    if type_code == "instant" {
+        return Some(format!("{date}T00:00:00Z"));
+    }
+    let zone = time.find(['Z', '+', '-']).and_then(|at| time.get(at..)).unwrap_or_default();
+    Some(format!("{date}T{}:00{zone}", time.get(..5)?))
 }
 
 /// The number and its coded unit; a unit in words is a text.

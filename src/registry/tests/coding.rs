@@ -100,6 +100,38 @@ fn of_a_patient_only_what_is_counted_stays() {
 }
 
 #[test]
+fn what_is_coded_is_still_fhir() {
+    let files = crate::profile_files(None).unwrap();
+    let (conformance, _) = crate::Conformance::load(&files);
+    let cipher = cipher("k1", 1);
+    let mut wrong = Vec::new();
+    for resource in examples().iter().chain([&patient()]) {
+        let Some(out) = coded(resource, &cipher, YEAR) else { continue };
+        assert!(out["meta"].get("profile").is_none(), "it claims a profile that wants the number");
+        for issue in conformance.validate(std::slice::from_ref(&out)).iter().filter(|issue| issue.is_error()) {
+            wrong.push(format!("{}: {}", issue.line(), out));
+        }
+    }
+    wrong.sort();
+    wrong.dedup();
+    assert!(wrong.is_empty(), "{} of them: {}", wrong.len(), wrong[..wrong.len().min(6)].join("\n"));
+}
+
+#[test]
+fn times_go_to_the_minute_and_when_we_wrote_something_to_the_day() {
+    let task = json!({
+        "resourceType": "Task", "id": "t", "meta": { "lastUpdated": "2026-03-01T10:11:12.345Z" },
+        "authoredOn": "2026-03-01T10:11:12.345+01:00", "lastModified": "2026-03-01T10:11:12Z",
+        "executionPeriod": { "start": "2026-03", "end": "2026-03-04" },
+    });
+    let out = coded(&task, &cipher("k1", 1), YEAR).unwrap();
+    assert_eq!(out["meta"]["lastUpdated"], "2026-03-01T00:00:00Z");
+    assert_eq!(out["authoredOn"], "2026-03-01T10:11:00+01:00");
+    assert_eq!(out["lastModified"], "2026-03-01T10:11:00Z");
+    assert_eq!(out["executionPeriod"], task["executionPeriod"]);
+}
+
+#[test]
 fn the_very_old_stand_under_one_year() {
     for (born, shown) in [("1890-01-01", "1936"), ("1936-12-31", "1936"), ("1937-01-01", "1937"), ("1912", "1936")] {
         let out = coded(&json!({ "resourceType": "Patient", "id": "p", "birthDate": born }), &cipher("k1", 1), YEAR);

@@ -26,7 +26,7 @@ CREATE TABLE opt_out (
 ) STRICT, WITHOUT ROWID;
 CREATE UNIQUE INDEX opt_out_in_force ON opt_out (system, value, registry, unit) WHERE lifted_at IS NULL;
 CREATE INDEX opt_out_of_patient ON opt_out (patient, registry) WHERE lifted_at IS NULL;
-CREATE INDEX opt_out_of_number ON opt_out (system, value);
+CREATE INDEX opt_out_of_number ON opt_out (system, value, registered_at);
 CREATE INDEX opt_out_changed ON opt_out (registered_at);
 CREATE INDEX opt_out_lifted ON opt_out (lifted_at) WHERE lifted_at IS NOT NULL;
 CREATE TRIGGER opt_out_stays BEFORE UPDATE ON opt_out

@@ -244,6 +244,8 @@ async fn old(store: &Store, document_id: &str, procedure: &str) -> Exchange {
     let mut put = vec![about("Procedure", procedure, "p1", Some(one.id))];
     if known.is_none() {
         put.push(Put { patient: Some("p1".into()), exchange: Some(one.id), ..patient("p1", NUMBER) });
+    }
+    if store.resource(&Filter::ALL, "Organization", "o").await.unwrap().is_none() {
         put.push(super::put("Organization", "o", 1));
     }
     let said = Inbound { exchange: Some(one.id), ..inbound("norr", document_id) };
@@ -474,4 +476,25 @@ async fn a_removed_text_does_not_stay_in_the_file_and_no_number_is_given_twice()
     assert!(!bytes.windows(12).any(|w| w.eq_ignore_ascii_case(b"hemligstaden")), "it is still in the file");
     let store = open_at(&folder.database());
     assert!(store.done(puts([put("Goal", "g", 1)])).await > last);
+}
+
+/// Every statement that writes, for the test that looks at their plans.
+pub(super) async fn write_everything(store: &Store) {
+    let all = vec![(REGISTRY.to_owned(), false)];
+    store.done(right(Right::Registries(all))).await;
+    let one = old(store, "to remove", "to-remove").await;
+    store.done(disclosed(&["Procedure/to-remove"])).await;
+    let wish = objection(REGISTRY, STRANGER);
+    store.done(right(Right::OptOut(wish.clone()))).await;
+    store.done(disclosed(&["Procedure/to-remove"])).await;
+    store.done(right(Right::Erased { registry: REGISTRY.into(), through: 0 })).await;
+    store.done(lift(wish.id)).await;
+    store.done(right(Right::Remove(removal(&one, at(50))))).await;
+    for what in [What::DeliveryBody, What::Inbound, What::Answer, What::AuditPayload] {
+        let (rule, rule_version) = ("copies".to_owned(), "1".to_owned());
+        let id = Uuid::now_v7();
+        let copies =
+            Copies { id, what, before: at(99), most: 9, rule, rule_version, at: at(100), by: "gateway".into() };
+        store.done(right(Right::RemoveCopies(copies))).await;
+    }
 }
