@@ -11,7 +11,7 @@ use crate::access::{Caller, Reach};
 use crate::config::Registry;
 use crate::domain::PersonId;
 use crate::fhir::issue::{Code, Issue};
-use crate::store::{Audit, Commit, Disclosed, DisclosedTo, EVERY, Erasure, Informed, Right};
+use crate::store::{Audit, Commit, Deed, Disclosed, DisclosedTo, EVERY, Erasure, Informed};
 use crate::sync::Refusal;
 use crate::sync::refusal::missing;
 
@@ -35,7 +35,7 @@ pub async fn disclose(
     let payload = json!({ "registry": registry.name, "recipient": registry.hsa_id, "amount": amount, "key": key });
     let disclosed = Disclosed { registry: registry.name.clone(), resources, key, at: now };
     let commit = Commit {
-        rights: vec![Right::Disclosed(disclosed)],
+        deeds: vec![Deed::Disclosed(disclosed)],
         audit: vec![Audit {
             at: now,
             actor: caller.name.clone(),
@@ -94,8 +94,8 @@ pub async fn confirm(
         object: format!("registry/{name}"),
         payload: json!({ "through": through }).to_string(),
     };
-    let rights = vec![Right::Erased { registry: name.to_owned(), through }];
-    gateway.store.commit(Commit { rights, audit: vec![audit], ..Commit::default() }).await?;
+    let deeds = vec![Deed::Erased { registry: name.to_owned(), through }];
+    gateway.store.commit(Commit { deeds, audit: vec![audit], ..Commit::default() }).await?;
     Ok(())
 }
 

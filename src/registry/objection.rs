@@ -9,7 +9,7 @@ use crate::access::{Caller, Reach};
 use crate::config::{ALL_REGISTRIES, Registry};
 use crate::domain::PersonId;
 use crate::fhir::issue::{Code, Issue};
-use crate::store::{Audit, Commit, Committed, EVERY, Informed, OptOut, Right};
+use crate::store::{Audit, Commit, Committed, Deed, EVERY, Informed, OptOut};
 use crate::sync::Refusal;
 use crate::sync::refusal::missing;
 
@@ -100,7 +100,7 @@ pub async fn opt_out(
     let payload = json!({ "optOut": wish.id.to_string(), "unit": wish.unit });
     let commit = Commit {
         expect: vec![wish.unheard()],
-        rights: vec![Right::OptOut(wish.clone())],
+        deeds: vec![Deed::OptOut(wish.clone())],
         audit: vec![audit(caller, "opt-out", registry, &payload, now)],
         ..Commit::default()
     };
@@ -157,7 +157,7 @@ pub async fn lift(
     }
     let payload = json!({ "optOut": id.to_string(), "unit": before.unit, "wishedAt": wished_at.to_rfc3339() });
     let commit = Commit {
-        rights: vec![Right::Lift { id, at: now, by: caller.name.clone() }],
+        deeds: vec![Deed::Lift { id, at: now, by: caller.name.clone() }],
         audit: vec![audit(caller, "opt-out-lift", registry, &payload, now)],
         ..Commit::default()
     };
@@ -193,7 +193,7 @@ pub async fn inform(
     };
     let payload = json!({ "unit": informed.unit, "informedAt": word.at.to_rfc3339() });
     let commit = Commit {
-        rights: vec![Right::Informed(informed.clone())],
+        deeds: vec![Deed::Informed(informed.clone())],
         audit: vec![audit(caller, "inform", registry, &payload, now)],
         ..Commit::default()
     };

@@ -80,8 +80,8 @@ impl<'w, 'c> Writing<'w, 'c> {
         for inbound in &commit.inbound {
             self.put_inbound(inbound)?;
         }
-        for right in &commit.rights {
-            self.put_right(right)?;
+        for deed in &commit.deeds {
+            self.put_deed(deed)?;
         }
         if let Some(answer) = &commit.answer {
             self.put_answer(answer)?;

@@ -1,7 +1,7 @@
 //! The one write verb: what is expected, what is written, and how it can fail.
 
 use super::record::{Answer, Audit, Delivery, DeliveryChange, Document, Exchange, Inbound, Put};
-use super::rights::Right;
+use super::rights::Deed;
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
@@ -21,7 +21,7 @@ pub struct Commit {
     pub delivery_changes: Vec<DeliveryChange>,
     pub inbound: Vec<Inbound>,
     /// What patients wish, what registries got, what is held and removed; after everything else and before the audit rows.
-    pub rights: Vec<Right>,
+    pub deeds: Vec<Deed>,
     pub answer: Option<Answer>,
     pub audit: Vec<Audit>,
 }
@@ -49,8 +49,8 @@ pub enum Expect {
     Patient { system: String, value: String, id: Option<String> },
     /// The resource stands at this version; `None`: it does not exist.
     Version { resource_type: String, id: String, version: Option<u32> },
-    /// No resource of this type has the identifier (If-None-Exist).
-    NoIdentifier { resource_type: String, system: String, value: String },
+    /// No resource of this type that may be seen has the identifier (If-None-Exist): of what is hidden nothing is told.
+    NoIdentifier { resource_type: String, system: String, value: String, filter: super::Filter },
     /// The exchange of this document has this revision; `None`: there is no such exchange.
     Exchange { organisation: String, kind: crate::domain::Kind, document: String, revision: Option<u32> },
     /// The exchange has this revision.

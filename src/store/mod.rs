@@ -12,7 +12,9 @@ mod disclosure;
 mod due;
 mod exchanges;
 mod expect;
+pub mod grants;
 mod hold;
+mod known_patient;
 mod log;
 mod look;
 pub mod meter;
@@ -31,11 +33,13 @@ mod removal;
 pub mod rights;
 mod row;
 mod search;
+mod sql;
 mod state;
 mod statement;
 #[cfg(test)]
 mod tests;
 mod versions;
+mod visible;
 mod write_delivery;
 mod write_exchange;
 mod write_index;
@@ -44,24 +48,22 @@ mod writer;
 
 use std::sync::Arc;
 
-pub use crate::fhir::search::Index;
+pub use crate::fhir::search::{Clause, DateOp, Index, Span, TextMatch, TokenMatch};
 pub use backup::{BackupError, BackupNote, Manifest, Restored, back_up, last_backup, restore, verify_backup};
 pub use commit::{Begun, Commit, Committed, Expect, Share, StoreError};
 pub use due::{Due as Removable, Tally, look_due};
+pub use grants::{Extent, Grants, Right};
 pub use meter::{Meter, Space};
 pub use objection::EVERY;
 pub use open::Options;
-pub use query::{
-    Clause, DateOp, DeliveryQuery, ExchangePage, ExchangeQuery, Filter, Include, Page, Search, Sort, SortBy, Span,
-    TextMatch, TokenMatch, Who, Window,
-};
+pub use query::{DeliveryQuery, ExchangePage, ExchangeQuery, Filter, Include, Page, Search, Sort, SortBy, Who, Window};
 pub use read_delivery::{Due, Room, Rooms, TURN};
 pub use read_exchange::OpenTask;
 pub use read_queue::{MOST_COUNTED, Parked, PartnerQueue, Queue, Unanswered, Worklist, look};
 pub use record::{
     Action, Answer, Attempt, Audit, Delivery, DeliveryChange, Document, Exchange, Inbound, Party, Put, Stored,
 };
-pub use rights::{Copies, Disclosed, DisclosedTo, Erasure, Hold, Informed, OptOut, Removal, Right, Stub};
+pub use rights::{Copies, Deed, Disclosed, DisclosedTo, Erasure, Hold, Informed, OptOut, Removal, Stub};
 pub use versions::Versions;
 
 /// The database, as everyone else sees it: cheap to clone, closed when the last clone is dropped.

@@ -4,6 +4,7 @@
 //! An objection is in force from its commit: every read that a registry makes asks the database itself.
 
 use chrono::{DateTime, Utc};
+use rusqlite::types::Value;
 use rusqlite::{Connection, Row};
 use uuid::Uuid;
 
@@ -11,60 +12,27 @@ use super::apply::{Refusal, Writing};
 use super::read_resource::BY_IDENTIFIER;
 use super::rights::{Informed, OptOut};
 use super::row::{time, time_if_any, uuid};
+use super::search::Condition;
+use super::sql::Sql;
 use super::{Expect, Index, Store, StoreError};
 
 /// Every registry, in the `registry` column.
 pub const EVERY: &str = "*";
 
-/// What a registry may get, as a condition on `$row`; `$registry` is its name. Actors are nobody's patient. Everything else is
-/// about one, who has not objected and, where the registry's agreement says so, was informed. A registry that is not among the
-/// settings gets nothing, and so is what is about nobody we know.
-macro_rules! registry_test {
-    ($row:literal, $registry:literal) => {
-        concat!(
-            "EXISTS (SELECT 1 FROM registry g WHERE g.name = ",
-            $registry,
-            " AND g.in_force = 1 AND (",
-            $row,
-            ".type IN ('Organization', 'Practitioner', 'PractitionerRole') OR \
-             (iif(",
-            $row,
-            ".type = 'Patient', ",
-            $row,
-            ".id, ",
-            $row,
-            ".patient) IS NOT NULL \
-             AND NOT EXISTS (SELECT 1 FROM opt_out o INDEXED BY opt_out_of_patient WHERE o.patient = iif(",
-            $row,
-            ".type = 'Patient', ",
-            $row,
-            ".id, ",
-            $row,
-            ".patient) AND o.registry IN (g.name, '*') AND o.lifted_at IS NULL) \
-             AND (g.needs_information = 0 OR EXISTS (SELECT 1 FROM information i INDEXED BY information_of_patient WHERE i.patient = iif(",
-            $row,
-            ".type = 'Patient', ",
-            $row,
-            ".id, ",
-            $row,
-            ".patient) AND i.registry IN (g.name, '*'))))))"
-        )
-    };
-}
+/// What a registry may get, as a condition on the row `§`; the question mark is its name. Actors are nobody's patient. Everything
+/// else is about one, who has not objected and, where the registry's agreement says so, was informed. A registry that is not
+/// among the settings gets nothing, and nobody gets what is about nobody we know.
+const MAY_GET: &str = "EXISTS (SELECT 1 FROM registry g WHERE g.name = ? AND g.in_force = 1 AND \
+     (§.type IN ('Organization', 'Practitioner', 'PractitionerRole') OR (iif(§.type = 'Patient', §.id, §.patient) IS NOT NULL \
+     AND NOT EXISTS (SELECT 1 FROM opt_out o INDEXED BY opt_out_of_patient \
+                     WHERE o.patient = iif(§.type = 'Patient', §.id, §.patient) AND o.registry IN (g.name, '*') AND o.lifted_at IS NULL) \
+     AND (g.needs_information = 0 OR EXISTS (SELECT 1 FROM information i INDEXED BY information_of_patient \
+                     WHERE i.patient = iif(§.type = 'Patient', §.id, §.patient) AND i.registry IN (g.name, '*'))))))";
 
-/// The same behind ` AND `, for statements that everybody asks: null asks for no registry.
-macro_rules! may_get {
-    ($registry:literal) => {
-        concat!(" AND (", $registry, " IS NULL OR ", $crate::store::objection::registry_test!("r", $registry), ")")
-    };
-}
-pub(super) use may_get;
-pub(super) use registry_test;
-
-/// The condition for a row of that name, with one question mark for the registry's.
-pub(super) fn test_of(row: &str) -> String {
-    const OF_R: &str = registry_test!("§", "?");
-    OF_R.replace('§', row)
+/// That the registry may get the row of that name: one more ground of [`Asked`](super::search::Asked).
+pub(super) fn may_get(registry: &str, row: &str) -> Condition {
+    let holds = Sql::new(MAY_GET.replace('§', row), [Value::from(registry.to_owned())]);
+    Condition { holds, set: None, is_exact: false }
 }
 
 const REGISTER: &str = "INSERT INTO opt_out (id, registry, patient, system, value, unit, objected_at, registered_at, registered_by) \

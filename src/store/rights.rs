@@ -9,7 +9,7 @@ use crate::domain::retention::What;
 
 /// What a commit does beside documents and deliveries.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Right {
+pub enum Deed {
     OptOut(OptOut),
     /// The patient has taken an objection back.
     Lift {
@@ -173,18 +173,18 @@ pub struct Stub {
 }
 
 impl Writing<'_, '_> {
-    pub(super) fn put_right(&mut self, right: &Right) -> Result<(), Refusal> {
-        match right {
-            Right::OptOut(wish) => self.register(wish),
-            Right::Lift { id, at, by } => self.lift(*id, at.timestamp_millis(), by),
-            Right::Informed(informed) => self.inform(informed),
-            Right::Disclosed(disclosed) => self.disclose(disclosed),
-            Right::Erased { registry, through } => self.confirm(registry, *through),
-            Right::Registries(registries) => self.settle_registries(registries),
-            Right::Hold(hold) => self.hold(hold),
-            Right::LiftHold { id, at, by } => self.lift_hold(*id, at.timestamp_millis(), by),
-            Right::Remove(removal) => self.remove(removal),
-            Right::RemoveCopies(copies) => self.remove_copies(copies),
+    pub(super) fn put_deed(&mut self, deed: &Deed) -> Result<(), Refusal> {
+        match deed {
+            Deed::OptOut(wish) => self.register(wish),
+            Deed::Lift { id, at, by } => self.lift(*id, at.timestamp_millis(), by),
+            Deed::Informed(informed) => self.inform(informed),
+            Deed::Disclosed(disclosed) => self.disclose(disclosed),
+            Deed::Erased { registry, through } => self.confirm(registry, *through),
+            Deed::Registries(registries) => self.settle_registries(registries),
+            Deed::Hold(hold) => self.hold(hold),
+            Deed::LiftHold { id, at, by } => self.lift_hold(*id, at.timestamp_millis(), by),
+            Deed::Remove(removal) => self.remove(removal),
+            Deed::RemoveCopies(copies) => self.remove_copies(copies),
         }
     }
 }

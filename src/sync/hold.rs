@@ -10,7 +10,7 @@ use crate::Gateway;
 use crate::access::{Caller, Reach};
 use crate::domain::PersonId;
 use crate::fhir::issue::{Code, Issue};
-use crate::store::{Audit, Commit, Committed, Expect, Hold, Right};
+use crate::store::{Audit, Commit, Committed, Deed, Expect, Hold};
 
 /// What is to be held.
 #[derive(Debug, Clone)]
@@ -56,7 +56,7 @@ pub async fn place(
     let expect = exchange.map(|id| Expect::Standing { exchange: id });
     let commit = Commit {
         expect: expect.into_iter().collect(),
-        rights: vec![Right::Hold(hold.clone())],
+        deeds: vec![Deed::Hold(hold.clone())],
         audit: vec![audit(caller, "hold", &hold, now)],
         ..Commit::default()
     };
@@ -92,7 +92,7 @@ pub async fn lift(gateway: &Gateway, caller: &Caller, id: Uuid, now: DateTime<Ut
     let own = |hold: &Hold| caller.reach == Reach::Everything || hold.placed_by == caller.name;
     let hold = gateway.store.hold(id).await?.filter(own).ok_or_else(|| missing("hold"))?;
     let commit = Commit {
-        rights: vec![Right::LiftHold { id, at: now, by: caller.name.clone() }],
+        deeds: vec![Deed::LiftHold { id, at: now, by: caller.name.clone() }],
         audit: vec![audit(caller, "hold-lift", &hold, now)],
         ..Commit::default()
     };

@@ -17,7 +17,7 @@ pub mod hold;
 pub mod identify;
 mod notice;
 pub mod package;
-mod particulars;
+pub mod particulars;
 mod parties;
 pub mod present;
 mod provenance;

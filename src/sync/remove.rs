@@ -14,7 +14,7 @@ use super::Refusal;
 use crate::Gateway;
 use crate::config::Retention;
 use crate::domain::retention::{Keep, Rule, What};
-use crate::store::{Audit, Commit, Committed, Copies, Removable, Removal, Right, Store};
+use crate::store::{Audit, Commit, Committed, Copies, Deed, Removable, Removal, Store};
 
 /// What one round removed by a rule.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,7 +75,7 @@ async fn remove(
         log_kept_ms: (now - log_before).num_milliseconds(),
     };
     let audit = row(removal.id, &rule.name, version, by, now);
-    let commit = Commit { rights: vec![Right::Remove(removal)], audit: vec![audit], ..Commit::default() };
+    let commit = Commit { deeds: vec![Deed::Remove(removal)], audit: vec![audit], ..Commit::default() };
     Ok(matches!(store.commit(commit).await?, Committed::Done { .. }))
 }
 
@@ -96,7 +96,7 @@ async fn copies(
     let (rule_version, what) = (version.to_owned(), rule.what);
     let batch = Copies { id, what, before, most, rule: rule.name.clone(), rule_version, at: now, by: by.to_owned() };
     let audit = row(id, &rule.name, version, by, now);
-    let commit = Commit { rights: vec![Right::RemoveCopies(batch)], audit: vec![audit], ..Commit::default() };
+    let commit = Commit { deeds: vec![Deed::RemoveCopies(batch)], audit: vec![audit], ..Commit::default() };
     Ok(matches!(store.commit(commit).await?, Committed::Done { .. }))
 }
 

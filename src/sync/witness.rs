@@ -10,7 +10,7 @@ use crate::Gateway;
 use crate::access::{Caller, Reach};
 use crate::domain::{PartyRole, Stage};
 use crate::fhir::issue::{Code, Issue};
-use crate::store::{Audit, Commit, Committed, Disclosed, Expect, Filter, Right, Stored};
+use crate::store::{Audit, Commit, Committed, Deed, Disclosed, Expect, Filter, Stored};
 
 /// Records a read or a search.
 pub async fn record(
@@ -86,7 +86,7 @@ pub async fn shown(
 async fn disclose(gateway: &Gateway, registry: &str, resources: &[Stored], now: DateTime<Utc>) -> Result<(), Refusal> {
     let resources = resources.iter().map(|r| format!("{}/{}", r.resource_type, r.id)).collect();
     let disclosed = Disclosed { registry: registry.to_owned(), resources, key: None, at: now };
-    gateway.store.commit(Commit { rights: vec![Right::Disclosed(disclosed)], ..Commit::default() }).await?;
+    gateway.store.commit(Commit { deeds: vec![Deed::Disclosed(disclosed)], ..Commit::default() }).await?;
     Ok(())
 }
 

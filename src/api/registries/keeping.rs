@@ -8,11 +8,11 @@ use super::super::body::Body;
 use super::super::caller::Call;
 use super::super::problem::{Answer, Problem, told};
 use super::fields::Fields;
-use crate::access::Reach;
+use crate::access::Operation;
 use crate::fhir::issue::{Code, Issue};
 use crate::store::{Hold, Stub};
 use crate::sync::hold::{self, Held};
-use crate::sync::refusal::{Refusal, missing};
+use crate::sync::refusal::missing;
 use crate::sync::weigh::instant;
 
 fn shown(hold: &Hold) -> Value {
@@ -29,6 +29,7 @@ fn shown(hold: &Hold) -> Value {
 
 /// `POST /v1/holds { "patient" | "exchange", "reason" }`
 pub async fn place(call: Call, body: Body) -> Answer {
+    call.may(Operation::Hold)?;
     let mut fields = Fields::read(&body.0, &["patient", "exchange", "reason"], call.now)?;
     let held = match (fields.has("patient"), fields.has("exchange")) {
         (true, false) => fields.person("patient").map(Held::Patient),
@@ -51,12 +52,14 @@ pub async fn place(call: Call, body: Body) -> Answer {
 
 /// `GET /v1/holds`
 pub async fn list(call: Call) -> Answer {
+    call.may(Operation::Hold)?;
     let all = hold::list(&call.gateway, &call.caller).await?;
     Ok(HttpResponse::Ok().json(json!({ "holds": all.iter().map(shown).collect::<Vec<_>>() })))
 }
 
 /// `POST /v1/holds/{id}/lift`
 pub async fn lift(call: Call, id: web::Path<String>) -> Answer {
+    call.may(Operation::Hold)?;
     let id = id.parse().map_err(|_| missing("hold"))?;
     let lifted = hold::lift(&call.gateway, &call.caller, id, call.now).await?;
     Ok(HttpResponse::Ok().json(shown(&lifted)))
@@ -77,15 +80,7 @@ fn proof(stub: &Stub) -> Value {
 
 /// `GET /v1/removals?exchange=&before=&limit=`: for the operator. Whoever has the id of an exchange learns that it was here.
 pub async fn removals(call: Call, request: HttpRequest) -> Answer {
-    if call.caller.reach != Reach::Everything {
-        return Err(Refusal::Forbidden(Issue::error(
-            Code::Forbidden,
-            "",
-            "Bara den som driver tjänsten ser vad som har gallrats.",
-            "Only whoever runs the service sees what was removed.",
-        ))
-        .into());
-    }
+    call.may(Operation::SeeRemovals)?;
     let pairs = web::Query::<Vec<(String, String)>>::from_query(request.query_string())
         .map_err(|_| Problem::bad_request("", "Frågan kan inte läsas.", "The query cannot be read."))?;
     let limits = &call.gateway.config.limits;

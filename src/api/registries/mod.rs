@@ -11,6 +11,7 @@ use uuid::Uuid;
 use super::body::Body;
 use super::caller::Call;
 use super::problem::{Answer, Problem, told};
+use crate::access::Operation;
 use crate::config::Identity;
 use crate::registry::disclosure::{self, Recoded, ToErase, shown_name};
 use crate::registry::objection::{self, Word, check_own, known};
@@ -21,6 +22,7 @@ use fields::Fields;
 
 /// `GET /v1/registries`
 pub async fn list(call: Call) -> Answer {
+    call.may(Operation::SeeRegistries)?;
     let line = |registry: &crate::config::Registry| {
         let identity = match &registry.identity {
             Identity::Coded { .. } => "coded",
@@ -61,6 +63,7 @@ fn id_of(text: &str) -> Result<Uuid, Problem> {
 
 /// `POST /v1/registries/{name}/opt-outs { "patient", "unit", "objectedAt" }`
 pub async fn opt_out(call: Call, name: web::Path<String>, body: Body) -> Answer {
+    call.may(Operation::HearPatient)?;
     let word = word(&call, &body, "objectedAt")?;
     let registered = objection::opt_out(&call.gateway, &call.caller, &name, word, call.now).await?;
     let location = format!("/v1/registries/{name}/opt-outs/{}", registered.opt_out.id);
@@ -70,6 +73,7 @@ pub async fn opt_out(call: Call, name: web::Path<String>, body: Body) -> Answer 
 
 /// `GET /v1/registries/{name}/opt-outs/{id}`
 pub async fn read(call: Call, path: web::Path<(String, String)>) -> Answer {
+    call.may(Operation::HearPatient)?;
     let (name, id) = path.into_inner();
     let found = objection::read(&call.gateway, &call.caller, &name, id_of(&id)?).await?;
     Ok(HttpResponse::Ok().json(shown(&found)))
@@ -77,6 +81,7 @@ pub async fn read(call: Call, path: web::Path<(String, String)>) -> Answer {
 
 /// `POST /v1/registries/{name}/opt-outs/search { "patient" }`: the number is never in a URL.
 pub async fn search(call: Call, name: web::Path<String>, body: Body) -> Answer {
+    call.may(Operation::HearPatient)?;
     let person = person(&call, &body)?;
     let found = objection::search(&call.gateway, &call.caller, &name, &person, call.now).await?;
     Ok(HttpResponse::Ok().json(json!({ "optOuts": found.iter().map(shown).collect::<Vec<_>>() })))
@@ -90,6 +95,7 @@ fn person(call: &Call, body: &Body) -> Result<crate::domain::PersonId, Problem> 
 
 /// `POST /v1/registries/{name}/opt-outs/{id}/lift { "wishedAt" }`: only the patient's own wish lifts it.
 pub async fn lift(call: Call, path: web::Path<(String, String)>, body: Body) -> Answer {
+    call.may(Operation::HearPatient)?;
     let (name, id) = path.into_inner();
     let mut fields = Fields::read(&body.0, &["wishedAt"], call.now)?;
     let wished_at = fields.past("wishedAt");
@@ -107,6 +113,7 @@ fn told_of(informed: &Informed) -> Value {
 
 /// `POST /v1/registries/{name}/information { "patient", "unit", "informedAt" }`
 pub async fn inform(call: Call, name: web::Path<String>, body: Body) -> Answer {
+    call.may(Operation::HearPatient)?;
     let word = word(&call, &body, "informedAt")?;
     let informed = objection::inform(&call.gateway, &call.caller, &name, word, call.now).await?;
     Ok(HttpResponse::Ok().json(told_of(&informed)))
@@ -114,6 +121,7 @@ pub async fn inform(call: Call, name: web::Path<String>, body: Body) -> Answer {
 
 /// `POST /v1/disclosures/search { "patient" }`
 pub async fn disclosures(call: Call, body: Body) -> Answer {
+    call.may(Operation::SeeDisclosures)?;
     let person = person(&call, &body)?;
     let found = disclosure::of_patient(&call.gateway, &call.caller, &person, call.now).await?;
     let line = |of: &DisclosedTo| {
@@ -161,6 +169,7 @@ fn asked(call: &Call, request: &HttpRequest, known: &[&str]) -> Result<Asked, Pr
 
 /// `GET /v1/registries/{name}/erasures?after=&limit=`
 pub async fn erasures(call: Call, name: web::Path<String>, request: HttpRequest) -> Answer {
+    call.may(Operation::Erase)?;
     let registry = known(&call.gateway, &name)?;
     check_own(&call.caller, registry)?;
     let asked = asked(&call, &request, &["after", "limit"])?;
@@ -172,6 +181,7 @@ pub async fn erasures(call: Call, name: web::Path<String>, request: HttpRequest)
 
 /// `POST /v1/registries/{name}/erasures/confirm { "through" }`
 pub async fn confirm(call: Call, name: web::Path<String>, body: Body) -> Answer {
+    call.may(Operation::Erase)?;
     let mut fields = Fields::read(&body.0, &["through"], call.now)?;
     let through = fields.count("through");
     let through = fields.done(through)?;
@@ -181,6 +191,7 @@ pub async fn confirm(call: Call, name: web::Path<String>, body: Body) -> Answer 
 
 /// `GET /v1/registries/{name}/codes?from=&after=&limit=`: old codes and new ones, after its key was changed.
 pub async fn codes(call: Call, name: web::Path<String>, request: HttpRequest) -> Answer {
+    call.may(Operation::Erase)?;
     let registry = known(&call.gateway, &name)?;
     check_own(&call.caller, registry)?;
     let asked = asked(&call, &request, &["from", "after", "limit"])?;

@@ -102,6 +102,7 @@ fn registry_caller(name: &str) -> Caller {
         reach: Reach::Registry(name.into()),
         purpose: Purpose::Registry,
         scopes: None,
+        grants: None,
     }
 }
 

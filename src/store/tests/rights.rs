@@ -18,8 +18,8 @@ fn about(resource_type: &str, id: &str, patient: &str, exchange: Option<Uuid>) -
     }
 }
 
-fn right(right: Right) -> Commit {
-    Commit { rights: vec![right], ..Commit::default() }
+fn right(right: Deed) -> Commit {
+    Commit { deeds: vec![right], ..Commit::default() }
 }
 
 fn objection(registry: &str, unit: &str) -> OptOut {
@@ -39,19 +39,19 @@ fn objection(registry: &str, unit: &str) -> OptOut {
 }
 
 fn lift(id: Uuid) -> Commit {
-    right(Right::Lift { id, at: at(9), by: ASKER.into() })
+    right(Deed::Lift { id, at: at(9), by: ASKER.into() })
 }
 
 async fn with_registries(more: &[(&str, bool)]) -> Store {
     let store = Store::open_temporary().unwrap();
     let all = more.iter().map(|(name, needs)| ((*name).to_owned(), *needs)).collect();
-    store.done(right(Right::Registries(all))).await;
+    store.done(right(Deed::Registries(all))).await;
     store
 }
 
 fn disclosed(resources: &[&str]) -> Commit {
     let resources = resources.iter().map(|name| (*name).to_owned()).collect();
-    right(Right::Disclosed(Disclosed { registry: REGISTRY.into(), resources, key: Some("k1".into()), at: at(3) }))
+    right(Deed::Disclosed(Disclosed { registry: REGISTRY.into(), resources, key: Some("k1".into()), at: at(3) }))
 }
 
 /// On which of the paths to it a Procedure is shown.
@@ -115,7 +115,7 @@ async fn from_the_commit_of_an_objection_no_path_shows_the_patient_to_that_regis
     let (ours, other) = (Filter::registry(REGISTRY), Filter::registry("other"));
     assert_eq!(ways(&store, &ours, "a").await.len(), EVERY_WAY);
     let wish = objection(REGISTRY, ASKER);
-    store.done(right(Right::OptOut(wish.clone()))).await;
+    store.done(right(Deed::OptOut(wish.clone()))).await;
     assert_eq!(ways(&store, &ours, "a").await, Vec::<&str>::new());
     assert!(store.resource(&ours, "Patient", "p1").await.unwrap().is_none());
     assert_eq!(ways(&store, &other, "a").await.len(), EVERY_WAY, "another registry goes on getting it");
@@ -133,22 +133,22 @@ async fn an_objection_to_all_holds_for_each_and_two_must_both_be_lifted() {
     let store = with_registries(&[(REGISTRY, false), ("other", false)]).await;
     with_patient(&store).await;
     let (all, one) = (objection(EVERY, ASKER), objection(REGISTRY, HELPER));
-    store.done(right(Right::OptOut(all.clone()))).await;
-    store.done(right(Right::OptOut(one.clone()))).await;
+    store.done(right(Deed::OptOut(all.clone()))).await;
+    store.done(right(Deed::OptOut(one.clone()))).await;
     for registry in [REGISTRY, "other"] {
         assert!(ways(&store, &Filter::registry(registry), "a").await.is_empty());
     }
     store.done(lift(all.id)).await;
     assert!(ways(&store, &Filter::registry(REGISTRY), "a").await.is_empty(), "the other unit's stands");
     assert_eq!(ways(&store, &Filter::registry("other"), "a").await.len(), EVERY_WAY);
-    let twice = store.commit(right(Right::OptOut(objection(REGISTRY, HELPER)))).await.unwrap();
+    let twice = store.commit(right(Deed::OptOut(objection(REGISTRY, HELPER)))).await.unwrap();
     assert!(matches!(twice, Committed::Conflict(Expect::NoOptOut { .. })), "{twice:?}");
 }
 
 #[tokio::test]
 async fn an_objection_of_somebody_whom_no_document_was_about_holds_when_one_is() {
     let store = with_registries(&[(REGISTRY, false)]).await;
-    store.done(right(Right::OptOut(objection(REGISTRY, ASKER)))).await;
+    store.done(right(Deed::OptOut(objection(REGISTRY, ASKER)))).await;
     with_patient(&store).await;
     assert!(ways(&store, &Filter::registry(REGISTRY), "a").await.is_empty());
     assert_eq!(store.opt_outs(PNR, NUMBER).await.unwrap()[0].patient.as_deref(), Some("p1"));
@@ -159,7 +159,7 @@ async fn a_registry_that_is_not_among_the_settings_gets_nothing() {
     let store = with_registries(&[("other", false)]).await;
     with_patient(&store).await;
     assert!(ways(&store, &Filter::registry(REGISTRY), "a").await.is_empty());
-    store.done(right(Right::Registries(Vec::new()))).await;
+    store.done(right(Deed::Registries(Vec::new()))).await;
     assert!(ways(&store, &Filter::registry("other"), "a").await.is_empty(), "nor one that was taken out of them");
     assert!(store.exchanges(&Filter::registry("other"), &ExchangeQuery::default()).await.unwrap().matches.is_empty());
 }
@@ -179,8 +179,8 @@ async fn where_the_agreement_says_so_only_the_informed_go_out() {
         informed_at: at(1),
         recorded_at: at(2),
     };
-    store.done(right(Right::Informed(informed.clone()))).await;
-    store.done(right(Right::Informed(informed))).await;
+    store.done(right(Deed::Informed(informed.clone()))).await;
+    store.done(right(Deed::Informed(informed))).await;
     assert_eq!(ways(&store, &filter, "a").await.len(), EVERY_WAY);
     assert!(store.resource(&filter, "Procedure", "b").await.unwrap().is_none());
     assert_eq!(store.informed(PNR, NUMBER).await.unwrap().len(), 1, "the same again is the same");
@@ -197,7 +197,7 @@ async fn what_a_registry_has_of_a_patient_who_objects_is_to_be_erased_until_it_s
         [("Patient", 1), ("Procedure", 1)]
     );
     let wish = objection(EVERY, ASKER);
-    store.done(right(Right::OptOut(wish.clone()))).await;
+    store.done(right(Deed::OptOut(wish.clone()))).await;
     let names =
         |list: Vec<Erasure>| list.into_iter().map(|e| format!("{}/{}", e.resource_type, e.id)).collect::<Vec<_>>();
     let list = store.erasures(REGISTRY, 0, 9).await.unwrap();
@@ -213,7 +213,7 @@ async fn what_a_registry_has_of_a_patient_who_objects_is_to_be_erased_until_it_s
     // A file that was on its way when the objection came: it is on the list too.
     store.done(disclosed(&["Procedure/a"])).await;
     assert_eq!(store.erasures(REGISTRY, 0, 9).await.unwrap().len(), 2);
-    store.done(right(Right::Erased { registry: REGISTRY.into(), through: last })).await;
+    store.done(right(Deed::Erased { registry: REGISTRY.into(), through: last })).await;
     assert!(store.erasures(REGISTRY, 0, 9).await.unwrap().is_empty());
     store.done(lift(wish.id)).await;
     assert_eq!(store.returned_since(REGISTRY, at(9)).await.unwrap(), ["p1"]);
@@ -225,7 +225,7 @@ async fn an_objection_that_is_taken_back_before_the_registry_erased_leaves_nothi
     with_patient(&store).await;
     store.done(disclosed(&["Procedure/a"])).await;
     let wish = objection(REGISTRY, ASKER);
-    store.done(right(Right::OptOut(wish.clone()))).await;
+    store.done(right(Deed::OptOut(wish.clone()))).await;
     assert_eq!(store.erasures(REGISTRY, 0, 9).await.unwrap().len(), 1);
     store.done(lift(wish.id)).await;
     assert!(store.erasures(REGISTRY, 0, 9).await.unwrap().is_empty());
@@ -298,7 +298,7 @@ async fn what_is_removed_is_gone_everywhere_and_leaves_a_stub() {
     let first = old(&store, "d1", "a").await;
     let second = old(&store, "d2", "b").await;
     store.done(disclosed(&["Procedure/a", "Patient/p1"])).await;
-    store.done(right(Right::Remove(removal(&first, at(50))))).await;
+    store.done(right(Deed::Remove(removal(&first, at(50))))).await;
     assert!(store.exchange(&Filter::ALL, first.id).await.unwrap().is_none());
     assert!(store.resource(&Filter::ALL, "Procedure", "a").await.unwrap().is_none());
     assert!(
@@ -317,7 +317,7 @@ async fn what_is_removed_is_gone_everywhere_and_leaves_a_stub() {
     assert!(stub.counts.contains("\"payloads\":2"), "the row about a search is about nobody: {}", stub.counts);
     assert!(store.stub_of(second.id).await.unwrap().is_none());
     store.verify_audit().await.unwrap();
-    store.done(right(Right::Remove(removal(&second, at(50))))).await;
+    store.done(right(Deed::Remove(removal(&second, at(50))))).await;
     assert!(
         store.resource(&Filter::ALL, "Patient", "p1").await.unwrap().is_none(),
         "nothing is about the patient any more"
@@ -338,7 +338,7 @@ async fn what_is_removed_is_gone_everywhere_and_leaves_a_stub() {
         assert_eq!(count(&store, sql), 0, "{table}");
     }
     assert_eq!(count(&store, "SELECT count(*) FROM pragma_foreign_key_check"), 0);
-    let again = store.commit(right(Right::Remove(removal(&first, at(50))))).await.unwrap();
+    let again = store.commit(right(Deed::Remove(removal(&first, at(50))))).await.unwrap();
     assert!(matches!(again, Committed::Conflict(_)), "once is enough");
 }
 
@@ -357,23 +357,23 @@ async fn a_hold_an_open_task_and_a_newer_revision_each_stop_a_removal() {
         lifted_by: None,
     };
     for hold in [hold(Some("p1"), None), hold(None, Some(one.id))] {
-        store.done(right(Right::Hold(hold.clone()))).await;
+        store.done(right(Deed::Hold(hold.clone()))).await;
         assert!(store.removable(Kind::Referral, at(90), 9).await.unwrap().is_empty());
-        let refused = store.commit(right(Right::Remove(removal(&one, at(50))))).await.unwrap();
+        let refused = store.commit(right(Deed::Remove(removal(&one, at(50))))).await.unwrap();
         assert!(matches!(refused, Committed::Conflict(Expect::Removable { .. })), "{refused:?}");
         assert_eq!(store.holds(9).await.unwrap().len(), 1);
-        store.done(right(Right::LiftHold { id: hold.id, at: at(2), by: ASKER.into() })).await;
+        store.done(right(Deed::LiftHold { id: hold.id, at: at(2), by: ASKER.into() })).await;
     }
     let due = store.removable(Kind::Referral, at(90), 9).await.unwrap();
     // Its versions are made by the clock of the machine, which is far from these times.
     assert!(due.is_empty() || due[0].exchange == one.id);
     let stale = Removal { revision: 7, ..removal(&one, at(50)) };
-    assert!(matches!(store.commit(right(Right::Remove(stale))).await.unwrap(), Committed::Conflict(_)));
+    assert!(matches!(store.commit(right(Deed::Remove(stale))).await.unwrap(), Committed::Conflict(_)));
     let mut open = Exchange { revision: 2, ..one.clone() };
     open.parties[1].task = Some("t".into());
     open.parties[1].status = Some(task::Status::Accepted);
     store.done(Commit { exchanges: vec![open.clone()], ..Commit::default() }).await;
-    let refused = store.commit(right(Right::Remove(removal(&open, at(50))))).await.unwrap();
+    let refused = store.commit(right(Deed::Remove(removal(&open, at(50))))).await.unwrap();
     assert!(matches!(refused, Committed::Conflict(Expect::Removable { .. })), "{refused:?}");
 }
 
@@ -404,7 +404,7 @@ async fn copies_go_by_their_own_rules_and_cannot_be_sent_again() {
         let (rule, rule_version) = ("copies".to_owned(), "2026-1".to_owned());
         let all =
             Copies { id: Uuid::now_v7(), what, before, most: 9, rule, rule_version, at: at(100), by: "gateway".into() };
-        right(Right::RemoveCopies(all))
+        right(Deed::RemoveCopies(all))
     };
     for what in [What::DeliveryBody, What::Inbound] {
         store.done(copies(what, at(0))).await;
@@ -435,7 +435,7 @@ async fn copies_go_by_their_own_rules_and_cannot_be_sent_again() {
 async fn what_the_log_said_goes_when_its_own_time_is_over_and_the_chain_holds() {
     let store = with_registries(&[]).await;
     let one = old(&store, "d1", "a").await;
-    store.done(right(Right::Remove(removal(&one, at(-9))))).await;
+    store.done(right(Deed::Remove(removal(&one, at(-9))))).await;
     let said = "SELECT count(*) FROM audit WHERE payload IS NOT NULL AND object <> 'Procedure'";
     assert_eq!(count(&store, said), 2, "too young to go");
     let copies = |at| Copies {
@@ -448,9 +448,9 @@ async fn what_the_log_said_goes_when_its_own_time_is_over_and_the_chain_holds() 
         at,
         by: "gateway".into(),
     };
-    store.done(right(Right::RemoveCopies(copies(at(0))))).await;
+    store.done(right(Deed::RemoveCopies(copies(at(0))))).await;
     assert_eq!(count(&store, said), 2);
-    store.done(right(Right::RemoveCopies(copies(at(1))))).await;
+    store.done(right(Deed::RemoveCopies(copies(at(1))))).await;
     assert_eq!(count(&store, said), 0);
     assert_eq!(store.verify_audit().await.unwrap(), 3);
 }
@@ -470,7 +470,7 @@ async fn a_removed_text_does_not_stay_in_the_file_and_no_number_is_given_twice()
     };
     let last = store.done(puts([body])).await;
     one.revision = 1;
-    store.done(right(Right::Remove(removal(&one, at(50))))).await;
+    store.done(right(Deed::Remove(removal(&one, at(50))))).await;
     store.close();
     let bytes = std::fs::read(folder.database()).unwrap();
     assert!(!bytes.windows(12).any(|w| w.eq_ignore_ascii_case(b"hemligstaden")), "it is still in the file");
@@ -481,20 +481,20 @@ async fn a_removed_text_does_not_stay_in_the_file_and_no_number_is_given_twice()
 /// Every statement that writes, for the test that looks at their plans.
 pub(super) async fn write_everything(store: &Store) {
     let all = vec![(REGISTRY.to_owned(), false)];
-    store.done(right(Right::Registries(all))).await;
+    store.done(right(Deed::Registries(all))).await;
     let one = old(store, "to remove", "to-remove").await;
     store.done(disclosed(&["Procedure/to-remove"])).await;
     let wish = objection(REGISTRY, STRANGER);
-    store.done(right(Right::OptOut(wish.clone()))).await;
+    store.done(right(Deed::OptOut(wish.clone()))).await;
     store.done(disclosed(&["Procedure/to-remove"])).await;
-    store.done(right(Right::Erased { registry: REGISTRY.into(), through: 0 })).await;
+    store.done(right(Deed::Erased { registry: REGISTRY.into(), through: 0 })).await;
     store.done(lift(wish.id)).await;
-    store.done(right(Right::Remove(removal(&one, at(50))))).await;
+    store.done(right(Deed::Remove(removal(&one, at(50))))).await;
     for what in [What::DeliveryBody, What::Inbound, What::Answer, What::AuditPayload] {
         let (rule, rule_version) = ("copies".to_owned(), "1".to_owned());
         let id = Uuid::now_v7();
         let copies =
             Copies { id, what, before: at(99), most: 9, rule, rule_version, at: at(100), by: "gateway".into() };
-        store.done(right(Right::RemoveCopies(copies))).await;
+        store.done(right(Deed::RemoveCopies(copies))).await;
     }
 }
