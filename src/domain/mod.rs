@@ -3,6 +3,7 @@
 pub mod breaker;
 pub mod bucket;
 pub mod delivery;
+pub mod disclosure;
 pub mod exchange;
 pub mod hsa_id;
 pub mod icd10;
@@ -10,6 +11,7 @@ pub mod kind;
 pub mod kva;
 pub mod outgoing;
 pub mod person_id;
+pub mod statistic;
 pub mod task;
 pub mod unit;
 pub mod window;

@@ -5,6 +5,7 @@ use chrono::Utc;
 use super::state::State;
 use super::statement::Statements;
 use super::{Commit, Expect, StoreError};
+use crate::fhir::act::Facts;
 
 /// Why a commit was not applied.
 #[derive(Debug)]
@@ -44,8 +45,8 @@ impl<'w, 'c> Writing<'w, 'c> {
         Self { statements, state, now_ms: Utc::now().timestamp_millis() }
     }
 
-    /// `times` has one entry for each put.
-    pub(super) fn apply(&mut self, commit: &Commit, times: &[Option<i64>]) -> Result<(), Refusal> {
+    /// `times` and `facts` have one entry for each put.
+    pub(super) fn apply(&mut self, commit: &Commit, times: &[Option<i64>], facts: &[Option<Facts>]) -> Result<(), Refusal> {
         for expect in &commit.expect {
             self.check(expect)?;
         }
@@ -55,6 +56,12 @@ impl<'w, 'c> Writing<'w, 'c> {
         let times = times.iter().copied().chain(std::iter::repeat(None));
         for (put, said_at) in commit.put.iter().zip(times) {
             self.put_resource(put, said_at)?;
+        }
+        // After all of them: a fact names resources of the same commit.
+        for (put, facts) in commit.put.iter().zip(facts) {
+            if let Some(facts) = facts {
+                self.put_facts(&put.resource_type, &put.id, facts)?;
+            }
         }
         for share in &commit.share {
             self.share(share)?;

@@ -10,12 +10,14 @@ pub mod backup;
 pub mod commit;
 mod exchanges;
 mod expect;
+mod fill;
 mod log;
 mod look;
 pub mod meter;
 mod migrate;
 mod open;
 pub mod query;
+mod read_act;
 mod read_delivery;
 mod read_exchange;
 mod read_queue;
@@ -30,6 +32,7 @@ mod statement;
 #[cfg(test)]
 mod tests;
 mod versions;
+mod write_act;
 mod write_delivery;
 mod write_exchange;
 mod write_index;
@@ -47,6 +50,7 @@ pub use query::{
     Clause, DateOp, DeliveryQuery, ExchangePage, ExchangeQuery, Filter, Include, Page, Search, Sort, SortBy, Span,
     TextMatch, TokenMatch, Who, Window,
 };
+pub use read_act::{ActQuestion, ActRow, Reached, Span as ActSpan};
 pub use read_delivery::{Due, Room, Rooms, TURN};
 pub use read_exchange::OpenTask;
 pub use read_queue::{MOST_COUNTED, Parked, PartnerQueue, Queue, Unanswered, Worklist, look};

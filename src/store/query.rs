@@ -42,7 +42,7 @@ impl Filter {
     pub(super) fn units_for(&self, resource_type: &str) -> Option<String> {
         // Who exists in care is no secret of a patient's, and every resource refers to actors.
         let actor = matches!(resource_type, "Organization" | "Practitioner" | "PractitionerRole");
-        if actor { None } else { self.asking_units() }
+        if actor || is_definition(resource_type) { None } else { self.asking_units() }
     }
 
     pub(super) fn asking_units(&self) -> Option<String> {
@@ -51,6 +51,11 @@ impl Filter {
             Who::Units(units) => Some(list(units.iter().map(|unit| unit.to_ascii_uppercase()))),
         }
     }
+}
+
+/// Code lists and measures are about nobody.
+fn is_definition(resource_type: &str) -> bool {
+    matches!(resource_type, "CodeSystem" | "Measure")
 }
 
 /// A search for resources of one type. Pass the `seq` of the last of a page as `after` to get the next.

@@ -90,6 +90,17 @@ impl Store {
     }
 }
 
+/// That the one who asks may see the row, for questions that are no searches: the same condition. None where nothing of the
+/// type is hidden from it.
+pub(super) fn visible(
+    db: &Statements<'_>,
+    filter: &Filter,
+    resource_type: &str,
+    row: &str,
+) -> Option<(String, Vec<Value>)> {
+    Asked { db, filter }.visible(resource_type, row).map(|sql| (sql.text, sql.values))
+}
+
 /// How many rows a set has; more than [`RARE`] are not counted.
 fn count(db: &Statements<'_>, set: &Sql) -> Result<i64, StoreError> {
     let sql = format!("SELECT count(*) FROM (SELECT 1 FROM ({}) LIMIT {})", set.text, RARE + 1);
