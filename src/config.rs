@@ -4,6 +4,7 @@
 mod addresses;
 mod limits;
 mod partner;
+mod statistics;
 mod units;
 
 use std::fs;
@@ -23,6 +24,7 @@ use crate::domain::outgoing::Outgoing;
 pub use addresses::Secret;
 pub use limits::Limits;
 pub use partner::{Channel, Keys, Notice, Partner};
+pub use statistics::Statistics;
 pub use units::parse_units;
 
 /// What the program runs on, checked.
@@ -43,6 +45,7 @@ pub struct Config {
     pub audit_reads: bool,
     pub delivery: DeliverySettings,
     pub telemetry: Telemetry,
+    pub statistics: Statistics,
     /// How long a stop may take before it is made without waiting any longer.
     pub drain: Duration,
     /// How long `/health/ready` says no before connections are refused.
@@ -110,6 +113,7 @@ struct Raw {
     audit: RawAudit,
     delivery: RawDelivery,
     telemetry: Telemetry,
+    statistics: Statistics,
     outgoing: RawOutgoing,
     #[serde(default)]
     partner: Vec<partner::RawPartner>,
@@ -202,6 +206,7 @@ fn breaker_rule(raw: &RawDelivery) -> Result<breaker::Rule, ConfigError> {
 
 fn check(raw: Raw, base: &Path) -> Result<Config, ConfigError> {
     limits::check(&raw.limits)?;
+    statistics::check(&raw.statistics)?;
     check_waits("delivery.retry_s", &raw.delivery.retry_s)?;
     check_waits("delivery.poll_s", &[raw.delivery.poll_s])?;
     check_waits("delivery.probe_s", &raw.delivery.probe_s)?;
@@ -286,6 +291,7 @@ fn check(raw: Raw, base: &Path) -> Result<Config, ConfigError> {
             poll_full_every: Duration::from_secs(raw.delivery.poll_full_s),
         },
         telemetry: raw.telemetry,
+        statistics: raw.statistics,
         drain: Duration::from_secs(gateway.drain_s),
         drain_notice: Duration::from_secs(gateway.drain_notice_s),
         outgoing,

@@ -19,7 +19,7 @@ use crate::Gateway;
 use crate::fhir::issue::{Code, Issue};
 
 /// Addresses under /v1 that take parameters; their handlers say which.
-const ASKED: [&str; 2] = ["/v1/exchanges", "/v1/deliveries"];
+const ASKED: [&str; 4] = ["/v1/exchanges", "/v1/deliveries", "/v1/statistics/kva", "/v1/statistics/indicators"];
 
 /// Middleware around every route.
 pub async fn check(

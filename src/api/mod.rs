@@ -11,6 +11,7 @@ mod observe;
 mod ops;
 mod problem;
 mod resend;
+mod statistics;
 mod v1;
 
 use std::net::TcpListener;
@@ -46,8 +47,12 @@ pub const ROUTES: &[(&str, &str)] = &[
     ("POST", "/v1/deliveries/{id}/skip"),
     ("GET", "/v1/partners"),
     ("GET", "/v1/answers/held"),
+    ("GET", "/v1/statistics/kva"),
+    ("GET", "/v1/statistics/indicators"),
     ("GET", "/fhir/metadata"),
     ("GET", "/fhir/_history"),
+    ("GET", "/fhir/Measure/{id}/$evaluate-measure"),
+    ("POST", "/fhir/Measure/{id}/$evaluate-measure"),
     ("POST", "/fhir/{type}/$validate"),
     ("POST", "/fhir/{type}/_search"),
     ("GET", "/fhir/{type}/_history"),
@@ -91,8 +96,12 @@ fn routes(app: &mut web::ServiceConfig) {
         .route("/v1/deliveries/{id}/skip", web::post().to(deliveries::skip))
         .route("/v1/partners", get().to(deliveries::partners))
         .route("/v1/answers/held", get().to(deliveries::held))
+        .route("/v1/statistics/kva", get().to(statistics::kva))
+        .route("/v1/statistics/indicators", get().to(statistics::indicators))
         .route("/fhir/metadata", get().to(fhir::metadata))
         .route("/fhir/_history", get().to(fhir::history_of_all))
+        .route("/fhir/Measure/{id}/$evaluate-measure", get().to(fhir::evaluate))
+        .route("/fhir/Measure/{id}/$evaluate-measure", web::post().to(fhir::evaluate_post))
         .route("/fhir/{type}/$validate", web::post().to(fhir::validate))
         .route("/fhir/{type}/_search", web::post().to(fhir::search_post))
         .route("/fhir/{type}/_history", get().to(fhir::history_of_type))

@@ -3,6 +3,7 @@
 pub mod act;
 pub mod bundle;
 pub mod canonical;
+pub mod code_list;
 pub mod cursor;
 pub mod document;
 pub mod guard;

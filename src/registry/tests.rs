@@ -1,0 +1,1 @@
+//! Statistics against a naive count of the same resources.
