@@ -17,7 +17,7 @@ const KNOW: &str = "UPDATE fact_edition SET edition = ?1 WHERE id = 1";
 const HAS_SOME: &str = "SELECT EXISTS (SELECT 1 FROM resource WHERE type = ?1)";
 const BEGIN: &str = "INSERT INTO fact_fill (type, done) VALUES (?1, 0) ON CONFLICT (type) DO UPDATE SET done = 0";
 const FIRST: &str = "SELECT type, done FROM fact_fill ORDER BY type LIMIT 1";
-const NEXT: &str = "SELECT r.rid, v.body FROM resource r INDEXED BY resource_of_type CROSS JOIN version v ON v.seq = r.seq \
+const NEXT: &str = "SELECT r.rid, r.id, v.body FROM resource r INDEXED BY resource_of_type CROSS JOIN version v ON v.seq = r.seq \
      WHERE r.type = ?1 AND r.rid > ?2 ORDER BY r.rid LIMIT ?3";
 const GO_ON: &str = "UPDATE fact_fill SET done = ?2 WHERE type = ?1";
 const END: &str = "DELETE FROM fact_fill WHERE type = ?1";
@@ -75,19 +75,20 @@ pub(super) fn go_on(db: &Statements<'_>, state: &mut State) -> Result<bool, Stor
 }
 
 fn batch(db: &Statements<'_>, state: &mut State, resource_type: &str, done: i64) -> Result<(), StoreError> {
-    let rows: Vec<(i64, Vec<u8>)> =
-        db.all(NEXT, (resource_type, done, BATCH), |row| Ok::<_, StoreError>((row.get(0)?, row.get(1)?)))?;
+    let rows: Vec<(i64, String, Vec<u8>)> = db.all(NEXT, (resource_type, done, BATCH), |row| {
+        Ok::<_, StoreError>((row.get(0)?, row.get(1)?, row.get(2)?))
+    })?;
     let mut writing = Writing::new(db, state);
-    for (rid, body) in &rows {
+    for (_, id, body) in &rows {
         let resource = serde_json::from_slice(body).map_err(|_| StoreError::Corrupt("a resource"))?;
-        writing.put_facts_of(*rid, &act::facts(&resource)).map_err(|refusal| match refusal {
+        writing.put_facts(resource_type, id, &act::facts(&resource)).map_err(|refusal| match refusal {
             Refusal::Sql(error) => StoreError::Commit(error),
             Refusal::Corrupt(what) => StoreError::Corrupt(what),
             Refusal::Unmet(_) => StoreError::Corrupt("a fact"),
         })?;
     }
     match rows.last() {
-        Some((last, _)) if rows.len() == BATCH as usize => db.run(GO_ON, (resource_type, last))?,
+        Some((last, _, _)) if rows.len() == BATCH as usize => db.run(GO_ON, (resource_type, last))?,
         _ => db.run(END, [resource_type])?,
     };
     Ok(())

@@ -11,14 +11,24 @@ const FORGET_ACT: &str = "DELETE FROM act WHERE rid = ?1";
 const FORGET_ADD_ON: &str = "DELETE FROM act_add_on WHERE rid = ?1 RETURNING target";
 const FORGET_MILESTONES: &str = "DELETE FROM milestone WHERE rid = ?1";
 const INSERT_ACT: &str = "INSERT INTO act (rid, code, day, unit, patient, contact, distance) VALUES (?1, ?2, ?3, ?4, ?5, ?6, \
-     EXISTS (SELECT 1 FROM act_add_on WHERE target = ?1) OR EXISTS (SELECT 1 FROM act_add_on WHERE target = ?6))";
+     EXISTS (SELECT 1 FROM act_add_on WHERE target = ?7) OR EXISTS (SELECT 1 FROM act_add_on WHERE target = ?8))";
 const INSERT_ADD_ON: &str = "INSERT INTO act_add_on (target, rid) VALUES (?1, ?2) ON CONFLICT DO NOTHING";
 const INSERT_MILESTONE: &str = "INSERT INTO milestone (rid, kind, patient, day, unit) VALUES (?1, ?2, ?3, ?4, ?5)";
 /// An add-on came or went: the act that it is part of, and those of its contact, are asked again.
-const JUDGE_ACT: &str = "UPDATE act SET distance = EXISTS (SELECT 1 FROM act_add_on WHERE target = act.rid) \
-     OR EXISTS (SELECT 1 FROM act_add_on WHERE target = act.contact) WHERE rid = ?1";
-const JUDGE_CONTACT: &str = "UPDATE act SET distance = EXISTS (SELECT 1 FROM act_add_on WHERE target = act.rid) \
-     OR EXISTS (SELECT 1 FROM act_add_on WHERE target = act.contact) WHERE contact = ?1";
+macro_rules! judge {
+    ($which:literal) => {
+        concat!(
+            "UPDATE act SET distance = EXISTS (SELECT 1 FROM act_add_on WHERE target = \
+             'Procedure/' || (SELECT id FROM resource WHERE rid = act.rid)) \
+             OR EXISTS (SELECT 1 FROM act_add_on WHERE target = \
+             'Encounter/' || (SELECT id FROM resource WHERE rid = act.contact)) WHERE ",
+            $which,
+            " = ?1"
+        )
+    };
+}
+const JUDGE_ACT: &str = judge!("rid");
+const JUDGE_CONTACT: &str = judge!("contact");
 const UNIT: &str = "SELECT id FROM fact_unit WHERE hsa_id = ?1";
 const INSERT_UNIT: &str = "INSERT INTO fact_unit (hsa_id) VALUES (?1)";
 
@@ -34,27 +44,23 @@ impl Put {
 impl Writing<'_, '_> {
     /// Puts the facts of a resource in the place of those that it had.
     pub(super) fn put_facts(&mut self, resource_type: &str, id: &str, facts: &Facts) -> Result<(), Refusal> {
-        let Some(rid) = self.rid(&format!("{resource_type}/{id}"))? else { return Ok(()) };
-        self.put_facts_of(rid, facts)
-    }
-
-    pub(super) fn put_facts_of(&mut self, rid: i64, facts: &Facts) -> Result<(), Refusal> {
         let db = self.statements;
+        let name = format!("{resource_type}/{id}");
+        let Some(rid) = self.rid(&name)? else { return Ok(()) };
         db.run(FORGET_ACT, [rid])?;
         db.run(FORGET_MILESTONES, [rid])?;
-        let mut touched: Vec<i64> = db.all(FORGET_ADD_ON, [rid], |row| Ok::<_, StoreError>(row.get(0)?))?;
-        for name in &facts.add_on_to {
-            if let Some(target) = self.rid(name)? {
-                db.run(INSERT_ADD_ON, (target, rid))?;
-                touched.push(target);
-            }
+        let mut touched: Vec<String> = db.all(FORGET_ADD_ON, [rid], |row| Ok::<_, StoreError>(row.get(0)?))?;
+        for target in &facts.add_on_to {
+            db.run(INSERT_ADD_ON, (target, rid))?;
+            touched.push(target.clone());
         }
         for target in touched {
-            db.run(JUDGE_ACT, [target])?;
-            db.run(JUDGE_CONTACT, [target])?;
+            if let Some(target_rid) = self.rid(&target)? {
+                db.run(if target.starts_with("Procedure/") { JUDGE_ACT } else { JUDGE_CONTACT }, [target_rid])?;
+            }
         }
         if let Some(act) = &facts.act {
-            self.put_act(rid, act)?;
+            self.put_act(rid, &name, act)?;
         }
         for milestone in &facts.milestones {
             self.put_milestone(rid, milestone)?;
@@ -62,11 +68,12 @@ impl Writing<'_, '_> {
         Ok(())
     }
 
-    fn put_act(&mut self, rid: i64, act: &Act) -> Result<(), Refusal> {
+    fn put_act(&mut self, rid: i64, name: &str, act: &Act) -> Result<(), Refusal> {
         let unit = self.unit_among(&act.units)?;
         let patient = self.rid_if_any(act.patient.as_deref())?;
         let contact = self.rid_if_any(act.contact.as_deref())?;
-        self.statements.run(INSERT_ACT, (rid, &act.code, day_number(act.day), unit, patient, contact))?;
+        let day = day_number(act.day);
+        self.statements.run(INSERT_ACT, (rid, &act.code, day, unit, patient, contact, name, &act.contact))?;
         Ok(())
     }
 

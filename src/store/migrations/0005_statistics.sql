@@ -65,9 +65,9 @@ CREATE TRIGGER act_counts_otherwise AFTER UPDATE OF distance ON act WHEN NEW.dis
     ON CONFLICT (code, month, unit, distance) DO UPDATE SET acts = acts + 1;
 END;
 
--- Add-on codes for care at a distance, by the act or contact that they are an add-on to (its `rid`).
+-- Add-on codes for care at a distance, by the act or contact that they are an add-on to (`Type/id`, which may come later).
 CREATE TABLE act_add_on (
-  target INTEGER NOT NULL,
+  target TEXT    NOT NULL,
   rid    INTEGER NOT NULL REFERENCES resource (rid) ON DELETE CASCADE,
   PRIMARY KEY (target, rid)
 ) STRICT, WITHOUT ROWID;
