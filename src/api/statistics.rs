@@ -166,8 +166,8 @@ impl Asked {
             "by" => {
                 let known = Dimension::ALL.map(Dimension::name).join(", ");
                 for word in words().filter(|word| !word.is_empty()) {
-                    let dimension = Dimension::parse(word)
-                        .ok_or_else(|| wrong(&format!("ur {known}"), &format!("of {known}")))?;
+                    let dimension =
+                        Dimension::parse(word).ok_or_else(|| wrong(&format!("ur {known}"), &format!("of {known}")))?;
                     if !self.by.contains(&dimension) {
                         self.by.push(dimension);
                     }

@@ -117,8 +117,7 @@ mod tests {
 
     #[test]
     fn the_sum_of_a_row_or_column_does_not_tell_either() {
-        let cells =
-            [cell(&["a", "1"], 2), cell(&["a", "2"], 50), cell(&["b", "1"], 60), cell(&["b", "2"], 70)];
+        let cells = [cell(&["a", "1"], 2), cell(&["a", "2"], 50), cell(&["b", "1"], 60), cell(&["b", "2"], 70)];
         assert_eq!(hidden(&cells, 5), [true, true, true, true]);
     }
 

@@ -129,19 +129,15 @@ fn procedure(resource: &Value) -> Facts {
         let parts = items(&resource["partOf"]).iter().filter_map(|part| reference(part, "Procedure"));
         return Facts { add_on_to: parts.chain(contact).collect(), ..Facts::default() };
     }
-    let performed = [
-        &resource["performedDateTime"],
-        &resource["performedPeriod"]["start"],
-        &resource["performedPeriod"]["end"],
-    ];
+    let performed =
+        [&resource["performedDateTime"], &resource["performedPeriod"]["start"], &resource["performedPeriod"]["end"]];
     let Some((day, _)) = performed.into_iter().find_map(|at| days_of(at.as_str()?)) else { return Facts::default() };
     let mut units = Vec::new();
     for performer in items(&resource["performer"]) {
         units.extend([&performer["onBehalfOf"], &performer["actor"]].into_iter().filter_map(doer));
     }
     units.extend(source(resource));
-    let act =
-        Act { code: code.to_owned(), day, patient: reference(&resource["subject"], "Patient"), contact, units };
+    let act = Act { code: code.to_owned(), day, patient: reference(&resource["subject"], "Patient"), contact, units };
     Facts { act: Some(act), ..Facts::default() }
 }
 

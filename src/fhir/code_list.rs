@@ -198,7 +198,11 @@ fn day(property: &Value, at: &str, issues: &mut Vec<Issue>) -> Option<NaiveDate>
     let text = property["valueDateTime"].as_str().unwrap_or_default();
     let day = NaiveDate::parse_from_str(text, "%Y-%m-%d").ok().filter(|_| text.len() == 10);
     if day.is_none() {
-        issues.push(value(at, "valueDateTime som ÅÅÅÅ-MM-DD, en dag som finns", "valueDateTime as YYYY-MM-DD, a day that exists"));
+        issues.push(value(
+            at,
+            "valueDateTime som ÅÅÅÅ-MM-DD, en dag som finns",
+            "valueDateTime as YYYY-MM-DD, a day that exists",
+        ));
     }
     day
 }
@@ -252,7 +256,9 @@ fn outside(new: &KvaCode, first: NaiveDate, last: NaiveDate) -> Option<Issue> {
         Issue::warning(
             Code::BusinessRule,
             "CodeSystem.concept.property",
-            format!("{code} har åtgärder från {first} till {last}: de utanför giltigheten räknas för sig, inte i området."),
+            format!(
+                "{code} har åtgärder från {first} till {last}: de utanför giltigheten räknas för sig, inte i området."
+            ),
             format!("{code} has acts from {first} to {last}: those outside its validity count apart, not in the area."),
         )
     })
@@ -289,7 +295,8 @@ mod tests {
     fn areas() -> ValueSet {
         let mut terminology = Terminology::default();
         let mut issues = Vec::new();
-        let system = json!({ "url": "s", "content": "complete", "concept": [{ "code": "nutrition" }, { "code": "tobacco" }] });
+        let system =
+            json!({ "url": "s", "content": "complete", "concept": [{ "code": "nutrition" }, { "code": "tobacco" }] });
         terminology.add_system("s", &system, &mut issues);
         terminology.add_set("v", &json!({ "url": "v", "compose": { "include": [{ "system": "s" }] } }), &mut issues);
         terminology.compose("v", &mut issues).unwrap()
@@ -308,7 +315,8 @@ mod tests {
     }
 
     fn found(new: &Value, in_use: &[(String, NaiveDate, NaiveDate)]) -> Vec<(bool, String)> {
-        let standing = CodeList::read(&system(json!([concept("DV143", json!([])), concept("DV133", json!([]))]))).unwrap();
+        let standing =
+            CodeList::read(&system(json!([concept("DV143", json!([])), concept("DV133", json!([]))]))).unwrap();
         let areas = areas();
         let standing = Standing { list: &standing, version: Some("1"), in_use, areas: &areas };
         check(new, &standing).into_iter().map(|i| (i.is_error(), format!("{} {}", i.expression, i.en))).collect()
@@ -344,7 +352,10 @@ mod tests {
             ("CodeSystem.concept[7] ", "add-on"),
             ("CodeSystem.concept[8].concept ", "one level"),
         ] {
-            assert!(found.iter().any(|(error, line)| *error && line.starts_with(at) && line.contains(what)), "{at}: {found:#?}");
+            assert!(
+                found.iter().any(|(error, line)| *error && line.starts_with(at) && line.contains(what)),
+                "{at}: {found:#?}"
+            );
         }
         assert_eq!(found.len(), 13, "{found:#?}");
     }
@@ -353,11 +364,15 @@ mod tests {
     fn a_code_in_use_is_ended_and_never_dropped() {
         let used = [("DV143".to_owned(), day("2026-01-02"), day("2026-08-01"))];
         let without = system(json!([concept("DV133", json!([]))]));
-        assert!(matches!(found(&without, &used).as_slice(), [(true, line)] if line.contains("DV143") && line.contains("valid-to")));
+        assert!(
+            matches!(found(&without, &used).as_slice(), [(true, line)] if line.contains("DV143") && line.contains("valid-to"))
+        );
         assert!(found(&without, &[]).is_empty(), "one that nobody used may go");
         let ended = |to: &str| system(json!([concept("DV143", json!([{ "code": "valid-to", "valueDateTime": to }]))]));
         assert!(found(&ended("2026-08-01"), &used).is_empty());
-        assert!(matches!(found(&ended("2026-06-30"), &used).as_slice(), [(false, line)] if line.contains("2026-08-01")));
+        assert!(
+            matches!(found(&ended("2026-06-30"), &used).as_slice(), [(false, line)] if line.contains("2026-08-01"))
+        );
         let side = system(json!([concept("DV143", json!([{ "code": "add-on", "valueBoolean": true }]))]));
         assert!(matches!(found(&side, &used).as_slice(), [(true, line)] if line.contains("add-on")));
     }
@@ -365,7 +380,10 @@ mod tests {
     #[test]
     fn a_right_list_has_no_finding() {
         let new = system(json!([
-            concept("DV143", json!([{ "code": "area", "valueCode": "nutrition" }, { "code": "note", "valueString": "x" }])),
+            concept(
+                "DV143",
+                json!([{ "code": "area", "valueCode": "nutrition" }, { "code": "note", "valueString": "x" }])
+            ),
             concept("ZV051", json!([{ "code": "add-on", "valueBoolean": true }])),
         ]));
         assert!(found(&new, &[]).is_empty());

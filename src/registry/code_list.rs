@@ -22,7 +22,10 @@ use crate::sync::weigh::{Current, Scale, Weighed};
 /// Whoever runs the gateway, and a client whose agreement says so: the process team's.
 pub fn may_edit(caller: &Caller) -> bool {
     let grants = |scope: &crate::access::Scope| {
-        scope.is_about("CodeSystem") && scope.rights.update && scope.criteria.is_empty() && scope.resource_type.is_some()
+        scope.is_about("CodeSystem")
+            && scope.rights.update
+            && scope.criteria.is_empty()
+            && scope.resource_type.is_some()
     };
     match &caller.scopes {
         None => caller.purpose == Purpose::Operations,
@@ -114,7 +117,9 @@ fn stale(version: u32) -> Refusal {
         Code::Conflict,
         "If-Match",
         format!("Kodlistan är ändrad sedan den lästes: version {version} gäller. Läs den och gör ändringen där."),
-        format!("The code list has changed since it was read: version {version} is in force. Read it and edit that one."),
+        format!(
+            "The code list has changed since it was read: version {version} is in force. Read it and edit that one."
+        ),
     ))
 }
 

@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 use super::indicators::{self, Indicator, Share};
 use super::statistics::{self, Question, Table};
 use crate::Gateway;
-use crate::domain::statistic::{Dimension, NONE};
 use crate::domain::kva;
+use crate::domain::statistic::{Dimension, NONE};
 use crate::fhir::canonical::BASE;
 use crate::store::Filter;
 use crate::sync::Refusal;
@@ -18,14 +18,8 @@ pub const ACTS: &str = "kva-acts";
 pub const PEOPLE: &str = "kva-people";
 
 /// What both are stratified by.
-pub const STRATIFIERS: [Dimension; 6] = [
-    Dimension::Code,
-    Dimension::Area,
-    Dimension::Unit,
-    Dimension::Level,
-    Dimension::Month,
-    Dimension::Distance,
-];
+pub const STRATIFIERS: [Dimension; 6] =
+    [Dimension::Code, Dimension::Area, Dimension::Unit, Dimension::Level, Dimension::Month, Dimension::Distance];
 
 const POPULATION: &str = "http://terminology.hl7.org/CodeSystem/measure-population";
 /// A number that is there and not shown.

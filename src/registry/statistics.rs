@@ -8,10 +8,10 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use chrono::NaiveDate;
 
+use crate::domain::Directory;
 use crate::domain::disclosure::{Cell, hidden, is_small};
 use crate::domain::kva::CodeList;
 use crate::domain::statistic::{Dimension, NONE, in_force, month_name};
-use crate::domain::Directory;
 use crate::fhir::issue::{Code, Issue};
 use crate::store::{ActQuestion, ActRow, ActSpan, Filter};
 use crate::sync::Refusal;
@@ -90,7 +90,9 @@ pub async fn count(gateway: &Gateway, filter: &Filter, question: &Question) -> R
             Code::TooCostly,
             "by",
             format!("Svaret har fler än {most} rader (statistics.groups); ta bort en indelning eller korta perioden."),
-            format!("The answer has more than {most} rows (statistics.groups); leave out a dimension or shorten the period."),
+            format!(
+                "The answer has more than {most} rows (statistics.groups); leave out a dimension or shorten the period."
+            ),
         )]));
     }
     Ok(counter.end(question.clone(), list))
@@ -296,7 +298,13 @@ impl Counter {
             Dimension::Level => level,
             Dimension::Year => year,
             Dimension::Month => month,
-            Dimension::Distance => if row.distance { far } else { near },
+            Dimension::Distance => {
+                if row.distance {
+                    far
+                } else {
+                    near
+                }
+            }
         };
         let key: Vec<u32> = self.by.iter().map(value).collect();
         self.total += row.acts;

@@ -107,7 +107,10 @@ fn act(random: &mut fastrand::Rng, id: &str) -> Value {
         0 => act["meta"] = json!({ "source": format!("urn:vardkedja:unit:{}", pick(random, &UNITS)) }),
         1 => act["performer"] = json!([{ "actor": { "reference": format!("PractitionerRole/r{}", random.u8(..3)) } }]),
         2 => {}
-        _ => act["performer"] = json!([{ "onBehalfOf": hsa(&pick(random, &UNITS).to_lowercase()), "actor": { "display": "x" } }]),
+        _ => {
+            act["performer"] =
+                json!([{ "onBehalfOf": hsa(&pick(random, &UNITS).to_lowercase()), "actor": { "display": "x" } }])
+        }
     }
     if random.u8(..4) > 0 {
         act["encounter"] = json!({ "reference": format!("Encounter/e{}", random.u8(..9)) });
@@ -166,7 +169,8 @@ fn naive_unit(act: &Value) -> String {
     let performer = &act["performer"][0];
     let own = performer["onBehalfOf"]["identifier"]["value"].as_str().map(str::to_uppercase);
     let role = performer["actor"]["reference"].as_str();
-    let role = role.map(|name| UNITS[name.trim_start_matches("PractitionerRole/r").parse::<usize>().unwrap()].to_owned());
+    let role =
+        role.map(|name| UNITS[name.trim_start_matches("PractitionerRole/r").parse::<usize>().unwrap()].to_owned());
     let source = act["meta"]["source"].as_str().map(|s| s.trim_start_matches("urn:vardkedja:unit:").to_owned());
     own.or(role).or(source).unwrap_or_else(|| "none".to_owned())
 }
@@ -178,7 +182,8 @@ async fn naive(gateway: &Gateway, filter: &Filter, question: &Question) -> (BTre
     let code = |act: &Value| act["code"]["coding"][0]["code"].as_str().unwrap().to_owned();
     let add_ons: Vec<&Value> = all.iter().filter(is_done).filter(|act| code(act) == kva::DISTANCE).collect();
     let list = list();
-    let (mut groups, mut people) = (BTreeMap::<Vec<String>, u64>::new(), BTreeMap::<Vec<String>, BTreeSet<String>>::new());
+    let (mut groups, mut people) =
+        (BTreeMap::<Vec<String>, u64>::new(), BTreeMap::<Vec<String>, BTreeSet<String>>::new());
     let (mut total, mut outside, mut everybody) = (0, 0, BTreeSet::new());
     for act in procedures(gateway, filter).await.iter().filter(is_done) {
         let (code, day, unit) = (code(act), naive_day(act), naive_unit(act));
@@ -243,7 +248,11 @@ fn question(random: &mut fastrand::Rng) -> Question {
     let mut by: Vec<Dimension> = Dimension::ALL.into_iter().filter(|_| random.u8(..) < 80).collect();
     random.shuffle(&mut by);
     let some = |random: &mut fastrand::Rng, from: &[&str]| -> Vec<String> {
-        if random.u8(..) < 200 { Vec::new() } else { vec![pick(random, from).to_owned(), pick(random, from).to_owned()] }
+        if random.u8(..) < 200 {
+            Vec::new()
+        } else {
+            vec![pick(random, from).to_owned(), pick(random, from).to_owned()]
+        }
     };
     Question {
         first: one.min(other),
@@ -280,7 +289,10 @@ async fn surroundings(gateway: &Gateway, versions: &mut BTreeMap<String, u32>) {
     for (n, unit) in UNITS.iter().enumerate() {
         let id = format!("o{n}");
         all.push((json!({ "resourceType": "PractitionerRole", "id": format!("r{n}"), "organization": { "reference": format!("Organization/{id}") } }), vec![]));
-        all.push((json!({ "resourceType": "Organization", "id": id, "identifier": [hsa(unit)["identifier"]] }), vec![]));
+        all.push((
+            json!({ "resourceType": "Organization", "id": id, "identifier": [hsa(unit)["identifier"]] }),
+            vec![],
+        ));
     }
     put(gateway, versions, all).await;
 }
@@ -344,17 +356,31 @@ async fn an_indicator_counts_people_with_a_plan_once() {
     };
     let mut mine = plan("c2", 2, "2026-03-31", "active");
     mine["category"].as_array_mut().unwrap().push(own("programme", "min-vardplan"));
-    let nurse = json!({ "resourceType": "PractitionerRole", "id": "nurse", "code": [own("profession", "contact-nurse")] });
-    let team = |id: &str, n: u8, role: &str| json!({ "resourceType": "CareTeam", "id": id, "status": "active", "subject": subject(n),
-        "participant": [{ "member": { "reference": format!("PractitionerRole/{role}") } }] });
-    let assessed = |id: &str, n: u8, instrument: &str| json!({ "resourceType": "Observation", "id": id, "status": "final", "subject": subject(n),
-        "code": own("observation-kind", "needs-assessment"), "method": own("instrument", instrument), "effectiveDateTime": "2026-01-05" });
+    let nurse =
+        json!({ "resourceType": "PractitionerRole", "id": "nurse", "code": [own("profession", "contact-nurse")] });
+    let team = |id: &str, n: u8, role: &str| {
+        json!({ "resourceType": "CareTeam", "id": id, "status": "active", "subject": subject(n),
+        "participant": [{ "member": { "reference": format!("PractitionerRole/{role}") } }] })
+    };
+    let assessed = |id: &str, n: u8, instrument: &str| {
+        json!({ "resourceType": "Observation", "id": id, "status": "final", "subject": subject(n),
+        "code": own("observation-kind", "needs-assessment"), "method": own("instrument", instrument), "effectiveDateTime": "2026-01-05" })
+    };
     let act = json!({ "resourceType": "Procedure", "id": "x", "status": "completed", "code": coded("XV019"), "subject": subject(1),
         "performedDateTime": "2026-03-31T21:00:00Z" });
     let all = vec![
-        plan("c1", 1, "2026-03-01", "active"), plan("c1b", 1, "2026-03-05", "active"), mine, plan("c3", 3, "2026-04-01", "active"),
-        plan("c4", 4, "2026-03-05", "entered-in-error"), nurse, team("t1", 1, "nurse"), team("t2", 2, "r1"), team("t3", 3, "nurse"),
-        assessed("o1", 1, "halsoskattning"), assessed("o2", 2, "interview"), act,
+        plan("c1", 1, "2026-03-01", "active"),
+        plan("c1b", 1, "2026-03-05", "active"),
+        mine,
+        plan("c3", 3, "2026-04-01", "active"),
+        plan("c4", 4, "2026-03-05", "entered-in-error"),
+        nurse,
+        team("t1", 1, "nurse"),
+        team("t2", 2, "r1"),
+        team("t3", 3, "nurse"),
+        assessed("o1", 1, "halsoskattning"),
+        assessed("o2", 2, "interview"),
+        act,
     ];
     put(gateway, &mut versions, all.into_iter().map(|r| (r, vec![ONCOLOGY.to_owned()])).collect()).await;
     let wanted: Vec<_> = INDICATORS.iter().collect();

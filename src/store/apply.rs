@@ -46,7 +46,12 @@ impl<'w, 'c> Writing<'w, 'c> {
     }
 
     /// `times` and `facts` have one entry for each put.
-    pub(super) fn apply(&mut self, commit: &Commit, times: &[Option<i64>], facts: &[Option<Facts>]) -> Result<(), Refusal> {
+    pub(super) fn apply(
+        &mut self,
+        commit: &Commit,
+        times: &[Option<i64>],
+        facts: &[Option<Facts>],
+    ) -> Result<(), Refusal> {
         for expect in &commit.expect {
             self.check(expect)?;
         }

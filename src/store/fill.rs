@@ -75,9 +75,8 @@ pub(super) fn go_on(db: &Statements<'_>, state: &mut State) -> Result<bool, Stor
 }
 
 fn batch(db: &Statements<'_>, state: &mut State, resource_type: &str, done: i64) -> Result<(), StoreError> {
-    let rows: Vec<(i64, String, Vec<u8>)> = db.all(NEXT, (resource_type, done, BATCH), |row| {
-        Ok::<_, StoreError>((row.get(0)?, row.get(1)?, row.get(2)?))
-    })?;
+    let rows: Vec<(i64, String, Vec<u8>)> =
+        db.all(NEXT, (resource_type, done, BATCH), |row| Ok::<_, StoreError>((row.get(0)?, row.get(1)?, row.get(2)?)))?;
     let mut writing = Writing::new(db, state);
     for (_, id, body) in &rows {
         let resource = serde_json::from_slice(body).map_err(|_| StoreError::Corrupt("a resource"))?;

@@ -17,7 +17,8 @@ use crate::fhir::act::Kind;
 
 const UNITS: &str = "SELECT id, hsa_id FROM fact_unit WHERE id > 0 ORDER BY id";
 const NEXT_CODE: &str = "SELECT min(code) FROM act_month WHERE code > ?1";
-const DAYS_OF_CODE: &str = "SELECT (SELECT min(day) FROM act WHERE code = ?1), (SELECT max(day) FROM act WHERE code = ?1)";
+const DAYS_OF_CODE: &str =
+    "SELECT (SELECT min(day) FROM act WHERE code = ?1), (SELECT max(day) FROM act WHERE code = ?1)";
 const MONTHS: &str = "SELECT month, unit, distance, acts FROM act_month WHERE code = ?1 AND month BETWEEN ?2 AND ?3";
 const DAYS: &str =
     "SELECT unit, distance, count(*) FROM act WHERE code = ?1 AND day BETWEEN ?2 AND ?3 GROUP BY unit, distance";

@@ -84,7 +84,8 @@ impl Writing<'_, '_> {
             let role = self.body(kind, id)?;
             Ok::<_, Refusal>(role.is_some_and(|role| act::is_contact_nurse(&role)))
         };
-        if !milestone.among.is_empty() && !milestone.among.iter().map(holds).collect::<Result<Vec<_>, _>>()?.contains(&true)
+        if !milestone.among.is_empty()
+            && !milestone.among.iter().map(holds).collect::<Result<Vec<_>, _>>()?.contains(&true)
         {
             return Ok(());
         }

@@ -98,8 +98,7 @@ impl<'c> Writer<'c> {
     /// be indexed anew goes on.
     pub(super) fn run(mut self, mut queue: mpsc::Receiver<Job>) {
         let connection = self.statements.connection();
-        let mut is_indexing =
-            reindex::is_due(connection).unwrap_or(false) || fill::is_due(connection).unwrap_or(false);
+        let mut is_indexing = reindex::is_due(connection).unwrap_or(false) || fill::is_due(connection).unwrap_or(false);
         loop {
             let first = if is_indexing {
                 match queue.try_recv() {
@@ -207,7 +206,8 @@ impl<'c> Writer<'c> {
     fn try_member(&mut self, member: &Member) -> Result<Result<Committed, StoreError>, rusqlite::Error> {
         self.statements.run("SAVEPOINT member", [])?;
         let before = self.state.mark();
-        let applied = Writing::new(&self.statements, &mut self.state).apply(&member.commit, &member.times, &member.facts);
+        let applied =
+            Writing::new(&self.statements, &mut self.state).apply(&member.commit, &member.times, &member.facts);
         let refusal = match applied {
             Ok(()) => {
                 self.statements.run("RELEASE member", [])?;

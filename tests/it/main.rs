@@ -37,6 +37,7 @@ mod receiver;
 mod reconcile;
 mod resend;
 mod search;
+mod statistics;
 mod submit;
 mod worklist;
 mod world;
