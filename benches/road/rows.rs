@@ -16,7 +16,7 @@ use crate::documents::{DAY, NUMBER, overwrite, person, places};
 /// Copies of the same day: a search by day finds so many, however large the database is.
 pub const A_DAY: u64 = 20;
 /// Units that acts are spread over.
-pub const UNITS: u64 = 100;
+pub const UNITS: u32 = 100;
 const DAY_MS: i64 = 24 * 3600 * 1000;
 
 /// Where a hole is, and what is written into it.
@@ -87,8 +87,9 @@ impl Rows {
         let names: Vec<String> = column(&db, "SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY rowid");
         let mut found = Vec::new();
         // Counters are the database's own work.
-        let kept =
-            |name: &&String| !name.starts_with("sqlite_") && !["heartbeat", "act_month"].contains(&name.as_str());
+        let kept = |name: &&String| {
+            !name.starts_with("sqlite_") && !["heartbeat", "act_month", "act_year"].contains(&name.as_str())
+        };
         for name in names.iter().filter(kept) {
             let columns: Vec<String> = column(&db, &format!("SELECT name FROM pragma_table_info('{name}')"));
             let listed = columns.iter().map(|c| format!("\"{c}\"")).collect::<Vec<_>>().join(", ");
@@ -166,7 +167,7 @@ impl Rows {
             Cell::Audit(at) => Value::Integer(marks.audit + at),
             Cell::Moment(at) => Value::Integer(at + shift * DAY_MS),
             Cell::DayNumber(at) => Value::Integer(at + shift),
-            Cell::Unit => Value::Integer(1 + i64::try_from(copy % UNITS).expect("a unit")),
+            Cell::Unit => Value::Integer(1 + i64::try_from(copy % u64::from(UNITS)).expect("a unit")),
             Cell::Stamp { bytes, is_text, holes } => {
                 let mut bytes = bytes.clone();
                 for (places, hole) in holes {

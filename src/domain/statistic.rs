@@ -86,9 +86,11 @@ pub fn in_force(code: &KvaCode, first: NaiveDate, last: NaiveDate) -> Option<(Na
     (first <= last).then_some((first, last))
 }
 
-/// A period cut at the ends of months: whole months, and what is left of others.
+/// A period cut at the ends of years and months: whole years, whole months, and what is left of others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Part {
+    /// The first and the last year.
+    Years(i32, i32),
     /// Numbers of the first and the last month.
     Months(i32, i32),
     /// Numbers of the first and the last day, which are in one month.
@@ -103,7 +105,7 @@ pub fn parts(first: NaiveDate, last: NaiveDate) -> Vec<Part> {
     if from == to {
         return match (first <= last, is_begin && is_end) {
             (false, _) => Vec::new(),
-            (true, true) => vec![Part::Months(from, to)],
+            (true, true) => whole(from, to),
             (true, false) => vec![Part::Days(day_number(first), day_number(last))],
         };
     }
@@ -116,13 +118,23 @@ pub fn parts(first: NaiveDate, last: NaiveDate) -> Vec<Part> {
         parts.push(Part::Days(day_number(first), day_number(month_begin(from)) - 1));
     }
     let whole_to = if is_end { to } else { to - 1 };
-    if from <= whole_to {
-        parts.push(Part::Months(from, whole_to));
-    }
+    parts.extend(whole(from, whole_to));
     if !is_end {
         parts.push(Part::Days(day_number(month_begin(to)), day_number(last)));
     }
     parts
+}
+
+/// Whole months, as years where they are all of one.
+fn whole(from: i32, to: i32) -> Vec<Part> {
+    let first_year = (from + 11).div_euclid(12);
+    let last_year = (to + 1).div_euclid(12) - 1;
+    if first_year > last_year {
+        return if from <= to { vec![Part::Months(from, to)] } else { Vec::new() };
+    }
+    let (before, after) = ((from, first_year * 12 - 1), (last_year * 12 + 12, to));
+    let months = |(from, to): (i32, i32)| (from <= to).then_some(Part::Months(from, to));
+    [months(before), Some(Part::Years(first_year, last_year)), months(after)].into_iter().flatten().collect()
 }
 
 #[cfg(test)]
@@ -148,6 +160,10 @@ mod tests {
                 Part::Months(m("2026-01-01"), m("2026-02-01")),
                 Part::Days(n("2026-03-01"), n("2026-03-29")),
             ]
+        );
+        assert_eq!(
+            parts(day("2024-11-01"), day("2026-12-31")),
+            [Part::Months(m("2024-11-01"), m("2024-12-01")), Part::Years(2025, 2026)]
         );
         assert_eq!(month_name(m("2026-03-29")), "2026-03");
         assert!(parts(day("2026-03-02"), day("2026-03-01")).is_empty());
@@ -175,6 +191,9 @@ mod tests {
             let mut covered = Vec::new();
             for part in parts(day_of_number(first), day_of_number(last)) {
                 match part {
+                    Part::Years(from, to) => {
+                        covered.extend(day_number(month_begin(from * 12))..day_number(month_begin(to * 12 + 12)));
+                    }
                     Part::Months(from, to) => {
                         covered.extend(day_number(month_begin(from))..day_number(month_begin(to + 1)));
                     }

@@ -10,7 +10,7 @@ use chrono::NaiveDate;
 use crate::Gateway;
 use crate::domain::disclosure::is_small;
 use crate::fhir::act::Kind;
-use crate::store::{ActQuestion, ActRow, ActSpan, Filter};
+use crate::store::{ActQuestion, ActRow, ActSpan, Apart, Filter};
 use crate::sync::Refusal;
 
 /// One of the indicators, by the id of its Measure.
@@ -96,7 +96,10 @@ pub async fn measure(
         let mut found: HashSet<i64> = reached.into_iter().map(|reached| reached.patient).collect();
         if !indicator.codes.is_empty() {
             let span = |code: &&str| ActSpan { code: (*code).to_owned(), first: ever, last };
-            let question = ActQuestion { spans: indicator.codes.iter().map(span).collect(), people: true };
+            let question = ActQuestion {
+                spans: indicator.codes.iter().map(span).collect(),
+                apart: Apart { patient: true, ..Apart::default() },
+            };
             let add = |found: &mut HashSet<i64>, row: &ActRow<'_>| found.extend(row.patient);
             found = store.fold_acts(filter, question, found, add).await?;
         }

@@ -13,7 +13,7 @@ use crate::domain::disclosure::{Cell, hidden, is_small};
 use crate::domain::kva::CodeList;
 use crate::domain::statistic::{Dimension, NONE, in_force, month_name};
 use crate::fhir::issue::{Code, Issue};
-use crate::store::{ActQuestion, ActRow, ActSpan, Filter};
+use crate::store::{ActQuestion, ActRow, ActSpan, Apart, Filter};
 use crate::sync::Refusal;
 use crate::{Gateway, InForce};
 
@@ -83,7 +83,13 @@ pub async fn count(gateway: &Gateway, filter: &Filter, question: &Question) -> R
     let spans = spans(question, &list.list, &in_use.into_iter().map(|used| used.code).collect::<Vec<_>>());
     let most = gateway.config.statistics.groups;
     let counter = Counter::new(question, &spans, &list.list, &gateway.config.directory, most);
-    let asked = ActQuestion { spans: spans.into_iter().map(|(span, _)| span).collect(), people: question.people };
+    let of_unit = [Dimension::Unit, Dimension::Level, Dimension::Distance];
+    let apart = Apart {
+        month: question.by.contains(&Dimension::Month),
+        unit: !question.units.is_empty() || of_unit.iter().any(|dimension| question.by.contains(dimension)),
+        patient: question.people,
+    };
+    let asked = ActQuestion { spans: spans.into_iter().map(|(span, _)| span).collect(), apart };
     let counter = gateway.store.fold_acts(filter, asked, counter, Counter::add).await?;
     if counter.is_over {
         return Err(Refusal::Findings(vec![Issue::error(

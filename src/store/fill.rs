@@ -16,12 +16,12 @@ const KNOWN: &str = "SELECT edition FROM fact_edition WHERE id = 1";
 const KNOW: &str = "UPDATE fact_edition SET edition = ?1 WHERE id = 1";
 const HAS_SOME: &str = "SELECT EXISTS (SELECT 1 FROM resource WHERE type = ?1)";
 const BEGIN: &str = "INSERT INTO fact_fill (type, done) VALUES (?1, 0) ON CONFLICT (type) DO UPDATE SET done = 0";
-const FIRST: &str = "SELECT type, done FROM fact_fill ORDER BY type LIMIT 1";
+const FIRST: &str = "SELECT type, done FROM fact_fill WHERE type > '' ORDER BY type LIMIT 1";
 const NEXT: &str = "SELECT r.rid, r.id, v.body FROM resource r INDEXED BY resource_of_type CROSS JOIN version v ON v.seq = r.seq \
      WHERE r.type = ?1 AND r.rid > ?2 ORDER BY r.rid LIMIT ?3";
 const GO_ON: &str = "UPDATE fact_fill SET done = ?2 WHERE type = ?1";
 const END: &str = "DELETE FROM fact_fill WHERE type = ?1";
-pub(super) const IS_DUE: &str = "SELECT EXISTS (SELECT 1 FROM fact_fill)";
+pub(super) const IS_DUE: &str = "SELECT EXISTS (SELECT 1 FROM fact_fill WHERE type > '')";
 
 /// Holds the program's edition against the database's. Facts of another edition are replaced one by one.
 pub(super) fn prepare(connection: &Connection) -> Result<(), StoreError> {

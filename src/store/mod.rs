@@ -50,7 +50,7 @@ pub use query::{
     Clause, DateOp, DeliveryQuery, ExchangePage, ExchangeQuery, Filter, Include, Page, Search, Sort, SortBy, Span,
     TextMatch, TokenMatch, Who, Window,
 };
-pub use read_act::{ActQuestion, ActRow, Reached, Span as ActSpan};
+pub use read_act::{ActQuestion, ActRow, Apart, Reached, Span as ActSpan};
 pub use read_delivery::{Due, Room, Rooms, TURN};
 pub use read_exchange::OpenTask;
 pub use read_queue::{MOST_COUNTED, Parked, PartnerQueue, Queue, Unanswered, Worklist, look};

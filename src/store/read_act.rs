@@ -19,9 +19,14 @@ const UNITS: &str = "SELECT id, hsa_id FROM fact_unit WHERE id > 0 ORDER BY id";
 const NEXT_CODE: &str = "SELECT min(code) FROM act_month WHERE code > ?1";
 const DAYS_OF_CODE: &str =
     "SELECT (SELECT min(day) FROM act WHERE code = ?1), (SELECT max(day) FROM act WHERE code = ?1)";
+const YEARS: &str = "SELECT year * 12, unit, distance, acts FROM act_year WHERE code = ?1 AND year BETWEEN ?2 AND ?3";
 const MONTHS: &str = "SELECT month, unit, distance, acts FROM act_month WHERE code = ?1 AND month BETWEEN ?2 AND ?3";
+const SUMS_OF_YEARS: &str =
+    "SELECT year * 12, 0, 0, sum(acts) FROM act_year WHERE code = ?1 AND year BETWEEN ?2 AND ?3 GROUP BY year";
+const SUMS_OF_MONTHS: &str =
+    "SELECT month, 0, 0, sum(acts) FROM act_month WHERE code = ?1 AND month BETWEEN ?2 AND ?3 GROUP BY month";
 const DAYS: &str =
-    "SELECT unit, distance, count(*) FROM act WHERE code = ?1 AND day BETWEEN ?2 AND ?3 GROUP BY unit, distance";
+    "SELECT NULL, unit, distance, count(*) FROM act WHERE code = ?1 AND day BETWEEN ?2 AND ?3 GROUP BY unit, distance";
 
 /// Days of a code, both ends included.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,8 +41,17 @@ pub struct Span {
 pub struct ActQuestion {
     /// Which do not overlap.
     pub spans: Vec<Span>,
-    /// Whether rows tell patients apart.
-    pub people: bool,
+    /// What rows must tell apart; what they need not, they may leave out.
+    pub apart: Apart,
+}
+
+/// What the rows of an answer tell apart, beside the code and the year.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Apart {
+    pub month: bool,
+    /// The unit, and whether it was at a distance.
+    pub unit: bool,
+    pub patient: bool,
 }
 
 /// Acts that are alike.
@@ -45,8 +59,9 @@ pub struct ActQuestion {
 pub struct ActRow<'a> {
     /// The place of its span in the question.
     pub span: usize,
+    /// Where months are not told apart, any of the year.
     pub month: i32,
-    /// HSA-id in upper case; empty: nobody knows.
+    /// HSA-id in upper case; empty: nobody knows, or units are not told apart.
     pub unit: &'a str,
     pub distance: bool,
     pub acts: u64,
@@ -83,8 +98,8 @@ impl Store {
                     add(&mut folded, &ActRow { span: place, month, unit, distance, acts, patient });
                 };
                 match &narrow {
-                    None if !question.people => counted(db, span, &mut row)?,
-                    _ => one_by_one(db, span, question.people, narrow.as_ref(), &mut row)?,
+                    None if !question.apart.patient => counted(db, span, question.apart, &mut row)?,
+                    _ => one_by_one(db, span, question.apart.patient, narrow.as_ref(), &mut row)?,
                 }
             }
             Ok(folded)
@@ -150,20 +165,23 @@ impl Store {
 
 type Row<'r> = dyn FnMut(i32, i64, bool, u64, Option<i64>) + 'r;
 
-/// Whole months from their counters, what is left of others from the acts of those days.
-fn counted(db: &Statements<'_>, span: &Span, row: &mut Row<'_>) -> Result<(), StoreError> {
+/// Whole years and months from their counters, what is left of others from the acts of those days.
+fn counted(db: &Statements<'_>, span: &Span, apart: Apart, row: &mut Row<'_>) -> Result<(), StoreError> {
     for part in parts(span.first, span.last) {
-        match part {
-            Part::Months(from, to) => db.all(MONTHS, (&span.code, from, to), |found| {
-                row(found.get(0)?, found.get(1)?, found.get(2)?, found.get::<_, i64>(3)?.unsigned_abs(), None);
-                Ok::<_, StoreError>(())
-            })?,
-            Part::Days(from, to) => db.all(DAYS, (&span.code, from, to), |found| {
-                let month = month_number(day_of_number(from));
-                row(month, found.get(0)?, found.get(1)?, found.get::<_, i64>(2)?.unsigned_abs(), None);
-                Ok::<_, StoreError>(())
-            })?,
+        let (sql, from, to) = match (part, apart.unit) {
+            (Part::Years(from, to), unit) if apart.month => {
+                (if unit { MONTHS } else { SUMS_OF_MONTHS }, from * 12, to * 12 + 11)
+            }
+            (Part::Years(from, to), unit) => (if unit { YEARS } else { SUMS_OF_YEARS }, from, to),
+            (Part::Months(from, to), unit) => (if unit { MONTHS } else { SUMS_OF_MONTHS }, from, to),
+            (Part::Days(from, to), _) => (DAYS, from, to),
         };
+        let month = month_number(day_of_number(from));
+        db.all(sql, (&span.code, from, to), |found| {
+            let month = if matches!(part, Part::Days(..)) { month } else { found.get(0)? };
+            row(month, found.get(1)?, found.get(2)?, found.get::<_, i64>(3)?.unsigned_abs(), None);
+            Ok::<_, StoreError>(())
+        })?;
     }
     Ok(())
 }
@@ -175,8 +193,10 @@ fn one_by_one(
     narrow: Option<&(String, Vec<Value>)>,
     row: &mut Row<'_>,
 ) -> Result<(), StoreError> {
-    let columns = if people { "a.day, a.unit, a.distance, a.patient" } else { "a.day, a.unit, a.distance" };
-    let mut sql = format!("SELECT {columns}, count(*) AS acts FROM act a WHERE a.code = ? AND a.day BETWEEN ? AND ?");
+    // Nearly every row is another patient's, so that grouping them would be in vain.
+    let columns = if people { "a.patient, 1" } else { "NULL, count(*)" };
+    let mut sql =
+        format!("SELECT a.day, a.unit, a.distance, {columns} FROM act a WHERE a.code = ? AND a.day BETWEEN ? AND ?");
     let days = [span.first, span.last].map(|day| Value::from(i64::from(day_number(day))));
     let mut values = vec![Value::from(span.code.clone())];
     values.extend(days);
@@ -185,16 +205,16 @@ fn one_by_one(
         sql.push_str(test);
         values.extend(more.iter().cloned());
     }
-    sql.push_str(" GROUP BY ");
-    sql.push_str(columns);
+    if !people {
+        sql.push_str(" GROUP BY a.day, a.unit, a.distance");
+    }
     let mut known = (i32::MIN, 0);
     db.all(&sql, params_from_iter(values), |found| {
         let day: i32 = found.get(0)?;
         if known.0 != day {
             known = (day, month_number(day_of_number(day)));
         }
-        let patient = if people { found.get(3)? } else { None };
-        row(known.1, found.get(1)?, found.get(2)?, found.get::<_, i64>("acts")?.unsigned_abs(), patient);
+        row(known.1, found.get(1)?, found.get(2)?, found.get::<_, i64>(4)?.unsigned_abs(), found.get(3)?);
         Ok::<_, StoreError>(())
     })?;
     Ok(())

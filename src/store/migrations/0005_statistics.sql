@@ -37,7 +37,7 @@ CREATE INDEX act_of_contact ON act (contact) WHERE contact IS NOT NULL;
 CREATE TRIGGER act_stays BEFORE UPDATE OF rid, code, day, unit, patient, contact ON act
 BEGIN SELECT RAISE(ABORT, 'an act is made anew, not changed'); END;
 
--- How many acts there are of each kind in a month, kept by the database itself.
+-- How many acts there are of each kind in a month and in a year, kept by the database itself.
 CREATE TABLE act_month (
   code     TEXT    NOT NULL,
   month    INTEGER NOT NULL,
@@ -46,23 +46,35 @@ CREATE TABLE act_month (
   acts     INTEGER NOT NULL CHECK (acts >= 0),
   PRIMARY KEY (code, month, unit, distance)
 ) STRICT, WITHOUT ROWID;
+CREATE TABLE act_year (
+  code     TEXT    NOT NULL,
+  year     INTEGER NOT NULL,
+  unit     INTEGER NOT NULL REFERENCES fact_unit (id),
+  distance INTEGER NOT NULL CHECK (distance IN (0, 1)),
+  acts     INTEGER NOT NULL CHECK (acts >= 0),
+  PRIMARY KEY (code, year, unit, distance)
+) STRICT, WITHOUT ROWID;
 CREATE TRIGGER act_is_counted AFTER INSERT ON act BEGIN
   INSERT INTO act_month VALUES (NEW.code, NEW.month, NEW.unit, NEW.distance, 1)
     ON CONFLICT (code, month, unit, distance) DO UPDATE SET acts = acts + 1;
+  INSERT INTO act_year VALUES (NEW.code, NEW.month / 12, NEW.unit, NEW.distance, 1)
+    ON CONFLICT (code, year, unit, distance) DO UPDATE SET acts = acts + 1;
 END;
 CREATE TRIGGER act_counts_no_more AFTER DELETE ON act BEGIN
-  UPDATE act_month SET acts = acts - 1
-    WHERE code = OLD.code AND month = OLD.month AND unit = OLD.unit AND distance = OLD.distance;
-  DELETE FROM act_month
-    WHERE code = OLD.code AND month = OLD.month AND unit = OLD.unit AND distance = OLD.distance AND acts = 0;
+  UPDATE act_month SET acts = acts - 1 WHERE code = OLD.code AND month = OLD.month AND unit = OLD.unit AND distance = OLD.distance;
+  DELETE FROM act_month WHERE code = OLD.code AND month = OLD.month AND unit = OLD.unit AND distance = OLD.distance AND acts = 0;
+  UPDATE act_year SET acts = acts - 1 WHERE code = OLD.code AND year = OLD.month / 12 AND unit = OLD.unit AND distance = OLD.distance;
+  DELETE FROM act_year WHERE code = OLD.code AND year = OLD.month / 12 AND unit = OLD.unit AND distance = OLD.distance AND acts = 0;
 END;
 CREATE TRIGGER act_counts_otherwise AFTER UPDATE OF distance ON act WHEN NEW.distance <> OLD.distance BEGIN
-  UPDATE act_month SET acts = acts - 1
-    WHERE code = OLD.code AND month = OLD.month AND unit = OLD.unit AND distance = OLD.distance;
-  DELETE FROM act_month
-    WHERE code = OLD.code AND month = OLD.month AND unit = OLD.unit AND distance = OLD.distance AND acts = 0;
+  UPDATE act_month SET acts = acts - 1 WHERE code = OLD.code AND month = OLD.month AND unit = OLD.unit AND distance = OLD.distance;
+  DELETE FROM act_month WHERE code = OLD.code AND month = OLD.month AND unit = OLD.unit AND distance = OLD.distance AND acts = 0;
+  UPDATE act_year SET acts = acts - 1 WHERE code = OLD.code AND year = OLD.month / 12 AND unit = OLD.unit AND distance = OLD.distance;
+  DELETE FROM act_year WHERE code = OLD.code AND year = OLD.month / 12 AND unit = OLD.unit AND distance = OLD.distance AND acts = 0;
   INSERT INTO act_month VALUES (NEW.code, NEW.month, NEW.unit, NEW.distance, 1)
     ON CONFLICT (code, month, unit, distance) DO UPDATE SET acts = acts + 1;
+  INSERT INTO act_year VALUES (NEW.code, NEW.month / 12, NEW.unit, NEW.distance, 1)
+    ON CONFLICT (code, year, unit, distance) DO UPDATE SET acts = acts + 1;
 END;
 
 -- Add-on codes for care at a distance, by the act or contact that they are an add-on to (`Type/id`, which may come later).

@@ -129,10 +129,11 @@ async fn ask_for_acts(store: &Store) {
         ]))
         .await;
     let day = |text: &str| text.parse().unwrap();
-    let span = ActSpan { code: "DV143".into(), first: day("2025-12-31"), last: day("2026-02-27") };
+    let span = ActSpan { code: "DV143".into(), first: day("2024-12-31"), last: day("2026-02-27") };
     for filter in [Filter::ALL, units(&[ASKER])] {
-        for people in [false, true] {
-            let question = ActQuestion { spans: vec![span.clone()], people };
+        for apart in 0..8 {
+            let apart = Apart { month: apart & 1 > 0, unit: apart & 2 > 0, patient: apart & 4 > 0 };
+            let question = ActQuestion { spans: vec![span.clone()], apart };
             let acts = store.fold_acts(&filter, question, 0, |all, row| *all += row.acts).await.unwrap();
             assert_eq!(acts, 1);
         }

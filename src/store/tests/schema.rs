@@ -94,6 +94,7 @@ fn illegal_states_are_refused_by_the_database_itself() {
         "UPDATE act SET distance = 2",
         "INSERT INTO act (rid, code, day, unit, distance) VALUES (2, 'DV143', 1, 1, 0)",
         "UPDATE act_month SET acts = -1",
+        "UPDATE act_year SET acts = -1",
         "UPDATE milestone SET kind = 'lost'",
         "UPDATE milestone SET day = NULL",
         "UPDATE inbound SET finding = ''",
