@@ -127,7 +127,14 @@ impl Conformance {
                 CodeList::default()
             }
         };
-        let stored = |text: &String| serde_json::from_str::<Value>(text).ok();
+        let stored = |text: &String| {
+            let mut resource = serde_json::from_str::<Value>(text).ok()?;
+            if resource["resourceType"] == "CodeSystem" {
+                // Whatever a package of one's own calls it: this is where it is found and edited.
+                resource["id"] = Value::from(registry::definitions::KVA);
+            }
+            Some(resource)
+        };
         let kept = |name: &str| name == KVA_FILE || name.starts_with("Measure-") && name.ends_with(".json");
         let definitions: Vec<Value> =
             files.iter().filter(|(name, _)| kept(name)).filter_map(|(_, text)| stored(text)).collect();

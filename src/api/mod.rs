@@ -100,6 +100,9 @@ fn routes(app: &mut web::ServiceConfig) {
         .route("/v1/statistics/indicators", get().to(statistics::indicators))
         .route("/fhir/metadata", get().to(fhir::metadata))
         .route("/fhir/_history", get().to(fhir::history_of_all))
+        // What is no type is not taken for one by the methods that these two lack.
+        .route("/fhir/metadata", web::to(problem::no_route))
+        .route("/fhir/_history", web::to(problem::no_route))
         .route("/fhir/Measure/{id}/$evaluate-measure", get().to(fhir::evaluate))
         .route("/fhir/Measure/{id}/$evaluate-measure", web::post().to(fhir::evaluate_post))
         .route("/fhir/{type}/$validate", web::post().to(fhir::validate))

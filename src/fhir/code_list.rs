@@ -228,7 +228,7 @@ fn value(at: &str, sv: &str, en: &str) -> Issue {
 
 /// A published list may carry more than is read here; what is nearly one of ours is a slip.
 fn misspelt(name: &str, at: &str) -> Option<Issue> {
-    let meant = nearest(name, PROPERTIES.into_iter())?;
+    let meant = nearest(name, PROPERTIES)?;
     Some(Issue::error(
         Code::CodeInvalid,
         format!("{at}.code"),

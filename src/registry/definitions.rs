@@ -23,7 +23,13 @@ pub async fn settle(gateway: &Gateway, now: DateTime<Utc>) -> Result<(), StoreEr
     let standing = gateway.store.resources(&Filter::ALL, &names).await?;
     let own = standing.iter().find(|stored| stored.resource_type == "CodeSystem" && stored.id == KVA);
     if let Some(stored) = own {
-        gateway.conformance.put_in_force(in_force(stored)?);
+        let package = gateway.conformance.codes().edition;
+        let list = in_force(stored)?;
+        if list.edition != package {
+            let (stored, package) = (list.edition.as_deref().unwrap_or("none"), package.as_deref().unwrap_or("none"));
+            tracing::info!(stored, package, "the code list in the database is in force, not the package's");
+        }
+        gateway.conformance.put_in_force(list);
     }
     let known = current(standing.clone());
     let scale = Scale { now, patient: None, units: &[], exchange: None };

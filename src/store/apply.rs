@@ -65,7 +65,7 @@ impl<'w, 'c> Writing<'w, 'c> {
         // After all of them: a fact names resources of the same commit.
         for (put, facts) in commit.put.iter().zip(facts) {
             if let Some(facts) = facts {
-                self.put_facts(&put.resource_type, &put.id, facts)?;
+                self.put_facts(&put.resource_type, &put.id, put.version == 1, facts)?;
             }
         }
         for share in &commit.share {

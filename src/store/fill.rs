@@ -80,7 +80,7 @@ fn batch(db: &Statements<'_>, state: &mut State, resource_type: &str, done: i64)
     let mut writing = Writing::new(db, state);
     for (_, id, body) in &rows {
         let resource = serde_json::from_slice(body).map_err(|_| StoreError::Corrupt("a resource"))?;
-        writing.put_facts(resource_type, id, &act::facts(&resource)).map_err(|refusal| match refusal {
+        writing.put_facts(resource_type, id, false, &act::facts(&resource)).map_err(|refusal| match refusal {
             Refusal::Sql(error) => StoreError::Commit(error),
             Refusal::Corrupt(what) => StoreError::Corrupt(what),
             Refusal::Unmet(_) => StoreError::Corrupt("a fact"),

@@ -42,14 +42,26 @@ impl Put {
 }
 
 impl Writing<'_, '_> {
-    /// Puts the facts of a resource in the place of those that it had.
-    pub(super) fn put_facts(&mut self, resource_type: &str, id: &str, facts: &Facts) -> Result<(), Refusal> {
+    /// Puts the facts of a resource in the place of those that it had; a new one had none.
+    pub(super) fn put_facts(
+        &mut self,
+        resource_type: &str,
+        id: &str,
+        is_new: bool,
+        facts: &Facts,
+    ) -> Result<(), Refusal> {
+        if is_new && *facts == Facts::default() {
+            return Ok(());
+        }
         let db = self.statements;
         let name = format!("{resource_type}/{id}");
         let Some(rid) = self.rid(&name)? else { return Ok(()) };
-        db.run(FORGET_ACT, [rid])?;
-        db.run(FORGET_MILESTONES, [rid])?;
-        let mut touched: Vec<String> = db.all(FORGET_ADD_ON, [rid], |row| Ok::<_, StoreError>(row.get(0)?))?;
+        let mut touched: Vec<String> = Vec::new();
+        if !is_new {
+            db.run(FORGET_ACT, [rid])?;
+            db.run(FORGET_MILESTONES, [rid])?;
+            touched = db.all(FORGET_ADD_ON, [rid], |row| Ok::<_, StoreError>(row.get(0)?))?;
+        }
         for target in &facts.add_on_to {
             db.run(INSERT_ADD_ON, (target, rid))?;
             touched.push(target.clone());

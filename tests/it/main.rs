@@ -39,5 +39,6 @@ mod resend;
 mod search;
 mod statistics;
 mod submit;
+mod unmodified;
 mod worklist;
 mod world;
