@@ -27,7 +27,7 @@ fn acts(folder: &std::path::Path, size: u64) -> Filled {
 
 pub fn measure(plan: &Plan, figures: &mut Figures) {
     figures.note(format!(
-        "Statistics are asked by the operator, one question at a time, {ROUNDS} times each, over acts of {} codes at {UNITS} units, twenty \
+        "Statistics are asked by the operator, one question at a time, over acts of {} codes at {UNITS} units, twenty \
          contacts a day; every question is on record.",
         CODES.len()
     ));
@@ -48,6 +48,8 @@ pub fn measure(plan: &Plan, figures: &mut Figures) {
         ("whole months, by area, level and year", "from=2000&to=2199&by=area,level,year", "", Some(months)),
         ("whole months, by unit", "from=2000&to=2199&by=unit", "", Some(months)),
         ("whole months, by code and month", "from=2000&to=2199&by=code,month", "", Some(months)),
+        ("whole months, by month and distance", "from=2000&to=2199&by=month,distance", "", Some(months)),
+        ("whole months, by level and month", "from=2000&to=2199&by=level,month", "", Some(months)),
         ("any period, by area", "from=2026-03-17&to=2033-09-09&by=area", "", Some(days)),
         (
             "any period, by code, month and distance",
@@ -56,7 +58,7 @@ pub fn measure(plan: &Plan, figures: &mut Figures) {
             Some(days),
         ),
         ("people, by area, all time", "from=2000&to=2199&by=area&people=true", "", None),
-        ("a unit's own, by code", "from=2000&to=2199&by=code", unit.as_str(), None),
+        ("a unit's own, by code, a year", "from=2027&to=2027&by=code", unit.as_str(), None),
     ];
     for (what, query, caller, goal) in questions {
         let request = get(&format!("/v1/statistics/kva?{query}"), caller);
@@ -64,7 +66,11 @@ pub fn measure(plan: &Plan, figures: &mut Figures) {
         assert!(status == 200, "{what} answered {status}: {}", String::from_utf8_lossy(&body));
         let answer: serde_json::Value = serde_json::from_slice(&body).expect("JSON");
         assert!(answer["total"]["acts"].as_u64() > Some(0), "{what}: {}", json!(answer["total"]));
-        let runs = (0..ROUNDS).map(|_| {
+        // What takes a while is not asked so often.
+        let begun = Instant::now();
+        once(program.address, &request);
+        let rounds = if begun.elapsed().as_secs() > 0 { 3 } else { ROUNDS };
+        let runs = (0..rounds).map(|_| {
             let begun = Instant::now();
             once(program.address, &request);
             begun.elapsed().as_secs_f64() * 1000.0

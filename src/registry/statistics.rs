@@ -83,7 +83,7 @@ pub async fn count(gateway: &Gateway, filter: &Filter, question: &Question) -> R
     let spans = spans(question, &list.list, &in_use.into_iter().map(|used| used.code).collect::<Vec<_>>());
     let most = gateway.config.statistics.groups;
     let counter = Counter::new(question, &spans, &list.list, &gateway.config.directory, most);
-    let of_unit = [Dimension::Unit, Dimension::Level, Dimension::Distance];
+    let of_unit = [Dimension::Unit, Dimension::Level];
     let apart = Apart {
         month: question.by.contains(&Dimension::Month),
         unit: !question.units.is_empty() || of_unit.iter().any(|dimension| question.by.contains(dimension)),

@@ -19,14 +19,17 @@ const UNITS: &str = "SELECT id, hsa_id FROM fact_unit WHERE id > 0 ORDER BY id";
 const NEXT_CODE: &str = "SELECT min(code) FROM act_month WHERE code > ?1";
 const DAYS_OF_CODE: &str =
     "SELECT (SELECT min(day) FROM act WHERE code = ?1), (SELECT max(day) FROM act WHERE code = ?1)";
-const YEARS: &str = "SELECT year * 12, unit, distance, acts FROM act_year WHERE code = ?1 AND year BETWEEN ?2 AND ?3";
-const MONTHS: &str = "SELECT month, unit, distance, acts FROM act_month WHERE code = ?1 AND month BETWEEN ?2 AND ?3";
-const SUMS_OF_YEARS: &str =
-    "SELECT year * 12, 0, 0, sum(acts) FROM act_year WHERE code = ?1 AND year BETWEEN ?2 AND ?3 GROUP BY year";
-const SUMS_OF_MONTHS: &str =
-    "SELECT month, 0, 0, sum(acts) FROM act_month WHERE code = ?1 AND month BETWEEN ?2 AND ?3 GROUP BY month";
-const DAYS: &str =
-    "SELECT NULL, unit, distance, count(*) FROM act WHERE code = ?1 AND day BETWEEN ?2 AND ?3 GROUP BY unit, distance";
+/// Columns: month, unit, acts nearby, acts at a distance. One pass along the key in either case.
+const YEARS: &str = "SELECT year * 12, unit, acts * (1 - distance), acts * distance FROM act_year \
+     WHERE code = ?1 AND year BETWEEN ?2 AND ?3";
+const MONTHS: &str = "SELECT month, unit, acts * (1 - distance), acts * distance FROM act_month \
+     WHERE code = ?1 AND month BETWEEN ?2 AND ?3";
+const SUMS_OF_YEARS: &str = "SELECT year * 12, 0, sum(acts * (1 - distance)), sum(acts * distance) FROM act_year \
+     WHERE code = ?1 AND year BETWEEN ?2 AND ?3 GROUP BY year";
+const SUMS_OF_MONTHS: &str = "SELECT month, 0, sum(acts * (1 - distance)), sum(acts * distance) FROM act_month \
+     WHERE code = ?1 AND month BETWEEN ?2 AND ?3 GROUP BY month";
+const DAYS: &str = "SELECT NULL, unit, sum(1 - distance), sum(distance) FROM act \
+     WHERE code = ?1 AND day BETWEEN ?2 AND ?3 GROUP BY unit";
 
 /// Days of a code, both ends included.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,11 +48,10 @@ pub struct ActQuestion {
     pub apart: Apart,
 }
 
-/// What the rows of an answer tell apart, beside the code and the year.
+/// What the rows of an answer tell apart, beside the code, the year, and whether it was at a distance.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Apart {
     pub month: bool,
-    /// The unit, and whether it was at a distance.
     pub unit: bool,
     pub patient: bool,
 }
@@ -179,7 +181,12 @@ fn counted(db: &Statements<'_>, span: &Span, apart: Apart, row: &mut Row<'_>) ->
         let month = month_number(day_of_number(from));
         db.all(sql, (&span.code, from, to), |found| {
             let month = if matches!(part, Part::Days(..)) { month } else { found.get(0)? };
-            row(month, found.get(1)?, found.get(2)?, found.get::<_, i64>(3)?.unsigned_abs(), None);
+            for (distance, column) in [(false, 2), (true, 3)] {
+                let acts = found.get::<_, i64>(column)?.unsigned_abs();
+                if acts > 0 {
+                    row(month, found.get(1)?, distance, acts, None);
+                }
+            }
             Ok::<_, StoreError>(())
         })?;
     }
