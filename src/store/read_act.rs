@@ -92,7 +92,7 @@ impl Store {
         self.read(move |db| {
             check_filled(db)?;
             let units = units(db)?;
-            let narrow = visible(db, &filter, "Procedure", "a");
+            let narrow = visible(db, &filter, "Procedure", "r");
             let mut folded = begun;
             for (place, span) in question.spans.iter().enumerate() {
                 let mut row = |month, unit, distance, acts, patient| {
@@ -146,12 +146,12 @@ impl Store {
                 Kind::ContactNurse => "CareTeam",
             };
             let on = if kind == Kind::ContactNurse { "" } else { " AND m.day BETWEEN ? AND ?" };
-            let mut sql = format!("SELECT m.patient, m.unit FROM milestone m WHERE m.kind = ?{on}");
+            let mut sql = format!("SELECT m.patient, m.unit FROM milestone m{} WHERE m.kind = ?{on}", of_resource("m"));
             let mut values = vec![Value::from(kind.code().to_owned())];
             if !on.is_empty() {
                 values.extend([first, last].map(|day| Value::from(i64::from(day_number(day)))));
             }
-            if let Some((test, more)) = visible(db, &filter, resource_type, "m") {
+            if let Some((test, more)) = visible(db, &filter, resource_type, "r") {
                 sql.push_str(" AND ");
                 sql.push_str(&test);
                 values.extend(more);
@@ -202,8 +202,10 @@ fn one_by_one(
 ) -> Result<(), StoreError> {
     // Nearly every row is another patient's, so that grouping them would be in vain.
     let columns = if people { "a.patient, 1" } else { "NULL, count(*)" };
-    let mut sql =
-        format!("SELECT a.day, a.unit, a.distance, {columns} FROM act a WHERE a.code = ? AND a.day BETWEEN ? AND ?");
+    let of = if narrow.is_some() { of_resource("a") } else { String::new() };
+    let mut sql = format!(
+        "SELECT a.day, a.unit, a.distance, {columns} FROM act a{of} WHERE a.code = ? AND a.day BETWEEN ? AND ?"
+    );
     let days = [span.first, span.last].map(|day| Value::from(i64::from(day_number(day))));
     let mut values = vec![Value::from(span.code.clone())];
     values.extend(days);
@@ -225,6 +227,11 @@ fn one_by_one(
         Ok::<_, StoreError>(())
     })?;
     Ok(())
+}
+
+/// The resource `r` that a fact is of: what may be seen is a question to it.
+fn of_resource(fact: &str) -> String {
+    format!(" CROSS JOIN resource r ON r.rid = {fact}.rid")
 }
 
 /// Facts in part are no answer.
