@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::caller::Call;
 use super::problem::{Answer, Problem, told};
+use crate::access::Operation;
 use crate::domain::statistic::Dimension;
 use crate::domain::{HsaId, kva};
 use crate::fhir::issue::{Code, Issue};
@@ -22,6 +23,7 @@ const SHARES: [&str; 3] = ["from", "to", "unit"];
 
 /// `GET /v1/statistics/kva?from=&to=&by=&code=&area=&unit=&people=`
 pub async fn kva(call: Call, request: HttpRequest) -> Answer {
+    call.may(Operation::CountActs)?;
     let face = Face::asked(&request)?;
     let asked = Asked::read(&request, &KVA)?;
     let (first, last) = asked.period()?;
@@ -40,7 +42,7 @@ pub async fn kva(call: Call, request: HttpRequest) -> Answer {
         "unit": question.units, "people": question.people,
     });
     let gateway = &call.gateway;
-    let counted = statistics::count(gateway, &call.caller.filter(), &question).await?;
+    let counted = statistics::count(gateway, &call.caller.of_statistics(), &question).await?;
     let table = statistics::show(counted, gateway.config.statistics.smallest, &gateway.config.directory);
     told_of(&call, "statistics/kva", &payload).await?;
     Ok(face.answer(|| tables::csv(&table), || tables::json(&table)))
@@ -48,12 +50,14 @@ pub async fn kva(call: Call, request: HttpRequest) -> Answer {
 
 /// `GET /v1/statistics/indicators?from=&to=&unit=`
 pub async fn indicators(call: Call, request: HttpRequest) -> Answer {
+    call.may(Operation::CountActs)?;
     let face = Face::asked(&request)?;
     let asked = Asked::read(&request, &SHARES)?;
     let (first, last) = asked.period()?;
     let gateway = &call.gateway;
     let all: Vec<&'static Indicator> = INDICATORS.iter().collect();
-    let measured = indicators::measure(gateway, &call.caller.filter(), &all, (first, last), &asked.units).await?;
+    let measured =
+        indicators::measure(gateway, &call.caller.of_statistics(), &all, (first, last), &asked.units).await?;
     let smallest = gateway.config.statistics.smallest;
     let shares: Vec<_> = measured.into_iter().map(|measured| indicators::show(measured, smallest)).collect();
     let (from, to) = (first.to_string(), last.to_string());

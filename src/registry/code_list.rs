@@ -8,29 +8,24 @@ use serde_json::{Value, json};
 
 use super::definitions::{KVA, in_force, is_kva};
 use crate::Gateway;
-use crate::access::{Caller, Purpose};
+use crate::access::{Caller, Purpose, Scope};
 use crate::domain::kva::CodeList;
 use crate::fhir::canonical::BASE;
 use crate::fhir::code_list::{Standing, check};
 use crate::fhir::issue::{Code, Issue, any_error};
 use crate::fhir::resource::content;
-use crate::store::{Audit, Commit, Committed, Filter, Stored};
+use crate::store::{Audit, Commit, Committed, Extent, Filter, Right, Stored};
 use crate::sync::Refusal;
 use crate::sync::refusal::missing;
 use crate::sync::weigh::{Current, Scale, Weighed};
 
-/// Whoever runs the gateway, and a client whose agreement says so: the process team's.
+/// Whoever runs the gateway, and a client whose agreement names the type: the process team's. What opens everything to a unit
+/// does not open this.
 pub fn may_edit(caller: &Caller) -> bool {
-    let grants = |scope: &crate::access::Scope| {
-        scope.is_about("CodeSystem")
-            && scope.rights.update
-            && scope.criteria.is_empty()
-            && scope.resource_type.is_some()
-    };
-    match &caller.scopes {
-        None => caller.purpose == Purpose::Operations,
-        Some(scopes) => scopes.iter().any(grants),
-    }
+    let named = |scope: &Scope| scope.resource_type.as_deref() == Some("CodeSystem") && scope.rights.update;
+    let is_named = caller.scopes.as_ref().is_some_and(|scopes| scopes.iter().any(named));
+    let extent = caller.grants.as_ref().map(|grants| grants.extent("CodeSystem", Right::Update));
+    caller.is_operator() || extent == Some(Extent::All) && (is_named || caller.purpose == Purpose::Operations)
 }
 
 /// Puts the list in force in the place of the version that the caller has read. With it come the findings that refuse nothing.

@@ -8,8 +8,10 @@ use rusqlite::params_from_iter;
 use rusqlite::types::Value;
 
 use super::fill::IS_DUE;
+use super::grants::Right;
 use super::query::Filter;
-use super::search::visible;
+use super::search::Asked;
+use super::sql::Sql;
 use super::statement::Statements;
 use super::{Store, StoreError};
 use crate::domain::statistic::{Part, day_number, day_of_number, month_number, parts};
@@ -92,7 +94,7 @@ impl Store {
         self.read(move |db| {
             check_filled(db)?;
             let units = units(db)?;
-            let narrow = visible(db, &filter, "Procedure", "r");
+            let narrow = Asked::of(db, &filter).visible(Right::Search, "Procedure", "r")?;
             let mut folded = begun;
             for (place, span) in question.spans.iter().enumerate() {
                 let mut row = |month, unit, distance, acts, patient| {
@@ -151,10 +153,10 @@ impl Store {
             if !on.is_empty() {
                 values.extend([first, last].map(|day| Value::from(i64::from(day_number(day)))));
             }
-            if let Some((test, more)) = visible(db, &filter, resource_type, "r") {
+            if let Some(test) = Asked::of(db, &filter).visible(Right::Search, resource_type, "r")? {
                 sql.push_str(" AND ");
-                sql.push_str(&test);
-                values.extend(more);
+                sql.push_str(&test.text);
+                values.extend(test.values);
             }
             db.all(&sql, params_from_iter(values), |row| {
                 let unit: i64 = row.get(1)?;
@@ -197,7 +199,7 @@ fn one_by_one(
     db: &Statements<'_>,
     span: &Span,
     people: bool,
-    narrow: Option<&(String, Vec<Value>)>,
+    narrow: Option<&Sql>,
     row: &mut Row<'_>,
 ) -> Result<(), StoreError> {
     // Nearly every row is another patient's, so that grouping them would be in vain.
@@ -209,10 +211,10 @@ fn one_by_one(
     let days = [span.first, span.last].map(|day| Value::from(i64::from(day_number(day))));
     let mut values = vec![Value::from(span.code.clone())];
     values.extend(days);
-    if let Some((test, more)) = narrow {
+    if let Some(test) = narrow {
         sql.push_str(" AND ");
-        sql.push_str(test);
-        values.extend(more.iter().cloned());
+        sql.push_str(&test.text);
+        values.extend(test.values.iter().cloned());
     }
     if !people {
         sql.push_str(" GROUP BY a.day, a.unit, a.distance");

@@ -1,12 +1,14 @@
 //! Writes what statistics are counted from: the facts of a resource's version in force, in the commit that puts it in force.
 
+use super::StoreError;
 use super::apply::{Refusal, Writing};
 use super::record::Put;
-use super::{StoreError, read_resource};
 use crate::domain::statistic::day_number;
 use crate::fhir::act::{self, Act, Doer, Facts, Milestone};
 
 const RID: &str = "SELECT rid FROM resource WHERE type = ?1 AND id = ?2";
+const BODY: &str =
+    "SELECT v.body FROM resource r CROSS JOIN version v ON v.seq = r.seq WHERE r.type = ?1 AND r.id = ?2";
 const FORGET_ACT: &str = "DELETE FROM act WHERE rid = ?1";
 const FORGET_ADD_ON: &str = "DELETE FROM act_add_on WHERE rid = ?1 RETURNING target";
 const FORGET_MILESTONES: &str = "DELETE FROM milestone WHERE rid = ?1";
@@ -146,7 +148,7 @@ impl Writing<'_, '_> {
     }
 
     fn body(&self, resource_type: &str, id: &str) -> Result<Option<serde_json::Value>, Refusal> {
-        let stored = read_resource::now(self.statements, resource_type, id, &None)?;
-        Ok(stored.and_then(|stored| serde_json::from_slice(&stored.body).ok()))
+        let body = self.statements.first(BODY, (resource_type, id), |row| row.get::<_, Vec<u8>>(0))?;
+        Ok(body.and_then(|body| serde_json::from_slice(&body).ok()))
     }
 }

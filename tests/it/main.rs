@@ -29,6 +29,7 @@ mod otel;
 mod outgoing;
 mod particulars;
 mod personal_data;
+mod policy;
 mod profiles;
 mod program;
 mod r4_search;

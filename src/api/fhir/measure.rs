@@ -10,6 +10,7 @@ use super::super::statistics::{day, in_order};
 use super::asked::parameters;
 use super::media::Sent;
 use super::{FHIR_JSON, query};
+use crate::access::Operation;
 use crate::fhir::guard::{Limits, Strictness};
 use crate::registry::report;
 use crate::sync::refusal::{Refusal, missing};
@@ -43,8 +44,9 @@ pub async fn evaluate_post(call: Call, id: web::Path<String>, body: Sent) -> Ans
 }
 
 async fn evaluated(call: &Call, id: &str, period: (NaiveDate, NaiveDate)) -> Answer {
+    call.may(Operation::CountActs)?;
     let gateway = &call.gateway;
-    let report = report::evaluate(gateway, &call.caller.filter(), id, period, call.now).await?;
+    let report = report::evaluate(gateway, &call.caller.of_statistics(), id, period, call.now).await?;
     let report: Value = report.ok_or_else(|| missing("Measure"))?;
     let question = json!({ "from": period.0.to_string(), "to": period.1.to_string() });
     let object = format!("Measure/{id}/$evaluate-measure");
