@@ -2,6 +2,7 @@
 //! `[limits]` and `[[partner]]` have files of their own, as have units and addresses.
 
 mod addresses;
+mod export;
 mod limits;
 mod partner;
 mod units;
@@ -21,6 +22,7 @@ use crate::domain::delivery::Schedule;
 use crate::domain::outgoing::Outgoing;
 
 pub use addresses::Secret;
+pub use export::{Cohort, Export};
 pub use limits::Limits;
 pub use partner::{Channel, Keys, Notice, Partner};
 pub use units::parse_units;
@@ -50,6 +52,8 @@ pub struct Config {
     /// Where the gateway may connect to.
     pub outgoing: Outgoing,
     pub partners: Vec<Partner>,
+    pub export: Export,
+    pub cohorts: Vec<Cohort>,
     /// Things that are legal but surprising, to be said at start.
     pub warnings: Vec<String>,
 }
@@ -111,8 +115,11 @@ struct Raw {
     delivery: RawDelivery,
     telemetry: Telemetry,
     outgoing: RawOutgoing,
+    export: export::RawExport,
     #[serde(default)]
     partner: Vec<partner::RawPartner>,
+    #[serde(default)]
+    cohort: Vec<export::RawCohort>,
 }
 
 #[derive(Deserialize)]
@@ -266,14 +273,18 @@ fn check(raw: Raw, base: &Path) -> Result<Config, ConfigError> {
         ));
     }
     schedule("delivery.retry_s", raw.delivery.retry_s.clone())?;
+    let db = base.join(gateway.db);
+    let export = export::check(raw.export, base, &db)?;
+    let directory = Directory::new(units);
+    let cohorts = export::check_cohorts(raw.cohort, &directory)?;
     let folder = |path: PathBuf| (!path.as_os_str().is_empty()).then(|| base.join(path));
     Ok(Config {
         base_url: if gateway.base_url.is_empty() { format!("http://{listen}") } else { gateway.base_url },
         listen,
-        db: base.join(gateway.db),
+        db,
         hsa_id: gateway.hsa_id,
         name: gateway.name,
-        directory: Directory::new(units),
+        directory,
         mappings: folder(gateway.mappings),
         profiles: folder(gateway.profiles),
         limits: raw.limits,
@@ -290,6 +301,8 @@ fn check(raw: Raw, base: &Path) -> Result<Config, ConfigError> {
         drain_notice: Duration::from_secs(gateway.drain_notice_s),
         outgoing,
         partners,
+        export,
+        cohorts,
         warnings,
     })
 }

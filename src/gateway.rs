@@ -27,7 +27,7 @@ use crate::partner::{Client, Guard, Notifier};
 use crate::store::{Options, Store, StoreError};
 use crate::sync::gate::Gates;
 use crate::telemetry::{Figures, Traces};
-use crate::{api, assets, sync};
+use crate::{api, assets, registry, sync};
 
 /// The gateway: settings, store, tables, and clients for its partners.
 #[derive(Debug)]
@@ -48,6 +48,7 @@ pub struct Gateway {
     pub seen: Mutex<HashMap<String, sync::seen::Seen>>,
     /// Rung when there may be something to deliver.
     pub wake: Notify,
+    pub exports: registry::Exports,
     pub figures: Figures,
     /// Which request caused what is delivered.
     pub traces: Traces,
@@ -176,6 +177,7 @@ impl Gateway {
             takes_provenance: Mutex::default(),
             seen: Mutex::default(),
             wake: Notify::new(),
+            exports: registry::Exports::new(api::read_criteria),
         })
     }
 
@@ -277,6 +279,7 @@ pub async fn run(config: Config, listener: TcpListener, shutdown: impl Future<Ou
     let gateway = Arc::new(Gateway::open(config)?);
     let (stop, stopped) = watch::channel(false);
     let worker = tokio::spawn(sync::worker::run(Arc::clone(&gateway), stopped.clone()));
+    let exports = tokio::spawn(registry::worker::run(Arc::clone(&gateway), stopped.clone()));
     let answers = tokio::spawn(sync::worker::listen(Arc::clone(&gateway), stopped));
     let server = api::serve(Arc::clone(&gateway), listener).map_err(StartError::Serve)?;
     let handle = server.handle();
@@ -297,8 +300,9 @@ pub async fn run(config: Config, listener: TcpListener, shutdown: impl Future<Ou
     let mut left = 0;
     let mut count = || left = gateway.in_flight();
     let deliveries_ended = ended(worker, deadline, &mut count).await & ended(answers, deadline, || {}).await;
+    let exports_ended = ended(exports, deadline, || {}).await;
     close(gateway).await;
-    if requests_ended && deliveries_ended {
+    if requests_ended && deliveries_ended && exports_ended {
         tracing::info!("stopped");
     } else {
         tracing::warn!(

@@ -1,6 +1,7 @@
 //! The only incoming HTTP. One flat list of routes; a handler reads the request, makes one call, and writes the answer.
 
 mod body;
+mod bulk;
 mod caller;
 mod deliveries;
 mod door;
@@ -22,6 +23,7 @@ use actix_web::{App, HttpServer, Route, guard, middleware, web};
 
 use crate::Gateway;
 use crate::domain::Kind;
+pub use bulk::read_criteria;
 use limits::{Turnstile, Watch};
 
 /// Every route of the gateway: the index of the program. `openapi.yaml` has exactly these; HEAD is taken wherever GET is.
@@ -48,6 +50,15 @@ pub const ROUTES: &[(&str, &str)] = &[
     ("GET", "/v1/answers/held"),
     ("GET", "/fhir/metadata"),
     ("GET", "/fhir/_history"),
+    ("GET", "/fhir/$export"),
+    ("POST", "/fhir/$export"),
+    ("GET", "/fhir/Patient/$export"),
+    ("POST", "/fhir/Patient/$export"),
+    ("GET", "/fhir/Group/{id}/$export"),
+    ("POST", "/fhir/Group/{id}/$export"),
+    ("POST", "/fhir/$verify"),
+    ("GET", "/fhir/Group"),
+    ("GET", "/fhir/Group/{id}"),
     ("POST", "/fhir/{type}/$validate"),
     ("POST", "/fhir/{type}/_search"),
     ("GET", "/fhir/{type}/_history"),
@@ -63,6 +74,9 @@ pub const ROUTES: &[(&str, &str)] = &[
     ("GET", "/fhir/{type}/{id}/$document"),
     ("GET", "/fhir/{type}/{id}/_history"),
     ("GET", "/fhir/{type}/{id}/_history/{version}"),
+    ("GET", "/bulk/jobs/{id}"),
+    ("DELETE", "/bulk/jobs/{id}"),
+    ("GET", "/bulk/files/{job}/{file}"),
 ];
 
 /// GET, and HEAD for the same without its body (RFC 9110, 9.3.2).
@@ -93,6 +107,15 @@ fn routes(app: &mut web::ServiceConfig) {
         .route("/v1/answers/held", get().to(deliveries::held))
         .route("/fhir/metadata", get().to(fhir::metadata))
         .route("/fhir/_history", get().to(fhir::history_of_all))
+        .route("/fhir/$export", get().to(bulk::of_system))
+        .route("/fhir/$export", web::post().to(bulk::of_system_post))
+        .route("/fhir/Patient/$export", get().to(bulk::of_patients))
+        .route("/fhir/Patient/$export", web::post().to(bulk::of_patients_post))
+        .route("/fhir/Group/{id}/$export", get().to(bulk::of_group))
+        .route("/fhir/Group/{id}/$export", web::post().to(bulk::of_group_post))
+        .route("/fhir/$verify", web::post().to(bulk::verify))
+        .route("/fhir/Group", get().to(bulk::groups))
+        .route("/fhir/Group/{id}", get().to(bulk::group))
         .route("/fhir/{type}/$validate", web::post().to(fhir::validate))
         .route("/fhir/{type}/_search", web::post().to(fhir::search_post))
         .route("/fhir/{type}/_history", get().to(fhir::history_of_type))
@@ -108,6 +131,9 @@ fn routes(app: &mut web::ServiceConfig) {
         .route("/fhir/{type}/{id}/$document", get().to(fhir::document))
         .route("/fhir/{type}/{id}/_history", get().to(fhir::history))
         .route("/fhir/{type}/{id}/_history/{version}", get().to(fhir::vread))
+        .route("/bulk/jobs/{id}", get().to(bulk::standing))
+        .route("/bulk/jobs/{id}", web::delete().to(bulk::remove))
+        .route("/bulk/files/{job}/{file}", get().to(bulk::file))
         .default_service(web::to(problem::no_route));
 }
 

@@ -83,6 +83,9 @@ impl<'w, 'c> Writing<'w, 'c> {
         if let Some(answer) = &commit.answer {
             self.put_answer(answer)?;
         }
+        for change in &commit.exports {
+            self.change_export(change)?;
+        }
         for audit in &commit.audit {
             self.append_audit(audit)?;
         }

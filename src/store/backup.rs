@@ -19,6 +19,7 @@ use super::migrate::known_version;
 use super::open::lock;
 use super::read_queue::read_only;
 use super::record::Audit;
+use super::state::LAST_SEQ;
 use super::statement::Statements;
 use super::{Commit, Options, Store, StoreError};
 
@@ -90,8 +91,6 @@ pub enum BackupError {
 
 const UNDELIVERED: &str =
     "SELECT partner, count(*) FROM delivery WHERE state IN ('waiting', 'parked') GROUP BY partner ORDER BY partner";
-const LAST_SEQ: &str =
-    "SELECT max((SELECT coalesce(max(seq), 0) FROM version), (SELECT coalesce(max(seq), 0) FROM delivery))";
 const TABLES: &str = "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%' ORDER BY name";
 
 /// Copies a database that may be in use to a file that must not be there yet. Nobody who writes has to wait.

@@ -1,5 +1,6 @@
 //! The one write verb: what is expected, what is written, and how it can fail.
 
+use super::export::ExportChange;
 use super::record::{Answer, Audit, Delivery, DeliveryChange, Document, Exchange, Inbound, Put};
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
@@ -20,6 +21,7 @@ pub struct Commit {
     pub delivery_changes: Vec<DeliveryChange>,
     pub inbound: Vec<Inbound>,
     pub answer: Option<Answer>,
+    pub exports: Vec<ExportChange>,
     pub audit: Vec<Audit>,
 }
 
@@ -65,6 +67,10 @@ pub enum Expect {
     Delivery { delivery: Uuid, state: crate::domain::delivery::State },
     /// Nothing of the delivery was sent since: so many attempts are on record, and none has begun whose outcome is not.
     Untried { delivery: Uuid, attempts: u32 },
+    /// The export is not over. Every [`ExportChange`] expects this of its own accord.
+    ExportOpen { export: Uuid },
+    /// The client has fewer open exports than this, and fewer with files.
+    ExportRoom { client: String, open: u32, kept: u32 },
 }
 
 /// How a commit ended when the disk did its part.

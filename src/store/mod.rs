@@ -10,6 +10,7 @@ pub mod backup;
 pub mod commit;
 mod exchanges;
 mod expect;
+mod export;
 mod log;
 mod look;
 pub mod meter;
@@ -18,6 +19,7 @@ mod open;
 pub mod query;
 mod read_delivery;
 mod read_exchange;
+mod read_export;
 mod read_queue;
 mod read_resource;
 mod reader;
@@ -32,6 +34,7 @@ mod tests;
 mod versions;
 mod write_delivery;
 mod write_exchange;
+mod write_export;
 mod write_index;
 mod write_resource;
 mod writer;
@@ -41,6 +44,9 @@ use std::sync::Arc;
 pub use crate::fhir::search::Index;
 pub use backup::{BackupError, BackupNote, Manifest, Restored, back_up, last_backup, restore, verify_backup};
 pub use commit::{Begun, Commit, Committed, Expect, Share, StoreError};
+pub use export::{
+    Export, ExportChange, ExportFile, ExportLevel, ExportOrder, ExportState, FileKind, Membership, Until,
+};
 pub use meter::{Meter, Space};
 pub use open::Options;
 pub use query::{
@@ -53,6 +59,7 @@ pub use read_queue::{MOST_COUNTED, Parked, PartnerQueue, Queue, Unanswered, Work
 pub use record::{
     Action, Answer, Attempt, Audit, Delivery, DeliveryChange, Document, Exchange, Inbound, Party, Put, Stored,
 };
+pub use search::{Criteria, Found, List, Passed, Targets, Walk, Walked};
 pub use versions::Versions;
 
 /// The database, as everyone else sees it: cheap to clone, closed when the last clone is dropped.

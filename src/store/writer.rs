@@ -46,6 +46,12 @@ impl Store {
         self.enqueue(commit)?.instrument(span).await.map_err(|_| StoreError::Stopped)?
     }
 
+    /// Whether commits wait for the disk.
+    pub fn is_pressed(&self) -> bool {
+        let jobs = self.shared.jobs.read().unwrap_or_else(PoisonError::into_inner);
+        jobs.as_ref().is_some_and(|jobs| jobs.capacity() < jobs.max_capacity())
+    }
+
     pub(super) fn enqueue(
         &self,
         commit: Commit,
@@ -187,6 +193,7 @@ impl<'c> Writer<'c> {
             // A transaction that writes nothing would succeed on a disk that takes nothing.
             self.statements.run("UPDATE heartbeat SET beats = beats + 1 WHERE id = 1", [])?;
         }
+        Writing::new(&self.statements, &mut self.state).mark_sometimes()?;
         let mut answers = Vec::with_capacity(group.len());
         for member in group {
             answers.push(self.try_member(member)?);

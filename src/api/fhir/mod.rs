@@ -16,11 +16,14 @@ mod validate;
 mod write;
 
 pub use capability::{instance_methods, metadata, type_methods};
+pub use asked::{asked, parameters};
 pub use everything::{document, everything, everything_post};
 pub use history::{history, history_of_all, history_of_type};
-pub use media::negotiate;
-pub use read::{read, vread};
-pub use search::{search_get, search_post};
+pub use media::{Sent, negotiate};
+pub use prefer::preferences;
+pub use query::pairs;
+pub use read::{bundle, link, read, vread};
+pub use search::{criteria, is_lenient, search_get, search_post};
 pub use validate::validate;
 pub use write::{create, patch, patch_meant, update, update_meant};
 
@@ -53,7 +56,7 @@ fn unchanged(stored: &Stored) -> HttpResponse {
 }
 
 /// An operation by a name that is not served.
-fn no_operation() -> Problem {
+pub fn no_operation() -> Problem {
     Problem::new(
         StatusCode::NOT_FOUND,
         Issue::error(

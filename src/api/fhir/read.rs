@@ -53,7 +53,7 @@ async fn one(
     Ok(show(StatusCode::OK, &stored))
 }
 
-pub(super) fn link(relation: &str, url: &str) -> Value {
+pub fn link(relation: &str, url: &str) -> Value {
     json!({ "relation": relation, "url": url })
 }
 
@@ -64,7 +64,7 @@ pub(super) fn entry(call: &Call, stored: &Stored) -> Value {
     })
 }
 
-pub(super) fn bundle(kind: &str, total: Option<u64>, links: Vec<Value>, entries: Vec<Value>) -> HttpResponse {
+pub fn bundle(kind: &str, total: Option<u64>, links: Vec<Value>, entries: Vec<Value>) -> HttpResponse {
     let mut bundle = json!({ "resourceType": "Bundle", "type": kind, "link": links });
     if let Some(total) = total {
         bundle["total"] = json!(total);

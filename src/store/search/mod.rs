@@ -6,9 +6,12 @@
 //! the one found, must be visible to the one who asks: a chain tells nothing of what is hidden.
 
 mod compose;
+mod cohort;
 mod condition;
 mod include;
+mod matches;
 mod sort;
+mod walk;
 
 use rusqlite::types::Value;
 
@@ -16,8 +19,10 @@ use super::query::{Filter, Page, Search};
 use super::read_resource::at;
 use super::statement::Statements;
 use super::{Store, StoreError};
+pub use cohort::{Criteria, Found};
 use compose::Query;
 use condition::Asked;
+pub use walk::{List, Passed, Targets, Walk, Walked};
 
 /// A condition that allows more rows than this does not lead.
 const RARE: i64 = 1000;
