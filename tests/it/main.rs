@@ -11,6 +11,7 @@ mod crash;
 mod deliver;
 mod disk;
 mod door;
+mod export;
 mod face;
 mod fhir_xml;
 mod gateway;
