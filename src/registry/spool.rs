@@ -29,11 +29,27 @@ pub struct Spool {
     open: Vec<Open>,
     /// Ended since the last record.
     ended: Vec<ExportFile>,
+    /// Written to since the last record, and open no more.
+    loose: Vec<File>,
     /// Files of each name so far.
     made: Vec<(String, u32)>,
     /// Bytes since the last record.
     unrecorded: u64,
     is_new: bool,
+}
+
+/// What is to be on record when it has reached the disk; meanwhile more can be added to the files.
+#[derive(Debug)]
+pub struct Captured {
+    pub files: Vec<ExportFile>,
+    handles: Vec<File>,
+}
+
+impl Captured {
+    /// Brings it to the disk.
+    pub fn sync(&self) -> io::Result<()> {
+        self.handles.iter().try_for_each(File::sync_data)
+    }
 }
 
 #[derive(Debug)]
@@ -59,6 +75,7 @@ impl Spool {
             bounds,
             open: Vec::new(),
             ended: Vec::new(),
+            loose: Vec::new(),
             made: Vec::new(),
             unrecorded: 0,
             is_new: true,
@@ -129,20 +146,22 @@ impl Spool {
         self.unrecorded
     }
 
-    /// Brings everything to the disk, and says what is there to be put on record.
-    pub fn settle(&mut self) -> io::Result<Vec<ExportFile>> {
+    /// What there is to be put on record now.
+    pub fn capture(&mut self) -> io::Result<Captured> {
+        let mut handles = std::mem::take(&mut self.loose);
         for open in &mut self.open {
             open.file.flush()?;
-            open.file.get_ref().sync_data()?;
+            handles.push(open.file.get_ref().try_clone()?);
         }
         if self.is_new {
-            File::open(&self.folder)?.sync_all()?;
+            // The names of new files are in the folder, which is a file too.
+            handles.push(File::open(&self.folder)?);
             self.is_new = false;
         }
         self.unrecorded = 0;
         let mut files = std::mem::take(&mut self.ended);
         files.extend(self.open.iter().map(|open| open.row.clone()));
-        Ok(files)
+        Ok(Captured { files, handles })
     }
 
     fn begin(&mut self, kind: FileKind, resource_type: &str) -> io::Result<usize> {
@@ -159,7 +178,7 @@ impl Spool {
 
     fn end(&mut self, mut open: Open) -> io::Result<()> {
         open.file.flush()?;
-        open.file.get_ref().sync_data()?;
+        self.loose.push(open.file.into_inner().map_err(io::IntoInnerError::into_error)?);
         let sha256 = hex(&open.hash.finalize());
         self.ended.push(ExportFile { sha256: Some(sha256), ..open.row });
         Ok(())
@@ -236,6 +255,12 @@ mod tests {
         }
     }
 
+    fn settle(spool: &mut Spool) -> Vec<ExportFile> {
+        let captured = spool.capture().unwrap();
+        captured.sync().unwrap();
+        captured.files
+    }
+
     fn all(folder: &Path) -> Vec<(String, Vec<u8>)> {
         let mut files: Vec<_> = fs::read_dir(folder)
             .unwrap()
@@ -252,13 +277,13 @@ mod tests {
         let mut spool = Spool::open(&whole.0, BOUNDS, &[]).unwrap();
         lines(&mut spool, 0, 40);
         spool.end_all().unwrap();
-        let rows = spool.settle().unwrap();
+        let rows = settle(&mut spool);
         assert!(rows.iter().all(|row| row.sha256.is_some() && row.bytes <= 100 && row.lines <= 5));
         for at in 1..40 {
             let broken = Folder::new();
             let mut spool = Spool::open(&broken.0, BOUNDS, &[]).unwrap();
             lines(&mut spool, 0, at);
-            let recorded = spool.settle().unwrap();
+            let recorded = settle(&mut spool);
             lines(&mut spool, at, 40);
             let _ = spool.end_all();
             drop(spool);
@@ -266,7 +291,7 @@ mod tests {
             lines(&mut spool, at, 40);
             spool.end_all().unwrap();
             let mut again: Vec<ExportFile> = recorded.into_iter().filter(|row| row.sha256.is_some()).collect();
-            again.extend(spool.settle().unwrap());
+            again.extend(settle(&mut spool));
             let sorted = |mut rows: Vec<ExportFile>| {
                 rows.sort_by(|a, b| a.name.cmp(&b.name));
                 rows
@@ -281,7 +306,7 @@ mod tests {
         let folder = Folder::new();
         let mut spool = Spool::open(&folder.0, BOUNDS, &[]).unwrap();
         lines(&mut spool, 0, 2);
-        let recorded = spool.settle().unwrap();
+        let recorded = settle(&mut spool);
         fs::write(folder.0.join("Task.0001.ndjson"), "x").unwrap();
         assert!(Spool::open(&folder.0, BOUNDS, &recorded).is_err());
     }

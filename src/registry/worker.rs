@@ -12,7 +12,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use serde_json::json;
 use tokio::sync::watch;
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::Instant;
 use uuid::Uuid;
 
@@ -21,13 +21,13 @@ use super::cohort::criteria;
 use super::kept::{clear, folder};
 use super::outgoing::Line;
 use super::request::{Associated, Request, read_caller};
-use super::spool::{Bounds, Spool};
+use super::spool::{Bounds, Captured, Spool};
 use super::terms::Terms;
 use crate::Gateway;
 use crate::access::Caller;
 use crate::fhir::issue::{Code, Issue, outcome};
 use crate::store::{
-    Audit, Clause, Commit, Committed, Export, ExportChange, ExportFile, ExportLevel, ExportState, FileKind, Filter, List,
+    Audit, Clause, Commit, Committed, Export, ExportChange, ExportLevel, ExportState, FileKind, Filter, List,
     Membership, Passed, StoreError, Targets, Walk, Walked,
 };
 
@@ -205,6 +205,16 @@ struct Writing<'g> {
     /// Given to the reader for each piece, and taken back.
     spool: Arc<Mutex<Spool>>,
     recorded_at: Instant,
+    /// On its way to the disk while the next pieces are read.
+    settling: Option<Settling>,
+}
+
+/// What will be on record when it is on disk.
+struct Settling {
+    step: u32,
+    position: i64,
+    resources: u64,
+    captured: JoinHandle<io::Result<Captured>>,
 }
 
 async fn write(gateway: &Gateway, id: Uuid, shutdown: &watch::Receiver<bool>) -> Result<(), Stop> {
@@ -229,6 +239,7 @@ async fn write(gateway: &Gateway, id: Uuid, shutdown: &watch::Receiver<bool>) ->
         caller,
         spool: Arc::new(Mutex::new(spool)),
         recorded_at: Instant::now(),
+        settling: None,
     };
     writing.run().await
 }
@@ -256,7 +267,7 @@ impl Writing<'_> {
                 && is_actor(kind)
                 && !self.gateway.store.export_has_patients(self.export.id).await?;
             if is_empty {
-                self.advance(self.export.step + 1, 0, Vec::new()).await?;
+                (self.export.step, self.export.position) = (self.export.step + 1, 0);
                 continue;
             }
             self.write_type(kind, *provenance).await?;
@@ -271,7 +282,7 @@ impl Writing<'_> {
             let named = self.request.patients.clone().unwrap_or_default();
             let named = named.into_iter().map(|patient| (patient, Membership::Member)).collect();
             self.list(named).await?;
-            return self.advance(LEAVERS, 0, Vec::new()).await;
+            return self.advance(LEAVERS, 0).await;
         }
         let cohort = self.export.cohort.as_ref().and_then(|id| self.gateway.config.cohorts.iter().find(|c| c.id == *id));
         let is_own = cohort.filter(|cohort| cohort.clients.contains(&self.caller.name));
@@ -289,7 +300,7 @@ impl Writing<'_> {
         self.list(listed).await?;
         tracing::debug!(export = %id, position = walked.position, "members");
         let (step, position) = if walked.is_end { (LEAVERS, 0) } else { (MEMBERS, walked.position) };
-        self.advance(step, position, Vec::new()).await
+        self.advance(step, position).await
     }
 
     /// Those who were in the group and are not, and those whom a decision let in or shut out.
@@ -309,13 +320,12 @@ impl Writing<'_> {
                 self.list(left.into_iter().map(|patient| (patient, Membership::Left)).collect()).await?;
             }
         }
-        self.advance(STEPS_BEFORE_TYPES, 0, Vec::new()).await
+        self.advance(STEPS_BEFORE_TYPES, 0).await
     }
 
     async fn list(&mut self, patients: Vec<(String, Membership)>) -> Result<(), Stop> {
         for piece in patients.chunks(LISTED_AT_ONCE) {
-            let (step, position) = (self.export.step, self.export.position);
-            self.record(step, position, Vec::new(), piece.to_vec()).await?;
+            self.put(self.export.step, self.export.position, piece.to_vec()).await?;
         }
         Ok(())
     }
@@ -326,28 +336,28 @@ impl Writing<'_> {
         let line = Line::of(kind, &self.request, &self.terms);
         loop {
             let walk = Walk { after: self.export.position, ..walk.clone() };
-            let (spool, written, walked) = self.piece(walk, line.clone()).await?;
+            let (written, walked) = self.piece(walk, line.clone()).await?;
             self.export.resources += written;
             self.export.position = walked.position;
             if walked.is_end {
-                let ended = kind.to_owned();
-                let files = blocking(move || {
-                    let mut spool = spool.lock().unwrap_or_else(PoisonError::into_inner);
-                    spool.end_type(&ended)?;
-                    spool.settle()
-                });
-                let files = files.await?;
-                return self.advance(self.export.step + 1, 0, files).await;
+                let (spool, ended) = (Arc::clone(&self.spool), kind.to_owned());
+                blocking(move || spool.lock().unwrap_or_else(PoisonError::into_inner).end_type(&ended)).await?;
+                (self.export.step, self.export.position) = (self.export.step + 1, 0);
             }
             if *self.shutdown.borrow() {
-                let files = self.settle().await?;
-                self.advance(self.export.step, self.export.position, files).await?;
+                self.settle().await?;
+                self.settled().await?;
                 return Err(Stop::Stopping);
             }
             let unrecorded = self.spool.lock().unwrap_or_else(PoisonError::into_inner).unrecorded();
             if unrecorded >= self.gateway.config.export.record_bytes || self.recorded_at.elapsed() >= RECORD_EVERY {
-                let files = self.settle().await?;
-                self.advance(self.export.step, self.export.position, files).await?;
+                self.settle().await?;
+            }
+            if self.settling.as_ref().is_some_and(|settling| settling.captured.is_finished()) {
+                self.settled().await?;
+            }
+            if walked.is_end {
+                return Ok(());
             }
             // Documents that come in go before those that go out in bulk.
             if self.gateway.store.is_pressed() { tokio::time::sleep(BREATH).await } else { tokio::task::yield_now().await }
@@ -376,7 +386,7 @@ impl Writing<'_> {
     }
 
     /// One piece of the walk, written to the files on the reader's own thread.
-    async fn piece(&self, walk: Walk, line: Line) -> Result<(Arc<Mutex<Spool>>, u64, Walked), Stop> {
+    async fn piece(&self, walk: Walk, line: Line) -> Result<(u64, Walked), Stop> {
         let spool = Arc::clone(&self.spool);
         let kind = walk.resource_type.clone();
         let progress = Arc::new(Mutex::new((0, Ok(()))));
@@ -406,31 +416,43 @@ impl Writing<'_> {
         drop(pass);
         let mut progress = progress.lock().unwrap_or_else(PoisonError::into_inner);
         std::mem::replace(&mut progress.1, Ok(()))?;
-        Ok((Arc::clone(&self.spool), progress.0, walked))
+        Ok((progress.0, walked))
     }
 
-    async fn settle(&self) -> Result<Vec<ExportFile>, Stop> {
+    /// Lets what has been written go to the disk. Only one record is on its way at a time.
+    async fn settle(&mut self) -> Result<(), Stop> {
+        self.settled().await?;
+        let (step, position, resources) = (self.export.step, self.export.position, self.export.resources);
         let spool = Arc::clone(&self.spool);
-        blocking(move || spool.lock().unwrap_or_else(PoisonError::into_inner).settle()).await
+        let captured = blocking(move || spool.lock().unwrap_or_else(PoisonError::into_inner).capture()).await?;
+        let captured = tokio::task::spawn_blocking(move || captured.sync().map(|()| captured));
+        self.settling = Some(Settling { step, position, resources, captured });
+        self.recorded_at = Instant::now();
+        Ok(())
     }
 
-    async fn advance(&mut self, step: u32, position: i64, files: Vec<ExportFile>) -> Result<(), Stop> {
-        self.record(step, position, files, Vec::new()).await?;
+    /// What went to the disk is there, and is put on record.
+    async fn settled(&mut self) -> Result<(), Stop> {
+        let Some(Settling { step, position, resources, captured }) = self.settling.take() else { return Ok(()) };
+        let captured = captured.await.map_err(|_| Stop::Lost("a thread ended"))??;
+        let (files, patients) = (captured.files, Vec::new());
+        self.record(ExportChange::Advance { id: self.export.id, step, position, resources, files, patients }).await
+    }
+
+    /// Before there are files.
+    async fn advance(&mut self, step: u32, position: i64) -> Result<(), Stop> {
+        self.put(step, position, Vec::new()).await?;
         (self.export.step, self.export.position) = (step, position);
         Ok(())
     }
 
-    async fn record(
-        &mut self,
-        step: u32,
-        position: i64,
-        files: Vec<ExportFile>,
-        patients: Vec<(String, Membership)>,
-    ) -> Result<(), Stop> {
-        let (id, resources) = (self.export.id, self.export.resources);
-        let change = ExportChange::Advance { id, step, position, resources, files, patients };
+    async fn put(&self, step: u32, position: i64, patients: Vec<(String, Membership)>) -> Result<(), Stop> {
+        let (id, resources, files) = (self.export.id, self.export.resources, Vec::new());
+        self.record(ExportChange::Advance { id, step, position, resources, files, patients }).await
+    }
+
+    async fn record(&self, change: ExportChange) -> Result<(), Stop> {
         let commit = || Commit { exports: vec![change.clone()], ..Commit::default() };
-        self.recorded_at = Instant::now();
         loop {
             match self.gateway.store.commit(commit()).await {
                 Ok(Committed::Done { .. }) => return Ok(()),
@@ -447,14 +469,17 @@ impl Writing<'_> {
         if self.export.level == ExportLevel::Group && self.export.since_seq.is_some() && self.export.basis.is_none() {
             notes.push(outcome(&[unknown_leavers()]));
         }
+        self.settled().await?;
         let spool = Arc::clone(&self.spool);
-        let files = blocking(move || {
+        let captured = blocking(move || {
             let mut spool = spool.lock().unwrap_or_else(PoisonError::into_inner);
             for note in &notes {
                 spool.add(FileKind::Error, "OperationOutcome", note.to_string().as_bytes())?;
             }
             spool.end_all()?;
-            spool.settle()
+            let captured = spool.capture()?;
+            captured.sync()?;
+            Ok(captured)
         });
         let (id, now) = (self.export.id, Utc::now());
         let advance = ExportChange::Advance {
@@ -462,7 +487,7 @@ impl Writing<'_> {
             step: self.export.step,
             position: self.export.position,
             resources: self.export.resources,
-            files: files.await?,
+            files: captured.await?.files,
             patients: Vec::new(),
         };
         let finish = ExportChange::Finish { id, at: now, expires_at: now + self.gateway.config.export.keep };
