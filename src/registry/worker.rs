@@ -108,7 +108,7 @@ pub async fn run(gateway: Arc<Gateway>, mut shutdown: watch::Receiver<bool>) {
 }
 
 /// Takes away what nobody may have any more.
-async fn tidy(gateway: &Gateway, now: DateTime<Utc>) {
+pub async fn tidy(gateway: &Gateway, now: DateTime<Utc>) {
     let tidied = async {
         for id in gateway.store.expired_exports(now, TIDIED_AT_ONCE).await? {
             let audit = by_gateway("export-expire", id, &json!({}), now);

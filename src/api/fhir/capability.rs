@@ -8,7 +8,11 @@ use super::everything::WHOLE;
 use super::search::{documentation, includes, is_sortable};
 use super::{FHIR_JSON, query};
 use crate::Gateway;
+use crate::fhir::canonical::BASE;
 use crate::fhir::search::{Param, params, types};
+
+/// Where the definitions of Bulk Data Access stand.
+const BULK: &str = "http://hl7.org/fhir/uv/bulkdata/OperationDefinition";
 
 /// Types that a partner may create, and update.
 pub const CREATED: [&str; 2] = ["Communication", "Procedure"];
@@ -35,7 +39,8 @@ pub async fn metadata(gateway: web::Data<Gateway>, request: HttpRequest) -> Answ
             }
         }
     }
-    let resources: Vec<Value> = types().iter().map(|name| resource(name)).collect();
+    let mut resources: Vec<Value> = types().iter().map(|name| resource(name)).collect();
+    resources.push(group());
     let statement = json!({
         "resourceType": "CapabilityStatement",
         "status": "active",
@@ -43,6 +48,7 @@ pub async fn metadata(gateway: web::Data<Gateway>, request: HttpRequest) -> Answ
         "kind": "instance",
         "software": { "name": "Vårdkedja", "version": env!("CARGO_PKG_VERSION") },
         "implementation": { "description": gateway.config.name, "url": format!("{}/fhir", gateway.config.base_url) },
+        "instantiates": ["http://hl7.org/fhir/uv/bulkdata/CapabilityStatement/bulk-data"],
         "fhirVersion": "4.0.1",
         "format": ["json", "xml"],
         "patchFormat": ["application/json-patch+json"],
@@ -57,6 +63,10 @@ pub async fn metadata(gateway: web::Data<Gateway>, request: HttpRequest) -> Answ
             "searchParam": controls(),
             "resource": resources,
             "interaction": [{ "code": "history-system" }],
+            "operation": [
+                { "name": "export", "definition": format!("{BULK}/export") },
+                { "name": "verify", "definition": format!("{BASE}/OperationDefinition/verify") },
+            ],
         }],
     });
     Ok(HttpResponse::Ok().content_type(FHIR_JSON).body(statement.to_string()))
@@ -75,11 +85,25 @@ pub fn instance_methods(resource_type: &str) -> Vec<&'static str> {
     if UPDATED.contains(&resource_type) { vec!["GET", "HEAD", "PUT", "PATCH"] } else { vec!["GET", "HEAD"] }
 }
 
+/// Groups are made of settings and computed when they are asked for: there is nothing to search them by.
+fn group() -> Value {
+    json!({
+        "type": "Group",
+        "interaction": [{ "code": "read" }, { "code": "search-type" }],
+        "versioning": "no-version",
+        "documentation": "Groups of patients by criteria, those of the caller: criteria and quantity, no members.",
+        "operation": [{ "name": "export", "definition": format!("{BULK}/group-export") }],
+    })
+}
+
 fn operations(resource_type: &str) -> Vec<Value> {
     let mut operations =
         vec![json!({ "name": "validate", "definition": "http://hl7.org/fhir/OperationDefinition/Resource-validate" })];
     let whole = WHOLE.iter().filter(|(name, _)| *name == resource_type);
     operations.extend(whole.map(|(_, definition)| json!({ "name": "everything", "definition": definition })));
+    if resource_type == "Patient" {
+        operations.push(json!({ "name": "export", "definition": format!("{BULK}/patient-export") }));
+    }
     if resource_type == "Composition" {
         let definition = "http://hl7.org/fhir/OperationDefinition/Composition-document";
         operations.push(json!({ "name": "document", "definition": definition }));

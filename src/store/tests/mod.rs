@@ -3,6 +3,7 @@
 mod audit;
 mod exchanges;
 mod expectations;
+mod exports;
 mod filter;
 mod groups;
 mod lanes;

@@ -52,6 +52,7 @@ async fn ask_everything(store: &Store) {
             store.exchanges(&filter, &query).await.unwrap();
         }
         ask_by_search(store, &filter).await;
+        super::exports::ask_everything(store, &filter).await;
     }
     // When nothing is rare any more the other plan is made.
     store.done(puts((0..1100).map(crowded))).await;
@@ -198,7 +199,7 @@ fn reads_a_whole_table(step: &str) -> bool {
 /// Whether a question that is put for every row of a walk is answered from what belongs to that row.
 fn asks_one(step: &str, walk: bool) -> bool {
     let question = step.contains(" EXISTS USING ") || (walk && step.starts_with("SEARCH t "));
-    !question || ["rid=?", "rowid=?", "(exchange=?"].iter().any(|key| step.contains(key))
+    !question || ["rid=?", "rowid=?", "(exchange=?", "(job=? AND patient=?)"].iter().any(|key| step.contains(key))
 }
 
 #[tokio::test]

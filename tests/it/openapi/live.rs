@@ -46,14 +46,19 @@ pub struct Scene {
     refusing: Option<(oneshot::Sender<()>, JoinHandle<anyhow::Result<()>>, std::path::PathBuf)>,
     exchange: Value,
     delivery: String,
+    /// An export that is done, and one of its files.
+    export: (String, String),
 }
+
+/// A group that belongs to whoever calls from this machine.
+const COHORT: &str = "[[cohort]]\nid = \"cancer-rehabilitation\"\nname = \"Cancer\"\nclients = [\"operator\"]\ndiagnoses = [\"C00-C97\"]\n";
 
 impl Scene {
     /// An empty gateway.
     pub async fn empty(settings: &str) -> Self {
         let client = reqwest::Client::builder().no_proxy().build().unwrap();
         let gateway = TestGateway::start(settings).await;
-        Self { gateway, client, refusing: None, exchange: Value::Null, delivery: String::new() }
+        Self { gateway, client, refusing: None, exchange: Value::Null, delivery: String::new(), export: Default::default() }
     }
 
     /// With a plan and a referral to a unit whose system reads from us.
@@ -61,6 +66,23 @@ impl Scene {
         let mut scene = Self::empty("").await;
         scene.send_documents(contract).await;
         scene
+    }
+
+    /// The same, with an export of it.
+    pub async fn with_export(contract: &Contract) -> Self {
+        let mut scene = Self::with_referral(contract).await;
+        let prefer = Ask { headers: vec![("Prefer".into(), "respond-async".into())], ..Ask::default() };
+        let begun = scene.ask("GET", "/fhir/$export?_type=Task", &prefer).await;
+        let job = begun.header("content-location").unwrap().rsplit('/').next().unwrap().to_owned();
+        for _ in 0..500 {
+            let reply = scene.ask("GET", &format!("/bulk/jobs/{job}"), &Ask::default()).await;
+            if reply.status == 200 {
+                scene.export = (job, "Task.0001.ndjson".to_owned());
+                return scene;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+        panic!("the export did not end");
     }
 
     /// With a plan and a referral to a unit whose system refuses them: the plan's delivery is parked.
@@ -138,6 +160,10 @@ impl Scene {
             let value = match name {
                 "id" if path.starts_with("/v1/exchanges") => self.exchange_id().to_owned(),
                 "id" if path.starts_with("/v1/deliveries") => self.delivery.clone(),
+                "id" if path.starts_with("/fhir/Group") => parameter["example"].as_str().unwrap().to_owned(),
+                "id" if path.starts_with("/bulk") => self.export.0.clone(),
+                "job" => self.export.0.clone(),
+                "file" => self.export.1.clone(),
                 // A referral has no handover to make a document of: tests/it/face.rs does that.
                 "id" if path.ends_with("$document") => "1".to_owned(),
                 "id" if path.ends_with("$everything") => self.name_of("Patient").split_once('/').unwrap().1.to_owned(),
@@ -186,6 +212,8 @@ async fn scene_for(operation: &Operation<'_>) -> Scene {
         path if path.contains("/deliveries") || path.ends_with("/retry") || path == "/v1/exchanges/{id}" => {
             Scene::with_parked(operation.contract).await
         }
+        path if path.starts_with("/bulk") => Scene::with_export(operation.contract).await,
+        path if path.starts_with("/fhir/Group") => Scene::empty(COHORT).await,
         path if path.contains('{') || path.starts_with("/v1/exchanges") => {
             Scene::with_referral(operation.contract).await
         }
@@ -209,7 +237,7 @@ pub fn check_reply(operation: &Operation<'_>, reply: &Reply, expected: u16) -> R
     let schema = &response["content"].get(media_type).ok_or(format!("the file has no {media_type}"))?["schema"];
     let bodies: Vec<Value> = match media_type {
         "application/xml" | "application/openmetrics-text" => vec![json!(reply.text)],
-        "application/x-ndjson" => reply.text.lines().map(|l| serde_json::from_str(l).unwrap()).collect(),
+        "application/x-ndjson" | "application/fhir+ndjson" => reply.text.lines().map(|l| serde_json::from_str(l).unwrap()).collect(),
         _ => vec![reply.json()],
     };
     for body in bodies {
@@ -233,7 +261,7 @@ fn examples<'a>(operation: &Operation<'a>) -> Vec<(&'a str, &'a str, &'a Value)>
 async fn send(operation: &Operation<'_>, media_type: &str, example: &Value) -> Result<(), String> {
     let scene = scene_for(operation).await;
     let mut value = example["value"].clone();
-    if operation.path.starts_with("/fhir") && operation.path.contains('{') {
+    if operation.path.starts_with("/fhir/{") {
         scene.settle(&mut value);
     }
     let path = scene.fill(operation, &value);
@@ -303,8 +331,12 @@ async fn every_request_without_a_body_is_answered_as_the_file_says() {
         let query: Vec<(String, String)> = all
             .map(|p| (p["name"].as_str().unwrap().to_owned(), p["example"].to_string().trim_matches('"').to_owned()))
             .collect();
+        let required = operation.parameters("header").into_iter().filter(|p| p["required"] == true);
+        let headers: Vec<(String, String)> = required
+            .map(|p| (p["name"].as_str().unwrap().to_owned(), p["example"].as_str().unwrap().to_owned()))
+            .collect();
         for query in [Vec::new(), query] {
-            let ask = Ask { query, ..Ask::default() };
+            let ask = Ask { query, headers: headers.clone(), ..Ask::default() };
             let reply = scene.ask(&operation.method, &path, &ask).await;
             if let Err(error) = check_reply(&operation, &reply, expected) {
                 wrong.push(format!("{} {} {:?}: {error}", operation.method, operation.path, ask.query));
