@@ -8,6 +8,7 @@ mod accepts;
 mod database;
 mod delivery;
 mod documents;
+mod export;
 mod figures;
 mod load;
 mod mapping;
@@ -39,11 +40,12 @@ pub struct Plan {
 /// A part by its name on the command line.
 type Part = (&'static str, fn(&Plan, &mut Figures));
 
-const PARTS: [Part; 6] = [
+const PARTS: [Part; 7] = [
     ("mapping", mapping::measure),
     ("accepts", accepts::measure),
     ("delivery", delivery::measure),
     ("reads", reads::measure),
+    ("export", export::measure),
     ("start", start::measure),
     ("neighbours", neighbours::measure),
 ];

@@ -80,7 +80,7 @@ impl Rows {
         db.execute("ATTACH ?1 AS before", [before.to_str().expect("a path")]).expect("the database before");
         let names: Vec<String> = column(&db, "SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY rowid");
         let mut found = Vec::new();
-        for name in names.iter().filter(|n| !n.starts_with("sqlite_") && *n != "heartbeat") {
+        for name in names.iter().filter(|n| !n.starts_with("sqlite_") && !["heartbeat", "mark"].contains(&n.as_str())) {
             let columns: Vec<String> = column(&db, &format!("SELECT name FROM pragma_table_info('{name}')"));
             let listed = columns.iter().map(|c| format!("\"{c}\"")).collect::<Vec<_>>().join(", ");
             let sql = format!("SELECT {listed} FROM main.\"{name}\" EXCEPT SELECT {listed} FROM before.\"{name}\"");

@@ -20,8 +20,13 @@ use crate::sync::refusal::missing;
 /// Actors have no patient: they go along with patients' data only where they are asked for.
 const ACTORS: [&str; 4] = ["Location", "Organization", "Practitioner", "PractitionerRole"];
 
-/// Begins an export; its id.
-pub async fn begin(gateway: &Gateway, caller: &Caller, wish: Wish, now: DateTime<Utc>) -> Result<Uuid, Refusal> {
+/// Begins an export; its id, or nothing where the client has as many as it may.
+pub async fn begin(
+    gateway: &Gateway,
+    caller: &Caller,
+    wish: Wish,
+    now: DateTime<Utc>,
+) -> Result<Option<Uuid>, Refusal> {
     if let Some(id) = &wish.cohort {
         cohort::of_caller(gateway, caller, id).ok_or_else(|| missing("Group"))?;
     }
@@ -73,9 +78,9 @@ pub async fn begin(gateway: &Gateway, caller: &Caller, wish: Wish, now: DateTime
     match gateway.store.commit(commit).await? {
         Committed::Done { .. } => {
             gateway.exports.wake.notify_one();
-            Ok(id)
+            Ok(Some(id))
         }
-        Committed::Conflict(_) => Err(Refusal::Busy),
+        Committed::Conflict(_) => Ok(None),
     }
 }
 

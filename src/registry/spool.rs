@@ -2,8 +2,9 @@
 //! disk is said so that it can be put on record. After a crash a file is cut to what is on record, and the lines after that are
 //! written again, the same as before.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
@@ -18,6 +19,8 @@ const PIECE: usize = 256 * 1024;
 pub struct Bounds {
     pub bytes: u64,
     pub lines: u64,
+    /// What has to be free on the disk: those who take documents in need it too.
+    pub leave: u64,
 }
 
 /// The folder of one export.
@@ -62,7 +65,8 @@ struct Open {
 impl Spool {
     /// The folder as it is on record: what is not is cut off or taken away.
     pub fn open(folder: &Path, bounds: Bounds, recorded: &[ExportFile]) -> io::Result<Self> {
-        fs::create_dir_all(folder)?;
+        // What is in it is nobody's but the gateway's.
+        DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
         for entry in fs::read_dir(folder)? {
             let entry = entry?;
             let known = recorded.iter().any(|row| entry.file_name() == row.name.as_str());
@@ -148,6 +152,10 @@ impl Spool {
 
     /// What there is to be put on record now.
     pub fn capture(&mut self) -> io::Result<Captured> {
+        let disk = rustix::fs::statvfs(&self.folder)?;
+        if disk.f_bavail.saturating_mul(disk.f_frsize) < self.bounds.leave {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
         let mut handles = std::mem::take(&mut self.loose);
         for open in &mut self.open {
             open.file.flush()?;
@@ -243,7 +251,7 @@ mod tests {
         }
     }
 
-    const BOUNDS: Bounds = Bounds { bytes: 100, lines: 5 };
+    const BOUNDS: Bounds = Bounds { bytes: 100, lines: 5, leave: 0 };
 
     fn lines(spool: &mut Spool, from: u32, to: u32) {
         for n in from..to {

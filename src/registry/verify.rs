@@ -7,6 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use chrono::{DateTime, Utc};
@@ -157,7 +158,8 @@ async fn of_type(
         question.within.iter().filter(|range| range.resource_type == kind).map(|range| range.prefix.clone()).collect(),
     );
     let line = Line::of(kind, &question.request, &Terms::of(gateway, caller));
-    let most = if question.list { gateway.config.export.verify_listed } else { 0 };
+    // Over all ranges of the type: what is listed is kept in memory until it is known what differs.
+    let left = Arc::new(AtomicUsize::new(if question.list { gateway.config.export.verify_listed } else { 0 }));
     let mut walk = Walk {
         resource_type: kind.to_owned(),
         seq,
@@ -173,7 +175,7 @@ async fn of_type(
     let is_patient = kind == "Patient";
     loop {
         let (told, line, within) = (Arc::clone(&here), line.clone(), Arc::clone(&within));
-        let members = Arc::clone(&members);
+        let (members, left) = (Arc::clone(&members), Arc::clone(&left));
         let pass = move |passed: Passed<'_>| {
             let Passed::Stands { id, patient, body } = passed else { return ControlFlow::Continue(()) };
             let about = if is_patient { Some(id) } else { patient };
@@ -187,7 +189,8 @@ async fn of_type(
                     let mut told = told.lock().unwrap_or_else(PoisonError::into_inner);
                     let here = told.entry(prefix.to_owned()).or_default();
                     here.sum.add(&digest);
-                    if here.listed.len() <= most && most > 0 {
+                    if left.load(Ordering::Relaxed) > 0 {
+                        left.fetch_sub(1, Ordering::Relaxed);
                         here.listed.push((id.into_owned(), hex(&digest)));
                     }
                 }

@@ -3,7 +3,7 @@
 //! An export is a list of steps: who is in the group, who left it, then one type after the other. How far it has come is put on
 //! record together with how much of each file is on disk, so that a killed process goes on from there and writes the same bytes.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::io;
 use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,7 +12,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use serde_json::json;
 use tokio::sync::watch;
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::{Id, JoinHandle, JoinSet};
 use tokio::time::Instant;
 use uuid::Uuid;
 
@@ -71,7 +71,7 @@ enum Stop {
 /// Works on open exports until `shutdown` says stop; what is not done then is gone on with after the next start.
 pub async fn run(gateway: Arc<Gateway>, mut shutdown: watch::Receiver<bool>) {
     let mut running = JoinSet::new();
-    let mut under_way: HashSet<Uuid> = HashSet::new();
+    let mut under_way: HashMap<Id, (Uuid, String)> = HashMap::new();
     let mut tidied: Option<Instant> = None;
     while !*shutdown.borrow() {
         if tidied.is_none_or(|at| at.elapsed() >= NAP) {
@@ -79,32 +79,35 @@ pub async fn run(gateway: Arc<Gateway>, mut shutdown: watch::Receiver<bool>) {
             tidied = Some(Instant::now());
         }
         match gateway.store.open_exports(TIDIED_AT_ONCE).await {
-            Ok(open) => {
-                for id in open {
-                    if under_way.len() < gateway.config.export.at_once && under_way.insert(id) {
-                        let (gateway, shutdown) = (Arc::clone(&gateway), shutdown.clone());
-                        running.spawn(async move {
-                            one(&gateway, id, &shutdown).await;
-                            id
-                        });
-                    }
+            Ok(mut open) => {
+                while under_way.len() < gateway.config.export.at_once
+                    && let Some((id, client)) = next(&mut open, &under_way)
+                {
+                    let (gateway, shutdown) = (Arc::clone(&gateway), shutdown.clone());
+                    let started = running.spawn(async move { one(&gateway, id, &shutdown).await });
+                    under_way.insert(started.id(), (id, client));
                 }
             }
             Err(error) => tracing::error!(error = %error, "exports cannot be read"),
         }
         tokio::select! {
             () = gateway.exports.wake.notified() => {}
-            Some(ended) = running.join_next(), if !running.is_empty() => match ended {
-                Ok(id) => { under_way.remove(&id); }
-                // Which one it was is not said; none of them is lost, because what is open is looked up again.
-                Err(_) if running.is_empty() => under_way.clear(),
-                Err(_) => {}
-            },
+            Some(ended) = running.join_next_with_id(), if !running.is_empty() => {
+                under_way.remove(&ended.map_or_else(|error| error.id(), |(id, ())| id));
+            }
             () = tokio::time::sleep(NAP) => {}
             _ = shutdown.changed() => {}
         }
     }
     while running.join_next().await.is_some() {}
+}
+
+/// The oldest that is not under way, of a client that has the fewest which are: one client's long exports do not hold up another's.
+fn next(open: &mut Vec<(Uuid, String)>, under_way: &HashMap<Id, (Uuid, String)>) -> Option<(Uuid, String)> {
+    open.retain(|(id, _)| !under_way.values().any(|(other, _)| other == id));
+    let running = |client: &str| under_way.values().filter(|(_, other)| other == client).count();
+    let at = (0..open.len()).min_by_key(|at| open.get(*at).map_or(usize::MAX, |(_, client)| running(client)))?;
+    Some(open.remove(at))
 }
 
 /// Takes away what nobody may have any more.
@@ -226,7 +229,8 @@ async fn write(gateway: &Gateway, id: Uuid, shutdown: &watch::Receiver<bool>) ->
     }
     let request = Request::read(&export.asked).ok_or(Stop::Lost("what was asked for"))?;
     let caller = read_caller(&export.caller).ok_or(Stop::Lost("who asked"))?;
-    let bounds = Bounds { bytes: gateway.config.export.file_bytes, lines: gateway.config.export.file_lines };
+    let settings = &gateway.config.export;
+    let bounds = Bounds { bytes: settings.file_bytes, lines: settings.file_lines, leave: settings.leave_bytes };
     let (folder, recorded) = (folder(gateway, id), gateway.store.export_files(id).await?);
     let spool = blocking(move || Spool::open(&folder, bounds, &recorded)).await?;
     let mut writing = Writing {
@@ -360,7 +364,7 @@ impl Writing<'_> {
                 return Ok(());
             }
             // Documents that come in go before those that go out in bulk.
-            if self.gateway.store.is_pressed() { tokio::time::sleep(BREATH).await } else { tokio::task::yield_now().await }
+            if self.gateway.store.waiting_commits() > 0 { tokio::time::sleep(BREATH).await } else { tokio::task::yield_now().await }
         }
     }
 

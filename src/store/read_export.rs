@@ -11,7 +11,7 @@ use super::{Store, StoreError};
 
 const OF_CLIENT: &str = "SELECT * FROM export_job WHERE id = ?1 AND client = ?2 AND state <> 'gone'";
 const BY_ID: &str = "SELECT * FROM export_job WHERE id = ?1";
-const OPEN: &str = "SELECT id FROM export_job INDEXED BY export_open WHERE state = 'open' ORDER BY created_at, id LIMIT ?1";
+const OPEN: &str = "SELECT id, client FROM export_job INDEXED BY export_open WHERE state = 'open' ORDER BY created_at, id LIMIT ?1";
 const EXPIRED: &str = "SELECT id FROM export_job INDEXED BY export_expires WHERE expires_at <= ?1 \
                        AND state IN ('done', 'failed') ORDER BY expires_at LIMIT ?2";
 const FILES: &str = "SELECT * FROM export_file WHERE job = ?1 ORDER BY name";
@@ -84,9 +84,9 @@ impl Store {
         self.read(move |db| db.first(BY_ID, [id.as_bytes()], export)).await
     }
 
-    /// Exports that are not over, the oldest first.
-    pub async fn open_exports(&self, limit: u32) -> Result<Vec<Uuid>, StoreError> {
-        self.read(move |db| db.all(OPEN, [limit], |row| uuid(row, "id"))).await
+    /// Exports that are not over, with their clients, the oldest first.
+    pub async fn open_exports(&self, limit: u32) -> Result<Vec<(Uuid, String)>, StoreError> {
+        self.read(move |db| db.all(OPEN, [limit], |row| Ok((uuid(row, "id")?, row.get("client")?)))).await
     }
 
     /// Exports whose time is up.

@@ -46,12 +46,6 @@ impl Store {
         self.enqueue(commit)?.instrument(span).await.map_err(|_| StoreError::Stopped)?
     }
 
-    /// Whether commits wait for the disk.
-    pub fn is_pressed(&self) -> bool {
-        let jobs = self.shared.jobs.read().unwrap_or_else(PoisonError::into_inner);
-        jobs.as_ref().is_some_and(|jobs| jobs.capacity() < jobs.max_capacity())
-    }
-
     pub(super) fn enqueue(
         &self,
         commit: Commit,

@@ -63,13 +63,18 @@ impl Reading<'_> {
             request: Request::default(),
             left_out: Vec::new(),
         };
-        let most = self.gateway.config.limits.search_terms;
-        if given.len() > most {
-            return Err(Problem::bad_request(
-                "",
-                format!("{} parametrar; högst {most} tas emot (limits.search_terms).", given.len()),
-                format!("{} parameters; at most {most} are taken (limits.search_terms).", given.len()),
-            ));
+        let limits = &self.gateway.config.limits;
+        let patients = given.iter().filter(|one| one.name == "patient").count();
+        for (count, most, limit) in
+            [(patients, limits.items, "limits.items"), (given.len() - patients, limits.search_terms, "limits.search_terms")]
+        {
+            if count > most {
+                return Err(Problem::bad_request(
+                    "",
+                    format!("{count} parametrar; högst {most} tas emot ({limit})."),
+                    format!("{count} parameters; at most {most} are taken ({limit})."),
+                ));
+            }
         }
         let mut faults = Vec::new();
         let mut seen: Vec<String> = Vec::new();

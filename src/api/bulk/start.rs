@@ -115,10 +115,8 @@ async fn start(
     let path = if in_url { request.uri().path_and_query().map_or("", |p| p.as_str()) } else { request.path() };
     let reading = Reading { gateway: &call.gateway, now: call.now, is_lenient: is_lenient(request), level };
     let wish = reading.read(given, cohort, format!("{base}{path}"))?;
-    let id = match begin(&call.gateway, &call.caller, wish, call.now).await {
-        Err(Refusal::Busy) => return Err(no_room(call)),
-        begun => begun?,
-    };
+    let begun = begin(&call.gateway, &call.caller, wish, call.now).await?;
+    let id = begun.ok_or_else(|| no_room(call))?;
     let said = Issue::information(
         "",
         "Exporten är mottagen; fråga efter den på Content-Location.",

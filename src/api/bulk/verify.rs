@@ -80,15 +80,17 @@ pub async fn verify(call: Call, request: HttpRequest, body: Sent) -> Answer {
         }
         parameters.push(json!({ "name": "differs", "part": parts }));
     }
+    // Only where it was found to be the caller's: anything could stand there.
+    let group = asked.question.cohort.as_ref().filter(|_| !asked.question.request.types.is_empty());
     let payload = json!({
-        "recipient": call.caller.name, "files": asked.files.len(), "types": asked.question.request.types,
+        "recipient": call.caller.name, "group": group, "files": asked.files.len(), "types": asked.question.request.types,
         "resources": compared.resources, "differs": differs,
     });
     let audit = Audit {
         at: call.now,
         actor: call.caller.name.clone(),
         action: "verify".into(),
-        object: asked.question.cohort.as_ref().map_or_else(|| "verify".into(), |id| format!("Group/{id}")),
+        object: "verify".into(),
         payload: payload.to_string(),
     };
     call.gateway.store.commit(Commit { audit: vec![audit], ..Commit::default() }).await?;

@@ -73,6 +73,15 @@ pub(super) fn known_type(resource_type: &str) -> Result<(), Problem> {
     if types().contains(&resource_type) {
         return Ok(());
     }
+    if resource_type == "Group" {
+        let issue = Issue::error(
+            Code::NotSupported,
+            "Group",
+            "Grupper kommer ur inställningarna: de läses och exporteras, och har inga versioner.",
+            "Groups come from the settings: they are read and exported, and have no versions.",
+        );
+        return Err(Problem::not_allowed(&["GET", "HEAD"], issue));
+    }
     Err(Problem::new(
         StatusCode::NOT_FOUND,
         Issue::error(

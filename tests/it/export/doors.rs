@@ -173,3 +173,46 @@ async fn whoever_asks_too_often_is_told_to_wait() {
     }
     bulk.close().await;
 }
+
+#[actix_web::test]
+async fn when_its_time_is_up_an_export_is_gone_and_so_are_its_files() {
+    let bulk = Bulk::open("").await;
+    bulk.put([patient("p1")]).await;
+    let job = bulk.start("/fhir/$export?_type=Patient", None).await;
+    let manifest = bulk.wait(&job, None).await;
+    let file = manifest["output"][0]["url"].as_str().unwrap();
+    let now = chrono::Utc::now();
+    vardkedja::registry::worker::tidy(&bulk.gateway, now + chrono::TimeDelta::hours(47)).await;
+    assert_eq!(bulk.get(file).await.status, 200, "for two days it is kept");
+    vardkedja::registry::worker::tidy(&bulk.gateway, now + chrono::TimeDelta::hours(49)).await;
+    assert_eq!((bulk.get(&job).await.status, bulk.get(file).await.status), (404, 404));
+    assert_eq!(std::fs::read_dir(&bulk.gateway.config.export.folder).unwrap().count(), 0);
+    assert_eq!(bulk.recorded("export-expire").len(), 1);
+    let rows = |bulk: &Bulk| -> i64 {
+        let db = rusqlite::Connection::open(bulk.folder.join("gateway.sqlite")).unwrap();
+        db.query_row("SELECT count(*) FROM export_job", [], |row| row.get(0)).unwrap()
+    };
+    assert_eq!(rows(&bulk), 1, "who was in it is remembered");
+    vardkedja::registry::worker::tidy(&bulk.gateway, now + chrono::TimeDelta::days(401)).await;
+    assert_eq!(rows(&bulk), 0);
+    bulk.close().await;
+}
+
+#[actix_web::test]
+async fn an_export_leaves_room_on_the_disk_for_those_who_send_documents() {
+    let bulk = Bulk::open("[export]\nleave_bytes = 9000000000000000000\n").await;
+    bulk.put([patient("p1")]).await;
+    let job = bulk.start("/fhir/$export", None).await;
+    let failed = loop {
+        let reply = bulk.get(&job).await;
+        if !matches!(reply.status, 202 | 429) {
+            break reply;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    };
+    assert_eq!(failed.status, 500, "{}", failed.text());
+    assert!(failed.text().contains("ask for it again"));
+    assert_eq!(bulk.ask("DELETE", &job, &[], None).await.status, 202);
+    assert_eq!(bulk.get(&job).await.status, 404);
+    bulk.close().await;
+}
