@@ -72,7 +72,7 @@ fn filled(folder: &Path, size: u64) -> PathBuf {
         .prepare("INSERT INTO resource VALUES (?1, 'Procedure', ?2, 1, ?1, 1790000000000, 'p', NULL)")
         .expect("a table");
     let mut version = db.prepare("INSERT INTO version VALUES (?1, ?1, 1, 1790000000000, ?2)").expect("a table");
-    for n in 1..=size {
+    for n in 1..=size.cast_signed() {
         let id = format!("{n:08x}-0000-4000-8000-{n:012x}");
         resource.execute((n, &id)).expect("a row");
         version.execute((n, procedure(&id))).expect("a row");

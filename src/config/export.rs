@@ -169,8 +169,7 @@ fn cohort(key: &str, raw: RawCohort, directory: &Directory) -> Result<Cohort, Co
     if raw.diagnoses.is_empty() && raw.plans.is_empty() {
         return Err(value(key, "needs diagnoses or plans: without either every patient would be in it"));
     }
-    let is_of_plan =
-        !raw.units.is_empty() || !raw.care_providers.is_empty() || raw.from.is_some() || raw.to.is_some();
+    let is_of_plan = !raw.units.is_empty() || !raw.care_providers.is_empty() || raw.from.is_some() || raw.to.is_some();
     if raw.plans.is_empty() && is_of_plan {
         return Err(value(key, "units, care_providers, from and to are asked of the plan: it needs plans"));
     }
@@ -218,7 +217,8 @@ fn range(text: &str) -> Option<(String, String)> {
 mod tests {
     use super::super::Config;
 
-    const WHOLE: &str = "[[cohort]]\nid = \"a\"\nname = \"A\"\nclients = [\"r\"]\ndiagnoses = [\"C00-C97\", \"D37–D48\", \"C61\"]\n";
+    const WHOLE: &str =
+        "[[cohort]]\nid = \"a\"\nname = \"A\"\nclients = [\"r\"]\ndiagnoses = [\"C00-C97\", \"D37–D48\", \"C61\"]\n";
 
     #[test]
     fn a_cohort_is_read_with_its_ranges_its_units_and_its_days() {
@@ -252,7 +252,9 @@ mod tests {
 
     #[test]
     fn an_export_that_could_not_be_written_or_would_never_end_is_refused() {
-        for key in ["file_bytes = 0", "file_lines = 0", "at_once = 0", "keep_h = 0", "poll_s = 0", "remember_d = 100000"] {
+        for key in
+            ["file_bytes = 0", "file_lines = 0", "at_once = 0", "keep_h = 0", "poll_s = 0", "remember_d = 100000"]
+        {
             let error = Config::parse(&format!("[export]\n{key}")).unwrap_err().to_string();
             assert!(error.starts_with("export."), "{error}");
         }

@@ -76,7 +76,8 @@ mod tests {
             retract(&mut resource);
             assert!(is_retired(resource.to_string().as_bytes()), "{kind}");
         }
-        let speaks = json!({ "resourceType": "Procedure", "status": "completed", "note": [{ "text": "entered-in-error" }] });
+        let speaks =
+            json!({ "resourceType": "Procedure", "status": "completed", "note": [{ "text": "entered-in-error" }] });
         assert!(!is_retired(speaks.to_string().as_bytes()));
         let merged = json!({ "resourceType": "Patient", "link": [{ "type": "replaced-by", "other": { "reference": "Patient/b" } }] });
         assert!(is_retired(merged.to_string().as_bytes()));

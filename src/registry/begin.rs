@@ -11,9 +11,7 @@ use crate::Gateway;
 use crate::access::Caller;
 use crate::fhir::issue::{Code, Issue, outcome};
 use crate::fhir::search::types;
-use crate::store::{
-    Audit, Commit, Committed, Expect, ExportChange, ExportLevel, ExportOrder,
-};
+use crate::store::{Audit, Commit, Committed, Expect, ExportChange, ExportLevel, ExportOrder};
 use crate::sync::Refusal;
 use crate::sync::refusal::missing;
 
@@ -64,11 +62,8 @@ pub async fn begin(
         "patients": request.patients.as_ref().map(Vec::len),
     });
     let bounds = &gateway.config.export;
-    let room = Expect::ExportRoom {
-        client: caller.name.clone(),
-        open: bounds.open_per_client,
-        kept: bounds.kept_per_client,
-    };
+    let room =
+        Expect::ExportRoom { client: caller.name.clone(), open: bounds.open_per_client, kept: bounds.kept_per_client };
     let commit = Commit {
         expect: vec![room],
         exports: vec![ExportChange::Begin(Box::new(order))],
@@ -121,7 +116,9 @@ fn allowed(caller: &Caller, wish: &Wish) -> Result<Request, Refusal> {
         None => (wish.level == ExportLevel::System || !ACTORS.contains(&kind)) && may_read(caller, kind),
     };
     request.types = types().iter().filter(|kind| is_wanted(kind)).map(|kind| (*kind).to_owned()).collect();
-    if request.provenance.is_some() && (request.types.iter().any(|t| t == "Provenance") || !may_read(caller, "Provenance")) {
+    if request.provenance.is_some()
+        && (request.types.iter().any(|t| t == "Provenance") || !may_read(caller, "Provenance"))
+    {
         request.provenance = None;
     }
     Ok(request)

@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::begin::audit;
 use super::manifest::manifest;
 use super::request::Request;
-use super::worker::STEPS_BEFORE_TYPES;
+use super::writing::STEPS_BEFORE_TYPES;
 use crate::Gateway;
 use crate::access::Caller;
 use crate::store::{Commit, Committed, Export, ExportChange, ExportFile, ExportState};
@@ -70,7 +70,13 @@ pub struct Sendable {
 }
 
 /// A file of the caller's export that is whole.
-pub async fn file(gateway: &Gateway, caller: &Caller, id: Uuid, name: &str, now: DateTime<Utc>) -> Result<Sendable, Refusal> {
+pub async fn file(
+    gateway: &Gateway,
+    caller: &Caller,
+    id: Uuid,
+    name: &str,
+    now: DateTime<Utc>,
+) -> Result<Sendable, Refusal> {
     let export = own(gateway, caller, id).await?;
     if export.state != ExportState::Done || export.expires_at.is_some_and(|at| at <= now) {
         return Err(missing("file"));

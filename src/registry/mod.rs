@@ -1,7 +1,7 @@
 //! The registries' journeys: whoever counts what was done gets it as files, and can see whether it has got it all.
 //!
-//! `begin` takes an order and is done when it is on disk. `worker` writes the files of open exports, piece by piece, and goes on
-//! after a crash where it is on record to have been. `kept` answers for an export that is there: how it stands, its manifest,
+//! `begin` takes an order and is done when it is on disk. `worker` sees to open exports; `writing` writes the files of
+//! one, piece by piece, and goes on after a crash where it is on record to have been. `kept` answers for an export that is there: how it stands, its manifest,
 //! its files, its end. `verify` compares what a registry holds with what it would get now. Each resource that goes out passes
 //! `outgoing`, and what a registry's agreement makes of it is in `terms`.
 
@@ -15,6 +15,7 @@ mod spool;
 pub mod terms;
 pub mod verify;
 pub mod worker;
+mod writing;
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};

@@ -178,8 +178,7 @@ impl Spool {
         let name = format!("{stem}.{number:04}.ndjson");
         let file = File::create(self.folder.join(&name))?;
         self.is_new = true;
-        let row =
-            ExportFile { name, kind, resource_type: resource_type.to_owned(), lines: 0, bytes: 0, sha256: None };
+        let row = ExportFile { name, kind, resource_type: resource_type.to_owned(), lines: 0, bytes: 0, sha256: None };
         self.open.push(Open { row, file: BufWriter::with_capacity(PIECE, file), hash: Sha256::new() });
         Ok(self.open.len() - 1)
     }

@@ -19,7 +19,7 @@ use super::outgoing::Line;
 use super::request::Request;
 use super::spool::hex;
 use super::terms::Terms;
-use super::worker::read_filters;
+use super::writing::read_filters;
 use crate::Gateway;
 use crate::access::Caller;
 use crate::fhir::issue::{Code, Issue};
@@ -102,7 +102,12 @@ struct Here {
 }
 
 /// Compares; only one at a time for a caller.
-pub async fn verify(gateway: &Gateway, caller: &Caller, question: &Question, now: DateTime<Utc>) -> Result<Compared, Refusal> {
+pub async fn verify(
+    gateway: &Gateway,
+    caller: &Caller,
+    question: &Question,
+    now: DateTime<Utc>,
+) -> Result<Compared, Refusal> {
     let _one = gateway.exports.compare(&caller.name).ok_or(Refusal::Busy)?;
     let members = match &question.cohort {
         Some(id) => {
@@ -130,7 +135,11 @@ pub async fn verify(gateway: &Gateway, caller: &Caller, question: &Question, now
     Ok(compared)
 }
 
-async fn members(gateway: &Gateway, caller: &Caller, cohort: &crate::config::Cohort) -> Result<BTreeSet<String>, Refusal> {
+async fn members(
+    gateway: &Gateway,
+    caller: &Caller,
+    cohort: &crate::config::Cohort,
+) -> Result<BTreeSet<String>, Refusal> {
     let (filter, criteria) = (caller.filter(), cohort::criteria(cohort));
     let (mut all, mut after) = (BTreeSet::new(), 0);
     loop {

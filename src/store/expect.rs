@@ -65,7 +65,8 @@ impl Writing<'_, '_> {
                 Ok(found.as_deref() == Some("open"))
             }
             Expect::ExportRoom { client, open, kept } => {
-                let count = |sql| Ok::<_, rusqlite::Error>(db.first(sql, [client], |row| row.get::<_, u32>("n"))?.unwrap_or(0));
+                let count =
+                    |sql| Ok::<_, rusqlite::Error>(db.first(sql, [client], |row| row.get::<_, u32>("n"))?.unwrap_or(0));
                 Ok(count(OPEN_OF)? < *open && count(KEPT_OF)? < *kept)
             }
         }

@@ -11,7 +11,8 @@ use super::{Store, StoreError};
 
 const OF_CLIENT: &str = "SELECT * FROM export_job WHERE id = ?1 AND client = ?2 AND state <> 'gone'";
 const BY_ID: &str = "SELECT * FROM export_job WHERE id = ?1";
-const OPEN: &str = "SELECT id, client FROM export_job INDEXED BY export_open WHERE state = 'open' ORDER BY created_at, id LIMIT ?1";
+const OPEN: &str =
+    "SELECT id, client FROM export_job INDEXED BY export_open WHERE state = 'open' ORDER BY created_at, id LIMIT ?1";
 const EXPIRED: &str = "SELECT id FROM export_job INDEXED BY export_expires WHERE expires_at <= ?1 \
                        AND state IN ('done', 'failed') ORDER BY expires_at LIMIT ?2";
 const FILES: &str = "SELECT * FROM export_file WHERE job = ?1 ORDER BY name";
@@ -68,7 +69,8 @@ fn file(row: &Row<'_>) -> Result<ExportFile, StoreError> {
 
 /// Whether the patient is on that export's list and was not there as one who left.
 pub(super) fn is_listed(db: &Statements<'_>, export: Uuid, patient: &str) -> Result<bool, StoreError> {
-    let state: Option<String> = db.first(WHICH, (export.as_bytes(), patient), |row| Ok::<_, StoreError>(row.get("state")?))?;
+    let state: Option<String> =
+        db.first(WHICH, (export.as_bytes(), patient), |row| Ok::<_, StoreError>(row.get("state")?))?;
     Ok(state.is_some_and(|state| state != Membership::Left.code()))
 }
 
@@ -99,7 +101,8 @@ impl Store {
         self.read(move |db| {
             let (mut all, mut client) = (Vec::new(), String::new());
             loop {
-                let next: Option<Option<String>> = db.first(NEXT_CLIENT, [&client], |row| Ok::<_, StoreError>(row.get("client")?))?;
+                let next: Option<Option<String>> =
+                    db.first(NEXT_CLIENT, [&client], |row| Ok::<_, StoreError>(row.get("client")?))?;
                 let Some(next) = next.flatten() else { return Ok(all) };
                 client = next;
                 all.extend(db.all(FORGOTTEN, (&client, before.timestamp_millis(), limit), |row| uuid(row, "id"))?);
@@ -154,7 +157,8 @@ impl Store {
 
     /// The last commit and the time it had, for a comparison with what stands now.
     pub async fn last_seq(&self) -> Result<i64, StoreError> {
-        let found = self.read(move |db| db.first(super::state::LAST_SEQ, [], |row| Ok::<i64, StoreError>(row.get(0)?))).await?;
+        let found =
+            self.read(move |db| db.first(super::state::LAST_SEQ, [], |row| Ok::<i64, StoreError>(row.get(0)?))).await?;
         Ok(found.unwrap_or(0))
     }
 }

@@ -16,8 +16,7 @@ const BASIS: &str = "SELECT id FROM export_job INDEXED BY export_of_cohort WHERE
 const INSERT: &str = "INSERT INTO export_job (id, client, caller, level, cohort, request, asked, is_partial, created_at, \
                       transaction_at, seq, since_at, since_seq, basis, until_at, until_seq, state, step, position, resources) \
                       VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, 'open', 0, 0, 0)";
-const ADVANCE: &str =
-    "UPDATE export_job SET step = ?2, position = ?3, resources = ?4 WHERE id = ?1 AND state = 'open' AND (step, position) <= (?2, ?3)";
+const ADVANCE: &str = "UPDATE export_job SET step = ?2, position = ?3, resources = ?4 WHERE id = ?1 AND state = 'open' AND (step, position) <= (?2, ?3)";
 const FILE: &str = "INSERT INTO export_file (job, name, kind, type, lines, bytes, sha256) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) \
                     ON CONFLICT (job, name) DO UPDATE SET lines = excluded.lines, bytes = excluded.bytes, sha256 = excluded.sha256 \
                     WHERE sha256 IS NULL";
@@ -34,8 +33,7 @@ const FORGET: &str = "DELETE FROM export_job WHERE id = ?1 AND state = 'gone'";
 /// What a client has: open, and with files.
 pub(super) const OPEN_OF: &str =
     "SELECT count(*) AS n FROM export_job INDEXED BY export_kept WHERE client = ?1 AND state = 'open'";
-pub(super) const KEPT_OF: &str =
-    "SELECT count(*) AS n FROM export_job INDEXED BY export_kept WHERE client = ?1 AND state IN ('open', 'done', 'failed')";
+pub(super) const KEPT_OF: &str = "SELECT count(*) AS n FROM export_job INDEXED BY export_kept WHERE client = ?1 AND state IN ('open', 'done', 'failed')";
 
 impl Writing<'_, '_> {
     pub(super) fn change_export(&mut self, change: &ExportChange) -> Result<(), Refusal> {

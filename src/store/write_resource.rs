@@ -16,7 +16,8 @@ const SHARE: &str =
     "INSERT INTO concern (rid, unit) SELECT rid, ?3 FROM resource WHERE type = ?1 AND id = ?2 ON CONFLICT DO NOTHING";
 const HIDE: &str =
     "DELETE FROM concern WHERE unit = ?3 AND rid = (SELECT rid FROM resource WHERE type = ?1 AND id = ?2)";
-const SIGHT: &str = "INSERT INTO sight (rid, unit, seq, gained) SELECT rid, ?3, ?4, ?5 FROM resource WHERE type = ?1 AND id = ?2";
+const SIGHT: &str =
+    "INSERT INTO sight (rid, unit, seq, gained) SELECT rid, ?3, ?4, ?5 FROM resource WHERE type = ?1 AND id = ?2";
 const BELONGS: &str = "INSERT INTO exchange_resource (exchange, rid) VALUES (?1, ?2) ON CONFLICT DO NOTHING";
 
 impl Writing<'_, '_> {

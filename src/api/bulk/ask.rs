@@ -32,7 +32,8 @@ pub struct Reading<'a> {
 }
 
 const FORMATS: [&str; 4] = ["application/fhir+ndjson", "application/fhir ndjson", "application/ndjson", "ndjson"];
-const KNOWN: &str = "_outputFormat, _since, _until, _type, _typeFilter, _elements, includeAssociatedData, patient (POST)";
+const KNOWN: &str =
+    "_outputFormat, _since, _until, _type, _typeFilter, _elements, includeAssociatedData, patient (POST)";
 /// Each at most once.
 const ONCE: [&str; 4] = ["_outputFormat", "_since", "_until", "_format"];
 
@@ -65,9 +66,10 @@ impl Reading<'_> {
         };
         let limits = &self.gateway.config.limits;
         let patients = given.iter().filter(|one| one.name == "patient").count();
-        for (count, most, limit) in
-            [(patients, limits.items, "limits.items"), (given.len() - patients, limits.search_terms, "limits.search_terms")]
-        {
+        for (count, most, limit) in [
+            (patients, limits.items, "limits.items"),
+            (given.len() - patients, limits.search_terms, "limits.search_terms"),
+        ] {
             if count > most {
                 return Err(Problem::bad_request(
                     "",
@@ -106,7 +108,11 @@ impl Reading<'_> {
             "_outputFormat" if FORMATS.contains(&value) => Vec::new(),
             "_outputFormat" => {
                 let known = "application/fhir+ndjson, application/ndjson, ndjson";
-                done(Err(unserved("_outputFormat", format!("Format som finns: {known}."), format!("Formats served: {known}."))))
+                done(Err(unserved(
+                    "_outputFormat",
+                    format!("Format som finns: {known}."),
+                    format!("Formats served: {known}."),
+                )))
             }
             "_since" => done(instant("_since", value).map(|at| wish.since = Some(at))),
             "_until" => done(instant("_until", value).map(|at| wish.until = Some(at))),

@@ -1,7 +1,7 @@
 //! A file of an export, whole or a part of it: on record before it leaves, read piece by piece while it does.
 
 use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io::{self, Read as _, Seek, SeekFrom};
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -10,8 +10,8 @@ use std::task::{Context, Poll, ready};
 use actix_web::body::{BodySize, MessageBody};
 use actix_web::http::StatusCode;
 use actix_web::http::header::{
-    ACCEPT_ENCODING, ACCEPT_RANGES, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_RANGE, ETAG, HeaderName, IF_NONE_MATCH, IF_RANGE,
-    RANGE, VARY,
+    ACCEPT_ENCODING, ACCEPT_RANGES, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_RANGE, ETAG, HeaderName, IF_NONE_MATCH,
+    IF_RANGE, RANGE, VARY,
 };
 use actix_web::web::Bytes;
 use actix_web::{HttpRequest, HttpResponse, web};
@@ -126,12 +126,15 @@ fn not_satisfiable(bytes: u64) -> HttpResponse {
     response
 }
 
-/// The bytes of a file, read when the one before has been taken.
+/// A piece, and the file that the next is read from.
+type Read = io::Result<(File, Vec<u8>)>;
+
+/// The bytes of a file, read when those before have been taken.
 struct Piecewise {
     file: Option<File>,
     left: u64,
     length: u64,
-    reading: Option<JoinHandle<io::Result<(File, Vec<u8>)>>>,
+    reading: Option<JoinHandle<Read>>,
     connection: Option<Arc<Connection>>,
 }
 
@@ -168,9 +171,9 @@ impl MessageBody for Piecewise {
     }
 }
 
-fn piece(mut file: File, wanted: u64) -> io::Result<(File, Vec<u8>)> {
+fn piece(mut file: File, wanted: u64) -> Read {
     let mut bytes = Vec::with_capacity(usize::try_from(wanted).unwrap_or(0));
-    Read::by_ref(&mut file).take(wanted).read_to_end(&mut bytes)?;
+    (&mut file).take(wanted).read_to_end(&mut bytes)?;
     if bytes.len() as u64 == wanted { Ok((file, bytes)) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
 }
 

@@ -4,7 +4,7 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use serde_json::{Value, json};
 
 use super::super::caller::Call;
-use super::super::fhir::{asked, bundle, link, no_operation};
+use super::super::fhir::{asked, bundle, known_type, link, no_operation};
 use super::super::problem::Answer;
 use crate::registry::cohort;
 use crate::sync::refusal::missing;
@@ -18,9 +18,8 @@ pub async fn groups(call: Call, request: HttpRequest) -> Answer {
     for group in cohort::all_of_caller(&call.gateway, &call.caller) {
         let count = cohort::count(&call.gateway, &call.caller, group).await?;
         let url = format!("{base}/{}", group.id);
-        entries.push(
-            json!({ "fullUrl": url, "resource": cohort::resource(group, count), "search": { "mode": "match" } }),
-        );
+        entries
+            .push(json!({ "fullUrl": url, "resource": cohort::resource(group, count), "search": { "mode": "match" } }));
     }
     let shown = json!({ "groups": entries.len() });
     witness::record(&call.gateway, &call.caller, "search", "Group", &shown, call.now).await?;
@@ -31,6 +30,9 @@ pub async fn groups(call: Call, request: HttpRequest) -> Answer {
 pub async fn group(call: Call, id: web::Path<String>, request: HttpRequest) -> Answer {
     if id.starts_with('$') {
         return Err(no_operation());
+    }
+    if id.starts_with('_') {
+        known_type("Group")?;
     }
     asked(&request, &[], &call.gateway.config.limits)?;
     let group = cohort::of_caller(&call.gateway, &call.caller, &id).ok_or_else(|| missing("Group"))?;

@@ -193,7 +193,11 @@ fn read(call: &Call, value: &Value) -> Result<Asked, Problem> {
         ));
     }
     if kinds.is_empty() && asked.files.is_empty() {
-        issues.push(wrong("type", "Ange vad som jämförs: type, range eller file.", "Say what is compared: type, range or file."));
+        issues.push(wrong(
+            "type",
+            "Ange vad som jämförs: type, range eller file.",
+            "Say what is compared: type, range or file.",
+        ));
     }
     asked.question.request.types = kinds.into_iter().collect();
     if issues.is_empty() { Ok(asked) } else { Err(Problem::all(StatusCode::BAD_REQUEST, issues)) }
@@ -233,7 +237,8 @@ fn range(parameter: &Value) -> Option<Range> {
 
 fn sum(parameter: &Value) -> Option<(u64, String)> {
     let count = part(parameter, "count")?;
-    let count = ["valueInteger", "valueUnsignedInt", "valuePositiveInt"].iter().find_map(|name| count[*name].as_u64())?;
+    let count =
+        ["valueInteger", "valueUnsignedInt", "valuePositiveInt"].iter().find_map(|name| count[*name].as_u64())?;
     let digest = text(part(parameter, "digest")?)?.to_ascii_lowercase();
     (digest.len() == 64 && is_hex(&digest)).then_some((count, digest))
 }

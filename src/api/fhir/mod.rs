@@ -15,8 +15,8 @@ mod search;
 mod validate;
 mod write;
 
-pub use capability::{instance_methods, metadata, type_methods};
 pub use asked::{asked, parameters};
+pub use capability::{instance_methods, metadata, type_methods};
 pub use everything::{document, everything, everything_post};
 pub use history::{history, history_of_all, history_of_type};
 pub use media::{Sent, negotiate};

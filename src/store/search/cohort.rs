@@ -55,7 +55,8 @@ impl Store {
             let last = db.first(LAST, [], |row| Ok::<i64, StoreError>(row.get("last")?))?.unwrap_or(0);
             let upto = after.saturating_add(PIECE);
             let sql = members(&asked, &criteria, after, upto)?;
-            let ids: Vec<String> = db.all(&sql.text, params_from_iter(sql.values), |row| Ok::<_, StoreError>(row.get("id")?))?;
+            let ids: Vec<String> =
+                db.all(&sql.text, params_from_iter(sql.values), |row| Ok::<_, StoreError>(row.get("id")?))?;
             let found = ids.into_iter().map(|patient| {
                 let was_listed = basis.map(|basis| is_listed(db, basis, &patient)).transpose()?.unwrap_or(false);
                 Ok(Found { patient, was_listed })
@@ -86,7 +87,8 @@ fn members(asked: &Asked<'_, '_>, criteria: &Criteria, after: i64, upto: i64) ->
 /// Something about the patient that the caller may see, was not entered in error, and satisfies the test, there called `h`.
 fn has(asked: &Asked<'_, '_>, resource_type: &str, test: &Sql) -> Result<Sql, StoreError> {
     let Some(patient) = kept(asked, resource_type, "patient")? else { return Ok(Sql::new("false", [])) };
-    let wrong = facets(asked, resource_type, if resource_type == "Condition" { "verification-status" } else { "status" })?;
+    let wrong =
+        facets(asked, resource_type, if resource_type == "Condition" { "verification-status" } else { "status" })?;
     let mut sql = Sql::new(
         "EXISTS (SELECT 1 FROM reference t CROSS JOIN resource h ON h.rid = t.rid WHERE t.param = ? AND t.target = 'Patient/' || r.id AND ",
         [Value::from(patient)],

@@ -5,8 +5,8 @@
 //! full. SQLite has no statistics to choose by, so the rows are counted, up to [`RARE`]. Every resource on the way, not only
 //! the one found, must be visible to the one who asks: a chain tells nothing of what is hidden.
 
-mod compose;
 mod cohort;
+mod compose;
 mod condition;
 mod include;
 mod matches;

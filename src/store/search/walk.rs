@@ -14,9 +14,9 @@ use uuid::Uuid;
 use super::super::export::Until;
 use super::super::query::{Clause, Filter};
 use super::super::{Store, StoreError};
+use super::Sql;
 use super::condition::Asked;
 use super::matches::holds;
-use super::Sql;
 use crate::fhir::lifecycle::is_retired;
 use crate::fhir::search::{index, param};
 
@@ -181,7 +181,14 @@ fn standing(asked: &Asked<'_, '_>, walk: &Walk, upto: i64) -> Result<Sql, StoreE
     if let Some(since) = walk.since {
         let came = came(asked, walk, since);
         // Asked of the resource before its version is looked for.
-        sql = sql.text(" AND (r.seq > ?").value(since).then(&came).text(") AND (v.seq > ?").value(since).then(&came).text(")");
+        sql = sql
+            .text(" AND (r.seq > ?")
+            .value(since)
+            .then(&came)
+            .text(") AND (v.seq > ?")
+            .value(since)
+            .then(&came)
+            .text(")");
     }
     if let Some(until) = walk.until {
         sql = sql.text(" AND (v.seq <= ? OR v.at <= ?)").value(until.seq).value(until.at.timestamp_millis());

@@ -209,7 +209,10 @@ async fn an_export_goes_forward_only_and_belongs_to_its_client() {
     assert!(matches!(store.commit(advance(mine.id, 4, 0, None)).await.unwrap(), Committed::Conflict(_)));
     assert!(store.export_of("r", mine.id).await.unwrap().is_none());
 
-    let full = |open, kept| Commit { expect: vec![Expect::ExportRoom { client: "r".into(), open, kept }], ..begin(&order("r")) };
+    let full = |open, kept| Commit {
+        expect: vec![Expect::ExportRoom { client: "r".into(), open, kept }],
+        ..begin(&order("r"))
+    };
     store.done(full(1, 1)).await;
     assert!(matches!(store.commit(full(1, 9)).await.unwrap(), Committed::Conflict(_)));
     assert!(matches!(store.commit(full(9, 1)).await.unwrap(), Committed::Conflict(_)));

@@ -38,7 +38,11 @@ async fn people(bulk: &Bulk) {
         ("elsewhere", "C50.9", "2026-02-01", &[OTHER]),
     ] {
         bulk.put([patient(id), condition(&format!("d-{id}"), 1, id, code)]).await;
-        bulk.put([plan(&format!("p-{id}"), 1, id, "active", start, units), procedure(&format!("c-{id}"), 1, id, "completed")]).await;
+        bulk.put([
+            plan(&format!("p-{id}"), 1, id, "active", start, units),
+            procedure(&format!("c-{id}"), 1, id, "completed"),
+        ])
+        .await;
     }
     bulk.put([patient("planless"), condition("d-planless", 1, "planless", "C61")]).await;
 }
@@ -91,7 +95,11 @@ async fn a_group_is_exported_with_its_members_alone_and_an_empty_one_is_nothing(
     ] });
     let reply = bulk.ask("POST", "/fhir/Group/cancer/$export", &[("Prefer", "respond-async")], Some(&body)).await;
     let manifest = bulk.wait(reply.header("content-location"), None).await;
-    assert_eq!(bulk.fetch(manifest, None).await.names(), ["Patient/in"], "who is not in the group is not let in by name");
+    assert_eq!(
+        bulk.fetch(manifest, None).await.names(),
+        ["Patient/in"],
+        "who is not in the group is not let in by name"
+    );
     bulk.close().await;
 }
 

@@ -92,8 +92,12 @@ async fn filters_elements_and_levels_narrow_what_comes() {
     bulk.put([resource(unit, 1, "p1", &[])]).await;
     let export = async |query: &str| bulk.export(query, None).await;
     let filter = "Procedure%3Fstatus%3Dcompleted";
-    assert_eq!(export(&format!("/fhir/$export?_type=Procedure&_typeFilter={filter}")).await.names(), ["Procedure/done"]);
-    let both = format!("/fhir/$export?_type=Procedure&_typeFilter={filter}&_typeFilter=Procedure%3Fstatus%3Din-progress");
+    assert_eq!(
+        export(&format!("/fhir/$export?_type=Procedure&_typeFilter={filter}")).await.names(),
+        ["Procedure/done"]
+    );
+    let both =
+        format!("/fhir/$export?_type=Procedure&_typeFilter={filter}&_typeFilter=Procedure%3Fstatus%3Din-progress");
     assert_eq!(export(&both).await.names(), ["Procedure/begun", "Procedure/done"], "several are or-ed");
     let one = format!("/fhir/$export?_typeFilter={filter}%2CProcedure%3Fstatus%3Din-progress%26code%3Dnone");
     assert_eq!(export(&one).await.names(), ["Organization/o", "Patient/p1", "Procedure/done"], "other types are whole");
@@ -139,7 +143,10 @@ async fn every_disclosure_is_on_record_with_recipient_and_amount() {
     assert_eq!(bulk.recorded("export-done")[0].1["resources"], 1);
     let sent = bulk.recorded("export-file");
     assert_eq!(sent.len(), 2);
-    assert_eq!((&sent[0].1["resources"], &sent[0].1["bytes"]), (&json!(1), &manifest["output"][0]["extension"]["bytes"]));
+    assert_eq!(
+        (&sent[0].1["resources"], &sent[0].1["bytes"]),
+        (&json!(1), &manifest["output"][0]["extension"]["bytes"])
+    );
     assert_eq!(sent[1].1["bytes"], 10);
     assert_eq!(bulk.recorded("export-delete").len(), 1);
     bulk.close().await;

@@ -43,7 +43,8 @@ async fn all_that_is_wrong_with_a_request_is_told_at_once() {
     let reply = bulk.ask("GET", &format!("/fhir/$export?{query}"), &[ASYNC], None).await;
     assert_eq!(reply.status, 400);
     let outcome = reply.json();
-    let said: Vec<&str> = outcome["issue"].as_array().unwrap().iter().map(|i| i["expression"][0].as_str().unwrap()).collect();
+    let said: Vec<&str> =
+        outcome["issue"].as_array().unwrap().iter().map(|i| i["expression"][0].as_str().unwrap()).collect();
     for expected in [
         "_type",
         "_since",
@@ -57,7 +58,9 @@ async fn all_that_is_wrong_with_a_request_is_told_at_once() {
         "patient",
         "organizeOutputBy",
     ] {
-        let is_said = said.iter().any(|s| *s == expected || (expected.contains("subject") && s.starts_with("_typeFilter.Procedure.")));
+        let is_said = said
+            .iter()
+            .any(|s| *s == expected || (expected.contains("subject") && s.starts_with("_typeFilter.Procedure.")));
         assert!(is_said, "{expected}: {said:?}");
     }
     // A person's number is refused, and not told back.

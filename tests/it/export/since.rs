@@ -44,7 +44,8 @@ async fn what_a_unit_no_longer_sees_is_to_be_erased_and_what_it_was_let_in_to_co
     bulk.put(["kept", "lost", "lent"].map(|id| procedure(id, 1, "p1", "completed"))).await;
     let theirs = json!({ "resourceType": "Procedure", "id": "gained", "status": "completed" });
     bulk.put([resource(theirs, 1, "p1", &[OTHER])]).await;
-    let export = async |since: &str| bulk.export(&format!("/fhir/$export?_type=Procedure&_since={since}"), Some(UNIT)).await;
+    let export =
+        async |since: &str| bulk.export(&format!("/fhir/$export?_type=Procedure&_since={since}"), Some(UNIT)).await;
     let first = bulk.export("/fhir/$export?_type=Procedure", Some(UNIT)).await;
     assert_eq!(first.names(), ["Procedure/kept", "Procedure/lent", "Procedure/lost"]);
 

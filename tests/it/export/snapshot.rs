@@ -33,7 +33,10 @@ fn version_at(id: &str, version: u32, status: &str, minutes: i64) -> Put {
 
 #[actix_web::test]
 async fn nothing_is_lost_between_exports_while_others_write() {
-    let bulk = Arc::new(Bulk::open("[export]\nrecord_bytes = 4096\nfile_lines = 50\nopen_per_client = 100\nkept_per_client = 100\n").await);
+    let bulk = Arc::new(
+        Bulk::open("[export]\nrecord_bytes = 4096\nfile_lines = 50\nopen_per_client = 100\nkept_per_client = 100\n")
+            .await,
+    );
     bulk.put([patient("p1")]).await;
     let (stop, written) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU32::new(0)));
     let mut writers = Vec::new();

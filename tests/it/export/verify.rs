@@ -145,7 +145,13 @@ async fn what_cannot_be_compared_is_refused_with_every_finding() {
         let reply = bulk.ask("POST", "/fhir/$verify", &[], Some(&body)).await;
         (reply.status, reply.text())
     };
-    let wrong = vec![range("0", "Procedure"), range("00", "Procedure"), range("G", "Procedure"), range("1", "Bicycle"), json!({ "name": "x" })];
+    let wrong = vec![
+        range("0", "Procedure"),
+        range("00", "Procedure"),
+        range("G", "Procedure"),
+        range("1", "Bicycle"),
+        json!({ "name": "x" }),
+    ];
     let (status, text) = ask(wrong).await;
     assert_eq!(status, 400);
     for part in ["same number of digits", "small hex digits", "Bicycle", "no such parameter"] {

@@ -58,7 +58,14 @@ impl Scene {
     pub async fn empty(settings: &str) -> Self {
         let client = reqwest::Client::builder().no_proxy().build().unwrap();
         let gateway = TestGateway::start(settings).await;
-        Self { gateway, client, refusing: None, exchange: Value::Null, delivery: String::new(), export: Default::default() }
+        Self {
+            gateway,
+            client,
+            refusing: None,
+            exchange: Value::Null,
+            delivery: String::new(),
+            export: Default::default(),
+        }
     }
 
     /// With a plan and a referral to a unit whose system reads from us.
@@ -237,7 +244,9 @@ pub fn check_reply(operation: &Operation<'_>, reply: &Reply, expected: u16) -> R
     let schema = &response["content"].get(media_type).ok_or(format!("the file has no {media_type}"))?["schema"];
     let bodies: Vec<Value> = match media_type {
         "application/xml" | "application/openmetrics-text" => vec![json!(reply.text)],
-        "application/x-ndjson" | "application/fhir+ndjson" => reply.text.lines().map(|l| serde_json::from_str(l).unwrap()).collect(),
+        "application/x-ndjson" | "application/fhir+ndjson" => {
+            reply.text.lines().map(|l| serde_json::from_str(l).unwrap()).collect()
+        }
         _ => vec![reply.json()],
     };
     for body in bodies {
