@@ -177,7 +177,7 @@ impl Gateway {
             takes_provenance: Mutex::default(),
             seen: Mutex::default(),
             wake: Notify::new(),
-            exports: registry::Exports::new(api::read_criteria),
+            exports: registry::Exports::default(),
         })
     }
 

@@ -23,7 +23,6 @@ use actix_web::{App, HttpServer, Route, guard, middleware, web};
 
 use crate::Gateway;
 use crate::domain::Kind;
-pub use bulk::read_criteria;
 use limits::{Turnstile, Watch};
 
 /// Every route of the gateway: the index of the program. `openapi.yaml` has exactly these; HEAD is taken wherever GET is.
@@ -116,6 +115,9 @@ fn routes(app: &mut web::ServiceConfig) {
         .route("/fhir/$verify", web::post().to(bulk::verify))
         .route("/fhir/Group", get().to(bulk::groups))
         .route("/fhir/Group/{id}", get().to(bulk::group))
+        // What is no type is not taken for one by the methods that these two lack.
+        .route("/fhir/metadata", web::to(problem::no_route))
+        .route("/fhir/_history", web::to(problem::no_route))
         .route("/fhir/{type}/$validate", web::post().to(fhir::validate))
         .route("/fhir/{type}/_search", web::post().to(fhir::search_post))
         .route("/fhir/{type}/_history", get().to(fhir::history_of_type))

@@ -8,10 +8,10 @@ use uuid::Uuid;
 use super::cohort;
 use super::request::{Request, Wish, write_caller};
 use crate::Gateway;
-use crate::access::Caller;
+use crate::access::{Caller, Operation};
 use crate::fhir::issue::{Code, Issue, outcome};
 use crate::fhir::search::types;
-use crate::store::{Audit, Commit, Committed, Expect, ExportChange, ExportLevel, ExportOrder};
+use crate::store::{Audit, Commit, Committed, Expect, ExportChange, ExportLevel, ExportOrder, Right};
 use crate::sync::Refusal;
 use crate::sync::refusal::missing;
 
@@ -90,10 +90,9 @@ pub(super) fn audit(caller: &Caller, action: &str, id: Uuid, payload: &Value, no
     }
 }
 
-/// Whether the caller's scopes let it read resources of the type at all; what of them is the filter's to say.
+/// Whether the caller's purpose and scopes let it read resources of the type at all; what of them is the filter's to say.
 pub fn may_read(caller: &Caller, resource_type: &str) -> bool {
-    let Some(scopes) = &caller.scopes else { return true };
-    scopes.iter().any(|scope| scope.is_about(resource_type) && scope.rights.read)
+    caller.may(Operation::Fhir(Right::Read, resource_type)).is_ok()
 }
 
 /// The request with its types: those that were asked for, or all that the caller may read.

@@ -7,6 +7,7 @@
 
 pub mod begin;
 pub mod cohort;
+pub mod criteria;
 pub mod kept;
 pub mod manifest;
 pub mod outgoing;
@@ -24,15 +25,9 @@ use chrono::{DateTime, Utc};
 use tokio::sync::Notify;
 use uuid::Uuid;
 
-use crate::Gateway;
 use crate::domain::bucket::Bucket;
-use crate::fhir::issue::Issue;
-use crate::store::Clause;
 
 pub use request::{Request, Wish};
-
-/// Reads `name=value&…` for a type. Criteria are read where searches are, further out; this is handed in from there.
-pub type ReadCriteria = fn(&Gateway, &str, &str, DateTime<Utc>) -> Result<Vec<Clause>, Vec<Issue>>;
 
 /// Questions of how an export is doing that may come at once.
 const POLLS: u32 = 10;
@@ -40,8 +35,8 @@ const POLLS: u32 = 10;
 const COUNTED: usize = 10_000;
 
 /// What all who work on exports share.
+#[derive(Default)]
 pub struct Exports {
-    pub read: ReadCriteria,
     /// Rung when there is an export to work on, or one to stop working on.
     pub wake: Notify,
     polls: Mutex<HashMap<Uuid, Bucket>>,
@@ -56,10 +51,6 @@ impl std::fmt::Debug for Exports {
 }
 
 impl Exports {
-    pub fn new(read: ReadCriteria) -> Self {
-        Self { read, wake: Notify::new(), polls: Mutex::default(), comparing: Mutex::default() }
-    }
-
     /// Whether the export may be asked after again already.
     pub fn may_poll(&self, export: Uuid, every_s: u64, now: DateTime<Utc>) -> bool {
         let mut polls = self.polls.lock().unwrap_or_else(PoisonError::into_inner);

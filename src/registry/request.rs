@@ -101,7 +101,8 @@ pub fn write_caller(caller: &Caller) -> String {
         .to_string()
 }
 
-/// The caller again, no wider than it was; `None` where any part cannot be read.
+/// The caller again, no wider than it was, its scopes to be read anew ([`Caller::narrowed`]); `None` where any part cannot be
+/// read.
 pub fn read_caller(text: &str) -> Option<Caller> {
     let kept: Value = serde_json::from_str(text).ok()?;
     let text = |value: &Value| value.as_str().map(str::to_owned);
@@ -127,7 +128,7 @@ pub fn read_caller(text: &str) -> Option<Caller> {
         "operations" => Purpose::Operations,
         _ => return None,
     };
-    Some(Caller { name: text(&kept["name"])?, partner: text(&kept["partner"]), reach, purpose, scopes })
+    Some(Caller { name: text(&kept["name"])?, partner: text(&kept["partner"]), reach, purpose, scopes, grants: None })
 }
 
 #[cfg(test)]
@@ -141,7 +142,8 @@ mod tests {
         for reach in [Reach::Everything, Reach::Units(vec!["SE1".into()]), Reach::Registry("r".into())] {
             for scopes in [None, Some(Arc::clone(&scopes))] {
                 let purpose = Purpose::Registry;
-                let caller = Caller { name: "r".into(), partner: None, reach: reach.clone(), purpose, scopes };
+                let caller =
+                    Caller { name: "r".into(), partner: None, reach: reach.clone(), purpose, scopes, grants: None };
                 assert_eq!(read_caller(&write_caller(&caller)), Some(caller));
             }
         }

@@ -173,6 +173,7 @@ async fn of_type(
         resource_type: kind.to_owned(),
         seq,
         since: None,
+        since_at: None,
         until: None,
         of_patients: members.is_some() && !is_actor(kind),
         list: None::<List>,

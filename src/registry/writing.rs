@@ -17,6 +17,7 @@ use uuid::Uuid;
 
 use super::begin::is_actor;
 use super::cohort::criteria;
+use super::criteria::{criteria as criteria_of, reader};
 use super::kept::folder;
 use super::outgoing::Line;
 use super::request::{Associated, Request, read_caller};
@@ -96,6 +97,7 @@ pub(super) async fn write(gateway: &Gateway, id: Uuid, shutdown: &watch::Receive
     }
     let request = Request::read(&export.asked).ok_or(Stop::Lost("what was asked for"))?;
     let caller = read_caller(&export.caller).ok_or(Stop::Lost("who asked"))?;
+    let caller = caller.narrowed(&reader(gateway, export.created_at));
     let settings = &gateway.config.export;
     let bounds = Bounds { bytes: settings.file_bytes, lines: settings.file_lines, leave: settings.leave_bytes };
     let (folder, recorded) = (folder(gateway, id), gateway.store.export_files(id).await?);
@@ -247,6 +249,7 @@ impl Writing<'_> {
             resource_type: kind.to_owned(),
             seq: self.export.seq,
             since: self.export.since_seq,
+            since_at: self.export.since_at,
             until: self.export.until,
             of_patients,
             list: (is_whole || (self.export.since_seq.is_some() && !is_actor(kind)))
@@ -396,7 +399,7 @@ pub(super) fn read_filters(
     kind: &str,
     now: DateTime<Utc>,
 ) -> Option<Vec<Vec<Clause>>> {
-    request.filters_of(kind).map(|query| (gateway.exports.read)(gateway, kind, query, now).ok()).collect()
+    request.filters_of(kind).map(|query| criteria_of(gateway, kind, query, now, false).ok()).collect()
 }
 
 fn unknown_leavers() -> Issue {

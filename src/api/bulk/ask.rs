@@ -4,12 +4,12 @@ use actix_web::http::StatusCode;
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 
-use super::super::fhir::criteria;
 use super::super::problem::{Problem, told};
 use crate::Gateway;
 use crate::fhir::issue::{Code, Issue, Severity};
 use crate::fhir::search::types;
 use crate::fhir::subset::has_element;
+use crate::registry::criteria::criteria;
 use crate::registry::request::Associated;
 use crate::registry::{Request, Wish};
 use crate::store::ExportLevel;

@@ -11,7 +11,7 @@ mod verify;
 pub use file::file;
 pub use group::{group, groups};
 pub use job::{remove, standing};
-pub use start::{of_group, of_group_post, of_patients, of_patients_post, of_system, of_system_post, read_criteria};
+pub use start::{of_group, of_group_post, of_patients, of_patients_post, of_system, of_system_post};
 pub use verify::verify;
 
 use uuid::Uuid;

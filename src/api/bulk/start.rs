@@ -3,18 +3,16 @@
 use actix_web::http::StatusCode;
 use actix_web::http::header::CONTENT_LOCATION;
 use actix_web::{HttpRequest, HttpResponse, web};
-use chrono::{DateTime, Utc};
 use serde_json::Value;
 
 use super::super::caller::Call;
-use super::super::fhir::{Sent, criteria, is_lenient, pairs, parameters, preferences};
+use super::super::fhir::{Sent, is_lenient, pairs, parameters, preferences};
 use super::super::problem::{Answer, Problem};
 use super::ask::{Given, Reading};
-use crate::Gateway;
 use crate::fhir::guard::{Limits, Strictness};
 use crate::fhir::issue::{Code, Issue, outcome};
 use crate::registry::begin::begin;
-use crate::store::{Clause, ExportLevel};
+use crate::store::ExportLevel;
 use crate::sync::Refusal;
 
 /// `GET /fhir/$export`
@@ -45,16 +43,6 @@ pub async fn of_group(call: Call, id: web::Path<String>, request: HttpRequest) -
 /// `POST /fhir/Group/{id}/$export`
 pub async fn of_group_post(call: Call, id: web::Path<String>, request: HttpRequest, body: Sent) -> Answer {
     by_parameters(&call, &request, &body, ExportLevel::Group, Some(id.into_inner())).await
-}
-
-/// Criteria that were taken before, read again for the export that they belong to.
-pub fn read_criteria(
-    gateway: &Gateway,
-    resource_type: &str,
-    query: &str,
-    now: DateTime<Utc>,
-) -> Result<Vec<Clause>, Vec<Issue>> {
-    criteria(gateway, resource_type, query, now, false)
 }
 
 async fn by_address(call: &Call, request: &HttpRequest, level: ExportLevel, cohort: Option<String>) -> Answer {

@@ -8,11 +8,12 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::super::caller::Call;
-use super::super::fhir::{Sent, asked, criteria};
+use super::super::fhir::{Sent, asked};
 use super::super::problem::{Answer, Problem};
 use crate::fhir::guard::{Limits, Strictness};
 use crate::fhir::issue::{Code, Issue};
 use crate::fhir::search::types;
+use crate::registry::criteria::criteria;
 use crate::registry::kept;
 use crate::registry::verify::{Compared, MOST_DIGITS, Question, Range, verify as compare};
 use crate::store::{Audit, Commit};

@@ -92,7 +92,10 @@ fn group() -> Value {
         "interaction": [{ "code": "read" }, { "code": "search-type" }],
         "versioning": "no-version",
         "documentation": "Groups of patients by criteria, those of the caller: criteria and quantity, no members.",
-        "operation": [{ "name": "export", "definition": format!("{BULK}/group-export") }],
+        "operation": [
+            { "name": "validate", "definition": "http://hl7.org/fhir/OperationDefinition/Resource-validate" },
+            { "name": "export", "definition": format!("{BULK}/group-export") },
+        ],
     })
 }
 

@@ -23,7 +23,7 @@ pub use media::{Sent, negotiate};
 pub use prefer::preferences;
 pub use query::pairs;
 pub use read::{bundle, link, read, vread};
-pub use search::{criteria, is_lenient, search_get, search_post};
+pub use search::{is_lenient, search_get, search_post};
 pub use validate::validate;
 pub use write::{create, patch, patch_meant, update, update_meant};
 

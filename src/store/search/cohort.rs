@@ -4,11 +4,12 @@ use rusqlite::params_from_iter;
 use rusqlite::types::Value;
 use uuid::Uuid;
 
+use super::super::grants::Right;
 use super::super::query::Filter;
 use super::super::read_export::is_listed;
 use super::super::row::list;
+use super::super::sql::Sql;
 use super::super::{Store, StoreError};
-use super::Sql;
 use super::condition::Asked;
 use super::walk::Walked;
 use crate::fhir::search::param;
@@ -51,7 +52,7 @@ impl Store {
     ) -> Result<(Vec<Found>, Walked), StoreError> {
         let (filter, criteria) = (filter.clone(), criteria.clone());
         self.scan(move |db| {
-            let asked = Asked { db, filter: &filter };
+            let asked = Asked::of(db, &filter);
             let last = db.first(LAST, [], |row| Ok::<i64, StoreError>(row.get("last")?))?.unwrap_or(0);
             let upto = after.saturating_add(PIECE);
             let sql = members(&asked, &criteria, after, upto)?;
@@ -72,7 +73,7 @@ fn members(asked: &Asked<'_, '_>, criteria: &Criteria, after: i64, upto: i64) ->
         "SELECT r.id AS id FROM resource r INDEXED BY resource_of_type WHERE r.type = 'Patient' AND r.rid > ? AND r.rid <= ?",
         [after.into(), upto.into()],
     );
-    if let Some(visible) = asked.visible("Patient", "r") {
+    if let Some(visible) = asked.visible(Right::Read, "Patient", "r")? {
         sql = sql.text(" AND ").then(&visible);
     }
     if !criteria.diagnoses.is_empty() {
@@ -94,7 +95,7 @@ fn has(asked: &Asked<'_, '_>, resource_type: &str, test: &Sql) -> Result<Sql, St
         [Value::from(patient)],
     )
     .then(test);
-    if let Some(visible) = asked.visible(resource_type, "h") {
+    if let Some(visible) = asked.visible(Right::Search, resource_type, "h")? {
         sql = sql.text(" AND ").then(&visible);
     }
     if let Some(wrong) = wrong {

@@ -39,6 +39,7 @@ fn walk(resource_type: &str, seq: i64) -> Walk {
         resource_type: resource_type.into(),
         seq,
         since: None,
+        since_at: None,
         until: None,
         of_patients: false,
         list: None,

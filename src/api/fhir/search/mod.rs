@@ -1,29 +1,26 @@
 //! Search: `GET /fhir/{type}` and `POST /fhir/{type}/_search`, by the same rules.
 
 mod ask;
-mod clause;
 mod link;
 mod person;
-mod value;
 
 use actix_web::{HttpRequest, web};
-use chrono::{DateTime, Utc};
 use serde_json::json;
 
 use super::super::body::Body;
 use super::super::caller::Call;
-use super::super::problem::{Answer, Problem, told};
+use super::super::problem::{Answer, Problem};
 use super::read::{bundle, entry, link};
 use super::{known_type, media, preferences, query};
-use crate::Gateway;
+use crate::access::Operation;
 use crate::fhir::issue::{Code, Issue, Severity, outcome};
 use crate::fhir::subset::{Shape, subset};
-use crate::store::{Clause, Page, StoreError, Stored};
-use crate::sync::witness;
+use crate::store::{Page, Right, StoreError, Stored};
+use crate::sync::{particulars, witness};
 
-use ask::{Asked, Asking, Fault, Pair};
+use crate::fhir::search::Reader;
+use ask::{Asked, Asking, Pair};
 pub use ask::{documentation, is_sortable};
-use clause::Reader;
 
 /// `GET /fhir/{type}?…`
 pub async fn search_get(call: Call, resource_type: web::Path<String>, request: HttpRequest) -> Answer {
@@ -51,86 +48,9 @@ pub fn is_lenient(request: &HttpRequest) -> bool {
     preferences(request).any(|wish| wish.eq_ignore_ascii_case("handling=lenient"))
 }
 
-/// The criteria of a query that stands by itself, as a filter of an export: what is asked of a resource alone, and nothing of how
-/// an answer is to look. Everything that is wrong with it.
-pub fn criteria(
-    gateway: &Gateway,
-    resource_type: &str,
-    query: &str,
-    now: DateTime<Utc>,
-    in_url: bool,
-) -> Result<Vec<Clause>, Vec<Issue>> {
-    let pairs = query::pairs(query).map_err(|_| vec![unreadable()])?;
-    let reader = Reader {
-        terminology: gateway.conformance.profiles.terminology(),
-        base_url: &gateway.config.base_url,
-        now,
-        hops: gateway.config.limits.search_hops,
-        in_url,
-    };
-    let (mut clauses, mut issues) = (Vec::new(), Vec::new());
-    let terms: usize = pairs.iter().map(|(_, value)| value::split(value).len()).sum();
-    let most = gateway.config.limits.search_terms;
-    if pairs.is_empty() || terms > most {
-        issues.push(too_many_terms(most));
-    }
-    for (name, value) in pairs {
-        if in_url && person::refuse_person(&name, &value).is_err() {
-            issues.push(a_person(told(&name)));
-            continue;
-        }
-        match reader.clause(resource_type, &name, &value) {
-            Ok(clause) if leads_away(&clause) => issues.push(leads(told(&name))),
-            Ok(clause) => clauses.push(clause),
-            Err(Fault::Unknown(issue) | Fault::Wrong(issue)) => issues.push(issue),
-        }
-    }
-    if issues.is_empty() { Ok(clauses) } else { Err(issues) }
-}
-
-/// Whether other resources are asked too.
-fn leads_away(clause: &Clause) -> bool {
-    match clause {
-        Clause::Chain { .. } | Clause::Has { .. } => true,
-        Clause::Not(clause) => leads_away(clause),
-        Clause::Any(clauses) => clauses.iter().any(leads_away),
-        _ => false,
-    }
-}
-
-fn unreadable() -> Issue {
-    Issue::error(Code::Value, "", "Sökningen kan inte läsas.", "The search cannot be read.")
-}
-
-fn too_many_terms(most: usize) -> Issue {
-    Issue::error(
-        Code::Value,
-        "",
-        format!("Ett filter har minst ett villkor och högst {most} värden (limits.search_terms)."),
-        format!("A filter has at least one criterion and at most {most} values (limits.search_terms)."),
-    )
-}
-
-fn a_person(name: &str) -> Issue {
-    Issue::error(
-        Code::Value,
-        name,
-        "Person- och samordningsnummer tas inte emot i en adress; sänd filtret i en kropp.",
-        "A national identifier is not taken in a URL; send the filter in a body.",
-    )
-}
-
-fn leads(name: &str) -> Issue {
-    Issue::error(
-        Code::NotSupported,
-        name,
-        "Ett filter frågar resursen själv; kedjor och _has tas inte emot.",
-        "A filter asks the resource itself; chains and _has are not taken.",
-    )
-}
-
 async fn search(call: Call, resource_type: &str, pairs: Vec<Pair>, request: &HttpRequest, is_form: bool) -> Answer {
     known_type(resource_type)?;
+    call.may(Operation::Fhir(Right::Search, resource_type))?;
     let gateway = &call.gateway;
     let asking = Asking {
         reader: Reader {
@@ -164,10 +84,11 @@ async fn search(call: Call, resource_type: &str, pairs: Vec<Pair>, request: &Htt
 /// The page, and what it brings along.
 async fn found(call: &Call, asked: &Asked) -> Result<(Page, Vec<Stored>), Problem> {
     let (store, filter) = (&call.gateway.store, call.caller.filter());
-    let page = match store.search(&filter, &asked.search).await {
+    let mut page = match store.search(&filter, &asked.search).await {
         Err(StoreError::LostPage) => return Err(link::lost()),
         found => found?,
     };
+    page.matches = particulars::as_known(&call.gateway, &call.caller, page.matches).await?;
     if asked.includes.is_empty() {
         return Ok((page, Vec::new()));
     }
@@ -180,7 +101,7 @@ async fn found(call: &Call, asked: &Asked) -> Result<(Page, Vec<Stored>), Proble
             format!("More than {most} resources would come along (limits.search_includes); choose a smaller _count."),
         ));
     };
-    Ok((page, included))
+    Ok((page, particulars::as_known(&call.gateway, &call.caller, included).await?))
 }
 
 fn answer(call: &Call, asked: &Asked, page: &Page, included: &[Stored], total: Option<u64>, is_form: bool) -> Answer {
@@ -233,10 +154,10 @@ fn left_out(issues: &[Issue]) -> Vec<Issue> {
 
 /// What `_include` and `_revinclude` take for the type.
 pub fn includes(resource_type: &str) -> (Vec<String>, Vec<String>) {
-    use crate::fhir::search::{Kind, all};
+    use crate::fhir::search::{Kind, all, allowed};
     let references = || all().filter(|p| p.kind == Kind::Reference);
     let out = references().filter(|p| p.resource_type == resource_type);
-    let back = references().filter(|p| value::allowed(p).contains(&resource_type));
+    let back = references().filter(|p| allowed(p).contains(&resource_type));
     let name = |p: &crate::fhir::search::Param| format!("{}:{}", p.resource_type, p.name);
     (out.map(name).collect(), back.map(name).collect())
 }
