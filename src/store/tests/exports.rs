@@ -219,3 +219,30 @@ async fn an_export_goes_forward_only_and_belongs_to_its_client() {
     assert!(matches!(store.commit(full(9, 1)).await.unwrap(), Committed::Conflict(_)));
     store.done(full(2, 2)).await;
 }
+
+#[tokio::test]
+async fn a_scope_narrows_a_walk_and_what_it_no_longer_covers_left() {
+    let store = Store::open_temporary().unwrap();
+    let task = |id: &str, version: u32, status: &str| {
+        let body = serde_json::json!({ "resourceType": "Task", "id": id, "status": status });
+        let index = crate::fhir::search::index(&body);
+        Put { body: body.to_string().into(), index, ..put("Task", id, version) }
+    };
+    let requested = Clause::Token {
+        param: "status".into(),
+        any_of: vec![TokenMatch { system: None, code: Some("requested".into()) }],
+    };
+    let mut grants = Grants::default();
+    grants.allow("Task", Right::Read, vec![requested]);
+    let filter = Filter::registry("r").within(Arc::new(grants));
+    store.done(puts([task("a", 1, "requested"), task("b", 1, "accepted"), task("c", 1, "requested")])).await;
+    let first = store.last_seq().await.unwrap();
+    assert_eq!(passed(&store, &filter, walk("Task", first), 9).await, ["a", "c"]);
+    assert_eq!(passed(&store, &filter, walk("Goal", first), 9).await, [""; 0]);
+    store.done(puts([task("a", 2, "accepted"), task("b", 2, "completed")])).await;
+    let changed = Walk { since: Some(first), ..walk("Task", store.last_seq().await.unwrap()) };
+    assert_eq!(passed(&store, &filter, changed, 9).await, ["-a"], "and of what was never covered nothing is told");
+    store.done(puts([task("b", 3, "requested")])).await;
+    // As it stood at first it was not covered, although it is now.
+    assert_eq!(passed(&store, &filter, walk("Task", first), 9).await, ["c"]);
+}

@@ -82,3 +82,18 @@ async fn windows_that_meet_give_each_version_that_stood_once_at_least() {
     assert!(after.names().contains(&"Procedure/b".to_owned()));
     bulk.close().await;
 }
+
+#[actix_web::test]
+async fn what_a_filter_no_longer_finds_is_to_be_erased() {
+    let bulk = Bulk::open("").await;
+    bulk.put([patient("p1")]).await;
+    bulk.put(["stays", "changes", "never"].map(|id| procedure(id, 1, "p1", "completed"))).await;
+    bulk.put([procedure("never", 2, "p1", "not-done")]).await;
+    let path = "/fhir/$export?_type=Procedure&_typeFilter=Procedure%3Fstatus%3Dcompleted";
+    let first = bulk.export(path, None).await;
+    assert_eq!(first.names(), ["Procedure/changes", "Procedure/stays"]);
+    bulk.put([procedure("changes", 2, "p1", "in-progress"), procedure("never", 3, "p1", "in-progress")]).await;
+    let second = bulk.export(&format!("{path}&_since={}", first.since()), None).await;
+    assert_eq!((second.names(), second.deleted), (Vec::new(), vec!["Procedure/changes".to_owned()]));
+    bulk.close().await;
+}
