@@ -4,6 +4,7 @@
 
 mod addresses;
 mod audit;
+mod export;
 mod limits;
 mod partner;
 mod registry;
@@ -27,6 +28,7 @@ use crate::domain::outgoing::Outgoing;
 
 pub use addresses::Secret;
 pub use audit::AuditSettings;
+pub use export::{Cohort, Export};
 pub use limits::Limits;
 pub use partner::{Channel, Keys, Notice, Partner};
 pub use registry::{ALL_REGISTRIES, CodingKey, Identity, Registry};
@@ -64,6 +66,8 @@ pub struct Config {
     /// Quality registries that may get what was done.
     pub registries: Vec<Registry>,
     pub retention: Retention,
+    pub export: Export,
+    pub cohorts: Vec<Cohort>,
     /// Things that are legal but surprising, to be said at start.
     pub warnings: Vec<String>,
 }
@@ -126,11 +130,14 @@ struct Raw {
     telemetry: Telemetry,
     statistics: Statistics,
     outgoing: RawOutgoing,
+    export: export::RawExport,
     retention: retention::RawRetention,
     #[serde(default)]
     partner: Vec<partner::RawPartner>,
     #[serde(default)]
     registry: Vec<registry::RawRegistry>,
+    #[serde(default)]
+    cohort: Vec<export::RawCohort>,
 }
 
 #[derive(Deserialize)]
@@ -288,16 +295,20 @@ fn check(raw: Raw, base: &Path) -> Result<Config, ConfigError> {
         ));
     }
     schedule("delivery.retry_s", raw.delivery.retry_s.clone())?;
+    let db = base.join(gateway.db);
     let reads = raw.audit.reads;
-    let audit = audit::check(raw.audit, &base.join(&gateway.db), base)?;
+    let audit = audit::check(raw.audit, &db, base)?;
+    let export = export::check(raw.export, base, &db)?;
+    let directory = Directory::new(units);
+    let cohorts = export::check_cohorts(raw.cohort, &directory)?;
     let folder = |path: PathBuf| (!path.as_os_str().is_empty()).then(|| base.join(path));
     Ok(Config {
         base_url: if gateway.base_url.is_empty() { format!("http://{listen}") } else { gateway.base_url },
         listen,
-        db: base.join(gateway.db),
+        db,
         hsa_id: gateway.hsa_id,
         name: gateway.name,
-        directory: Directory::new(units),
+        directory,
         mappings: folder(gateway.mappings),
         profiles: folder(gateway.profiles),
         limits: raw.limits,
@@ -318,6 +329,8 @@ fn check(raw: Raw, base: &Path) -> Result<Config, ConfigError> {
         partners,
         registries,
         retention,
+        export,
+        cohorts,
         warnings,
     })
 }

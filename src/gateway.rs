@@ -50,6 +50,7 @@ pub struct Gateway {
     pub seen: Mutex<HashMap<String, sync::seen::Seen>>,
     /// Rung when there may be something to deliver.
     pub wake: Notify,
+    pub exports: registry::Exports,
     pub figures: Figures,
     /// Signs checkpoints of the audit log.
     pub sealer: Sealer,
@@ -235,6 +236,7 @@ impl Gateway {
             takes_provenance: Mutex::default(),
             seen: Mutex::default(),
             wake: Notify::new(),
+            exports: registry::Exports::default(),
         })
     }
 
@@ -337,6 +339,7 @@ pub async fn run(config: Config, listener: TcpListener, shutdown: impl Future<Ou
     registry::definitions::settle(&gateway, Utc::now()).await.map_err(StartError::CodeList)?;
     let (stop, stopped) = watch::channel(false);
     let worker = tokio::spawn(sync::worker::run(Arc::clone(&gateway), stopped.clone()));
+    let exports = tokio::spawn(registry::worker::run(Arc::clone(&gateway), stopped.clone()));
     let answers = tokio::spawn(sync::worker::listen(Arc::clone(&gateway), stopped.clone()));
     let removals = tokio::spawn(sync::remove::run(Arc::clone(&gateway), stopped));
     let sealing = tokio::spawn(sync::seal::run(Arc::clone(&gateway), stop.subscribe()));
@@ -359,6 +362,7 @@ pub async fn run(config: Config, listener: TcpListener, shutdown: impl Future<Ou
     let mut left = 0;
     let mut count = || left = gateway.in_flight();
     let deliveries_ended = ended(worker, deadline, &mut count).await & ended(answers, deadline, || {}).await;
+    let exports_ended = ended(exports, deadline, || {}).await;
     ended(removals, deadline, || {}).await;
     // Last: whatever was done until now is in the log.
     let _ = ended(sealing, deadline, || {}).await;
@@ -366,7 +370,7 @@ pub async fn run(config: Config, listener: TcpListener, shutdown: impl Future<Ou
         tracing::error!("the audit log could not be sealed in time; the next start goes on from the last checkpoint");
     }
     close(gateway).await;
-    if requests_ended && deliveries_ended {
+    if requests_ended && deliveries_ended && exports_ended {
         tracing::info!("stopped");
     } else {
         tracing::warn!(

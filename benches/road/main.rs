@@ -8,6 +8,7 @@ mod accepts;
 mod database;
 mod delivery;
 mod documents;
+mod export;
 mod figures;
 mod load;
 mod mapping;
@@ -40,11 +41,12 @@ pub struct Plan {
 /// A part by its name on the command line.
 type Part = (&'static str, fn(&Plan, &mut Figures));
 
-const PARTS: [Part; 7] = [
+const PARTS: [Part; 8] = [
     ("mapping", mapping::measure),
     ("accepts", accepts::measure),
     ("delivery", delivery::measure),
     ("reads", reads::measure),
+    ("export", export::measure),
     ("start", start::measure),
     ("statistics", statistics::measure),
     ("neighbours", neighbours::measure),

@@ -2,6 +2,7 @@
 
 mod access_log;
 mod body;
+mod bulk;
 mod caller;
 mod deliveries;
 mod door;
@@ -75,6 +76,15 @@ pub const ROUTES: &[(&str, &str)] = &[
     ("GET", "/fhir/_history"),
     ("GET", "/fhir/Measure/{id}/$evaluate-measure"),
     ("POST", "/fhir/Measure/{id}/$evaluate-measure"),
+    ("GET", "/fhir/$export"),
+    ("POST", "/fhir/$export"),
+    ("GET", "/fhir/Patient/$export"),
+    ("POST", "/fhir/Patient/$export"),
+    ("GET", "/fhir/Group/{id}/$export"),
+    ("POST", "/fhir/Group/{id}/$export"),
+    ("POST", "/fhir/$verify"),
+    ("GET", "/fhir/Group"),
+    ("GET", "/fhir/Group/{id}"),
     ("POST", "/fhir/{type}/$validate"),
     ("POST", "/fhir/{type}/_search"),
     ("GET", "/fhir/{type}/_history"),
@@ -90,6 +100,9 @@ pub const ROUTES: &[(&str, &str)] = &[
     ("GET", "/fhir/{type}/{id}/$document"),
     ("GET", "/fhir/{type}/{id}/_history"),
     ("GET", "/fhir/{type}/{id}/_history/{version}"),
+    ("GET", "/bulk/jobs/{id}"),
+    ("DELETE", "/bulk/jobs/{id}"),
+    ("GET", "/bulk/files/{job}/{file}"),
 ];
 
 /// GET, and HEAD for the same without its body (RFC 9110, 9.3.2).
@@ -141,6 +154,15 @@ fn routes(app: &mut web::ServiceConfig) {
         .route("/fhir/AuditEvent/{id}", get().to(fhir::read_audit))
         .route("/fhir/Patient/{id}/$access-log", get().to(access_log::operation))
         .route("/fhir/_history", get().to(fhir::history_of_all))
+        .route("/fhir/$export", get().to(bulk::of_system))
+        .route("/fhir/$export", web::post().to(bulk::of_system_post))
+        .route("/fhir/Patient/$export", get().to(bulk::of_patients))
+        .route("/fhir/Patient/$export", web::post().to(bulk::of_patients_post))
+        .route("/fhir/Group/{id}/$export", get().to(bulk::of_group))
+        .route("/fhir/Group/{id}/$export", web::post().to(bulk::of_group_post))
+        .route("/fhir/$verify", web::post().to(bulk::verify))
+        .route("/fhir/Group", get().to(bulk::groups))
+        .route("/fhir/Group/{id}", get().to(bulk::group))
         // What is no type is not taken for one by the methods that these two lack.
         .route("/fhir/metadata", web::to(problem::no_route))
         .route("/fhir/_history", web::to(problem::no_route))
@@ -161,6 +183,9 @@ fn routes(app: &mut web::ServiceConfig) {
         .route("/fhir/{type}/{id}/$document", get().to(fhir::document))
         .route("/fhir/{type}/{id}/_history", get().to(fhir::history))
         .route("/fhir/{type}/{id}/_history/{version}", get().to(fhir::vread))
+        .route("/bulk/jobs/{id}", get().to(bulk::standing))
+        .route("/bulk/jobs/{id}", web::delete().to(bulk::remove))
+        .route("/bulk/files/{job}/{file}", get().to(bulk::file))
         .default_service(web::to(problem::no_route));
 }
 

@@ -88,6 +88,11 @@ impl Problem {
         }
     }
 
+    /// The same, with when to come back.
+    pub fn after(self, retry_after_s: u32) -> Self {
+        Self { retry_after_s: Some(retry_after_s), ..self }
+    }
+
     pub fn status(&self) -> StatusCode {
         self.status
     }

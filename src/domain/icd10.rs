@@ -8,6 +8,11 @@ use std::fmt;
 pub const SYSTEM: &str = "urn:oid:1.2.752.116.1.1.1.1.3";
 const ALIASES: [&str; 2] = ["https://www.icd10.se/", "http://terminology.hl7.se/CodeSystem/icd-10-se"];
 
+/// All names of the code system.
+pub fn systems() -> impl Iterator<Item = &'static str> {
+    std::iter::once(SYSTEM).chain(ALIASES)
+}
+
 /// Whether codes under the system are ICD-10-SE.
 pub fn is_system(system: &str) -> bool {
     system == SYSTEM || ALIASES.contains(&system)

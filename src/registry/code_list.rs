@@ -9,15 +9,16 @@ use serde_json::{Value, json};
 use super::definitions::{KVA, in_force, is_kva};
 use crate::Gateway;
 use crate::access::{Caller, Purpose, Scope};
+use crate::domain::audit;
 use crate::domain::kva::CodeList;
 use crate::fhir::canonical::BASE;
 use crate::fhir::code_list::{Standing, check};
 use crate::fhir::issue::{Code, Issue, any_error};
 use crate::fhir::resource::content;
-use crate::store::{Audit, Commit, Committed, Extent, Filter, Right, Stored};
-use crate::sync::Refusal;
+use crate::store::{Commit, Committed, Extent, Filter, Right, Stored};
 use crate::sync::refusal::missing;
 use crate::sync::weigh::{Current, Scale, Weighed};
+use crate::sync::{Refusal, witness};
 
 /// Whoever runs the gateway, and a client whose agreement names the type: the process team's. What opens everything to a unit
 /// does not open this.
@@ -71,14 +72,9 @@ pub async fn put(
     let mut weighed = Weighed::default();
     let known = Current::from([(format!("CodeSystem/{KVA}"), (standing.version, before.clone()))]);
     scale.add(&list, &known, &mut weighed);
-    let audit = Audit {
-        at: now,
-        actor: caller.name.clone(),
-        action: "update".into(),
-        object: format!("CodeSystem/{KVA}"),
-        payload: changes(&before, &list, version + 1).to_string(),
-    };
-    let commit = Commit { expect: weighed.expect, put: weighed.put, audit: vec![audit], ..Commit::default() };
+    let event = witness::did(gateway, caller, audit::Deed::Define, format!("CodeSystem/{KVA}"), now);
+    let event = event.with_all(&changes(&before, &list, version + 1)).about([]);
+    let commit = Commit { expect: weighed.expect, put: weighed.put, audit: vec![event.into()], ..Commit::default() };
     if let Committed::Conflict(_) = gateway.store.commit(commit).await? {
         return Err(stale(version + 1));
     }

@@ -6,11 +6,12 @@
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use serde_json::{Value, json};
+use serde_json::Value;
 
+use crate::domain::audit::{self, By, Event};
 use crate::domain::kva::{CodeList, is_system};
 use crate::fhir::resource::{reference_of, type_of};
-use crate::store::{Audit, Commit, Committed, Filter, StoreError, Stored};
+use crate::store::{Commit, Committed, Filter, StoreError, Stored};
 use crate::sync::weigh::{Scale, Weighed, current};
 use crate::{Gateway, InForce};
 
@@ -43,12 +44,9 @@ pub async fn settle(gateway: &Gateway, now: DateTime<Utc>) -> Result<(), StoreEr
     if weighed.put.is_empty() {
         return Ok(());
     }
-    let audit = |put: &crate::store::Put| Audit {
-        at: now,
-        actor: "gateway".into(),
-        action: "define".into(),
-        object: format!("{}/{}", put.resource_type, put.id),
-        payload: json!({ "version": put.version }).to_string(),
+    let audit = |put: &crate::store::Put| {
+        let object = format!("{}/{}", put.resource_type, put.id);
+        Event::new(now, By::gateway(), audit::Deed::Define, object).with("version", put.version).about([]).into()
     };
     let audit = weighed.put.iter().map(audit).collect();
     let commit = Commit { expect: weighed.expect, put: weighed.put, audit, ..Commit::default() };

@@ -100,6 +100,9 @@ impl<'w, 'c> Writing<'w, 'c> {
         if let Some(answer) = &commit.answer {
             self.put_answer(answer)?;
         }
+        for change in &commit.exports {
+            self.change_export(change)?;
+        }
         for (audit, noted) in commit.audit.iter().zip(notes) {
             self.append_audit(audit, noted)?;
         }

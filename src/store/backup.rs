@@ -18,6 +18,7 @@ use super::meter::beside;
 use super::migrate::known_version;
 use super::open::lock;
 use super::read_queue::read_only;
+use super::state::LAST_SEQ;
 use super::statement::Statements;
 use super::{Commit, Options, Store, StoreError};
 use crate::domain::audit::{By, Deed, Event};
@@ -90,8 +91,6 @@ pub enum BackupError {
 
 const UNDELIVERED: &str =
     "SELECT partner, count(*) FROM delivery WHERE state IN ('waiting', 'parked') GROUP BY partner ORDER BY partner";
-const LAST_SEQ: &str = "SELECT max((SELECT coalesce(max(seq), 0) FROM version), (SELECT coalesce(max(seq), 0) FROM delivery), \
-     (SELECT coalesce(max(seq), 0) FROM seq_given))";
 const TABLES: &str = "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%' ORDER BY name";
 
 /// Copies a database that may be in use to a file that must not be there yet. Nobody who writes has to wait.

@@ -1,6 +1,7 @@
 //! The one write verb: what is expected, what is written, and how it can fail.
 
 use super::audit::{Checkpoint, Prune};
+use super::export::ExportChange;
 use super::record::{Answer, Audit, Delivery, DeliveryChange, Document, Exchange, Inbound, Put};
 use super::rights::Deed;
 use chrono::{DateTime, Utc};
@@ -24,6 +25,7 @@ pub struct Commit {
     /// What patients wish, what registries got, what is held and removed; after everything else and before the audit rows.
     pub deeds: Vec<Deed>,
     pub answer: Option<Answer>,
+    pub exports: Vec<ExportChange>,
     pub audit: Vec<Audit>,
     /// After `audit`: what is signed stands in the log.
     pub checkpoint: Option<Checkpoint>,
@@ -81,6 +83,10 @@ pub enum Expect {
     Removable { exchange: Uuid },
     /// Nothing of the delivery was sent since: so many attempts are on record, and none has begun whose outcome is not.
     Untried { delivery: Uuid, attempts: u32 },
+    /// The export is not over. Every [`ExportChange`] expects this of its own accord.
+    ExportOpen { export: Uuid },
+    /// The client has fewer open exports than this, and fewer with files.
+    ExportRoom { client: String, open: u32, kept: u32 },
 }
 
 /// How a commit ended when the disk did its part.

@@ -8,10 +8,12 @@ use super::read_exchange::{CHANGES_OF_PATIENT, REVISION, REVISION_OF_DOCUMENT};
 use super::read_resource::{BY_IDENTIFIER, VERSION_NOW, identified};
 use super::removal::REMOVABLE;
 use super::search::Asked;
+use super::write_export::{KEPT_OF, OPEN_OF};
 
 const ANSWERED: &str = "SELECT 1 FROM answer WHERE caller = ?1 AND key = ?2";
 const HEARD: &str = "SELECT 1 FROM inbound WHERE partner = ?1 AND key = ?2";
 const ATTEMPTS: &str = "SELECT attempts FROM delivery WHERE id = ?1 AND begun_at IS NULL";
+const EXPORT: &str = "SELECT state FROM export_job WHERE id = ?1";
 const IN_FORCE: &str = "SELECT 1 FROM opt_out WHERE id = ?1 AND lifted_at IS NULL";
 const STATE: &str = "SELECT state FROM delivery WHERE id = ?1";
 
@@ -68,6 +70,15 @@ impl Writing<'_, '_> {
             Expect::Untried { delivery, attempts } => {
                 let found: Option<u32> = db.first(ATTEMPTS, [delivery.as_bytes()], |row| row.get("attempts"))?;
                 Ok(found == Some(*attempts))
+            }
+            Expect::ExportOpen { export } => {
+                let found: Option<String> = db.first(EXPORT, [export.as_bytes()], |row| row.get("state"))?;
+                Ok(found.as_deref() == Some("open"))
+            }
+            Expect::ExportRoom { client, open, kept } => {
+                let count =
+                    |sql| Ok::<_, rusqlite::Error>(db.first(sql, [client], |row| row.get::<_, u32>("n"))?.unwrap_or(0));
+                Ok(count(OPEN_OF)? < *open && count(KEPT_OF)? < *kept)
             }
         }
     }

@@ -12,6 +12,7 @@ mod disclosure;
 mod due;
 mod exchanges;
 mod expect;
+mod export;
 mod fill;
 pub mod grants;
 mod hold;
@@ -26,6 +27,7 @@ pub mod query;
 mod read_act;
 mod read_delivery;
 mod read_exchange;
+mod read_export;
 mod read_queue;
 mod read_resource;
 mod reader;
@@ -45,6 +47,7 @@ mod visible;
 mod write_act;
 mod write_delivery;
 mod write_exchange;
+mod write_export;
 mod write_index;
 mod write_resource;
 mod writer;
@@ -61,6 +64,9 @@ pub use backup::{
 };
 pub use commit::{Begun, Commit, Committed, Expect, Share, StoreError};
 pub use due::{Due as Removable, Tally, look_due};
+pub use export::{
+    Export, ExportChange, ExportFile, ExportLevel, ExportOrder, ExportState, FileKind, Membership, Until,
+};
 pub use grants::{Extent, Grants, Right};
 pub use meter::{Meter, Space};
 pub use objection::EVERY;
@@ -74,6 +80,7 @@ pub use record::{
     Action, Answer, Attempt, Audit, Delivery, DeliveryChange, Document, Exchange, Inbound, Party, Put, Stored,
 };
 pub use rights::{Copies, Deed, Disclosed, DisclosedTo, Erasure, Hold, Informed, OptOut, Removal, Stub};
+pub use search::{Criteria, Found, List, Passed, Targets, Walk, Walked as Stride};
 pub use versions::Versions;
 
 /// The database, as everyone else sees it: cheap to clone, closed when the last clone is dropped.

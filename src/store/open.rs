@@ -40,6 +40,8 @@ impl Default for Options {
 pub(super) struct Shared {
     pub(super) jobs: RwLock<Option<mpsc::Sender<Job>>>,
     pub(super) reads: RwLock<Option<mpsc::Sender<reader::Job>>>,
+    /// For exports alone.
+    pub(super) scans: RwLock<Option<mpsc::Sender<reader::Job>>>,
     pub(super) ready: Arc<AtomicBool>,
     pub(super) meter: Meter,
     pub(super) path: PathBuf,
@@ -88,6 +90,7 @@ impl Shared {
         // closes last moves the log into the database, and readers cannot.
         let jobs = self.jobs.write().unwrap_or_else(PoisonError::into_inner).take();
         self.reads.write().unwrap_or_else(PoisonError::into_inner).take();
+        self.scans.write().unwrap_or_else(PoisonError::into_inner).take();
         let mut threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
         for reader in threads.drain(threads.len().min(1)..) {
             let _ = reader.join();
@@ -136,9 +139,11 @@ fn open(path: &Path, options: &Options, disk: Disk, temporary: Option<PathBuf>) 
     let ready = Arc::new(AtomicBool::new(true));
     let (jobs, queue) = mpsc::channel(options.queue.max(1));
     let (reads, questions) = mpsc::channel(reader::QUEUE);
+    let (scans, walks) = mpsc::channel(reader::QUEUE);
     let shared = Arc::new(Shared {
         jobs: RwLock::new(Some(jobs)),
         reads: RwLock::new(Some(reads)),
+        scans: RwLock::new(Some(scans)),
         ready: Arc::clone(&ready),
         meter: Meter::default(),
         path: path.to_owned(),
@@ -156,6 +161,8 @@ fn open(path: &Path, options: &Options, disk: Disk, temporary: Option<PathBuf>) 
         let questions = Arc::clone(&questions);
         store.spawn("store-reader", move || reader::run(&connection, &questions))?;
     }
+    let (connection, walks) = (connect_reader(path)?, Mutex::new(walks));
+    store.spawn("store-scanner", move || reader::run(&connection, &walks))?;
     Ok(store)
 }
 

@@ -34,13 +34,29 @@ impl Store {
         question: impl FnOnce(&Statements<'_>) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         let queue = self.shared.reads.read().unwrap_or_else(PoisonError::into_inner).clone();
-        let (sender, answer) = oneshot::channel();
-        let job: Job = Box::new(move |statements| {
-            let _ = sender.send(snapshot(statements, question));
-        });
-        queue.ok_or(StoreError::Stopped)?.send(job).await.map_err(|_| StoreError::Stopped)?;
-        answer.await.map_err(|_| StoreError::Stopped)?
+        ask(queue, question).await
     }
+
+    /// The same on the one reader that is kept for exports, so that they take none of the others, and one core at most.
+    pub(super) async fn scan<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(&Statements<'_>) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let queue = self.shared.scans.read().unwrap_or_else(PoisonError::into_inner).clone();
+        ask(queue, question).await
+    }
+}
+
+async fn ask<T: Send + 'static>(
+    queue: Option<mpsc::Sender<Job>>,
+    question: impl FnOnce(&Statements<'_>) -> Result<T, StoreError> + Send + 'static,
+) -> Result<T, StoreError> {
+    let (sender, answer) = oneshot::channel();
+    let job: Job = Box::new(move |statements| {
+        let _ = sender.send(snapshot(statements, question));
+    });
+    queue.ok_or(StoreError::Stopped)?.send(job).await.map_err(|_| StoreError::Stopped)?;
+    answer.await.map_err(|_| StoreError::Stopped)?
 }
 
 fn snapshot<T>(

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use rusqlite::Connection;
+use rusqlite::{Connection, OptionalExtension};
 
 use super::StoreError;
 use super::audit::Head;
@@ -11,6 +11,14 @@ use super::statement::Statements;
 
 /// Systems come from documents, so their number has no bound; more than this are looked up again.
 const REMEMBERED: usize = 10_000;
+/// Between two marks that nobody asked for, in milliseconds.
+const MARK_EVERY_MS: i64 = 60_000;
+
+/// The last number that was given to anything.
+pub(super) const LAST_SEQ: &str = "SELECT max((SELECT coalesce(max(seq), 0) FROM version), \
+     (SELECT coalesce(max(seq), 0) FROM delivery), (SELECT coalesce(max(seq), 0) FROM sight), \
+     (SELECT coalesce(max(seq), 0) FROM seq_given))";
+const LAST_MARK: &str = "SELECT at, seq FROM mark ORDER BY at DESC LIMIT 1";
 
 pub(super) struct State {
     now: Mark,
@@ -34,16 +42,18 @@ pub(super) struct Mark {
     pub(super) head: Head,
     /// How many names have been given integers since the start.
     learned: u64,
+    /// The last mark: its time, and what had been committed then.
+    marked: (i64, i64),
 }
 
 impl State {
     pub(super) fn load(connection: &Connection) -> Result<Self, StoreError> {
-        let last = "SELECT max((SELECT coalesce(max(seq), 0) FROM version), (SELECT coalesce(max(seq), 0) FROM delivery), \
-             (SELECT coalesce(max(seq), 0) FROM seq_given))";
-        let seq = connection.query_row(last, [], |row| row.get(0)).map_err(StoreError::Open)?;
+        let seq = connection.query_row(LAST_SEQ, [], |row| row.get(0)).map_err(StoreError::Open)?;
+        let marked = connection.query_row(LAST_MARK, [], |row| Ok((row.get(0)?, row.get(1)?))).optional();
+        let marked = marked.map_err(StoreError::Open)?.unwrap_or_default();
         let head = Head::load(connection).map_err(StoreError::Open)?;
         Ok(Self {
-            now: Mark { seq, head, learned: 0 },
+            now: Mark { seq, head, learned: 0, marked },
             params: HashMap::new(),
             facets: HashMap::new(),
             systems: HashMap::new(),
@@ -53,6 +63,18 @@ impl State {
     /// The last `seq` given.
     pub(super) fn seq(&self) -> i64 {
         self.now.seq
+    }
+
+    /// A mark for now. Its time is after every mark before, although the clock may have been set back.
+    pub(super) fn mark_at(&mut self, now_ms: i64) -> (i64, i64) {
+        self.now.marked = (now_ms.max(self.now.marked.0 + 1), self.now.seq);
+        self.now.marked
+    }
+
+    /// Whether something was committed since the last mark, and that was a while ago.
+    pub(super) fn is_mark_due(&self, now_ms: i64) -> bool {
+        let (at, seq) = self.now.marked;
+        at == 0 || (seq < self.now.seq && now_ms - at >= MARK_EVERY_MS)
     }
 
     pub(super) fn next_seq(&mut self) -> i64 {

@@ -16,6 +16,8 @@ const SHARE: &str =
     "INSERT INTO concern (rid, unit) SELECT rid, ?3 FROM resource WHERE type = ?1 AND id = ?2 ON CONFLICT DO NOTHING";
 const HIDE: &str =
     "DELETE FROM concern WHERE unit = ?3 AND rid = (SELECT rid FROM resource WHERE type = ?1 AND id = ?2)";
+const SIGHT: &str =
+    "INSERT INTO sight (rid, unit, seq, gained) SELECT rid, ?3, ?4, ?5 FROM resource WHERE type = ?1 AND id = ?2";
 const BELONGS: &str = "INSERT INTO exchange_resource (exchange, rid) VALUES (?1, ?2) ON CONFLICT DO NOTHING";
 
 impl Writing<'_, '_> {
@@ -60,7 +62,10 @@ impl Writing<'_, '_> {
     pub(super) fn hide(&mut self, hide: &Share) -> Result<(), Refusal> {
         for (resource_type, id) in hide.resources.iter().filter_map(|r| r.split_once('/')) {
             for unit in &hide.units {
-                self.statements.run(HIDE, (resource_type, id, unit.to_ascii_uppercase()))?;
+                let unit = unit.to_ascii_uppercase();
+                if self.statements.run(HIDE, (resource_type, id, &unit))? > 0 {
+                    self.note_sight(resource_type, id, &unit, false)?;
+                }
             }
         }
         Ok(())
@@ -70,9 +75,19 @@ impl Writing<'_, '_> {
     pub(super) fn share(&mut self, share: &Share) -> Result<(), Refusal> {
         for (resource_type, id) in share.resources.iter().filter_map(|r| r.split_once('/')) {
             for unit in &share.units {
-                self.statements.run(SHARE, (resource_type, id, unit.to_ascii_uppercase()))?;
+                let unit = unit.to_ascii_uppercase();
+                if self.statements.run(SHARE, (resource_type, id, &unit))? > 0 {
+                    self.note_sight(resource_type, id, &unit, true)?;
+                }
             }
         }
+        Ok(())
+    }
+
+    /// Whoever asks what has changed since is told of this too.
+    fn note_sight(&mut self, resource_type: &str, id: &str, unit: &str, gained: bool) -> Result<(), Refusal> {
+        let seq = self.state.next_seq();
+        self.statements.run(SIGHT, (resource_type, id, unit, seq, gained))?;
         Ok(())
     }
 }

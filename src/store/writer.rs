@@ -199,6 +199,7 @@ impl<'c> Writer<'c> {
             // A transaction that writes nothing would succeed on a disk that takes nothing.
             self.statements.run("UPDATE heartbeat SET beats = beats + 1 WHERE id = 1", [])?;
         }
+        Writing::new(&self.statements, &mut self.state).mark_sometimes()?;
         let mut answers = Vec::with_capacity(group.len());
         for member in group {
             answers.push(self.try_member(member)?);

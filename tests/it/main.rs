@@ -12,6 +12,7 @@ mod crash;
 mod deliver;
 mod disk;
 mod door;
+mod export;
 mod face;
 mod fhir_xml;
 mod gateway;

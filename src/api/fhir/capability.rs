@@ -8,7 +8,11 @@ use super::everything::WHOLE;
 use super::search::{documentation, includes, is_sortable};
 use super::{FHIR_JSON, measure, query};
 use crate::Gateway;
+use crate::fhir::canonical::BASE;
 use crate::fhir::search::{Param, params, types};
+
+/// Where the definitions of Bulk Data Access stand.
+const BULK: &str = "http://hl7.org/fhir/uv/bulkdata/OperationDefinition";
 
 /// Types that a partner may create, and update.
 pub const CREATED: [&str; 2] = ["Communication", "Procedure"];
@@ -39,6 +43,7 @@ pub async fn metadata(gateway: web::Data<Gateway>, request: HttpRequest) -> Answ
     }
     let mut resources: Vec<Value> = types().iter().map(|name| resource(name)).collect();
     resources.push(super::audit::capability());
+    resources.push(group());
     let statement = json!({
         "resourceType": "CapabilityStatement",
         "status": "active",
@@ -46,6 +51,7 @@ pub async fn metadata(gateway: web::Data<Gateway>, request: HttpRequest) -> Answ
         "kind": "instance",
         "software": { "name": "Vårdkedja", "version": env!("CARGO_PKG_VERSION") },
         "implementation": { "description": gateway.config.name, "url": format!("{}/fhir", gateway.config.base_url) },
+        "instantiates": ["http://hl7.org/fhir/uv/bulkdata/CapabilityStatement/bulk-data"],
         "fhirVersion": "4.0.1",
         "format": ["json", "xml"],
         "patchFormat": ["application/json-patch+json"],
@@ -60,6 +66,10 @@ pub async fn metadata(gateway: web::Data<Gateway>, request: HttpRequest) -> Answ
             "searchParam": controls(),
             "resource": resources,
             "interaction": [{ "code": "history-system" }],
+            "operation": [
+                { "name": "export", "definition": format!("{BULK}/export") },
+                { "name": "verify", "definition": format!("{BASE}/OperationDefinition/verify") },
+            ],
         }],
     });
     Ok(HttpResponse::Ok().content_type(FHIR_JSON).body(statement.to_string()))
@@ -82,6 +92,20 @@ pub fn instance_methods(resource_type: &str) -> Vec<&'static str> {
     }
 }
 
+/// Groups are made of settings and computed when they are asked for: there is nothing to search them by.
+fn group() -> Value {
+    json!({
+        "type": "Group",
+        "interaction": [{ "code": "read" }, { "code": "search-type" }],
+        "versioning": "no-version",
+        "documentation": "Groups of patients by criteria, those of the caller: criteria and quantity, no members.",
+        "operation": [
+            { "name": "validate", "definition": "http://hl7.org/fhir/OperationDefinition/Resource-validate" },
+            { "name": "export", "definition": format!("{BULK}/group-export") },
+        ],
+    })
+}
+
 fn operations(resource_type: &str) -> Vec<Value> {
     let mut operations =
         vec![json!({ "name": "validate", "definition": "http://hl7.org/fhir/OperationDefinition/Resource-validate" })];
@@ -90,6 +114,7 @@ fn operations(resource_type: &str) -> Vec<Value> {
     if resource_type == "Patient" {
         let definition = "https://vardkedja.example/fhir/OperationDefinition/Patient-access-log";
         operations.push(json!({ "name": "access-log", "definition": definition }));
+        operations.push(json!({ "name": "export", "definition": format!("{BULK}/patient-export") }));
     }
     if resource_type == "Composition" {
         let definition = "http://hl7.org/fhir/OperationDefinition/Composition-document";

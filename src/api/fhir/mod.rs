@@ -17,14 +17,17 @@ mod search;
 mod validate;
 mod write;
 
+pub use asked::{asked, parameters};
 pub use audit::{looked, observer, permit, read_audit, search_audit, search_audit_post, with_query};
 pub use capability::{instance_methods, metadata, type_methods};
 pub use everything::{document, everything, everything_post};
 pub use history::{history, history_of_all, history_of_type};
 pub use measure::{evaluate, evaluate_post};
-pub use media::negotiate;
-pub use read::{read, vread};
-pub use search::{search_get, search_post};
+pub use media::{Sent, negotiate};
+pub use prefer::preferences;
+pub use query::pairs;
+pub use read::{bundle, link, read, vread};
+pub use search::{is_lenient, search_get, search_post};
 pub use validate::validate;
 pub use write::{create, patch, patch_meant, update, update_meant};
 
@@ -57,7 +60,7 @@ fn unchanged(stored: &Stored) -> HttpResponse {
 }
 
 /// An operation by a name that is not served.
-fn no_operation() -> Problem {
+pub fn no_operation() -> Problem {
     Problem::new(
         StatusCode::NOT_FOUND,
         Issue::error(
@@ -73,6 +76,15 @@ fn no_operation() -> Problem {
 pub(super) fn known_type(resource_type: &str) -> Result<(), Problem> {
     if types().contains(&resource_type) {
         return Ok(());
+    }
+    if resource_type == "Group" {
+        let issue = Issue::error(
+            Code::NotSupported,
+            "Group",
+            "Grupper kommer ur inställningarna: de läses och exporteras, och har inga versioner.",
+            "Groups come from the settings: they are read and exported, and have no versions.",
+        );
+        return Err(Problem::not_allowed(&["GET", "HEAD"], issue));
     }
     Err(Problem::new(
         StatusCode::NOT_FOUND,

@@ -19,11 +19,16 @@ pub enum Return {
     Outcome,
 }
 
+/// Everything that the caller prefers, each wish as it was written.
+pub fn preferences(request: &HttpRequest) -> impl Iterator<Item = &str> {
+    let lines = request.headers().get_all(PREFER).filter_map(|h| h.to_str().ok());
+    lines.flat_map(|line| line.split([',', ';'])).map(str::trim)
+}
+
 /// Read before anything is written, so that a wish that cannot be met changes nothing.
 pub fn wish(request: &HttpRequest) -> Result<Return, Problem> {
     let mut wish = Return::Representation;
-    let lines = request.headers().get_all(PREFER).filter_map(|h| h.to_str().ok());
-    for part in lines.flat_map(|line| line.split([',', ';'])).map(str::trim) {
+    for part in preferences(request) {
         // Names and values are the same in any letters (RFC 7240).
         let wanted = part.split_once('=').filter(|(name, _)| name.trim().eq_ignore_ascii_case("return"));
         let Some((_, value)) = wanted else { continue };

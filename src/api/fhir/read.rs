@@ -83,7 +83,7 @@ fn concealed(call: &Call, stored: Stored) -> Stored {
     Stored { body: person.to_string().into_bytes(), ..stored }
 }
 
-pub(super) fn link(relation: &str, url: &str) -> Value {
+pub fn link(relation: &str, url: &str) -> Value {
     json!({ "relation": relation, "url": url })
 }
 
@@ -98,7 +98,7 @@ pub(super) fn entry(call: &Call, stored: &Stored) -> Value {
     })
 }
 
-pub(super) fn bundle(kind: &str, total: Option<u64>, links: Vec<Value>, entries: Vec<Value>) -> HttpResponse {
+pub fn bundle(kind: &str, total: Option<u64>, links: Vec<Value>, entries: Vec<Value>) -> HttpResponse {
     let mut bundle = json!({ "resourceType": "Bundle", "type": kind, "link": links });
     if let Some(total) = total {
         bundle["total"] = json!(total);

@@ -78,6 +78,11 @@ impl Connection {
         until.get_or_insert(Instant::now() + self.patience);
     }
 
+    /// A part of the answer was taken, and more of it follows.
+    pub fn goes_on(&self) {
+        self.set(Some(Instant::now() + self.patience));
+    }
+
     /// Nothing more is expected of it: it is closed after the answer.
     pub fn dismiss(&self) {
         self.set(Some(Instant::now() + LAST_WORDS));

@@ -43,6 +43,8 @@ pub enum Deed {
     Inform,
     /// A registry says that it has erased what it was told to.
     Erased,
+    /// A definition that all stand under, such as the KVÅ list, was changed.
+    Define,
     /// Something must not be removed, or may be again.
     LegalHold,
     LiftHold,
@@ -76,7 +78,7 @@ type Row = (Deed, &'static str, &'static str, Interaction, Option<&'static str>)
 
 use Interaction::{Disclosure, Login, Rest, Upkeep};
 
-const TABLE: [Row; 34] = [
+const TABLE: [Row; 35] = [
     (Deed::Read, "read", "R", Rest("read"), Some("läste")),
     (Deed::Vread, "vread", "R", Rest("vread"), Some("läste en tidigare version av")),
     (Deed::History, "history", "R", Rest("history"), Some("läste ändringshistoriken för")),
@@ -109,6 +111,7 @@ const TABLE: [Row; 34] = [
     ),
     (Deed::Inform, "inform", "C", Rest("create"), Some("informerade om kvalitetsregister")),
     (Deed::Erased, "erased", "U", Upkeep, None),
+    (Deed::Define, "define", "U", Rest("update"), None),
     (Deed::LegalHold, "legal-hold", "C", Upkeep, None),
     (Deed::LiftHold, "legal-hold-lift", "U", Upkeep, None),
     (Deed::Erase, "erase", "D", Rest("delete"), Some("gallrade")),

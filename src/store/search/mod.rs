@@ -5,18 +5,22 @@
 //! full. SQLite has no statistics to choose by, so the rows are counted, up to [`RARE`]. Every resource on the way, not only
 //! the one found, must be visible to the one who asks: a chain tells nothing of what is hidden.
 
+mod cohort;
 mod compose;
 mod condition;
 mod include;
 mod sort;
+mod walk;
 
 use super::query::{Filter, Page, Search};
 use super::read_resource::at;
 use super::sql::Sql;
 use super::statement::Statements;
 use super::{Store, StoreError};
+pub use cohort::{Criteria, Found};
 use compose::Query;
 pub(super) use condition::{Asked, Condition};
+pub use walk::{List, Passed, Targets, Walk, Walked};
 
 /// A condition that allows more rows than this does not lead.
 const RARE: i64 = 1000;

@@ -3,6 +3,7 @@
 mod audit;
 mod exchanges;
 mod expectations;
+mod exports;
 mod fill;
 mod filter;
 mod groups;

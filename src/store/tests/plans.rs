@@ -54,6 +54,7 @@ async fn ask_everything(store: &Store) {
             store.exchanges(&filter, &query).await.unwrap();
         }
         ask_by_search(store, &filter).await;
+        super::exports::ask_everything(store, &filter).await;
     }
     // When nothing is rare any more the other plan is made.
     store.done(puts((0..1100).map(crowded))).await;
@@ -302,7 +303,10 @@ fn reads_a_whole_table(step: &str) -> bool {
 fn asks_one(step: &str, walk: bool) -> bool {
     let question = step.contains(" EXISTS USING ") || (walk && step.starts_with("SEARCH t "));
     // The registry that asks is one row, by its name.
-    !question || ["rid=?", "rowid=?", "(exchange=?", "registry_1 (name=?)"].iter().any(|key| step.contains(key))
+    !question
+        || ["rid=?", "rowid=?", "(exchange=?", "registry_1 (name=?)", "(job=? AND patient=?)"]
+            .iter()
+            .any(|key| step.contains(key))
 }
 
 #[tokio::test]

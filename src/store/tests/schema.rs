@@ -30,6 +30,12 @@ fn legal() -> Connection {
              INSERT INTO act_add_on VALUES ('Procedure/t', 1);
              INSERT INTO milestone VALUES (1, 'plan', 1, 20484, 1);
              INSERT INTO inbound VALUES ('norr', 'k', NULL, 0, NULL, x'');
+             INSERT INTO mark VALUES (5, 1);
+             INSERT INTO sight VALUES (1, 'SE-1', 2, 1);
+             INSERT INTO export_job VALUES (zeroblob(16), 'r', '', 'group', 'c', '', '', 0, 0, 0, 1, 0, 0, NULL, NULL, NULL, 'open', 0, 0, 0,
+                                            NULL, NULL, NULL);
+             INSERT INTO export_file VALUES (zeroblob(16), 'f', 'output', 'Task', 1, 1, NULL);
+             INSERT INTO export_patient VALUES (zeroblob(16), 'p', 'member');
              INSERT INTO answer VALUES ('syd', 'k', '', NULL, 202, NULL, 0, x'');",
         )
         .unwrap();
@@ -50,6 +56,24 @@ fn illegal_states_are_refused_by_the_database_itself() {
         "UPDATE reindex SET done = -1",
         "UPDATE resource SET facet = 7",
         "UPDATE concern SET unit = 'se-1'",
+        "UPDATE mark SET seq = 2",
+        "INSERT INTO mark VALUES (4, 2)",
+        "INSERT INTO mark VALUES (6, -1)",
+        "UPDATE sight SET gained = 0",
+        "INSERT INTO sight VALUES (1, 'se-1', 3, 1)",
+        "INSERT INTO sight VALUES (1, 'SE-1', 3, 2)",
+        "UPDATE export_job SET state = 'lost'",
+        "UPDATE export_job SET state = 'done'",
+        "UPDATE export_job SET state = 'failed'",
+        "UPDATE export_job SET seq = 2",
+        "UPDATE export_job SET client = 'other'",
+        "UPDATE export_job SET asked = 'more'",
+        "UPDATE export_job SET step = -1",
+        "INSERT INTO export_job SELECT randomblob(16), client, caller, 'system', cohort, request, asked, 0, 0, 0, 0, 0, 0, NULL, NULL, NULL, 'open', 0, 0, 0, NULL, NULL, NULL FROM export_job",
+        "UPDATE export_file SET bytes = 0",
+        "UPDATE export_file SET kind = 'other'",
+        "UPDATE export_file SET sha256 = 'short'",
+        "UPDATE export_patient SET state = 'somebody'",
         "UPDATE exchange SET stage = 'lost'",
         "UPDATE exchange SET kind = 'letter'",
         "UPDATE exchange SET format = 'pdf'",

@@ -48,10 +48,15 @@ pub struct Scene {
     delivery: String,
     opt_out: String,
     hold: String,
+    /// An export that is done, and one of its files.
+    export: (String, String),
 }
 
 const REGISTRY: &str = "[[registry]]\nname = \"cancer-rehab\"\nhsa_id = \"SE2321000131-E000000000777\"\n\
                         identity = \"personnummer\"\nagreement = \"Avtal 2026-14\"\n";
+
+/// A group that belongs to whoever calls from this machine.
+const COHORT: &str = "[[cohort]]\nid = \"cancer-rehabilitation\"\nname = \"Cancer\"\nclients = [\"operator\"]\ndiagnoses = [\"C00-C97\"]\n";
 
 impl Scene {
     /// An empty gateway.
@@ -59,7 +64,8 @@ impl Scene {
         let client = reqwest::Client::builder().no_proxy().build().unwrap();
         let gateway = TestGateway::start(settings).await;
         let (delivery, opt_out, hold) = (String::new(), String::new(), String::new());
-        Self { gateway, client, refusing: None, exchange: Value::Null, delivery, opt_out, hold }
+        let export = Default::default();
+        Self { gateway, client, refusing: None, exchange: Value::Null, delivery, opt_out, hold, export }
     }
 
     /// With a plan and a referral to a unit whose system reads from us.
@@ -82,6 +88,23 @@ impl Scene {
         let reply = self.ask("POST", "/v1/holds", &Ask { body: body.to_string().into_bytes(), ..Ask::default() }).await;
         assert_eq!(reply.status, 201, "{}", reply.text);
         self.hold = reply.json()["id"].as_str().unwrap().to_owned();
+    }
+
+    /// The same, with an export of it.
+    pub async fn with_export(contract: &Contract) -> Self {
+        let mut scene = Self::with_referral(contract).await;
+        let prefer = Ask { headers: vec![("Prefer".into(), "respond-async".into())], ..Ask::default() };
+        let begun = scene.ask("GET", "/fhir/$export?_type=Task", &prefer).await;
+        let job = begun.header("content-location").unwrap().rsplit('/').next().unwrap().to_owned();
+        for _ in 0..500 {
+            let reply = scene.ask("GET", &format!("/bulk/jobs/{job}"), &Ask::default()).await;
+            if reply.status == 200 {
+                scene.export = (job, "Task.0001.ndjson".to_owned());
+                return scene;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+        panic!("the export did not end");
     }
 
     /// With a plan and a referral to a unit whose system refuses them: the plan's delivery is parked.
@@ -161,6 +184,10 @@ impl Scene {
                 "id" if path.starts_with("/v1/deliveries") => self.delivery.clone(),
                 "id" if path.starts_with("/v1/registries") => self.opt_out.clone(),
                 "id" if path.starts_with("/v1/holds") => self.hold.clone(),
+                "id" if path.starts_with("/fhir/Group") => parameter["example"].as_str().unwrap().to_owned(),
+                "id" if path.starts_with("/bulk") => self.export.0.clone(),
+                "job" => self.export.0.clone(),
+                "file" => self.export.1.clone(),
                 // A referral has no handover to make a document of: tests/it/face.rs does that.
                 "id" if path.ends_with("$document") => "1".to_owned(),
                 // The row of the first document.
@@ -213,6 +240,8 @@ async fn scene_for(operation: &Operation<'_>) -> Scene {
         path if path.contains("/deliveries") || path.ends_with("/retry") || path == "/v1/exchanges/{id}" => {
             Scene::with_parked(operation.contract).await
         }
+        path if path.starts_with("/bulk") => Scene::with_export(operation.contract).await,
+        path if path.starts_with("/fhir/Group") => Scene::empty(COHORT).await,
         path if path.contains('{') || path.starts_with("/v1/exchanges") => {
             Scene::with_referral(operation.contract).await
         }
@@ -236,7 +265,9 @@ pub fn check_reply(operation: &Operation<'_>, reply: &Reply, expected: u16) -> R
     let schema = &response["content"].get(media_type).ok_or(format!("the file has no {media_type}"))?["schema"];
     let bodies: Vec<Value> = match media_type {
         "application/xml" | "application/openmetrics-text" => vec![json!(reply.text)],
-        "application/x-ndjson" => reply.text.lines().map(|l| serde_json::from_str(l).unwrap()).collect(),
+        "application/x-ndjson" | "application/fhir+ndjson" => {
+            reply.text.lines().map(|l| serde_json::from_str(l).unwrap()).collect()
+        }
         _ => vec![reply.json()],
     };
     for body in bodies {
@@ -260,7 +291,7 @@ fn examples<'a>(operation: &Operation<'a>) -> Vec<(&'a str, &'a str, &'a Value)>
 async fn send(operation: &Operation<'_>, media_type: &str, example: &Value) -> Result<(), String> {
     let scene = scene_for(operation).await;
     let mut value = example["value"].clone();
-    if operation.path.starts_with("/fhir") && operation.path.contains('{') {
+    if operation.path.starts_with("/fhir/{") {
         scene.settle(&mut value);
     }
     let path = scene.fill(operation, &value);
@@ -330,11 +361,16 @@ async fn every_request_without_a_body_is_answered_as_the_file_says() {
         let query: Vec<(String, String)> = all
             .map(|p| (p["name"].as_str().unwrap().to_owned(), p["example"].to_string().trim_matches('"').to_owned()))
             .collect();
-        let required = operation.parameters("query").into_iter().filter(|p| p["required"] == true);
-        let required: Vec<String> = required.map(|p| p["name"].as_str().unwrap().to_owned()).collect();
+        let needed = |part: &str| {
+            let required = operation.parameters(part).into_iter().filter(|p| p["required"] == true);
+            required.map(|p| (p["name"].as_str().unwrap().to_owned(), p["example"].clone())).collect::<Vec<_>>()
+        };
+        let headers: Vec<(String, String)> =
+            needed("header").into_iter().map(|(name, example)| (name, example.as_str().unwrap().to_owned())).collect();
+        let required: Vec<String> = needed("query").into_iter().map(|(name, _)| name).collect();
         let least = query.iter().filter(|(name, _)| required.contains(name)).cloned().collect();
         for query in [least, query] {
-            let ask = Ask { query, ..Ask::default() };
+            let ask = Ask { query, headers: headers.clone(), ..Ask::default() };
             let reply = scene.ask(&operation.method, &path, &ask).await;
             if let Err(error) = check_reply(&operation, &reply, expected) {
                 wrong.push(format!("{} {} {:?}: {error}", operation.method, operation.path, ask.query));

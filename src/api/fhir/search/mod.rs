@@ -11,7 +11,7 @@ use super::super::body::Body;
 use super::super::caller::Call;
 use super::super::problem::{Answer, Problem};
 use super::read::{bundle, entry, link};
-use super::{known_type, media, query};
+use super::{known_type, media, preferences, query};
 use crate::access::Operation;
 use crate::fhir::issue::{Code, Issue, Severity, outcome};
 use crate::fhir::subset::{Shape, subset};
@@ -44,9 +44,8 @@ fn pairs(text: &str, in_url: bool) -> Result<Vec<Pair>, Problem> {
 }
 
 /// RFC 7240: the caller may wish that what is unknown is left out.
-fn is_lenient(request: &HttpRequest) -> bool {
-    let headers = request.headers().get_all("Prefer").filter_map(|value| value.to_str().ok());
-    headers.flat_map(|value| value.split([',', ';'])).any(|wish| wish.trim().eq_ignore_ascii_case("handling=lenient"))
+pub fn is_lenient(request: &HttpRequest) -> bool {
+    preferences(request).any(|wish| wish.eq_ignore_ascii_case("handling=lenient"))
 }
 
 async fn search(call: Call, resource_type: &str, pairs: Vec<Pair>, request: &HttpRequest, is_form: bool) -> Answer {

@@ -1,0 +1,467 @@
+//! Writes one export: a list of steps, who is in the group, who left it, then one type after the other.
+//!
+//! Each step goes piece by piece, with a rest where the intake waits for the disk. How far it has come is put on record together
+//! with how much of each file is on disk, so that a killed process goes on from there and writes the same bytes.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::ops::ControlFlow;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use serde_json::{Value, json};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+use uuid::Uuid;
+
+use super::begin::is_actor;
+use super::cohort::criteria;
+use super::criteria::{criteria as criteria_of, reader};
+use super::outgoing::Line;
+use super::request::{Associated, Request, read_caller};
+use super::spool::{Bounds, Captured, Spool};
+use super::standing::folder;
+use super::terms::Terms;
+use crate::Gateway;
+use crate::access::Caller;
+use crate::domain::audit::{self, By, Event};
+use crate::fhir::issue::{Code, Issue, outcome};
+use crate::store::{
+    Audit, Clause, Commit, Committed, Deed, Export, ExportChange, ExportLevel, ExportState, FileKind, Filter, List,
+    Membership, Passed, StoreError, Stride, Targets, Walk,
+};
+use crate::sync::witness;
+
+/// Members and leavers come before the types.
+pub(super) const STEPS_BEFORE_TYPES: u32 = 2;
+const MEMBERS: u32 = 0;
+const LEAVERS: u32 = 1;
+
+/// Bytes of one piece: some ten milliseconds of the reader.
+const PIECE_BYTES: u64 = 2 * 1024 * 1024;
+/// Patients that one row of the log is about.
+const PATIENTS_OF_A_ROW: usize = 10_000;
+/// Patients that are put on a list in one commit.
+const LISTED_AT_ONCE: usize = 500;
+/// An export that has come further is put on record at least so often, and whether it is still wanted is seen then.
+const RECORD_EVERY: Duration = Duration::from_secs(2);
+/// Rest while the intake waits for the disk.
+const BREATH: Duration = Duration::from_millis(5);
+
+/// Why an export is not gone on with.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Stop {
+    /// Deleted by its client.
+    #[error("the export is not wanted any more")]
+    Unwanted,
+    /// The program is stopping, and goes on when it is started again.
+    #[error("the program is stopping")]
+    Stopping,
+    #[error("a file of the export could not be written")]
+    File(#[from] io::Error),
+    #[error("the store failed")]
+    Store(#[from] StoreError),
+    /// What was kept of it cannot be understood.
+    #[error("the export cannot be gone on with: {0}")]
+    Lost(&'static str),
+}
+
+/// An export that is being written.
+struct Writing<'g> {
+    gateway: &'g Gateway,
+    shutdown: &'g watch::Receiver<bool>,
+    export: Export,
+    request: Request,
+    caller: Caller,
+    filter: Filter,
+    terms: Terms,
+    /// Given to the reader for each piece, and taken back.
+    spool: Arc<Mutex<Spool>>,
+    recorded_at: Instant,
+    /// On its way to the disk while the next pieces are read.
+    settling: Option<Settling>,
+    handed: Handed,
+}
+
+/// What will be on record when it is on disk.
+struct Settling {
+    step: u32,
+    position: i64,
+    resources: u64,
+    handed: Handed,
+    captured: JoinHandle<io::Result<Captured>>,
+}
+
+/// Writes an export from where it is on record to its end.
+pub(super) async fn write(gateway: &Gateway, id: Uuid, shutdown: &watch::Receiver<bool>) -> Result<(), Stop> {
+    let export = gateway.store.export(id).await?.ok_or(Stop::Unwanted)?;
+    match export.state {
+        ExportState::Open => {}
+        ExportState::Gone => return Err(Stop::Unwanted),
+        ExportState::Done | ExportState::Failed => return Ok(()),
+    }
+    let request = Request::read(&export.asked).ok_or(Stop::Lost("what was asked for"))?;
+    let caller = read_caller(&export.caller).ok_or(Stop::Lost("who asked"))?;
+    let caller = caller.narrowed(&reader(gateway, export.created_at));
+    let settings = &gateway.config.export;
+    let bounds = Bounds { bytes: settings.file_bytes, lines: settings.file_lines, leave: settings.leave_bytes };
+    let (folder, recorded) = (folder(gateway, id), gateway.store.export_files(id).await?);
+    let spool = blocking(move || Spool::open(&folder, bounds, &recorded)).await?;
+    let mut writing = Writing {
+        filter: caller.filter(),
+        terms: Terms::of(gateway, &caller, export.created_at),
+        gateway,
+        shutdown,
+        export,
+        request,
+        caller,
+        spool: Arc::new(Mutex::new(spool)),
+        recorded_at: Instant::now(),
+        settling: None,
+        handed: Handed::default(),
+    };
+    writing.run().await
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> Result<T, Stop> {
+    tokio::task::spawn_blocking(work).await.map_err(|_| Stop::Lost("a thread ended"))?.map_err(Stop::File)
+}
+
+/// What was written since the last record.
+#[derive(Debug, Default)]
+struct Handed {
+    /// `Type/id`, where that is remembered.
+    resources: Vec<String>,
+    /// Whom it is about.
+    patients: BTreeSet<String>,
+}
+
+impl Handed {
+    fn add(&mut self, mut more: Self) {
+        self.resources.append(&mut more.resources);
+        self.patients.append(&mut more.patients);
+    }
+}
+
+impl Writing<'_> {
+    async fn run(&mut self) -> Result<(), Stop> {
+        while self.export.step == MEMBERS {
+            self.find_members().await?;
+        }
+        if self.export.step == LEAVERS {
+            self.find_leavers().await?;
+        }
+        let mut kinds: Vec<(String, Option<Associated>)> =
+            self.request.types.iter().map(|kind| (kind.clone(), None)).collect();
+        kinds.extend(self.request.provenance.map(|which| ("Provenance".to_owned(), Some(which))));
+        loop {
+            let at = self.export.step.saturating_sub(STEPS_BEFORE_TYPES) as usize;
+            let Some((kind, provenance)) = kinds.get(at) else { break };
+            // Who takes part in the care of nobody is nobody's to know.
+            let is_empty = self.export.level == ExportLevel::Group
+                && is_actor(kind)
+                && !self.gateway.store.export_has_patients(self.export.id).await?;
+            if is_empty {
+                (self.export.step, self.export.position) = (self.export.step + 1, 0);
+                continue;
+            }
+            self.write_type(kind, *provenance).await?;
+        }
+        self.finish().await
+    }
+
+    /// One piece of the patients: those who are in the group go on the list, with whether they were there before.
+    async fn find_members(&mut self) -> Result<(), Stop> {
+        let (id, basis) = (self.export.id, self.export.basis);
+        if self.export.level != ExportLevel::Group {
+            let named = self.request.patients.clone().unwrap_or_default();
+            let named = named.into_iter().map(|patient| (patient, Membership::Member)).collect();
+            self.list(named).await?;
+            return self.advance(LEAVERS, 0).await;
+        }
+        let cohort =
+            self.export.cohort.as_ref().and_then(|id| self.gateway.config.cohorts.iter().find(|c| c.id == *id));
+        let is_own = cohort.filter(|cohort| cohort.clients.contains(&self.caller.name));
+        let cohort = is_own.ok_or(Stop::Lost("the group is no longer the client's"))?;
+        let store = &self.gateway.store;
+        let (found, walked) = store.members(&self.filter, &criteria(cohort), basis, self.export.position).await?;
+        let is_named = |patient: &String| self.request.patients.as_ref().is_none_or(|named| named.contains(patient));
+        let listed = found.into_iter().filter(|found| is_named(&found.patient)).map(|found| {
+            let is_new = basis.is_some() && !found.was_listed;
+            // Without an earlier list nobody knows who is new: everyone is.
+            let is_new = is_new || (basis.is_none() && self.export.since_seq.is_some());
+            (found.patient, if is_new { Membership::New } else { Membership::Member })
+        });
+        let listed: Vec<_> = listed.collect();
+        self.list(listed).await?;
+        tracing::debug!(export = %id, position = walked.position, "members");
+        let (step, position) = if walked.is_end { (LEAVERS, 0) } else { (MEMBERS, walked.position) };
+        self.advance(step, position).await
+    }
+
+    /// Those who were in the group and are not, and those whom a decision let in or shut out.
+    async fn find_leavers(&mut self) -> Result<(), Stop> {
+        if let Some(since) = self.export.since_at {
+            let changes = self.terms.changes(self.gateway, since).await?;
+            self.list(changes).await?;
+        }
+        let (id, mut after) = (self.export.id, String::new());
+        // A list of some says nothing of who else has left.
+        if let Some(basis) = self.export.basis.filter(|_| !self.export.is_partial) {
+            loop {
+                let limit = u32::try_from(LISTED_AT_ONCE).unwrap_or(u32::MAX);
+                let left = self.gateway.store.export_leavers(basis, id, &after, limit).await?;
+                let Some(last) = left.last() else { break };
+                after.clone_from(last);
+                self.list(left.into_iter().map(|patient| (patient, Membership::Left)).collect()).await?;
+            }
+        }
+        self.advance(STEPS_BEFORE_TYPES, 0).await
+    }
+
+    async fn list(&mut self, patients: Vec<(String, Membership)>) -> Result<(), Stop> {
+        for piece in patients.chunks(LISTED_AT_ONCE) {
+            self.put(self.export.step, self.export.position, piece.to_vec()).await?;
+        }
+        Ok(())
+    }
+
+    /// All resources of a type.
+    async fn write_type(&mut self, kind: &str, provenance: Option<Associated>) -> Result<(), Stop> {
+        let walk = self.walk(kind, provenance)?;
+        let line = Line::of(kind, &self.request, &self.terms);
+        loop {
+            let walk = Walk { after: self.export.position, ..walk.clone() };
+            let (written, walked) = self.piece(walk, line.clone()).await?;
+            self.export.resources += written;
+            self.export.position = walked.position;
+            if walked.is_end {
+                let (spool, ended) = (Arc::clone(&self.spool), kind.to_owned());
+                blocking(move || spool.lock().unwrap_or_else(PoisonError::into_inner).end_type(&ended)).await?;
+                (self.export.step, self.export.position) = (self.export.step + 1, 0);
+            }
+            if *self.shutdown.borrow() {
+                self.settle().await?;
+                self.settled().await?;
+                return Err(Stop::Stopping);
+            }
+            let unrecorded = self.spool.lock().unwrap_or_else(PoisonError::into_inner).unrecorded();
+            if unrecorded >= self.gateway.config.export.record_bytes || self.recorded_at.elapsed() >= RECORD_EVERY {
+                self.settle().await?;
+            }
+            if self.settling.as_ref().is_some_and(|settling| settling.captured.is_finished()) {
+                self.settled().await?;
+            }
+            if walked.is_end {
+                return Ok(());
+            }
+            // Documents that come in go before those that go out in bulk.
+            if self.gateway.store.waiting_commits() > 0 {
+                tokio::time::sleep(BREATH).await
+            } else {
+                tokio::task::yield_now().await
+            }
+        }
+    }
+
+    fn walk(&self, kind: &str, provenance: Option<Associated>) -> Result<Walk, Stop> {
+        let of_patients = self.export.level != ExportLevel::System && !is_actor(kind);
+        let is_whole = of_patients && (self.export.level == ExportLevel::Group || self.request.patients.is_some());
+        Ok(Walk {
+            resource_type: kind.to_owned(),
+            seq: self.export.seq,
+            since: self.export.since_seq,
+            since_at: self.export.since_at,
+            until: self.export.until,
+            of_patients,
+            list: (is_whole || (self.export.since_seq.is_some() && !is_actor(kind)))
+                .then_some(List { export: self.export.id, is_whole }),
+            any_of: read_filters(self.gateway, &self.request, kind, self.export.created_at)
+                .ok_or(Stop::Lost("a filter that was read before"))?,
+            provenance: provenance
+                .map(|which| Targets { types: self.request.types.clone(), latest: which == Associated::Latest }),
+            after: 0,
+        })
+    }
+
+    /// One piece of the walk, written to the files on the reader's own thread.
+    async fn piece(&mut self, walk: Walk, line: Line) -> Result<(u64, Stride), Stop> {
+        let spool = Arc::clone(&self.spool);
+        let kind = walk.resource_type.clone();
+        let progress = Arc::new(Mutex::new((0, Ok(()), Handed::default())));
+        let remembers = self.terms.remembers();
+        let told = Arc::clone(&progress);
+        let mut bytes = 0;
+        let pass = move |passed: Passed<'_>| {
+            let mut spool = spool.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut told = told.lock().unwrap_or_else(PoisonError::into_inner);
+            let added = match passed {
+                Passed::Stands { id, patient, body } => match line.write(body) {
+                    Some(written) => {
+                        bytes += written.len() as u64;
+                        told.0 += 1;
+                        if remembers {
+                            told.2.resources.push(format!("{kind}/{id}"));
+                        }
+                        let patient = if kind == "Patient" { Some(id) } else { patient };
+                        if let Some(patient) = patient.filter(|patient| !told.2.patients.contains(*patient)) {
+                            told.2.patients.insert(patient.to_owned());
+                        }
+                        spool.add(FileKind::Output, &kind, &written)
+                    }
+                    None => Ok(()),
+                },
+                Passed::Left { id } => spool.add(FileKind::Deleted, "Bundle", &line.write_deleted(id)),
+            };
+            let is_enough = added.is_err() || bytes >= PIECE_BYTES;
+            if added.is_err() {
+                told.1 = added;
+            }
+            if is_enough { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        };
+        let (pass, walked) = self.gateway.store.walk(&self.filter, walk, pass).await?;
+        drop(pass);
+        let mut progress = progress.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::replace(&mut progress.1, Ok(()))?;
+        self.handed.add(std::mem::take(&mut progress.2));
+        Ok((progress.0, walked))
+    }
+
+    /// Lets what has been written go to the disk. Only one record is on its way at a time.
+    async fn settle(&mut self) -> Result<(), Stop> {
+        self.settled().await?;
+        let (step, position, resources) = (self.export.step, self.export.position, self.export.resources);
+        let spool = Arc::clone(&self.spool);
+        let captured = blocking(move || spool.lock().unwrap_or_else(PoisonError::into_inner).capture()).await?;
+        let captured = tokio::task::spawn_blocking(move || captured.sync().map(|()| captured));
+        let handed = std::mem::take(&mut self.handed);
+        self.settling = Some(Settling { step, position, resources, handed, captured });
+        self.recorded_at = Instant::now();
+        Ok(())
+    }
+
+    /// What went to the disk is there, and is put on record.
+    async fn settled(&mut self) -> Result<(), Stop> {
+        let Some(Settling { step, position, resources, handed, captured }) = self.settling.take() else {
+            return Ok(());
+        };
+        let captured = captured.await.map_err(|_| Stop::Lost("a thread ended"))??;
+        let (files, patients) = (captured.files, Vec::new());
+        let change = ExportChange::Advance { id: self.export.id, step, position, resources, files, patients };
+        self.record(change, handed).await
+    }
+
+    /// Before there are files.
+    async fn advance(&mut self, step: u32, position: i64) -> Result<(), Stop> {
+        self.put(step, position, Vec::new()).await?;
+        (self.export.step, self.export.position) = (step, position);
+        Ok(())
+    }
+
+    async fn put(&self, step: u32, position: i64, patients: Vec<(String, Membership)>) -> Result<(), Stop> {
+        let (id, resources, files) = (self.export.id, self.export.resources, Vec::new());
+        self.record(ExportChange::Advance { id, step, position, resources, files, patients }, Handed::default()).await
+    }
+
+    /// What the client is to have got, and of whom, is on record before it can fetch it.
+    async fn record(&self, change: ExportChange, handed: Handed) -> Result<(), Stop> {
+        let (deeds, audit) = self.told(handed, Utc::now());
+        let commit = || Commit {
+            exports: vec![change.clone()],
+            deeds: deeds.clone(),
+            audit: audit.clone(),
+            ..Commit::default()
+        };
+        loop {
+            match self.gateway.store.commit(commit()).await {
+                Ok(Committed::Done { .. }) => return Ok(()),
+                Ok(Committed::Conflict(_)) => return Err(Stop::Unwanted),
+                // Those who have come with documents wait for the same place.
+                Err(StoreError::Busy) => tokio::time::sleep(BREATH).await,
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// What goes on record of what is handed over: each resource where the client can be told to erase it, and each patient in
+    /// the log, so that the patient can be told.
+    fn told(&self, handed: Handed, now: DateTime<Utc>) -> (Vec<Deed>, Vec<Audit>) {
+        let patients: Vec<String> = handed.patients.into_iter().collect();
+        let row = |patients: &[String]| {
+            let by = witness::by(&self.gateway.config.directory, &self.caller);
+            let event = Event::new(now, by, audit::Deed::Export, format!("export/{}", self.export.id));
+            event.with("step", "written").about(patients.to_vec()).into()
+        };
+        (self.terms.disclosed(handed.resources, now), patients.chunks(PATIENTS_OF_A_ROW).map(row).collect())
+    }
+
+    async fn finish(&mut self) -> Result<(), Stop> {
+        let mut notes = self.request.notes.clone();
+        if self.export.level == ExportLevel::Group && self.export.since_seq.is_some() && self.export.basis.is_none() {
+            notes.push(outcome(&[unknown_leavers()]));
+        }
+        self.settled().await?;
+        let spool = Arc::clone(&self.spool);
+        let captured = blocking(move || {
+            let mut spool = spool.lock().unwrap_or_else(PoisonError::into_inner);
+            for note in &notes {
+                spool.add(FileKind::Error, "OperationOutcome", note.to_string().as_bytes())?;
+            }
+            spool.end_all()?;
+            let captured = spool.capture()?;
+            captured.sync()?;
+            Ok(captured)
+        });
+        let (id, now) = (self.export.id, Utc::now());
+        let advance = ExportChange::Advance {
+            id,
+            step: self.export.step,
+            position: self.export.position,
+            resources: self.export.resources,
+            files: captured.await?.files,
+            patients: Vec::new(),
+        };
+        let finish = ExportChange::Finish { id, at: now, expires_at: now + self.gateway.config.export.keep };
+        let payload = json!({ "recipient": self.caller.name, "resources": self.export.resources });
+        let handed = std::mem::take(&mut self.handed);
+        let (deeds, mut audit) = self.told(handed, now);
+        audit.push(by_gateway("done", id, &payload, now));
+        let commit = Commit { exports: vec![advance, finish], deeds, audit, ..Commit::default() };
+        match self.gateway.store.commit(commit).await? {
+            Committed::Done { .. } => Ok(()),
+            Committed::Conflict(_) => Err(Stop::Unwanted),
+        }
+    }
+}
+
+/// A row of the log of what nobody asked for just now.
+pub(super) fn by_gateway(step: &str, id: Uuid, payload: &Value, now: DateTime<Utc>) -> Audit {
+    Event::new(now, By::gateway(), audit::Deed::Export, format!("export/{id}"))
+        .with("step", step)
+        .with_all(payload)
+        .about([])
+        .into()
+}
+
+/// The criteria of a type; `None` where they cannot be read, which was tried when they came.
+pub(super) fn read_filters(
+    gateway: &Gateway,
+    request: &Request,
+    kind: &str,
+    now: DateTime<Utc>,
+) -> Option<Vec<Vec<Clause>>> {
+    request.filters_of(kind).map(|query| criteria_of(gateway, kind, query, now, false).ok()).collect()
+}
+
+fn unknown_leavers() -> Issue {
+    Issue::warning(
+        Code::Processing,
+        "_since",
+        "Vem som har lämnat gruppen sedan _since är inte känt: det finns ingen tidigare export av hela gruppen från den \
+         tiden. Alla som nu är i gruppen är med i sin helhet; ta bort de patienter som inte är det.",
+        "Who has left the group since _since is not known: there is no earlier export of the whole group from that time. All \
+         who are in it now are here in full; remove the patients who are not.",
+    )
+}
