@@ -3,6 +3,7 @@
 //! Longer than most files: one function checks what sections say of each other, and a quarter of it is tests.
 
 mod addresses;
+mod audit;
 mod limits;
 mod partner;
 mod registry;
@@ -24,6 +25,7 @@ use crate::domain::delivery::Schedule;
 use crate::domain::outgoing::Outgoing;
 
 pub use addresses::Secret;
+pub use audit::AuditSettings;
 pub use limits::Limits;
 pub use partner::{Channel, Keys, Notice, Partner};
 pub use registry::{ALL_REGISTRIES, CodingKey, Identity, Registry};
@@ -46,6 +48,7 @@ pub struct Config {
     pub limits: Limits,
     /// Whether it is recorded who read what.
     pub audit_reads: bool,
+    pub audit: AuditSettings,
     pub delivery: DeliverySettings,
     pub telemetry: Telemetry,
     /// How long a stop may take before it is made without waiting any longer.
@@ -115,7 +118,7 @@ pub enum ConfigError {
 struct Raw {
     gateway: RawGateway,
     limits: Limits,
-    audit: RawAudit,
+    audit: audit::RawAudit,
     delivery: RawDelivery,
     telemetry: Telemetry,
     outgoing: RawOutgoing,
@@ -139,12 +142,6 @@ struct RawGateway {
     profiles: PathBuf,
     drain_s: u64,
     drain_notice_s: u64,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawAudit {
-    reads: bool,
 }
 
 #[derive(Deserialize)]
@@ -286,6 +283,8 @@ fn check(raw: Raw, base: &Path) -> Result<Config, ConfigError> {
         ));
     }
     schedule("delivery.retry_s", raw.delivery.retry_s.clone())?;
+    let reads = raw.audit.reads;
+    let audit = audit::check(raw.audit, &base.join(&gateway.db), base)?;
     let folder = |path: PathBuf| (!path.as_os_str().is_empty()).then(|| base.join(path));
     Ok(Config {
         base_url: if gateway.base_url.is_empty() { format!("http://{listen}") } else { gateway.base_url },
@@ -297,7 +296,8 @@ fn check(raw: Raw, base: &Path) -> Result<Config, ConfigError> {
         mappings: folder(gateway.mappings),
         profiles: folder(gateway.profiles),
         limits: raw.limits,
-        audit_reads: raw.audit.reads,
+        audit_reads: reads,
+        audit,
         delivery: DeliverySettings {
             max_in_flight: raw.delivery.max_in_flight.max(1),
             poll_every: Duration::from_secs(raw.delivery.poll_s.max(1)),

@@ -10,6 +10,7 @@ use chrono::{DateTime, Utc};
 
 use super::limits::{Pass, Turnstile};
 use super::problem::Problem;
+use super::refusals;
 use crate::Gateway;
 use crate::access::{Caller, Operation, admit};
 use crate::fhir::search::Reader;
@@ -34,6 +35,7 @@ impl FromRequest for Call {
         let authorization = once(request, "Authorization");
         let unit = once(request, "Vardkedja-Unit");
         let shows_resources = request.match_pattern().is_some_and(|route| shows_resources(&route));
+        let request = request.clone();
         Box::pin(async move {
             let (authorization, unit) = (authorization?, unit?);
             let gateway = gateway.ok_or_else(|| Problem::bad_request("", "Ingen tjänst.", "No service."))?;
@@ -46,6 +48,7 @@ impl FromRequest for Call {
             }
             let caller = narrowed(&gateway, caller, now);
             let turnstile = turnstile.ok_or_else(|| Problem::bad_request("", "Ingen tjänst.", "No service."))?;
+            refusals::remember(&request, &caller);
             let pass = turnstile.into_inner().enter(&caller.name, Instant::now())?;
             Ok(Self { gateway, caller, now, _pass: pass })
         })
@@ -101,7 +104,9 @@ mod tests {
 
     #[test]
     fn every_route_that_shows_single_resources_is_closed_to_registries_with_codes() {
-        let open = |route: &&str| route.starts_with("/fhir/") && !shows_resources(route);
+        // The log is an operation of its own, which no registry's purpose covers.
+        let is_log = |route: &str| route.contains("/AuditEvent") || route.ends_with("/$access-log");
+        let open = |route: &&str| route.starts_with("/fhir/") && !shows_resources(route) && !is_log(route);
         let open: Vec<&str> = ROUTES.iter().map(|(_, route)| *route).filter(open).collect();
         assert_eq!(open, ["/fhir/metadata", "/fhir/{type}/$validate"]);
     }

@@ -1,5 +1,7 @@
-//! What whoever runs the gateway types: status, backup, verify-backup, restore, gallra. Each says what it did in plain words.
+//! What whoever runs the gateway types: status, backup, verify-backup, restore, audit, gallra. Each says what it did in plain
+//! words.
 
+mod audit;
 mod copies;
 mod removal;
 mod screen;
@@ -12,6 +14,7 @@ use chrono::Utc;
 use crate::store::look;
 use crate::sync::status::{Facts, State, Status, picture};
 
+pub use audit::{Verify, export as export_audit, verify as verify_audit};
 pub use copies::{back_up, restore, verify_backup};
 pub use removal::{remove_due, show_due};
 

@@ -57,7 +57,7 @@ pub async fn place(
     let commit = Commit {
         expect: expect.into_iter().collect(),
         deeds: vec![Deed::Hold(hold.clone())],
-        audit: vec![audit(caller, "hold", &hold, now)],
+        audit: vec![audit(caller, "legal-hold", &hold, now)],
         ..Commit::default()
     };
     match store.commit(commit).await? {
@@ -93,7 +93,7 @@ pub async fn lift(gateway: &Gateway, caller: &Caller, id: Uuid, now: DateTime<Ut
     let hold = gateway.store.hold(id).await?.filter(own).ok_or_else(|| missing("hold"))?;
     let commit = Commit {
         deeds: vec![Deed::LiftHold { id, at: now, by: caller.name.clone() }],
-        audit: vec![audit(caller, "hold-lift", &hold, now)],
+        audit: vec![audit(caller, "legal-hold-lift", &hold, now)],
         ..Commit::default()
     };
     match gateway.store.commit(commit).await? {

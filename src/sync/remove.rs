@@ -104,7 +104,7 @@ fn row(id: Uuid, rule: &str, version: &str, by: &str, now: DateTime<Utc>) -> Aud
     Audit {
         at: now,
         actor: by.to_owned(),
-        action: "remove".into(),
+        action: "erase".into(),
         object: format!("removal/{id}"),
         payload: json!({ "rule": rule, "version": version }).to_string(),
     }
