@@ -115,6 +115,11 @@ enum Verb {
         #[arg(long)]
         force: bool,
     },
+    /// The audit log: who saw, sent and got what.
+    Audit {
+        #[command(subcommand)]
+        verb: AuditVerb,
+    },
     /// Gallring: show what is due to be removed by the rules of retention, or remove it from a database that no gateway has open.
     Gallra {
         #[arg(long)]
@@ -128,11 +133,6 @@ enum Verb {
         /// Who decides: it stands in every stub.
         #[arg(long)]
         by: Option<String>,
-    },
-    /// The audit log: who saw, sent and got what.
-    Audit {
-        #[command(subcommand)]
-        verb: AuditVerb,
     },
     /// Try a parked delivery again.
     Retry {
@@ -251,17 +251,17 @@ fn run(verb: Verb) -> anyhow::Result<bool> {
         Verb::Backup { db, to } => operations::back_up(&db, &to),
         Verb::VerifyBackup { file } => operations::verify_backup(&file),
         Verb::Restore { file, to, force } => operations::restore(&file, &to, force),
-        Verb::Gallra { config, run: true, by, .. } => {
-            let by = by.unwrap_or_default();
-            block_on(operations::remove_due(config.as_deref(), &by, chrono::Utc::now()))
-        }
-        Verb::Gallra { config, .. } => operations::show_due(config.as_deref(), chrono::Utc::now()),
         Verb::Audit { verb: AuditVerb::Verify { db, checkpoints, public_key } } => {
             operations::verify_audit(&operations::Verify { db, checkpoints, public_key })
         }
         Verb::Audit { verb: AuditVerb::Export { config, db, to } } => {
             operations::export_audit(&Config::load(config.as_deref())?, db.as_deref(), to.as_deref())
         }
+        Verb::Gallra { config, run: true, by, .. } => {
+            let by = by.unwrap_or_default();
+            block_on(operations::remove_due(config.as_deref(), &by, chrono::Utc::now()))
+        }
+        Verb::Gallra { config, .. } => operations::show_due(config.as_deref(), chrono::Utc::now()),
         Verb::Retry { id, at } => {
             block_on(tools::post(&at.url, at.token()?, &format!("/v1/deliveries/{id}/retry"), serde_json::json!({})))
         }

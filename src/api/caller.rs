@@ -34,8 +34,8 @@ impl FromRequest for Call {
         let turnstile = request.app_data::<web::Data<Turnstile>>().cloned();
         let authorization = once(request, "Authorization");
         let unit = once(request, "Vardkedja-Unit");
-        let shows_resources = request.match_pattern().is_some_and(|route| shows_resources(&route));
         let request = request.clone();
+        let shows_resources = request.match_pattern().is_some_and(|route| shows_resources(&route));
         Box::pin(async move {
             let (authorization, unit) = (authorization?, unit?);
             let gateway = gateway.ok_or_else(|| Problem::bad_request("", "Ingen tjänst.", "No service."))?;
@@ -104,10 +104,18 @@ mod tests {
 
     #[test]
     fn every_route_that_shows_single_resources_is_closed_to_registries_with_codes() {
-        // The log is an operation of its own, which no registry's purpose covers.
+        // The log is an operation of its own, which no registry's purpose covers; measures count and show no resource.
         let is_log = |route: &str| route.contains("/AuditEvent") || route.ends_with("/$access-log");
         let open = |route: &&str| route.starts_with("/fhir/") && !shows_resources(route) && !is_log(route);
         let open: Vec<&str> = ROUTES.iter().map(|(_, route)| *route).filter(open).collect();
-        assert_eq!(open, ["/fhir/metadata", "/fhir/{type}/$validate"]);
+        assert_eq!(
+            open,
+            [
+                "/fhir/metadata",
+                "/fhir/Measure/{id}/$evaluate-measure",
+                "/fhir/Measure/{id}/$evaluate-measure",
+                "/fhir/{type}/$validate"
+            ]
+        );
     }
 }

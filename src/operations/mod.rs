@@ -1,4 +1,4 @@
-//! What whoever runs the gateway types: status, backup, verify-backup, restore, audit, gallra. Each says what it did in plain
+//! What whoever runs the gateway types: status, backup, verify-backup, restore, gallra, audit. Each says what it did in plain
 //! words.
 
 mod audit;

@@ -9,11 +9,11 @@ use super::objection::{check_own, known};
 use crate::Gateway;
 use crate::access::{Caller, Reach};
 use crate::config::Registry;
-use crate::domain::PersonId;
+use crate::domain::{PersonId, audit};
 use crate::fhir::issue::{Code, Issue};
-use crate::store::{Audit, Commit, Deed, Disclosed, DisclosedTo, EVERY, Erasure, Informed};
-use crate::sync::Refusal;
+use crate::store::{Commit, Deed, Disclosed, DisclosedTo, EVERY, Erasure, Informed};
 use crate::sync::refusal::missing;
+use crate::sync::{Refusal, witness};
 
 /// Records that resources went out to a registry, before their bytes do. `object` names what they went out in: a file of an
 /// export. Call it for each part that is handed over, with the names (`Type/id`) in it.
@@ -33,18 +33,10 @@ pub async fn disclose(
         amount.insert(of.to_owned(), json!(count + 1));
     }
     let payload = json!({ "registry": registry.name, "recipient": registry.hsa_id, "amount": amount, "key": key });
+    let event =
+        witness::did(gateway, caller, audit::Deed::Export, object, now).with_all(&payload).showing(resources.clone());
     let disclosed = Disclosed { registry: registry.name.clone(), resources, key, at: now };
-    let commit = Commit {
-        deeds: vec![Deed::Disclosed(disclosed)],
-        audit: vec![Audit {
-            at: now,
-            actor: caller.name.clone(),
-            action: "disclose".into(),
-            object: object.to_owned(),
-            payload: payload.to_string(),
-        }],
-        ..Commit::default()
-    };
+    let commit = Commit { deeds: vec![Deed::Disclosed(disclosed)], audit: vec![event.into()], ..Commit::default() };
     gateway.store.commit(commit).await?;
     Ok(())
 }
@@ -87,15 +79,10 @@ pub async fn confirm(
 ) -> Result<(), Refusal> {
     let registry = known(gateway, name)?;
     check_own(caller, registry)?;
-    let audit = Audit {
-        at: now,
-        actor: caller.name.clone(),
-        action: "erased".into(),
-        object: format!("registry/{name}"),
-        payload: json!({ "through": through }).to_string(),
-    };
+    let event =
+        witness::did(gateway, caller, audit::Deed::Erased, format!("registry/{name}"), now).with("through", through);
     let deeds = vec![Deed::Erased { registry: name.to_owned(), through }];
-    gateway.store.commit(Commit { deeds, audit: vec![audit], ..Commit::default() }).await?;
+    gateway.store.commit(Commit { deeds, audit: vec![event.into()], ..Commit::default() }).await?;
     Ok(())
 }
 
@@ -121,14 +108,9 @@ pub async fn of_patient(
         (Some(id), _) => id,
     };
     store.resource(&caller.filter(), "Patient", &id).await?.ok_or_else(|| missing("Patient"))?;
-    let audit = Audit {
-        at: now,
-        actor: caller.name.clone(),
-        action: "read".into(),
-        object: format!("Patient/{id}/disclosures"),
-        payload: "null".into(),
-    };
-    store.commit(Commit { audit: vec![audit], ..Commit::default() }).await?;
+    let event =
+        witness::did(gateway, caller, audit::Deed::Read, format!("Patient/{id}/disclosures"), now).about([id.clone()]);
+    store.commit(Commit { audit: vec![event.into()], ..Commit::default() }).await?;
     Ok(OfPatient {
         disclosed: store.disclosed(&id).await?,
         to_erase: store.to_erase(&id).await?,

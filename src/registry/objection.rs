@@ -7,11 +7,11 @@ use uuid::Uuid;
 use crate::Gateway;
 use crate::access::{Caller, Reach};
 use crate::config::{ALL_REGISTRIES, Registry};
-use crate::domain::PersonId;
+use crate::domain::{PersonId, audit};
 use crate::fhir::issue::{Code, Issue};
 use crate::store::{Audit, Commit, Committed, Deed, EVERY, Informed, OptOut};
-use crate::sync::Refusal;
 use crate::sync::refusal::missing;
+use crate::sync::{Refusal, witness};
 
 /// A patient's word to a unit.
 #[derive(Debug, Clone)]
@@ -63,14 +63,15 @@ fn check_unit(gateway: &Gateway, caller: &Caller, unit: &str) -> Result<(), Refu
     )))
 }
 
-fn audit(caller: &Caller, action: &str, registry: &str, payload: &serde_json::Value, now: DateTime<Utc>) -> Audit {
-    Audit {
-        at: now,
-        actor: caller.name.clone(),
-        action: action.to_owned(),
-        object: format!("registry/{registry}"),
-        payload: payload.to_string(),
-    }
+fn row(
+    gateway: &Gateway,
+    caller: &Caller,
+    deed: audit::Deed,
+    registry: &str,
+    payload: &serde_json::Value,
+    now: DateTime<Utc>,
+) -> Audit {
+    witness::did(gateway, caller, deed, format!("registry/{registry}"), now).with_all(payload).into()
 }
 
 /// Registers an objection. From its commit nothing of the patient goes out to the registry. The same unit's word again is the
@@ -101,7 +102,7 @@ pub async fn opt_out(
     let commit = Commit {
         expect: vec![wish.unheard()],
         deeds: vec![Deed::OptOut(wish.clone())],
-        audit: vec![audit(caller, "opt-out", registry, &payload, now)],
+        audit: vec![row(gateway, caller, audit::Deed::Object, registry, &payload, now)],
         ..Commit::default()
     };
     if let Committed::Done { .. } = gateway.store.commit(commit).await? {
@@ -132,8 +133,8 @@ pub async fn search(
     let mut all = gateway.store.opt_outs(person.system(), person.value()).await?;
     all.retain(|o| (o.registry == named || o.registry == EVERY) && caller.may_act_for(&o.unit));
     let found: Vec<String> = all.iter().map(|o| o.id.to_string()).collect();
-    let audit = audit(caller, "search", registry, &json!({ "optOuts": found }), now);
-    gateway.store.commit(Commit { audit: vec![audit], ..Commit::default() }).await?;
+    let row = row(gateway, caller, audit::Deed::Search, registry, &json!({ "optOuts": found }), now);
+    gateway.store.commit(Commit { audit: vec![row], ..Commit::default() }).await?;
     Ok(all)
 }
 
@@ -158,7 +159,7 @@ pub async fn lift(
     let payload = json!({ "optOut": id.to_string(), "unit": before.unit, "wishedAt": wished_at.to_rfc3339() });
     let commit = Commit {
         deeds: vec![Deed::Lift { id, at: now, by: caller.name.clone() }],
-        audit: vec![audit(caller, "opt-out-lift", registry, &payload, now)],
+        audit: vec![row(gateway, caller, audit::Deed::Reconsider, registry, &payload, now)],
         ..Commit::default()
     };
     match gateway.store.commit(commit).await? {
@@ -194,7 +195,7 @@ pub async fn inform(
     let payload = json!({ "unit": informed.unit, "informedAt": word.at.to_rfc3339() });
     let commit = Commit {
         deeds: vec![Deed::Informed(informed.clone())],
-        audit: vec![audit(caller, "inform", registry, &payload, now)],
+        audit: vec![row(gateway, caller, audit::Deed::Inform, registry, &payload, now)],
         ..Commit::default()
     };
     gateway.store.commit(commit).await?;

@@ -1,14 +1,13 @@
 //! Legal holds: a patient or an exchange of which nothing is removed, whatever the rules say, until the hold is lifted.
 
 use chrono::{DateTime, Utc};
-use serde_json::json;
 use uuid::Uuid;
 
-use super::Refusal;
 use super::refusal::missing;
+use super::{Refusal, witness};
 use crate::Gateway;
 use crate::access::{Caller, Reach};
-use crate::domain::PersonId;
+use crate::domain::{PersonId, audit};
 use crate::fhir::issue::{Code, Issue};
 use crate::store::{Audit, Commit, Committed, Deed, Expect, Hold};
 
@@ -57,7 +56,7 @@ pub async fn place(
     let commit = Commit {
         expect: expect.into_iter().collect(),
         deeds: vec![Deed::Hold(hold.clone())],
-        audit: vec![audit(caller, "legal-hold", &hold, now)],
+        audit: vec![row(gateway, caller, audit::Deed::LegalHold, &hold, now)],
         ..Commit::default()
     };
     match store.commit(commit).await? {
@@ -66,18 +65,13 @@ pub async fn place(
     }
 }
 
-fn audit(caller: &Caller, action: &str, hold: &Hold, now: DateTime<Utc>) -> Audit {
-    let payload = json!({
-        "patient": hold.patient.as_ref().map(|id| format!("Patient/{id}")),
-        "exchange": hold.exchange.map(|id| id.to_string()),
-    });
-    Audit {
-        at: now,
-        actor: caller.name.clone(),
-        action: action.to_owned(),
-        object: format!("hold/{}", hold.id),
-        payload: payload.to_string(),
-    }
+fn row(gateway: &Gateway, caller: &Caller, deed: audit::Deed, hold: &Hold, now: DateTime<Utc>) -> Audit {
+    let event = witness::did(gateway, caller, deed, format!("hold/{}", hold.id), now);
+    let event = match hold.exchange {
+        Some(id) => event.with("exchange", id.to_string()),
+        None => event,
+    };
+    event.about(hold.patient.clone()).into()
 }
 
 /// Those in force that the caller placed; the operator sees all.
@@ -93,7 +87,7 @@ pub async fn lift(gateway: &Gateway, caller: &Caller, id: Uuid, now: DateTime<Ut
     let hold = gateway.store.hold(id).await?.filter(own).ok_or_else(|| missing("hold"))?;
     let commit = Commit {
         deeds: vec![Deed::LiftHold { id, at: now, by: caller.name.clone() }],
-        audit: vec![audit(caller, "legal-hold-lift", &hold, now)],
+        audit: vec![row(gateway, caller, audit::Deed::LiftHold, &hold, now)],
         ..Commit::default()
     };
     match gateway.store.commit(commit).await? {

@@ -6,13 +6,13 @@
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use serde_json::json;
 use tokio::sync::watch;
 use uuid::Uuid;
 
 use super::Refusal;
 use crate::Gateway;
 use crate::config::Retention;
+use crate::domain::audit::{self, By, Event};
 use crate::domain::retention::{Keep, Rule, What};
 use crate::store::{Audit, Commit, Committed, Copies, Deed, Removable, Removal, Store};
 
@@ -101,13 +101,8 @@ async fn copies(
 }
 
 fn row(id: Uuid, rule: &str, version: &str, by: &str, now: DateTime<Utc>) -> Audit {
-    Audit {
-        at: now,
-        actor: by.to_owned(),
-        action: "erase".into(),
-        object: format!("removal/{id}"),
-        payload: json!({ "rule": rule, "version": version }).to_string(),
-    }
+    let event = Event::new(now, By::named(by), audit::Deed::Erase, format!("removal/{id}"));
+    event.with("rule", rule).with("version", version).into()
 }
 
 /// Rounds in the background, where the settings want them, until `shutdown` says stop.

@@ -15,7 +15,7 @@ use crate::access::{Caller, Purpose, Reach};
 use crate::domain::audit::{By, Deed, Event};
 use crate::domain::{Directory, PartyRole, Stage};
 use crate::fhir::issue::{Code, Issue};
-use crate::store::{Audit, Commit, Committed, Disclosed, Expect, Filter, Stored};
+use crate::store::{self, Audit, Commit, Committed, Disclosed, Expect, Filter, Stored};
 use crate::telemetry::asked;
 
 /// Who a caller is in the audit log.
@@ -99,8 +99,13 @@ async fn put(gateway: &Gateway, audit: Audit) -> Result<(), Refusal> {
     Ok(())
 }
 
+/// What a caller did.
+pub fn did(gateway: &Gateway, caller: &Caller, deed: Deed, object: impl Into<String>, now: DateTime<Utc>) -> Event {
+    Event::new(now, by(&gateway.config.directory, caller), deed, object)
+}
+
 fn event(gateway: &Gateway, caller: &Caller, action: &str, object: &str, now: DateTime<Utc>) -> Event {
-    Event::new(now, by(&gateway.config.directory, caller), Deed::of(action), object)
+    did(gateway, caller, Deed::of(action), object, now)
 }
 
 /// Whether a registry may read resource by resource. With codes it may not: it gets everything by `$export`, where every
@@ -153,7 +158,7 @@ pub async fn shown(
 async fn disclose(gateway: &Gateway, registry: &str, resources: &[Stored], now: DateTime<Utc>) -> Result<(), Refusal> {
     let resources = resources.iter().map(|r| format!("{}/{}", r.resource_type, r.id)).collect();
     let disclosed = Disclosed { registry: registry.to_owned(), resources, key: None, at: now };
-    gateway.store.commit(Commit { deeds: vec![crate::store::Deed::Disclosed(disclosed)], ..Commit::default() }).await?;
+    gateway.store.commit(Commit { deeds: vec![store::Deed::Disclosed(disclosed)], ..Commit::default() }).await?;
     Ok(())
 }
 

@@ -88,7 +88,7 @@ fn check_whole(path: &Path, many: u32) -> i64 {
         count(&db, "exchange e WHERE NOT EXISTS (SELECT 1 FROM exchange_resource x WHERE x.exchange = e.id)"),
         0
     );
-    assert_eq!(count(&db, "audit WHERE action = 'erase'"), stubs);
+    assert_eq!(count(&db, "audit WHERE action = 'remove'"), stubs);
     stubs
 }
 
