@@ -184,6 +184,8 @@ async fn the_log_is_searched_by_what_audit_events_are_searched_by() {
     {
         assert_eq!(world.get(&format!("/fhir/AuditEvent?{query}"), "").await.status, 400, "{query}");
     }
+    let wrong = world.get("/fhir/AuditEvent?address=1&action=X&outcome=0", "").await.json();
+    assert_eq!(wrong["issue"].as_array().unwrap().len(), 2, "all at once: {wrong}");
     // Looking is in the log, with the patient that was looked for.
     let looked = rows(&world.folder);
     let looked = looked.iter().rev().find(|row| row.3 == "AuditEvent?_count&patient" && row.4.contains(&patient));
