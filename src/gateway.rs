@@ -166,7 +166,8 @@ impl Gateway {
                 notifiers.insert(partner.name.clone(), notifier);
             }
         }
-        let store = Store::open(&config.db, Options { queue: config.limits.queue, ..Options::default() })
+        let registries = config.registries.iter().map(|r| (r.name.clone(), r.needs_information)).collect();
+        let store = Store::open(&config.db, Options { queue: config.limits.queue, registries, ..Options::default() })
             .map_err(|source| StartError::Store { path: config.db.display().to_string(), source })?;
         // After the store: its lock says that nobody else makes the key at the same time.
         let sealer = Sealer::open(&config).map_err(StartError::Key)?;
@@ -289,7 +290,8 @@ pub async fn run(config: Config, listener: TcpListener, shutdown: impl Future<Ou
     let gateway = Arc::new(Gateway::open(config)?);
     let (stop, stopped) = watch::channel(false);
     let worker = tokio::spawn(sync::worker::run(Arc::clone(&gateway), stopped.clone()));
-    let answers = tokio::spawn(sync::worker::listen(Arc::clone(&gateway), stopped));
+    let answers = tokio::spawn(sync::worker::listen(Arc::clone(&gateway), stopped.clone()));
+    let removals = tokio::spawn(sync::remove::run(Arc::clone(&gateway), stopped));
     let sealing = tokio::spawn(sync::seal::run(Arc::clone(&gateway), stop.subscribe()));
     let server = api::serve(Arc::clone(&gateway), listener).map_err(StartError::Serve)?;
     let handle = server.handle();
@@ -310,6 +312,7 @@ pub async fn run(config: Config, listener: TcpListener, shutdown: impl Future<Ou
     let mut left = 0;
     let mut count = || left = gateway.in_flight();
     let deliveries_ended = ended(worker, deadline, &mut count).await & ended(answers, deadline, || {}).await;
+    ended(removals, deadline, || {}).await;
     // Last: whatever was done until now is in the log.
     let _ = ended(sealing, deadline, || {}).await;
     if timeout(LAST_WRITES, sync::seal::end(&gateway, Utc::now())).await.is_err() {

@@ -32,6 +32,18 @@ pub enum Operation<'a> {
     SeeHistory,
     /// Have a resource looked at, of which nothing is kept.
     Validate,
+    /// See which registries there are, and what each knows a patient by.
+    SeeRegistries,
+    /// Register what a patient says of registries, and see it again.
+    HearPatient,
+    /// See what registries have got of a patient.
+    SeeDisclosures,
+    /// See what a registry must erase, say that it has, and how its codes have changed.
+    Erase,
+    /// Say that something must not be removed, and lift that.
+    Hold,
+    /// See what was removed.
+    SeeRemovals,
 }
 
 use Purpose::{Care, Operations, Registry};
@@ -41,10 +53,14 @@ impl Operation<'_> {
     fn purposes(self) -> &'static [Purpose] {
         match self {
             Self::Submit(_) | Self::SeeExchanges | Self::Cancel | Self::Skip => &[Care],
-            Self::SendAgain | Self::SeeDeliveries | Self::SeeAnswers => &[Care, Operations],
-            Self::SeeFigures | Self::SeeLog => &[Operations],
+            Self::SeeDisclosures => &[Care],
+            Self::SendAgain | Self::SeeDeliveries | Self::SeeAnswers | Self::HearPatient | Self::Hold => {
+                &[Care, Operations]
+            }
+            Self::SeeFigures | Self::SeeLog | Self::SeeRemovals => &[Operations],
+            Self::Erase => &[Registry, Operations],
             // What each purpose may do with a type is bounded when its scopes are read.
-            Self::Fhir(..) | Self::SeeHistory | Self::Validate => &[Care, Registry, Operations],
+            Self::Fhir(..) | Self::SeeHistory | Self::Validate | Self::SeeRegistries => &[Care, Registry, Operations],
         }
     }
 
@@ -65,7 +81,13 @@ impl Operation<'_> {
             | Self::SeeFigures
             | Self::SeeLog
             | Self::SeeHistory
-            | Self::Validate => {
+            | Self::Validate
+            | Self::SeeRegistries
+            | Self::HearPatient
+            | Self::SeeDisclosures
+            | Self::Erase
+            | Self::Hold
+            | Self::SeeRemovals => {
                 return None;
             }
         })
@@ -134,7 +156,7 @@ mod tests {
     use super::*;
     use crate::store::{Filter, Grants};
 
-    const ALL: [Operation<'_>; 16] = [
+    const ALL: [Operation<'_>; 22] = [
         Operation::Submit(Kind::RehabPlan),
         Operation::Submit(Kind::Referral),
         Operation::Submit(Kind::Handover),
@@ -151,6 +173,12 @@ mod tests {
         Operation::Fhir(Right::Update, "Procedure"),
         Operation::SeeHistory,
         Operation::Validate,
+        Operation::SeeRegistries,
+        Operation::HearPatient,
+        Operation::SeeDisclosures,
+        Operation::Erase,
+        Operation::Hold,
+        Operation::SeeRemovals,
     ];
 
     /// Somebody with a token whose scopes allow these rights of everything.
@@ -168,7 +196,13 @@ mod tests {
     #[test]
     fn a_registry_reads_resources_and_nothing_else() {
         let registry = caller(Purpose::Registry, Reach::Registry("r".into()), &[Right::Read, Right::Search]);
-        let expected = [Operation::Fhir(Right::Search, "Procedure"), Operation::SeeHistory, Operation::Validate];
+        let expected = [
+            Operation::Fhir(Right::Search, "Procedure"),
+            Operation::SeeHistory,
+            Operation::Validate,
+            Operation::SeeRegistries,
+            Operation::Erase,
+        ];
         assert_eq!(open_to(&registry), expected);
     }
 
@@ -184,7 +218,12 @@ mod tests {
                 Operation::SeeAnswers,
                 Operation::SeeFigures,
                 Operation::SeeHistory,
-                Operation::Validate
+                Operation::Validate,
+                Operation::SeeRegistries,
+                Operation::HearPatient,
+                Operation::Erase,
+                Operation::Hold,
+                Operation::SeeRemovals
             ]
         );
         let filter = operations.filter();
@@ -235,7 +274,7 @@ mod tests {
         let without = Caller { scopes: None, ..unread };
         assert_eq!(
             open_to(&without).len(),
-            ALL.len() - 2,
+            ALL.len() - 4,
             "in care a token without scopes is good for all its units may do: not for figures and the log"
         );
         let registry = Caller { purpose: Purpose::Registry, ..without };

@@ -11,6 +11,7 @@ pub mod kind;
 pub mod kva;
 pub mod outgoing;
 pub mod person_id;
+pub mod retention;
 pub mod tally;
 pub mod task;
 pub mod unit;

@@ -10,6 +10,7 @@ pub mod issue;
 pub mod lifecycle;
 pub mod primitive;
 pub mod profile;
+pub mod protection;
 pub mod r4;
 pub mod resource;
 pub mod search;

@@ -81,6 +81,9 @@ impl<'w, 'c> Writing<'w, 'c> {
         for inbound in &commit.inbound {
             self.put_inbound(inbound)?;
         }
+        for deed in &commit.deeds {
+            self.put_deed(deed)?;
+        }
         if let Some(answer) = &commit.answer {
             self.put_answer(answer)?;
         }

@@ -38,6 +38,8 @@ mod r4_table;
 mod receiver;
 mod reconcile;
 mod resend;
+mod retention;
+mod rights;
 mod search;
 mod submit;
 mod unmodified;
