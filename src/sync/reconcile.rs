@@ -38,8 +38,6 @@ pub struct Round {
     pub left: usize,
     /// Whether the partner could not be read; it is asked again in the next round.
     pub unreachable: bool,
-    /// Tasks that were asked for.
-    pub asked: usize,
 }
 
 /// One round over a partner's open Tasks.
@@ -49,12 +47,14 @@ pub async fn reconcile(gateway: &Gateway, partner: &str, now: DateTime<Utc>) -> 
     let mut seen = gateway.seen.lock().ok().and_then(|mut all| all.remove(partner)).unwrap_or_default();
     let settings = &gateway.config.delivery;
     seen.begin(now, settings.poll_overlap, settings.poll_full_every);
-    let done = read(gateway, client, partner, now, &mut seen, &mut round).await;
+    let mut asked = 0;
+    let done = read(gateway, client, partner, now, &mut seen, &mut round, &mut asked).await;
     if let Ok(mut all) = gateway.seen.lock() {
         all.insert(partner.to_owned(), seen);
     }
-    if round.asked > 0 {
-        refused::polled(gateway, partner, event(partner, &round, done.is_ok(), now), now).await?;
+    if asked > 0 {
+        let event = event(partner, &round, done.is_ok(), now).with("asked", asked);
+        refused::polled(gateway, partner, event, now).await?;
     }
     done.map(|()| round)
 }
@@ -70,7 +70,6 @@ fn event(partner: &str, round: &Round, is_done: bool, now: DateTime<Utc>) -> Eve
         .ended(outcome)
         .about([])
         .with("partner", partner)
-        .with("asked", round.asked)
         .with("read", round.read)
         .with("applied", round.applied)
         .with("held", round.held)
@@ -83,6 +82,7 @@ async fn read(
     now: DateTime<Utc>,
     seen: &mut Seen,
     round: &mut Round,
+    asked: &mut usize,
 ) -> Result<(), Refusal> {
     let mut after: Option<String> = None;
     loop {
@@ -94,7 +94,7 @@ async fn read(
         let next = last.task.clone();
         let full = open.len() == AT_ONCE as usize;
         let open = with_aborts(gateway, open).await?;
-        round.asked += open.len();
+        *asked += open.len();
         let tasks = match ask(client, &open, seen).await {
             Ok(tasks) => tasks,
             Err(outcome) => {

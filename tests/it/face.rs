@@ -327,7 +327,8 @@ async fn what_metadata_claims_is_served_and_what_it_does_not_claim_is_refused() 
         ]
     };
     let mut asked = 0;
-    for of_type in types {
+    // The audit log has a face of its own, for its operators: tests/it/audit.
+    for of_type in types.iter().filter(|of_type| of_type["type"] != "AuditEvent") {
         let kind = of_type["type"].as_str().unwrap();
         let claims: Vec<&str> =
             of_type["interaction"].as_array().unwrap().iter().map(|i| i["code"].as_str().unwrap()).collect();

@@ -1,5 +1,6 @@
 //! The audit log as AuditEvents, for those who may look: read, search, and page after page. Looking is itself in the log.
 
+use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, web};
 use chrono::DateTime;
 use serde_json::{Value, json};
@@ -11,8 +12,10 @@ use super::asked::asked;
 use super::read::link;
 use super::{FHIR_JSON, cursor, query};
 use crate::access::Operation;
+use crate::config::Limits;
 use crate::domain::audit::{Deed, Event, Outcome, Record};
 use crate::fhir::audit_event::{Observer, audit_event};
+use crate::fhir::issue::{Code, Issue};
 use crate::fhir::primitive::is_id;
 use crate::fhir::search::moment;
 use crate::store::Filter;
@@ -120,73 +123,80 @@ pub fn with_query(base: &str, pairs: &[(String, String)]) -> String {
     if query.is_empty() { base.to_owned() } else { format!("{base}?{query}") }
 }
 
-/// Reads a search whole: every parameter is served or refused.
+/// Reads a search whole: every parameter is served or refused, and all that is wrong is told at once.
 fn wanted(call: &Call, pairs: Vec<(String, String)>) -> Result<(Wanted, Vec<(String, String)>), Problem> {
     let limits = &call.gateway.config.limits;
     let mut wanted = Wanted::default();
     wanted.query.limit = limits.page.min(limits.page_max);
-    let mut applied = Vec::new();
+    let (mut applied, mut issues) = (Vec::new(), Vec::new());
     for (name, value) in pairs {
         match name.as_str() {
             "_format" => continue,
-            "_count" => {
-                let count: u32 = value.parse().map_err(|_| wrong(&name, "ett heltal", "a whole number"))?;
-                wanted.query.limit = count.clamp(1, limits.page_max);
-            }
             "_page" => {
-                let place = value
-                    .split_once('~')
-                    .and_then(|(at, seq)| Some((cursor::open(KIND, at)?, cursor::open(KIND, seq)?)));
+                let open = |(at, seq)| Some((cursor::open(KIND, at)?, cursor::open(KIND, seq)?));
+                let place = value.split_once('~').and_then(open);
                 wanted.query.before = Some(place.ok_or_else(|| cursor::lost("_page"))?);
             }
-            "date" => date(&mut wanted, &value).ok_or_else(|| {
-                wrong(&name, "ett datum, som ge2026-01-31", "a date with one of eq, gt, ge, lt, le, sa, eb")
-            })?,
-            "patient" => {
-                let id = value.strip_prefix("Patient/").unwrap_or(&value);
-                let id = Some(id).filter(|id| is_id(id)).ok_or_else(|| wrong(&name, "Patient/id", "Patient/id"))?;
-                wanted.patients.push(id.to_owned());
-            }
-            "agent" => wanted.agents.push(value.clone()),
-            "agent:identifier" => {
-                let who = value.split_once('|').map_or(value.as_str(), |(_, who)| who);
-                wanted.agents.push(who.to_owned());
-            }
-            "entity" => {
-                let names: Vec<String> = value.split(',').map(str::to_owned).collect();
-                let is_name =
-                    |name: &String| name.split_once('/').is_some_and(|(kind, id)| !kind.is_empty() && is_id(id));
-                if !names.iter().all(is_name) {
-                    return Err(wrong(&name, "Typ/id", "Type/id"));
-                }
-                wanted.entities.push(names);
-            }
-            "action" => {
-                let letters: Vec<String> = value.split(',').map(|one| code_of(one).1).collect();
-                if !letters.iter().all(|letter| matches!(letter.as_str(), "C" | "R" | "U" | "D" | "E")) {
-                    return Err(wrong(&name, "C, R, U, D eller E", "C, R, U, D or E"));
-                }
-                wanted.actions.push(letters);
-            }
-            "outcome" => {
-                let read = |one: &str| code_of(one).1.parse().ok().and_then(Outcome::of);
-                let list: Option<Vec<Outcome>> = value.split(',').map(read).collect();
-                wanted.outcomes.push(list.ok_or_else(|| wrong(&name, "0, 4, 8 eller 12", "0, 4, 8 or 12"))?);
-            }
-            "type" => wanted.types.push(value.split(',').map(code_of).collect()),
-            "subtype" => wanted.subtypes.push(value.split(',').map(code_of).collect()),
-            _ => {
-                let known = PARAMS.map(|(name, ..)| name).join(", ");
-                return Err(Problem::bad_request(
-                    told(&name),
-                    format!("Sökparametern finns inte för AuditEvent; kända: {known}, _count."),
-                    format!("AuditEvent has no such search parameter; known: {known}, _count."),
-                ));
-            }
+            _ => issues.extend(read(&mut wanted, &name, &value, limits).err()),
         }
         applied.push((name, value));
     }
-    Ok((wanted, applied))
+    if issues.is_empty() { Ok((wanted, applied)) } else { Err(Problem::all(StatusCode::BAD_REQUEST, issues)) }
+}
+
+/// Reads one parameter.
+fn read(wanted: &mut Wanted, name: &str, value: &str, limits: &Limits) -> Result<(), Issue> {
+    match name {
+        "_count" => {
+            let count: u32 = value.parse().map_err(|_| wrong(name, "ett heltal", "a whole number"))?;
+            wanted.query.limit = count.clamp(1, limits.page_max);
+        }
+        "date" => date(wanted, value).ok_or_else(|| {
+            wrong(name, "ett datum, som ge2026-01-31", "a date with one of eq, gt, ge, lt, le, sa, eb")
+        })?,
+        "patient" => {
+            let id = value.strip_prefix("Patient/").unwrap_or(value);
+            let id = Some(id).filter(|id| is_id(id)).ok_or_else(|| wrong(name, "Patient/id", "Patient/id"))?;
+            wanted.patients.push(id.to_owned());
+        }
+        "agent" => wanted.agents.push(value.to_owned()),
+        "agent:identifier" => {
+            let who = value.split_once('|').map_or(value, |(_, who)| who);
+            wanted.agents.push(who.to_owned());
+        }
+        "entity" => {
+            let names: Vec<String> = value.split(',').map(str::to_owned).collect();
+            let is_name = |name: &String| name.split_once('/').is_some_and(|(kind, id)| !kind.is_empty() && is_id(id));
+            if !names.iter().all(is_name) {
+                return Err(wrong(name, "Typ/id", "Type/id"));
+            }
+            wanted.entities.push(names);
+        }
+        "action" => {
+            let letters: Vec<String> = value.split(',').map(|one| code_of(one).1).collect();
+            if !letters.iter().all(|letter| matches!(letter.as_str(), "C" | "R" | "U" | "D" | "E")) {
+                return Err(wrong(name, "C, R, U, D eller E", "C, R, U, D or E"));
+            }
+            wanted.actions.push(letters);
+        }
+        "outcome" => {
+            let read = |one: &str| code_of(one).1.parse().ok().and_then(Outcome::of);
+            let list: Option<Vec<Outcome>> = value.split(',').map(read).collect();
+            wanted.outcomes.push(list.ok_or_else(|| wrong(name, "0, 4, 8 eller 12", "0, 4, 8 or 12"))?);
+        }
+        "type" => wanted.types.push(value.split(',').map(code_of).collect()),
+        "subtype" => wanted.subtypes.push(value.split(',').map(code_of).collect()),
+        _ => {
+            let known = PARAMS.map(|(name, ..)| name).join(", ");
+            return Err(Issue::error(
+                Code::NotSupported,
+                told(name),
+                format!("Sökparametern finns inte för AuditEvent; kända: {known}, _count."),
+                format!("AuditEvent has no such search parameter; known: {known}, _count."),
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// `system|code`, or the code alone.
@@ -219,8 +229,8 @@ fn date(wanted: &mut Wanted, text: &str) -> Option<()> {
     Some(())
 }
 
-fn wrong(name: &str, sv: &str, en: &str) -> Problem {
-    Problem::bad_request(name, format!("Värdet ska vara {sv}."), format!("The value should be {en}."))
+fn wrong(name: &str, sv: &str, en: &str) -> Issue {
+    Issue::error(Code::Value, name, format!("Värdet ska vara {sv}."), format!("The value should be {en}."))
 }
 
 /// What the CapabilityStatement says of it.

@@ -134,7 +134,9 @@ async fn open() -> Library {
 
 async fn statement(library: &Library) -> Vec<Value> {
     let metadata = library.get("metadata", "").await.json();
-    metadata["rest"][0]["resource"].as_array().unwrap().clone()
+    let all = metadata["rest"][0]["resource"].as_array().unwrap().iter();
+    // The audit log has a face of its own: tests/it/audit asks for what is claimed of it.
+    all.filter(|resource| resource["type"] != "AuditEvent").cloned().collect()
 }
 
 fn list(value: &Value) -> Vec<String> {
