@@ -26,7 +26,7 @@
 //! | [`store`] | the only SQL |
 //! | [`partner`] | the only outgoing HTTP |
 //! | [`sync`] | the journeys: submit, deliver, acknowledge, reconcile, cancel, send again |
-//! | [`registry`] | what registries and the regional process team need: the KVÅ list in force, statistics, measures |
+//! | [`registry`] | what registries get of whom, and what they must erase; the KVÅ list in force, statistics, measures |
 //! | [`access`] | who is calling, for which units |
 //! | [`api`] | the only incoming HTTP: one flat list of routes |
 //! | [`telemetry`] | figures, the log, traces: what is seen of all of it from outside |

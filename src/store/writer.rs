@@ -11,6 +11,7 @@ use tokio::sync::oneshot;
 use tracing::Instrument as _;
 
 use super::apply::{Refusal, Writing};
+use super::audit::{Noted, note};
 use super::log::Keeper;
 use super::record::Put;
 use super::statement::Statements;
@@ -38,6 +39,8 @@ pub(super) struct Member {
     times: Vec<Option<i64>>,
     /// What statistics know of each version, where it is of a type that they know.
     facts: Vec<Option<Facts>>,
+    /// What each audit row is found by.
+    notes: Vec<Noted>,
     bytes: usize,
     answer: oneshot::Sender<Result<Committed, StoreError>>,
 }
@@ -56,8 +59,9 @@ impl Store {
         let (answer, receiver) = oneshot::channel();
         let times = commit.put.iter().map(Put::said_at).collect();
         let facts = commit.put.iter().map(Put::facts).collect();
+        let notes = commit.audit.iter().map(note).collect();
         let bytes = size(&commit);
-        self.send(Job::Commit(Box::new(Member { commit, times, facts, bytes, answer })))?;
+        self.send(Job::Commit(Box::new(Member { commit, times, facts, notes, bytes, answer })))?;
         Ok(receiver)
     }
 
@@ -206,8 +210,12 @@ impl<'c> Writer<'c> {
     fn try_member(&mut self, member: &Member) -> Result<Result<Committed, StoreError>, rusqlite::Error> {
         self.statements.run("SAVEPOINT member", [])?;
         let before = self.state.mark();
-        let applied =
-            Writing::new(&self.statements, &mut self.state).apply(&member.commit, &member.times, &member.facts);
+        let applied = Writing::new(&self.statements, &mut self.state).apply(
+            &member.commit,
+            &member.times,
+            &member.facts,
+            &member.notes,
+        );
         let refusal = match applied {
             Ok(()) => {
                 self.statements.run("RELEASE member", [])?;

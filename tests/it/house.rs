@@ -36,9 +36,9 @@ fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
     }
 }
 
-/// The journeys ask who is calling, and what registries need rests on both.
-fn may_use(folder: &str, other: &str) -> bool {
-    matches!((folder, other), ("sync", "access") | ("registry", "access" | "sync"))
+/// Those of one line that may use each other all the same, one way.
+fn may_use(folder: &str, used: &str) -> bool {
+    matches!((folder, used), ("sync", "access") | ("registry", "sync" | "access"))
 }
 
 fn layer(folder: &str) -> Option<usize> {

@@ -8,8 +8,8 @@ use chrono::{DateTime, NaiveDate, Utc};
 use chrono_tz::Europe::Stockholm;
 use serde_json::{Value, json};
 
-use super::indicators::{self, INDICATORS};
-use super::statistics::{Count, Question, count};
+use super::super::indicators::{self, INDICATORS};
+use super::super::statistics::{Count, Question, count};
 use crate::config::Config;
 use crate::domain::kva::{self, CodeList};
 use crate::domain::statistic::Dimension;

@@ -1,0 +1,5 @@
+//! Tests of what registries get: the coding itself, and the journeys around it.
+
+mod coding;
+mod counted;
+mod journeys;
