@@ -19,9 +19,10 @@ use crate::Gateway;
 use crate::fhir::issue::{Code, Issue};
 
 /// Addresses under /v1 that take parameters; their handlers say which.
-const ASKED: [&str; 7] = [
+const ASKED: [&str; 8] = [
     "/v1/exchanges",
     "/v1/deliveries",
+    "/v1/patients/{id}/access-log",
     "/v1/statistics/kva",
     "/v1/statistics/indicators",
     "/v1/registries/{name}/erasures",
