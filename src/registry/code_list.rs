@@ -128,3 +128,33 @@ fn changes(before: &Value, after: &Value, version: u32) -> Value {
         "changed": changed,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::access::{Reach, scope};
+    use crate::store::Grants;
+
+    /// Somebody with a token of these scopes, of which the store was told that they cover updates of the list.
+    fn caller(purpose: Purpose, scopes: &str, covers: bool) -> Caller {
+        let mut grants = Grants::default();
+        if covers {
+            grants.allow("CodeSystem", Right::Update, Vec::new());
+        }
+        let (scopes, grants) = (Some(scope::read(scopes).into()), Some(Arc::new(grants)));
+        Caller { purpose, scopes, grants, reach: Reach::Units(vec!["A".into()]), ..Caller::operator() }
+    }
+
+    #[test]
+    fn the_list_is_edited_by_operations_and_by_whose_agreement_names_it() {
+        assert!(may_edit(&Caller::operator()));
+        assert!(may_edit(&caller(Purpose::Operations, "system/*.cruds", true)));
+        assert!(may_edit(&caller(Purpose::Care, "system/CodeSystem.rus", true)));
+        assert!(!may_edit(&caller(Purpose::Care, "system/*.cruds", true)), "a unit that may do everything of its own");
+        assert!(!may_edit(&caller(Purpose::Operations, "system/CodeSystem.rs", false)));
+        assert!(!may_edit(&caller(Purpose::Registry, "system/CodeSystem.cruds", false)), "a registry changes nothing");
+        assert!(!may_edit(&Caller { scopes: None, grants: None, ..caller(Purpose::Care, "", false) }));
+    }
+}

@@ -1,5 +1,5 @@
 //! Tests of what registries get: the coding itself, the journeys around it, and the figures.
 
 mod coding;
+mod counted;
 mod journeys;
-mod statistics;

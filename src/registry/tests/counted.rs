@@ -13,7 +13,8 @@ use super::super::statistics::{Count, Question, count};
 use crate::config::Config;
 use crate::domain::kva::{self, CodeList};
 use crate::domain::statistic::Dimension;
-use crate::store::{Commit, Committed, Filter, Put, Search};
+use crate::fhir::search;
+use crate::store::{Clause, Commit, Committed, Filter, Grants, Put, Right, Search, TokenMatch};
 use crate::{Gateway, InForce};
 
 const NORTH: &str = "SE2321000131-E000000000202";
@@ -142,7 +143,7 @@ async fn put(gateway: &Gateway, versions: &mut BTreeMap<String, u32>, puts: Vec<
             body: resource.to_string().into_bytes(),
             patient: None,
             units,
-            index: Vec::new(),
+            index: search::index(&resource),
             exchange: None,
         }
     };
@@ -265,10 +266,23 @@ fn question(random: &mut fastrand::Rng) -> Question {
     }
 }
 
+/// Some codes of acts, and nothing else; at times not even those.
+fn scopes(random: &mut fastrand::Rng) -> Arc<Grants> {
+    let mut grants = Grants::default();
+    for _ in 0..random.u8(..3) {
+        let code = TokenMatch { system: None, code: Some(pick(random, &CODES).to_owned()) };
+        grants.allow("Procedure", Right::Search, vec![Clause::Token { param: "code".into(), any_of: vec![code] }]);
+    }
+    Arc::new(grants)
+}
+
 async fn compare(gateway: &Gateway, random: &mut fastrand::Rng, times: usize, seed: u64) {
     for _ in 0..times {
         let question = question(random);
-        let filter = if random.bool() { Filter::ALL } else { Filter::units(vec![pick(random, &UNITS).to_owned()]) };
+        let mut filter = if random.bool() { Filter::ALL } else { Filter::units(vec![pick(random, &UNITS).to_owned()]) };
+        if random.u8(..3) == 0 {
+            filter = filter.within(scopes(random));
+        }
         let counted = count(gateway, &filter, &question).await.unwrap();
         let (groups, total, outside) = naive(gateway, &filter, &question).await;
         let what = format!("seed {seed}, {filter:?}, {question:?}");
