@@ -1,8 +1,10 @@
 //! Settings: raw TOML and environment → a checked `Config`. `config.default.toml` beside this file is the manual.
-//! `[limits]` and `[[partner]]` have files of their own, as have units and addresses.
+//! `[limits]`, `[[partner]]`, `[[client]]`, `[oauth]` and `[tls]` have files of their own, as have units and addresses.
 
 mod addresses;
+mod client;
 mod limits;
+mod oauth;
 mod partner;
 mod units;
 
@@ -21,8 +23,10 @@ use crate::domain::delivery::Schedule;
 use crate::domain::outgoing::Outgoing;
 
 pub use addresses::Secret;
+pub use client::{Client, Issuer, Keys, MOST_AGREED};
 pub use limits::Limits;
-pub use partner::{Channel, Keys, Notice, Partner};
+pub use oauth::{Oauth, Tls};
+pub use partner::{Channel, Notice, Partner, TokenSource};
 pub use units::parse_units;
 
 /// What the program runs on, checked.
@@ -50,6 +54,11 @@ pub struct Config {
     /// Where the gateway may connect to.
     pub outgoing: Outgoing,
     pub partners: Vec<Partner>,
+    /// Who may get a token: those of `[[client]]`, and partners with keys.
+    pub clients: Vec<Client>,
+    pub issuers: Vec<Issuer>,
+    pub oauth: Oauth,
+    pub tls: Option<Tls>,
     /// Things that are legal but surprising, to be said at start.
     pub warnings: Vec<String>,
 }
@@ -113,6 +122,12 @@ struct Raw {
     outgoing: RawOutgoing,
     #[serde(default)]
     partner: Vec<partner::RawPartner>,
+    oauth: oauth::RawOauth,
+    tls: oauth::RawTls,
+    #[serde(default)]
+    client: Vec<client::RawClient>,
+    #[serde(default)]
+    issuer: Vec<client::RawIssuer>,
 }
 
 #[derive(Deserialize)]
@@ -123,6 +138,7 @@ struct RawGateway {
     hsa_id: String,
     name: String,
     base_url: String,
+    behind_proxy: bool,
     units: PathBuf,
     mappings: PathBuf,
     profiles: PathBuf,
@@ -243,23 +259,25 @@ fn check(raw: Raw, base: &Path) -> Result<Config, ConfigError> {
         let schedule = schedule(&key, delays)?;
         partners.push(partner::check(&key, raw_partner, base, schedule, &outgoing, &mut warnings)?);
     }
-    let authenticated = partners.iter().any(|p| p.keys.is_some());
-    if !listen.ip().is_loopback() && !authenticated {
-        return Err(value(
-            "gateway.listen",
-            "is beyond loopback, and no partner has jwks_file or jwks_url to tell callers apart",
-        ));
-    }
+    let tls = oauth::tls(raw.tls, base)?;
+    let scheme = if tls.is_some() { "https" } else { "http" };
+    let base_url = if gateway.base_url.is_empty() { format!("{scheme}://{listen}") } else { gateway.base_url };
+    let base_url = base_url.trim_end_matches('/').to_owned();
+    let directory = Directory::new(units);
+    let clients = client::check(raw.client, base, &partners, &directory, &outgoing, &mut warnings)?;
+    let issuers = client::issuers(raw.issuer, base, &base_url, &clients, &outgoing, &mut warnings)?;
+    let authenticated = !clients.is_empty();
+    oauth::listen(listen, authenticated, tls.as_ref(), gateway.behind_proxy)?;
     if !raw.audit.reads {
         if authenticated {
             return Err(value(
                 "audit.reads",
-                "can be false only where no partner has keys: to measure what the record costs",
+                "can be false only where no partner has keys and nobody is a client: to measure what the record costs",
             ));
         }
         warnings.push("reads are not recorded (audit.reads): nobody can tell afterwards who saw what".into());
     }
-    for unit in units.iter().filter(|u| !partners.iter().any(|p| p.name == u.partner)) {
+    for unit in directory.iter().filter(|u| !partners.iter().any(|p| p.name == u.partner)) {
         warnings.push(format!(
             "unit {} is served by {:?}, which is no configured partner: its system has to read from us",
             unit.hsa_id, unit.partner
@@ -268,12 +286,14 @@ fn check(raw: Raw, base: &Path) -> Result<Config, ConfigError> {
     schedule("delivery.retry_s", raw.delivery.retry_s.clone())?;
     let folder = |path: PathBuf| (!path.as_os_str().is_empty()).then(|| base.join(path));
     Ok(Config {
-        base_url: if gateway.base_url.is_empty() { format!("http://{listen}") } else { gateway.base_url },
+        base_url,
         listen,
+        oauth: oauth::oauth(raw.oauth, base, &base.join(&gateway.db))?,
+        tls,
         db: base.join(gateway.db),
         hsa_id: gateway.hsa_id,
         name: gateway.name,
-        directory: Directory::new(units),
+        directory,
         mappings: folder(gateway.mappings),
         profiles: folder(gateway.profiles),
         limits: raw.limits,
@@ -290,6 +310,8 @@ fn check(raw: Raw, base: &Path) -> Result<Config, ConfigError> {
         drain_notice: Duration::from_secs(gateway.drain_notice_s),
         outgoing,
         partners,
+        clients,
+        issuers,
         warnings,
     })
 }
@@ -310,9 +332,29 @@ impl Config {
         self.partners.iter().find(|p| p.name == name)
     }
 
+    /// The client of that id; a partner with keys is one by its name.
+    pub fn client(&self, id: &str) -> Option<&Client> {
+        self.clients.iter().find(|c| c.id == id)
+    }
+
+    /// The outside issuer that calls itself so.
+    pub fn issuer(&self, iss: &str) -> Option<&Issuer> {
+        self.issuers.iter().find(|i| i.iss == iss)
+    }
+
     /// Whether callers must show a token.
     pub fn is_authenticated(&self) -> bool {
-        self.partners.iter().any(|p| p.keys.is_some())
+        !self.clients.is_empty()
+    }
+
+    /// Where tokens are asked for: what an assertion has to be meant for.
+    pub fn token_url(&self) -> String {
+        format!("{}/oauth/token", self.base_url)
+    }
+
+    /// Whether the gateway signs anything: tokens for its callers, or assertions for a partner.
+    pub fn signs(&self) -> bool {
+        self.is_authenticated() || self.partners.iter().any(|p| p.token.is_some())
     }
 }
 

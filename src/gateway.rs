@@ -14,6 +14,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::access::Keyring;
+use crate::api::{Certificates, TlsError};
 use crate::config::{Channel, Config};
 use crate::domain::kva::CodeList;
 use crate::domain::{Format, Kind};
@@ -23,11 +24,12 @@ use crate::fhir::issue::{Code, Issue, shown_name};
 use crate::fhir::profile::Profiles;
 use crate::fhir::validate::{self, Context};
 use crate::mapping::{Mappings, unwritten};
-use crate::partner::{Client, Guard, Notifier};
+use crate::partner::{Bearer, Client, Guard, Notifier};
+use crate::signing::{Signer, SigningError};
 use crate::store::{Options, Store, StoreError};
 use crate::sync::gate::Gates;
 use crate::telemetry::{Figures, Traces};
-use crate::{api, assets, sync};
+use crate::{api, assets, renew, sync};
 
 /// The gateway: settings, store, tables, and clients for its partners.
 #[derive(Debug)]
@@ -37,6 +39,8 @@ pub struct Gateway {
     pub mappings: Mappings,
     pub conformance: Conformance,
     pub keyring: Keyring,
+    /// Our own keys; none where nothing is to be signed.
+    pub signer: Arc<Signer>,
     pub clients: HashMap<String, Client>,
     /// Those of partners who want to be told that there is something for them.
     pub notifiers: HashMap<String, Notifier>,
@@ -78,6 +82,10 @@ pub enum StartError {
         #[source]
         source: reqwest::Error,
     },
+    #[error("the gateway's own keys cannot be used")]
+    Keys(#[source] SigningError),
+    #[error("the certificates of [tls] cannot be used")]
+    Tls(#[source] TlsError),
     #[error("the server failed")]
     Serve(#[source] std::io::Error),
 }
@@ -145,12 +153,22 @@ impl Gateway {
         let (conformance, issues) = Conformance::load(&files);
         refuse("profiles", &issues)?;
         refuse("mapping tables", &unwritten(&mappings, &conformance.profiles))?;
+        let signer = if config.signs() {
+            Signer::open(&config.oauth.key_file, Utc::now().timestamp()).map_err(StartError::Keys)?
+        } else {
+            Signer::none()
+        };
+        let signer = Arc::new(signer);
         let (mut clients, mut notifiers) = (HashMap::new(), HashMap::new());
         let guard = Guard::new(Arc::new(config.outgoing.clone()));
         for partner in &config.partners {
             let failed = |source| StartError::Client { partner: partner.name.clone(), source };
             if let Channel::Push { fhir_base } = &partner.channel {
-                let client = Client::new(fhir_base, partner.timeout, &guard).map_err(failed)?;
+                let mut client = Client::new(fhir_base, partner.timeout, &guard).map_err(failed)?;
+                if let Some(source) = &partner.token {
+                    let bearer = Bearer::new(source, Arc::clone(&signer), partner.timeout, &guard).map_err(failed)?;
+                    client = client.with_bearer(bearer);
+                }
                 clients.insert(partner.name.clone(), client);
             }
             if let Some(notice) = &partner.notice {
@@ -171,6 +189,7 @@ impl Gateway {
             mappings,
             conformance,
             keyring: Keyring::default(),
+            signer,
             clients,
             notifiers,
             takes_provenance: Mutex::default(),
@@ -274,11 +293,15 @@ fn refuse(what: &'static str, issues: &[Issue]) -> Result<(), StartError> {
 /// Serves until `shutdown` is ready. Then requests under way and deliveries in flight are finished, for at most
 /// [`Config::drain`], and the store is closed. What is not delivered by then is in the store and is sent after the next start.
 pub async fn run(config: Config, listener: TcpListener, shutdown: impl Future<Output = ()>) -> Result<(), StartError> {
+    let files = renew::Files::of(&config);
+    let certificates = config.tls.as_ref().map(Certificates::open).transpose().map_err(StartError::Tls)?;
     let gateway = Arc::new(Gateway::open(config)?);
     let (stop, stopped) = watch::channel(false);
+    let renewal =
+        tokio::spawn(renew::run(Arc::clone(&gateway), certificates.clone(), files, stopped.clone()));
     let worker = tokio::spawn(sync::worker::run(Arc::clone(&gateway), stopped.clone()));
     let answers = tokio::spawn(sync::worker::listen(Arc::clone(&gateway), stopped));
-    let server = api::serve(Arc::clone(&gateway), listener).map_err(StartError::Serve)?;
+    let server = api::serve(Arc::clone(&gateway), listener, certificates).map_err(StartError::Serve)?;
     let handle = server.handle();
     let serving = tokio::spawn(server);
     shutdown.await;
@@ -297,6 +320,7 @@ pub async fn run(config: Config, listener: TcpListener, shutdown: impl Future<Ou
     let mut left = 0;
     let mut count = || left = gateway.in_flight();
     let deliveries_ended = ended(worker, deadline, &mut count).await & ended(answers, deadline, || {}).await;
+    ended(renewal, deadline, || {}).await;
     close(gateway).await;
     if requests_ended && deliveries_ended {
         tracing::info!("stopped");

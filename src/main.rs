@@ -115,6 +115,14 @@ enum Verb {
         #[arg(long)]
         force: bool,
     },
+    /// Add a key that the gateway signs its tokens with; a running gateway takes it up by itself.
+    RotateKeys {
+        #[arg(long)]
+        config: Option<PathBuf>,
+        /// Drop all keys before it: every token that is out is void at once.
+        #[arg(long)]
+        revoke: bool,
+    },
     /// Try a parked delivery again.
     Retry {
         id: String,
@@ -204,6 +212,7 @@ fn run(verb: Verb) -> anyhow::Result<bool> {
         Verb::Backup { db, to } => operations::back_up(&db, &to),
         Verb::VerifyBackup { file } => operations::verify_backup(&file),
         Verb::Restore { file, to, force } => operations::restore(&file, &to, force),
+        Verb::RotateKeys { config, revoke } => operations::rotate_keys(config.as_deref(), revoke),
         Verb::Retry { id, at } => {
             block_on(tools::post(&at.url, at.token()?, &format!("/v1/deliveries/{id}/retry"), serde_json::json!({})))
         }
@@ -256,11 +265,12 @@ async fn serve(file: Option<&Path>) -> anyhow::Result<bool> {
     }
     let listener = TcpListener::bind(config.listen).with_context(|| format!("cannot listen on {}", config.listen))?;
     let address = listener.local_addr()?;
-    if config.base_url == format!("http://{}", config.listen) {
-        config.base_url = format!("http://{address}");
+    let scheme = if config.tls.is_some() { "https" } else { "http" };
+    if config.base_url == format!("{scheme}://{}", config.listen) {
+        config.base_url = format!("{scheme}://{address}");
     }
     vardkedja::run(config, listener, async move {
-        println!("listening on http://{address}");
+        println!("listening on {scheme}://{address}");
         stop_signal().await;
         tokio::spawn(async {
             stop_signal().await;

@@ -1,19 +1,26 @@
 //! Who is calling, and for which units. Every read and write of the API passes through a [`Caller`].
 //!
-//! With keys configured, a caller shows a JWT that its partner signed. With none, the gateway listens on loopback only and
+//! With keys configured, a caller shows a token: one that it got here (`grant`), one that an outside issuer gave it, or a JWT that
+//! it signed itself, as partners may. With none, the gateway listens on loopback only and
 //! a caller may name its unit in the header `Vardkedja-Unit`; without it the caller is the operator of this machine.
 
+mod assertion;
+pub mod grant;
+pub mod jwt;
 pub mod keys;
+mod refusals;
 pub mod scope;
 pub mod token;
 mod verified;
 
 use std::sync::Arc;
 
-use crate::config::Config;
+use crate::Gateway;
+use crate::config::Client;
 use crate::domain::Directory;
 use crate::store::Filter;
 
+pub use grant::{MOST_GRANTED, granted};
 pub use keys::Keyring;
 pub use scope::Scope;
 pub use token::Denied;
@@ -103,16 +110,21 @@ impl Caller {
     }
 }
 
+/// What a request shows of who makes it.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Credentials<'a> {
+    pub authorization: Option<&'a str>,
+    /// The unit that it wants to speak for.
+    pub unit: Option<&'a str>,
+    /// SHA-256 of the certificate shown in the TLS connection.
+    pub certificate: Option<[u8; 32]>,
+}
+
 /// Lets a caller in, or says why not. `now` is the time in seconds since 1970.
-pub async fn admit(
-    config: &Config,
-    keyring: &Keyring,
-    authorization: Option<&str>,
-    unit: Option<&str>,
-    now: i64,
-) -> Result<Caller, Denied> {
+pub async fn admit(gateway: &Gateway, shown: Credentials<'_>, now: i64) -> Result<Caller, Denied> {
+    let config = &gateway.config;
     if !config.is_authenticated() {
-        return match unit {
+        return match shown.unit {
             Some(hsa_id) => {
                 config.directory.find(hsa_id).ok_or(Denied::UnknownUnit)?;
                 Ok(Caller::unit(hsa_id, &config.directory))
@@ -120,11 +132,45 @@ pub async fn admit(
             None => Ok(Caller::operator()),
         };
     }
-    let token = authorization.and_then(|h| h.strip_prefix("Bearer ")).ok_or(Denied::NoToken)?;
-    let shown = token::verify(config, keyring, token.trim(), now).await?;
-    let asked = shown.unit.as_deref().or(unit);
-    let Some(hsa_id) = asked else { return Ok(Caller::partner(&shown.partner, &config.directory)) };
-    let known = config.directory.find(hsa_id).filter(|u| u.partner == shown.partner);
-    known.ok_or(Denied::UnknownUnit)?;
-    Ok(Caller { partner: Some(shown.partner), ..Caller::unit(hsa_id, &config.directory) })
+    let bearer = shown.authorization.and_then(|header| header.split_once(' '));
+    let token = bearer.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("Bearer")).ok_or(Denied::NoToken)?.1;
+    let said = token::verify(gateway, token.trim(), now).await?;
+    let client = config.client(&said.client).ok_or(Denied::UnknownClient)?;
+    if !shows(client, shown.certificate) {
+        return Err(Denied::Certificate);
+    }
+    let caller = Caller { scopes: said.scopes, ..caller_of(client, &config.directory)? };
+    let Some(hsa_id) = said.unit.as_deref().or(shown.unit) else { return Ok(caller) };
+    let may = caller.purpose == Purpose::Care && caller.may_act_for(hsa_id);
+    if !may || config.directory.find(hsa_id).is_none() {
+        return Err(Denied::UnknownUnit);
+    }
+    let unit = Caller::unit(hsa_id, &config.directory);
+    Ok(Caller { name: unit.name, reach: unit.reach, ..caller })
+}
+
+/// Whether the connection is with one of the client's certificates, where it is bound to them.
+fn shows(client: &Client, certificate: Option<[u8; 32]>) -> bool {
+    client.certificates.is_empty() || certificate.is_some_and(|shown| client.certificates.contains(&shown))
+}
+
+/// The client itself, for all that it may reach.
+fn caller_of(client: &Client, directory: &Directory) -> Result<Caller, Denied> {
+    let caller = |reach| Caller {
+        name: client.id.clone(),
+        partner: client.partner.clone(),
+        reach,
+        purpose: client.purpose,
+        scopes: None,
+    };
+    match client.purpose {
+        Purpose::Care => {
+            let partner = client.partner.as_deref().ok_or(Denied::UnknownClient)?;
+            let of_partner = directory.of_partner(partner).map(|unit| unit.hsa_id.to_ascii_uppercase());
+            let is_agreed = |unit: &String| client.units.as_ref().is_none_or(|units| units.contains(unit));
+            Ok(caller(Reach::Units(of_partner.filter(is_agreed).collect())))
+        }
+        Purpose::Registry => Ok(caller(Reach::Registry(client.registry.clone().ok_or(Denied::UnknownClient)?))),
+        Purpose::Operations => Ok(caller(Reach::Everything)),
+    }
 }

@@ -8,8 +8,9 @@ use chrono::{DateTime, Utc};
 
 use super::limits::{Pass, Turnstile};
 use super::problem::Problem;
+use super::tls::shown_certificate;
 use crate::Gateway;
-use crate::access::{Caller, admit};
+use crate::access::{Caller, Credentials, admit};
 
 /// A call that was let in: the gateway, the caller, and the time that it is decided by.
 pub struct Call {
@@ -29,13 +30,15 @@ impl FromRequest for Call {
         let turnstile = request.app_data::<web::Data<Turnstile>>().cloned();
         let authorization = once(request, "Authorization");
         let unit = once(request, "Vardkedja-Unit");
+        let certificate = shown_certificate(request);
         Box::pin(async move {
             let (authorization, unit) = (authorization?, unit?);
             let gateway = gateway.ok_or_else(|| Problem::bad_request("", "Ingen tjänst.", "No service."))?;
             let now = Utc::now();
+            let (authorization, unit) = (authorization.as_deref(), unit.as_deref());
+            let shown = Credentials { authorization, unit, certificate };
             let caller =
-                admit(&gateway.config, &gateway.keyring, authorization.as_deref(), unit.as_deref(), now.timestamp())
-                    .await?;
+                admit(&gateway, shown, now.timestamp()).await?;
             let turnstile = turnstile.ok_or_else(|| Problem::bad_request("", "Ingen tjänst.", "No service."))?;
             let pass = turnstile.into_inner().enter(&caller.name, Instant::now())?;
             Ok(Self { gateway, caller, now, _pass: pass })

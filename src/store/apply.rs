@@ -83,6 +83,9 @@ impl<'w, 'c> Writing<'w, 'c> {
         if let Some(answer) = &commit.answer {
             self.put_answer(answer)?;
         }
+        if let Some(assertion) = &commit.assertion {
+            self.put_assertion(assertion)?;
+        }
         for audit in &commit.audit {
             self.append_audit(audit)?;
         }

@@ -1,6 +1,6 @@
 //! The one write verb: what is expected, what is written, and how it can fail.
 
-use super::record::{Answer, Audit, Delivery, DeliveryChange, Document, Exchange, Inbound, Put};
+use super::record::{Answer, Assertion, Audit, Delivery, DeliveryChange, Document, Exchange, Inbound, Put};
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
@@ -20,6 +20,7 @@ pub struct Commit {
     pub delivery_changes: Vec<DeliveryChange>,
     pub inbound: Vec<Inbound>,
     pub answer: Option<Answer>,
+    pub assertion: Option<Assertion>,
     pub audit: Vec<Audit>,
 }
 
@@ -57,6 +58,10 @@ pub enum Expect {
     Unchanged { patient: String, changes: i64 },
     /// The caller has not used this Idempotency-Key.
     FreshKey { caller: String, key: String },
+    /// The client has not used this assertion.
+    Unused { client: String, jti: [u8; 32] },
+    /// The client has used fewer than `most` that have not expired at `at`.
+    FewAssertions { client: String, most: u32, at: DateTime<Utc> },
     /// The partner has not said this before.
     Unheard { partner: String, key: String },
     /// The last delivery to this partner about the patient of this exchange has this `seq`.

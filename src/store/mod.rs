@@ -5,6 +5,7 @@
 //! one noun each; `migrations/` says what a legal row is.
 
 mod apply;
+mod assertion;
 mod audit;
 pub mod backup;
 pub mod commit;
@@ -51,7 +52,7 @@ pub use read_delivery::{Due, Room, Rooms, TURN};
 pub use read_exchange::OpenTask;
 pub use read_queue::{MOST_COUNTED, Parked, PartnerQueue, Queue, Unanswered, Worklist, look};
 pub use record::{
-    Action, Answer, Attempt, Audit, Delivery, DeliveryChange, Document, Exchange, Inbound, Party, Put, Stored,
+    Action, Answer, Assertion, Attempt, Audit, Delivery, DeliveryChange, Document, Exchange, Inbound, Party, Put, Stored,
 };
 pub use versions::Versions;
 

@@ -25,7 +25,8 @@ fn legal() -> Connection {
                                           NULL, 0, 0, NULL, NULL, x'', NULL);
              INSERT INTO attempt VALUES (zeroblob(16), 1, 0, 'transient', 503, NULL, 1);
              INSERT INTO inbound VALUES ('norr', 'k', NULL, 0, NULL, x'');
-             INSERT INTO answer VALUES ('syd', 'k', '', NULL, 202, NULL, 0, x'');",
+             INSERT INTO answer VALUES ('syd', 'k', '', NULL, 202, NULL, 0, x'');
+             INSERT INTO assertion VALUES ('c', zeroblob(32), 0);",
         )
         .unwrap();
     connection
@@ -83,6 +84,10 @@ fn illegal_states_are_refused_by_the_database_itself() {
         "INSERT INTO attempt VALUES (zeroblob(16), 2, 0, 'transient', 20, NULL, 1)",
         "UPDATE inbound SET finding = ''",
         "UPDATE answer SET status = 0",
+        "UPDATE assertion SET expires_at = 1",
+        "INSERT INTO assertion VALUES ('c', zeroblob(32), 1)",
+        "INSERT INTO assertion VALUES ('c', zeroblob(31), 1)",
+        "INSERT INTO assertion VALUES ('', zeroblob(32), 1)",
         "UPDATE exchange SET created_at = 'yesterday'",
     ] {
         let refused = connection.execute(sql, []);

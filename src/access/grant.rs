@@ -1,0 +1,310 @@
+//! Gives tokens: what an authenticated client may do for a few minutes, signed by the gateway. The grant, the assertion that it
+//! was given for and its audit row are one commit.
+
+use std::fmt;
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::scope::{self, Scope};
+use super::token::{ACCESS_TOKEN, Access, Denied, ours};
+use super::{assertion, jwt};
+use crate::Gateway;
+use crate::config::{Client, MOST_AGREED};
+use crate::fhir::search::{param, types};
+use crate::signing::SigningError;
+use crate::store::{Assertion, Audit, Commit, Committed, Expect, StoreError};
+
+/// Letters of what is granted, together: the token has to fit into a header.
+pub const MOST_GRANTED: usize = MOST_AGREED;
+
+/// What stands in a request for a token, each at most once.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Form<'a> {
+    pub grant_type: Option<&'a str>,
+    pub scope: Option<&'a str>,
+    pub client_id: Option<&'a str>,
+    pub assertion_type: Option<&'a str>,
+    pub assertion: Option<&'a str>,
+}
+
+/// A token, and what it is good for.
+#[derive(Debug, Serialize)]
+pub struct Granted {
+    pub access_token: String,
+    pub token_type: &'static str,
+    pub expires_in: u64,
+    pub scope: String,
+}
+
+/// RFC 6749, 5.2; the last is for a while only.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    InvalidRequest,
+    InvalidClient,
+    InvalidScope,
+    UnsupportedGrantType,
+    TooMany,
+}
+
+impl Fault {
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::InvalidRequest => "invalid_request",
+            Self::InvalidClient => "invalid_client",
+            Self::InvalidScope => "invalid_scope",
+            Self::UnsupportedGrantType => "unsupported_grant_type",
+            Self::TooMany => "temporarily_unavailable",
+        }
+    }
+}
+
+/// Why there is no token.
+#[derive(Debug)]
+pub enum Refused {
+    Fault(Fault, String),
+    Store(StoreError),
+    Signing(SigningError),
+}
+
+impl Refused {
+    fn new(fault: Fault, why: impl fmt::Display) -> Self {
+        Self::Fault(fault, why.to_string())
+    }
+}
+
+impl From<Denied> for Refused {
+    fn from(denied: Denied) -> Self {
+        Self::new(Fault::InvalidClient, denied)
+    }
+}
+
+impl From<StoreError> for Refused {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+const JWT_BEARER: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
+
+/// Gives a token to a client that proves who it is. Refusals are counted, and those of known clients are in the audit log, as
+/// far as its bound goes.
+pub async fn grant(
+    gateway: &Gateway,
+    form: Form<'_>,
+    certificate: Option<[u8; 32]>,
+    now: DateTime<Utc>,
+) -> Result<Granted, Refused> {
+    let mut client = None;
+    let ended = decide(gateway, form, certificate, now, &mut client).await;
+    let known = client.map_or("unknown", |client| client.id.as_str());
+    let result = match &ended {
+        Ok(_) => "granted",
+        Err(Refused::Fault(fault, _)) => fault.code(),
+        Err(Refused::Store(_) | Refused::Signing(_)) => "failed",
+    };
+    gateway.figures.token(known, result);
+    if let (Some(client), Err(Refused::Fault(fault, why))) = (client, &ended) {
+        record(gateway, client, *fault, why, now).await?;
+    }
+    ended
+}
+
+/// `known` is set as soon as the client has been named, so that a refusal can be put down to it.
+async fn decide<'g>(
+    gateway: &'g Gateway,
+    form: Form<'_>,
+    certificate: Option<[u8; 32]>,
+    now: DateTime<Utc>,
+    known: &mut Option<&'g Client>,
+) -> Result<Granted, Refused> {
+    if form.grant_type.is_some_and(|grant_type| grant_type != "client_credentials") {
+        return Err(Refused::new(Fault::UnsupportedGrantType, "grant_type is client_credentials"));
+    }
+    let Some(shown) = form.assertion else {
+        let why = "no client authentication: client_assertion is a JWT signed by the client (private_key_jwt)";
+        return Err(Refused::new(Fault::InvalidClient, why));
+    };
+    if form.grant_type.is_none() {
+        return Err(Refused::new(Fault::InvalidRequest, "grant_type is missing: it is client_credentials"));
+    }
+    if form.assertion_type != Some(JWT_BEARER) {
+        return Err(Refused::new(Fault::InvalidRequest, format!("client_assertion_type is {JWT_BEARER}")));
+    }
+    let (opened, client) = assertion::named(gateway, shown)?;
+    *known = Some(client);
+    if form.client_id.is_some_and(|id| id != client.id) {
+        return Err(Refused::new(Fault::InvalidClient, "client_id is another than iss of the assertion"));
+    }
+    let proof = assertion::prove(gateway, client, &opened, shown, certificate, now).await?;
+    let scopes = granted(client, form.scope, MOST_GRANTED);
+    let access = (!scopes.is_empty()).then(|| access(gateway, client, &scopes, now));
+    let audit = access.as_ref().map(|access| {
+        let payload = json!({
+            "organisation": client.hsa_id, "scope": told(&scopes), "jti": access.jti, "seconds": access.exp - access.iat,
+        });
+        row(client, "token", &payload, now)
+    });
+    use_up(gateway, proof, audit, now).await?;
+    let Some(access) = access else {
+        let why = "nothing of what was asked for was agreed with the client, or is served here";
+        return Err(Refused::new(Fault::InvalidScope, why));
+    };
+    let signed = gateway.signer.sign(ACCESS_TOKEN, &access).map_err(Refused::Signing)?;
+    let expires_in = gateway.config.oauth.token.as_secs();
+    Ok(Granted { access_token: signed, token_type: "bearer", expires_in, scope: access.scope })
+}
+
+/// What a client gets of what it asks for: what was agreed and is served, up to so many letters. Nothing asked for means all
+/// that was agreed.
+pub fn granted(client: &Client, asked: Option<&str>, most_letters: usize) -> Vec<Scope> {
+    let mut letters = 0;
+    let fits = |scope: &Scope| {
+        letters += scope.to_string().len() + 1;
+        letters <= most_letters + 1
+    };
+    scope::grant(&client.scopes, asked).into_iter().filter(is_served).take_while(fits).collect()
+}
+
+/// Whether a type and its criteria are served. A person is never looked for in a scope: scopes stand in tokens and logs.
+fn is_served(scope: &Scope) -> bool {
+    let serves = |name: &str| match &scope.resource_type {
+        _ if name == "_id" || name == "_lastUpdated" => true,
+        Some(resource_type) => param(resource_type, name).is_some_and(|param| !param.is_personal),
+        None => false,
+    };
+    scope.resource_type.as_deref().is_none_or(|name| types().contains(&name))
+        && scope.criteria.iter().all(|(name, value)| serves(name) && !may_name_person(value))
+}
+
+/// Ten digits, with what is written between them: enough for a number of a person's. No code of those that are served has so many.
+fn may_name_person(value: &str) -> bool {
+    let is_id = value.rsplit(['/', '|']).next().is_some_and(|id| Uuid::try_parse(id).is_ok());
+    let bare: String = value.chars().filter(|c| !matches!(c, ' ' | '-' | '+')).collect();
+    let longest = bare.split(|c: char| !c.is_ascii_digit()).map(str::len).max();
+    !is_id && longest.is_some_and(|digits| digits >= 10)
+}
+
+fn access(gateway: &Gateway, client: &Client, scopes: &[Scope], now: DateTime<Utc>) -> Access {
+    let issued = now.timestamp();
+    let lifetime_s = i64::try_from(gateway.config.oauth.token.as_secs()).unwrap_or(0);
+    Access {
+        iss: gateway.config.base_url.clone(),
+        aud: gateway.config.base_url.clone(),
+        sub: client.id.clone(),
+        client_id: client.id.clone(),
+        scope: scope::write(scopes),
+        exp: issued + lifetime_s,
+        iat: issued,
+        jti: Uuid::new_v4().to_string(),
+    }
+}
+
+/// Uses the assertion up, with what it is used for.
+async fn use_up(
+    gateway: &Gateway,
+    proof: Assertion,
+    audit: Option<Audit>,
+    now: DateTime<Utc>,
+) -> Result<(), Refused> {
+    let (client, jti) = (proof.client.clone(), proof.jti);
+    let expect = vec![
+        Expect::Unused { client: client.clone(), jti },
+        Expect::FewAssertions { client, most: gateway.config.oauth.assertions, at: now },
+    ];
+    let commit = Commit { expect, assertion: Some(proof), audit: audit.into_iter().collect(), ..Commit::default() };
+    match gateway.store.commit(commit).await? {
+        Committed::Done { .. } => Ok(()),
+        Committed::Conflict(Expect::FewAssertions { .. }) => {
+            let why = "the client has used too many assertions in five minutes (oauth.assertions): use a token until it expires";
+            Err(Refused::new(Fault::TooMany, why))
+        }
+        Committed::Conflict(_) => Err(Denied::Used.into()),
+    }
+}
+
+/// The scopes without the values of their criteria, which somebody may have put a person into.
+fn told(scopes: &[Scope]) -> String {
+    let bare = |scope: &Scope| {
+        let names: Vec<&str> = scope.criteria.iter().map(|(name, _)| name.as_str()).collect();
+        let head = Scope { criteria: Vec::new(), ..scope.clone() };
+        if names.is_empty() { head.to_string() } else { format!("{head}?{}", names.join("&")) }
+    };
+    scopes.iter().map(bare).collect::<Vec<_>>().join(" ")
+}
+
+async fn record(
+    gateway: &Gateway,
+    client: &Client,
+    fault: Fault,
+    why: &str,
+    now: DateTime<Utc>,
+) -> Result<(), StoreError> {
+    let Some(unwritten) = gateway.keyring.refusals.take(&client.id, now) else { return Ok(()) };
+    let mut payload = json!({ "organisation": client.hsa_id, "reason": fault.code(), "text": why });
+    if unwritten > 0 {
+        payload["more"] = json!(unwritten);
+    }
+    let audit = vec![row(client, "token-refused", &payload, now)];
+    gateway.store.commit(Commit { audit, ..Commit::default() }).await?;
+    Ok(())
+}
+
+fn row(client: &Client, action: &str, payload: &Value, now: DateTime<Utc>) -> Audit {
+    Audit {
+        at: now,
+        actor: client.id.clone(),
+        action: action.to_owned(),
+        object: format!("client/{}", client.id),
+        payload: payload.to_string(),
+    }
+}
+
+/// RFC 7662: what a token of ours says, while it is good. Of any other there is nothing to say.
+pub fn introspect(gateway: &Gateway, token: &str) -> Value {
+    let access = jwt::open(token).and_then(|opened| ours(gateway, token, &opened));
+    let Ok(access) = access else { return json!({ "active": false }) };
+    let mut shown = json!({ "active": true, "token_type": "bearer" });
+    if let (Some(shown), Ok(Value::Object(claims))) = (shown.as_object_mut(), serde_json::to_value(&access)) {
+        shown.extend(claims);
+    }
+    shown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+
+    fn client(scopes: &str) -> Client {
+        let text = format!(
+            "[[client]]\nid = \"c\"\nname = \"C\"\nhsa_id = \"SE2321000131-E000000000001\"\njwks_file = \"c.json\"\n\
+             purpose = \"operations\"\nscopes = [{}]",
+            scopes.split(' ').map(|s| format!("\"{s}\"")).collect::<Vec<_>>().join(", ")
+        );
+        Config::parse(&text).unwrap().clients.remove(0)
+    }
+
+    #[test]
+    fn what_is_not_served_or_not_agreed_is_left_out_of_the_grant() {
+        let client = client("system/Procedure.rs system/Task.cruds system/Patient.rs");
+        let granted = |asked: &str| scope::write(&granted(&client, Some(asked), MOST_GRANTED));
+        assert_eq!(granted("system/Procedure.read openid system/Basic.rs"), "system/Procedure.rs");
+        assert_eq!(granted("system/Procedure.rs?code=DV133"), "system/Procedure.rs?code=DV133");
+        assert_eq!(granted("system/Procedure.rs?colour=red system/Task.cud"), "system/Task.cud");
+        assert_eq!(granted("system/Patient.rs?identifier=195009072553 system/Patient.rs?name=Anna"), "", "no person");
+        assert_eq!(granted("system/*.rs?_id=1&code=2"), "system/Procedure.rs?_id=1&code=2 system/Task.rs?_id=1&code=2");
+        assert_eq!(granted("system/Observation.rs patient/*.rs"), "");
+    }
+
+    #[test]
+    fn a_grant_fits_into_a_header_and_the_log_has_no_values() {
+        let client = client("system/Procedure.rs");
+        let asked: String = (0..200).map(|n| format!("system/Procedure.rs?code=X{n:08}XXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXX ")).collect();
+        let scopes = granted(&client, Some(&asked), MOST_GRANTED);
+        assert!(scope::write(&scopes).len() <= MOST_GRANTED && scopes.len() > 40);
+        assert_eq!(told(&scopes[..1]), "system/Procedure.rs?code");
+    }
+}
