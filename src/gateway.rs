@@ -297,8 +297,7 @@ pub async fn run(config: Config, listener: TcpListener, shutdown: impl Future<Ou
     let certificates = config.tls.as_ref().map(Certificates::open).transpose().map_err(StartError::Tls)?;
     let gateway = Arc::new(Gateway::open(config)?);
     let (stop, stopped) = watch::channel(false);
-    let renewal =
-        tokio::spawn(renew::run(Arc::clone(&gateway), certificates.clone(), files, stopped.clone()));
+    let renewal = tokio::spawn(renew::run(Arc::clone(&gateway), certificates.clone(), files, stopped.clone()));
     let worker = tokio::spawn(sync::worker::run(Arc::clone(&gateway), stopped.clone()));
     let answers = tokio::spawn(sync::worker::listen(Arc::clone(&gateway), stopped));
     let server = api::serve(Arc::clone(&gateway), listener, certificates).map_err(StartError::Serve)?;

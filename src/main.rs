@@ -45,6 +45,9 @@ enum Verb {
         db: PathBuf,
         #[arg(long, default_value = "127.0.0.1:0")]
         listen: String,
+        /// Let in only who shows a token that the gateway at this address gave.
+        #[arg(long)]
+        tokens_of: Option<String>,
     },
     /// Map a document to a FHIR transaction Bundle (or, with --back, a Bundle to the document).
     Map {
@@ -194,7 +197,7 @@ fn run(verb: Verb) -> anyhow::Result<bool> {
     match verb {
         Verb::Serve { config } => block_on(serve(config.as_deref())),
         Verb::Demo { stay, twice } => block_on(demo::play(demo::Wish { stay, twice })),
-        Verb::DemoReceiver { db, listen } => block_on(receive(&db, &listen)),
+        Verb::DemoReceiver { db, listen, tokens_of } => block_on(receive(&db, &listen, tokens_of.as_deref())),
         Verb::Map { file, kind, format, back, explain, mappings } => {
             let wish = tools::MapWish { kind, format, back, explain };
             tools::map(&read(&file)?, wish, mappings.as_deref())
@@ -282,10 +285,12 @@ async fn serve(file: Option<&Path>) -> anyhow::Result<bool> {
     Ok(true)
 }
 
-async fn receive(db: &Path, listen: &str) -> anyhow::Result<bool> {
+async fn receive(db: &Path, listen: &str, tokens_of: Option<&str>) -> anyhow::Result<bool> {
     let listener = TcpListener::bind(listen)?;
     println!("listening on http://{}", listener.local_addr()?);
-    demo::receiver::serve(listener, db, demo::receiver_options()).await?;
+    let tokens = tokens_of.map(demo::receiver::Issuer::at).transpose()?;
+    let options = demo::receiver::Options { tokens, ..demo::receiver_options() };
+    demo::receiver::serve(listener, db, options).await?;
     Ok(true)
 }
 

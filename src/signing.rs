@@ -30,7 +30,9 @@ pub enum SigningError {
     },
     #[error("the key file {0} can be read by others than its user: chmod 600")]
     Open(String),
-    #[error("the key file {0} has no keys that can be understood; put it back from a copy, or remove it and a new one is made")]
+    #[error(
+        "the key file {0} has no keys that can be understood; put it back from a copy, or remove it and a new one is made"
+    )]
     Form(String),
     #[error("a key could not be made or used")]
     Key,
@@ -101,8 +103,7 @@ impl Signer {
     pub fn sign(&self, typ: &str, claims: &impl Serialize) -> Result<String, SigningError> {
         let keys = self.all();
         let key = keys.last().ok_or(SigningError::NoKey)?;
-        let header =
-            Header { typ: Some(typ.to_owned()), kid: Some(key.kid.clone()), ..Header::new(Algorithm::ES384) };
+        let header = Header { typ: Some(typ.to_owned()), kid: Some(key.kid.clone()), ..Header::new(Algorithm::ES384) };
         encode(&header, claims, &key.private).map_err(|_| SigningError::Key)
     }
 

@@ -5,9 +5,9 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
-use super::jwt::{self, Opened};
-use super::token::{Denied, LIFETIME_S};
+use super::jwt::{self, Meant, Opened};
 use super::shows;
+use super::token::{Denied, LIFETIME_S};
 use crate::Gateway;
 use crate::config::Client;
 use crate::store::Assertion;
@@ -15,13 +15,9 @@ use crate::store::Assertion;
 /// The longest jti, in bytes: a UUID has 36.
 const LONGEST_JTI: usize = 256;
 
-#[derive(Clone, Deserialize)]
+#[derive(Deserialize)]
 struct Claims {
     sub: String,
-    #[serde(deserialize_with = "jwt::seconds")]
-    exp: i64,
-    #[serde(default, deserialize_with = "jwt::seconds_if_any")]
-    iat: Option<i64>,
     jti: Option<String>,
 }
 
@@ -51,17 +47,18 @@ pub async fn prove(
         .await
         .ok_or(Denied::UnknownKey)?;
     let audience = gateway.config.token_url();
-    let claims: Claims = jwt::verify(assertion, opened, &found.key, &[&audience], jwt::LEEWAY_S)?;
+    let meant = Meant { audience: &[&audience], now: now.timestamp(), leeway_s: jwt::LEEWAY_S };
+    let (claims, times): (Claims, _) = jwt::verify(assertion, opened, &found.key, meant)?;
     if claims.sub != client.id {
         return Err(Denied::NotVerified);
     }
-    jwt::bounded(claims.exp, claims.iat, LIFETIME_S, now.timestamp())?;
+    jwt::bounded(times, LIFETIME_S, now.timestamp())?;
     let jti = claims.jti.filter(|jti| (1..=LONGEST_JTI).contains(&jti.len())).ok_or(Denied::NoJti)?;
     if !shows(client, certificate) {
         return Err(Denied::Certificate);
     }
     // It could be shown until our clock says that it is over, however late that is.
-    let expires_at = DateTime::from_timestamp(claims.exp, 0).ok_or(Denied::NotVerified)?;
+    let expires_at = DateTime::from_timestamp(times.exp, 0).ok_or(Denied::NotVerified)?;
     let expires_at = expires_at + TimeDelta::seconds(2 * jwt::LEEWAY_S);
     Ok(Assertion { client: client.id.clone(), jti: Sha256::digest(jti).into(), at: now, expires_at })
 }

@@ -203,12 +203,7 @@ fn access(gateway: &Gateway, client: &Client, scopes: &[Scope], now: DateTime<Ut
 }
 
 /// Uses the assertion up, with what it is used for.
-async fn use_up(
-    gateway: &Gateway,
-    proof: Assertion,
-    audit: Option<Audit>,
-    now: DateTime<Utc>,
-) -> Result<(), Refused> {
+async fn use_up(gateway: &Gateway, proof: Assertion, audit: Option<Audit>, now: DateTime<Utc>) -> Result<(), Refused> {
     let (client, jti) = (proof.client.clone(), proof.jti);
     let expect = vec![
         Expect::Unused { client: client.clone(), jti },
@@ -263,8 +258,8 @@ fn row(client: &Client, action: &str, payload: &Value, now: DateTime<Utc>) -> Au
 }
 
 /// RFC 7662: what a token of ours says, while it is good. Of any other there is nothing to say.
-pub fn introspect(gateway: &Gateway, token: &str) -> Value {
-    let access = jwt::open(token).and_then(|opened| ours(gateway, token, &opened));
+pub fn introspect(gateway: &Gateway, token: &str, now: i64) -> Value {
+    let access = jwt::open(token).and_then(|opened| ours(gateway, token, &opened, now));
     let Ok(access) = access else { return json!({ "active": false }) };
     let mut shown = json!({ "active": true, "token_type": "bearer" });
     if let (Some(shown), Ok(Value::Object(claims))) = (shown.as_object_mut(), serde_json::to_value(&access)) {
@@ -302,7 +297,9 @@ mod tests {
     #[test]
     fn a_grant_fits_into_a_header_and_the_log_has_no_values() {
         let client = client("system/Procedure.rs");
-        let asked: String = (0..200).map(|n| format!("system/Procedure.rs?code=X{n:08}XXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXX ")).collect();
+        let asked: String = (0..200)
+            .map(|n| format!("system/Procedure.rs?code=X{n:08}XXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXX "))
+            .collect();
         let scopes = granted(&client, Some(&asked), MOST_GRANTED);
         assert!(scope::write(&scopes).len() <= MOST_GRANTED && scopes.len() > 40);
         assert_eq!(told(&scopes[..1]), "system/Procedure.rs?code");

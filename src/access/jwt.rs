@@ -5,6 +5,7 @@ use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, KeyAlgorithm, P
 use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
+use serde_json::{Map, Value};
 
 use super::token::Denied;
 
@@ -55,25 +56,51 @@ pub fn open(token: &str) -> Result<Opened, Denied> {
     Ok(Opened { algorithm: header.alg, kid: header.kid, typ: header.typ, iss })
 }
 
-/// The claims of a JWT that this key signed, whose `iss` is this, and which is meant for one of these and not over.
-pub fn verify<C: DeserializeOwned + Clone>(
+/// When a JWT is good, as far as it says.
+#[derive(Debug, Clone, Copy, Deserialize)]
+pub struct Times {
+    #[serde(deserialize_with = "seconds")]
+    pub exp: i64,
+    #[serde(default, deserialize_with = "seconds_if_any")]
+    pub iat: Option<i64>,
+    #[serde(default, deserialize_with = "seconds_if_any")]
+    nbf: Option<i64>,
+}
+
+/// Who a JWT has to be meant for, and by which clock: the time in seconds since 1970, and by how much it may be wrong.
+#[derive(Debug, Clone, Copy)]
+pub struct Meant<'a> {
+    pub audience: &'a [&'a str],
+    pub now: i64,
+    pub leeway_s: i64,
+}
+
+/// The claims of a JWT that this key signed, whose `iss` is this, and which is meant for one of these and good now.
+pub fn verify<C: DeserializeOwned>(
     token: &str,
     opened: &Opened,
     key: &Jwk,
-    audience: &[&str],
-    leeway_s: i64,
-) -> Result<C, Denied> {
+    meant: Meant<'_>,
+) -> Result<(C, Times), Denied> {
     if !fits(key, opened.algorithm) {
         return Err(Denied::UnknownKey);
     }
     let key = DecodingKey::from_jwk(key).map_err(|_| Denied::UnknownKey)?;
     let mut validation = Validation::new(opened.algorithm);
-    validation.leeway = leeway_s.unsigned_abs();
-    validation.validate_nbf = true;
     validation.set_issuer(&[&opened.iss]);
-    validation.set_audience(audience);
-    validation.set_required_spec_claims(&["exp", "iss", "aud"]);
-    Ok(decode::<C>(token, &key, &validation).map_err(|_| Denied::NotVerified)?.claims)
+    validation.set_audience(meant.audience);
+    validation.set_required_spec_claims(&["iss", "aud"]);
+    // Times are looked at below: by the clock that we are given, and with fractions, which this library does not read.
+    validation.validate_exp = false;
+    let claims = decode::<Map<String, Value>>(token, &key, &validation).map_err(|_| Denied::NotVerified)?.claims;
+    let claims = Value::Object(claims);
+    let times = Times::deserialize(&claims).map_err(|_| Denied::NotVerified)?;
+    let is_over = times.exp.saturating_add(meant.leeway_s) <= meant.now;
+    let is_early = times.nbf.is_some_and(|nbf| nbf > meant.now.saturating_add(meant.leeway_s));
+    if is_over || is_early {
+        return Err(Denied::NotVerified);
+    }
+    Ok((serde_json::from_value(claims).map_err(|_| Denied::NotVerified)?, times))
 }
 
 /// Whether the key is one for that algorithm: a public key is never taken for a shared secret, nor one kind for another.
@@ -91,12 +118,13 @@ pub fn fits(key: &Jwk, algorithm: Algorithm) -> bool {
 }
 
 /// A NumericDate (RFC 7519, 2), which may have a fraction.
-pub fn seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<i64, D::Error> {
-    whole(&serde_json::Number::deserialize(deserializer)?).ok_or_else(|| serde::de::Error::custom("no number of seconds"))
+fn seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<i64, D::Error> {
+    whole(&serde_json::Number::deserialize(deserializer)?)
+        .ok_or_else(|| serde::de::Error::custom("no number of seconds"))
 }
 
 /// The same where it may be missing.
-pub fn seconds_if_any<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<i64>, D::Error> {
+fn seconds_if_any<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<i64>, D::Error> {
     let number = Option::<serde_json::Number>::deserialize(deserializer)?;
     number.map(|n| whole(&n).ok_or_else(|| serde::de::Error::custom("no number of seconds"))).transpose()
 }
@@ -107,8 +135,8 @@ fn whole(number: &serde_json::Number) -> Option<i64> {
 }
 
 /// How long it lives, counted from now whatever it says of its issue: a date ahead would stretch its life.
-pub fn bounded(exp: i64, iat: Option<i64>, lifetime_s: i64, now: i64) -> Result<(), Denied> {
-    let issued = iat.unwrap_or(now);
+pub fn bounded(times: Times, lifetime_s: i64, now: i64) -> Result<(), Denied> {
+    let (exp, issued) = (times.exp, times.iat.unwrap_or(now));
     let most = lifetime_s + LEEWAY_S;
     if exp.saturating_sub(now) > most || exp.saturating_sub(issued) > most {
         return Err(Denied::TooLong);

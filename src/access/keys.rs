@@ -69,9 +69,8 @@ impl Keyring {
         if let Look::Known(found) = self.look(keys, kid, algorithm, now) {
             return found;
         }
-        let turn = Arc::clone(
-            self.reading.lock().unwrap_or_else(PoisonError::into_inner).entry(keys.clone()).or_default(),
-        );
+        let turn =
+            Arc::clone(self.reading.lock().unwrap_or_else(PoisonError::into_inner).entry(keys.clone()).or_default());
         let _turn = turn.lock().await;
         // Whoever was before us may have read them.
         if let Look::Known(found) = self.look(keys, kid, algorithm, now) {
@@ -200,7 +199,8 @@ mod tests {
         let secret = r#"{ "kty": "oct", "kid": "k2", "k": "AA" }"#;
         let sealing = r#"{ "kty": "EC", "crv": "P-384", "use": "enc", "kid": "k3", "x": "AA", "y": "AA" }"#;
         let set = JwkSet { keys: [rsa, KEY, secret, sealing].map(key).to_vec() };
-        let kty = |kid, algorithm| choose(&set, kid, algorithm).map(|k| serde_json::to_value(k).unwrap()["kty"].clone());
+        let kty =
+            |kid, algorithm| choose(&set, kid, algorithm).map(|k| serde_json::to_value(k).unwrap()["kty"].clone());
         assert_eq!(kty(Some("k1"), Algorithm::ES384).unwrap(), "EC");
         assert_eq!(kty(Some("k1"), Algorithm::RS384).unwrap(), "RSA");
         assert_eq!(kty(None, Algorithm::ES384).unwrap(), "EC", "the only one that fits");

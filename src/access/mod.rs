@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 use crate::Gateway;
 use crate::config::Client;
-use crate::domain::Directory;
+use crate::domain::{Directory, Unit};
 use crate::store::Filter;
 
 pub use grant::{MOST_GRANTED, granted};
@@ -139,14 +139,16 @@ pub async fn admit(gateway: &Gateway, shown: Credentials<'_>, now: i64) -> Resul
     if !shows(client, shown.certificate) {
         return Err(Denied::Certificate);
     }
-    let caller = Caller { scopes: said.scopes, ..caller_of(client, &config.directory)? };
-    let Some(hsa_id) = said.unit.as_deref().or(shown.unit) else { return Ok(caller) };
-    let may = caller.purpose == Purpose::Care && caller.may_act_for(hsa_id);
-    if !may || config.directory.find(hsa_id).is_none() {
-        return Err(Denied::UnknownUnit);
-    }
-    let unit = Caller::unit(hsa_id, &config.directory);
-    Ok(Caller { name: unit.name, reach: unit.reach, ..caller })
+    let (reach, name) = match said.unit.as_deref().or(shown.unit) {
+        Some(hsa_id) => {
+            let unit =
+                config.directory.find(hsa_id).filter(|unit| speaks_for(client, unit)).ok_or(Denied::UnknownUnit)?;
+            let hsa_id = unit.hsa_id.to_ascii_uppercase();
+            (Reach::Units(vec![hsa_id.clone()]), hsa_id)
+        }
+        None => (reach(client, &config.directory)?, client.id.clone()),
+    };
+    Ok(Caller { name, partner: client.partner.clone(), reach, purpose: client.purpose, scopes: said.scopes })
 }
 
 /// Whether the connection is with one of the client's certificates, where it is bound to them.
@@ -154,23 +156,22 @@ fn shows(client: &Client, certificate: Option<[u8; 32]>) -> bool {
     client.certificates.is_empty() || certificate.is_some_and(|shown| client.certificates.contains(&shown))
 }
 
-/// The client itself, for all that it may reach.
-fn caller_of(client: &Client, directory: &Directory) -> Result<Caller, Denied> {
-    let caller = |reach| Caller {
-        name: client.id.clone(),
-        partner: client.partner.clone(),
-        reach,
-        purpose: client.purpose,
-        scopes: None,
-    };
+/// Whether the unit is one of the client's.
+fn speaks_for(client: &Client, unit: &Unit) -> bool {
+    client.purpose == Purpose::Care
+        && client.partner.as_ref() == Some(&unit.partner)
+        && client.units.as_ref().is_none_or(|units| units.iter().any(|u| u.eq_ignore_ascii_case(&unit.hsa_id)))
+}
+
+/// All that the client may reach.
+fn reach(client: &Client, directory: &Directory) -> Result<Reach, Denied> {
     match client.purpose {
         Purpose::Care => {
             let partner = client.partner.as_deref().ok_or(Denied::UnknownClient)?;
-            let of_partner = directory.of_partner(partner).map(|unit| unit.hsa_id.to_ascii_uppercase());
-            let is_agreed = |unit: &String| client.units.as_ref().is_none_or(|units| units.contains(unit));
-            Ok(caller(Reach::Units(of_partner.filter(is_agreed).collect())))
+            let own = directory.of_partner(partner).filter(|unit| speaks_for(client, unit));
+            Ok(Reach::Units(own.map(|unit| unit.hsa_id.to_ascii_uppercase()).collect()))
         }
-        Purpose::Registry => Ok(caller(Reach::Registry(client.registry.clone().ok_or(Denied::UnknownClient)?))),
-        Purpose::Operations => Ok(caller(Reach::Everything)),
+        Purpose::Registry => Ok(Reach::Registry(client.registry.clone().ok_or(Denied::UnknownClient)?)),
+        Purpose::Operations => Ok(Reach::Everything),
     }
 }

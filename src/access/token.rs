@@ -6,6 +6,7 @@ use jsonwebtoken::Algorithm;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::jwt::Meant;
 use super::keys::Found;
 use super::scope::{self, Scope};
 use super::verified::Shown;
@@ -65,12 +66,8 @@ pub struct Access {
 }
 
 /// What a partner's own token says.
-#[derive(Clone, Deserialize)]
+#[derive(Deserialize)]
 struct Own {
-    #[serde(deserialize_with = "jwt::seconds")]
-    exp: i64,
-    #[serde(default, deserialize_with = "jwt::seconds_if_any")]
-    iat: Option<i64>,
     /// HSA-id of the unit the system speaks for; without it, all units of the partner.
     unit: Option<String>,
 }
@@ -96,9 +93,9 @@ async fn examine(gateway: &Gateway, token: &str, now: i64) -> Result<(Shown, i64
     let config = &gateway.config;
     let opened = jwt::open(token)?;
     if opened.iss == config.base_url {
-        let access = ours(gateway, token, &opened)?;
+        let access = ours(gateway, token, &opened, now)?;
         let scopes = Some(scope::read(&access.scope).into());
-        return Ok((Shown { client: access.client_id, unit: None, scopes }, access.exp));
+        return Ok((Shown { client: access.client_id, unit: None, scopes }, access.exp - 1));
     }
     if let Some(issuer) = config.issuer(&opened.iss) {
         return outside(gateway, issuer, token, &opened, now).await;
@@ -114,20 +111,27 @@ async fn examine(gateway: &Gateway, token: &str, now: i64) -> Result<(Shown, i64
         .await
         .ok_or(Denied::UnknownKey)?;
     let audience = [config.base_url.as_str(), config.hsa_id.as_str()];
-    let claims: Own = jwt::verify(token, &opened, &key, &audience, jwt::LEEWAY_S)?;
-    jwt::bounded(claims.exp, claims.iat, LIFETIME_S, now)?;
-    let until = until.min(claims.exp.saturating_add(jwt::LEEWAY_S));
+    let meant = Meant { audience: &audience, now, leeway_s: jwt::LEEWAY_S };
+    let (claims, times): (Own, _) = jwt::verify(token, &opened, &key, meant)?;
+    jwt::bounded(times, LIFETIME_S, now)?;
+    let until = until.min(last_second(times));
     Ok((Shown { client: opened.iss, unit: claims.unit, scopes: None }, until))
 }
 
+/// The last second in which it is good, by a clock that may be wrong.
+fn last_second(times: jwt::Times) -> i64 {
+    times.exp.saturating_add(jwt::LEEWAY_S - 1)
+}
+
 /// A token of our own: by one of our keys, of its type, for ourselves. By our own clock, so without leeway.
-pub fn ours(gateway: &Gateway, token: &str, opened: &jwt::Opened) -> Result<Access, Denied> {
+pub fn ours(gateway: &Gateway, token: &str, opened: &jwt::Opened, now: i64) -> Result<Access, Denied> {
     let base_url = gateway.config.base_url.as_str();
     if opened.algorithm != Algorithm::ES384 || opened.typ.as_deref() != Some(ACCESS_TOKEN) || opened.iss != base_url {
         return Err(Denied::NotVerified);
     }
     let key = opened.kid.as_deref().and_then(|kid| gateway.signer.find(kid)).ok_or(Denied::UnknownKey)?;
-    let access: Access = jwt::verify(token, opened, &key, &[base_url], 0)?;
+    let meant = Meant { audience: &[base_url], now, leeway_s: 0 };
+    let (access, _): (Access, _) = jwt::verify(token, opened, &key, meant)?;
     let is_client = gateway.config.client(&access.client_id).is_some() && access.sub == access.client_id;
     if is_client { Ok(access) } else { Err(Denied::UnknownClient) }
 }
@@ -149,14 +153,13 @@ async fn outside(
         .await
         .ok_or(Denied::UnknownKey)?;
     let audience: Vec<&str> = issuer.audience.iter().map(String::as_str).collect();
-    let claims: Map<String, Value> = jwt::verify(token, opened, &key, &audience, jwt::LEEWAY_S)?;
-    let second = |name: &str| claims.get(name).cloned().map(jwt::seconds).transpose().map_err(|_| Denied::Malformed);
-    let exp = second("exp")?.ok_or(Denied::Malformed)?;
-    jwt::bounded(exp, second("iat")?, issuer.lifetime_s, now)?;
+    let meant = Meant { audience: &audience, now, leeway_s: jwt::LEEWAY_S };
+    let (claims, times): (Map<String, Value>, _) = jwt::verify(token, opened, &key, meant)?;
+    jwt::bounded(times, issuer.lifetime_s, now)?;
     let named = claims.get(&issuer.client_claim).and_then(Value::as_str).unwrap_or_default();
     let client = issuer.clients.get(named).and_then(|id| gateway.config.client(id)).ok_or(Denied::UnknownClient)?;
     let scopes = outside_scopes(client, claims.get(&issuer.scope_claim))?;
-    let until = until.min(exp.saturating_add(jwt::LEEWAY_S));
+    let until = until.min(last_second(times));
     Ok((Shown { client: client.id.clone(), unit: None, scopes: Some(scopes) }, until))
 }
 

@@ -37,8 +37,7 @@ impl FromRequest for Call {
             let now = Utc::now();
             let (authorization, unit) = (authorization.as_deref(), unit.as_deref());
             let shown = Credentials { authorization, unit, certificate };
-            let caller =
-                admit(&gateway, shown, now.timestamp()).await?;
+            let caller = admit(&gateway, shown, now.timestamp()).await?;
             let turnstile = turnstile.ok_or_else(|| Problem::bad_request("", "Ingen tjänst.", "No service."))?;
             let pass = turnstile.into_inner().enter(&caller.name, Instant::now())?;
             Ok(Self { gateway, caller, now, _pass: pass })

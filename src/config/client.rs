@@ -190,7 +190,10 @@ fn client(
         return Err(value(key, "needs partner for care, whose units it speaks for, and has none otherwise"));
     }
     if (purpose == Purpose::Registry) != raw.registry.is_some() {
-        return Err(value(key, "needs registry for purpose registry, the name in its agreement, and has none otherwise"));
+        return Err(value(
+            key,
+            "needs registry for purpose registry, the name in its agreement, and has none otherwise",
+        ));
     }
     if let Some(partner) = raw.partner.as_deref().filter(|name| !partners.iter().any(|p| p.name == *name)) {
         return Err(value(key, &format!("partner {partner:?} is no [[partner]]")));
@@ -234,7 +237,8 @@ fn agreed(key: &str, purpose: Purpose, texts: &[String]) -> Result<Vec<Scope>, C
 
 /// `sha256:` and 64 hexadecimal digits, with or without colons between.
 fn fingerprint(key: &str, text: &str) -> Result<[u8; 32], ConfigError> {
-    let wrong = || value(key, "client_certificate has lines of sha256: and 64 hexadecimal digits, one certificate each");
+    let wrong =
+        || value(key, "client_certificate has lines of sha256: and 64 hexadecimal digits, one certificate each");
     let digits: String = text.strip_prefix("sha256:").ok_or_else(wrong)?.chars().filter(|c| *c != ':').collect();
     let mut bytes = [0; 32];
     if digits.len() != 64 || !digits.is_ascii() {

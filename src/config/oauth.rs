@@ -102,7 +102,10 @@ pub(super) fn tls(raw: RawTls, base: &Path) -> Result<Option<Tls>, ConfigError> 
         _ => return Err(value("tls", "needs both certificate and key")),
     }
     if raw.require_client_certificate && !given(&raw.client_ca) {
-        return Err(value("tls.require_client_certificate", "needs tls.client_ca: who signs the certificates of callers"));
+        return Err(value(
+            "tls.require_client_certificate",
+            "needs tls.client_ca: who signs the certificates of callers",
+        ));
     }
     Ok(Some(Tls {
         certificate: base.join(raw.certificate),
@@ -156,7 +159,8 @@ mod tests {
         assert!(load(&format!("{out}{tls}")).unwrap_err().contains("[[client]]"));
         assert!(load(&format!("{out}{PARTNER}")).unwrap_err().contains("without TLS"));
         assert_eq!(load(&format!("{out}{tls}{PARTNER}")).unwrap().base_url, "https://0.0.0.0:8080");
-        let behind = load(&format!("{out}behind_proxy = true\nbase_url = \"https://a.example.se\"\n{PARTNER}")).unwrap();
+        let behind =
+            load(&format!("{out}behind_proxy = true\nbase_url = \"https://a.example.se\"\n{PARTNER}")).unwrap();
         assert!(behind.tls.is_none());
         assert!(load("[gateway]\nbehind_proxy = true").is_ok());
     }

@@ -32,8 +32,14 @@ const LONGEST: Duration = Duration::from_secs(3600);
 const SHARED: Duration = Duration::from_secs(1);
 
 /// The errors of RFC 6749, 5.2; what else a server says may be anything.
-const ERRORS: [&str; 6] =
-    ["invalid_request", "invalid_client", "invalid_grant", "unauthorized_client", "unsupported_grant_type", "invalid_scope"];
+const ERRORS: [&str; 6] = [
+    "invalid_request",
+    "invalid_client",
+    "invalid_grant",
+    "unauthorized_client",
+    "unsupported_grant_type",
+    "invalid_scope",
+];
 
 /// Where tokens for one partner come from, and the one that is good now.
 pub struct Bearer {

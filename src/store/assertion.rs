@@ -6,7 +6,8 @@ use super::record::Assertion;
 
 pub(super) const USED: &str = "SELECT 1 FROM assertion WHERE client = ?1 AND jti = ?2";
 /// Counted up to the bound and no further.
-pub(super) const UNEXPIRED: &str = "SELECT count(*) AS count FROM (SELECT 1 FROM assertion WHERE client = ?1 AND expires_at >= ?2 LIMIT ?3)";
+pub(super) const UNEXPIRED: &str =
+    "SELECT count(*) AS count FROM (SELECT 1 FROM assertion WHERE client = ?1 AND expires_at >= ?2 LIMIT ?3)";
 const INSERT: &str = "INSERT INTO assertion (client, jti, expires_at) VALUES (?1, ?2, ?3)";
 const EXPIRED: &str = "DELETE FROM assertion WHERE (client, jti) IN \
                        (SELECT client, jti FROM assertion WHERE expires_at < ?1 ORDER BY expires_at LIMIT ?2)";

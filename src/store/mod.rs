@@ -52,7 +52,8 @@ pub use read_delivery::{Due, Room, Rooms, TURN};
 pub use read_exchange::OpenTask;
 pub use read_queue::{MOST_COUNTED, Parked, PartnerQueue, Queue, Unanswered, Worklist, look};
 pub use record::{
-    Action, Answer, Assertion, Attempt, Audit, Delivery, DeliveryChange, Document, Exchange, Inbound, Party, Put, Stored,
+    Action, Answer, Assertion, Attempt, Audit, Delivery, DeliveryChange, Document, Exchange, Inbound, Party, Put,
+    Stored,
 };
 pub use versions::Versions;
 

@@ -41,7 +41,9 @@ impl FromRequest for Form {
         let body = read(request, payload, most, "oauth.form_bytes");
         Box::pin(async move {
             if has_query {
-                return Err(Refusal::form("parameters stand in the body, never in the address, which is logged on its way"));
+                return Err(Refusal::form(
+                    "parameters stand in the body, never in the address, which is logged on its way",
+                ));
             }
             let bytes = body.await?;
             if !is_form && !bytes.is_empty() {

@@ -12,5 +12,5 @@ use crate::access::grant;
 /// Says whether a token is good, and what for.
 pub async fn introspect(call: Call, form: Form) -> Result<HttpResponse, Refusal> {
     let token = form.field("token").ok_or_else(|| Refusal::form("token is missing"))?;
-    Ok(private(StatusCode::OK, &grant::introspect(&call.gateway, token)))
+    Ok(private(StatusCode::OK, &grant::introspect(&call.gateway, token, call.now.timestamp())))
 }

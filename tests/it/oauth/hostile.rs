@@ -1,0 +1,319 @@
+//! What somebody might try at the doors: each is refused in words, before it costs anything.
+
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::time::{Duration, Instant};
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
+use serde_json::{Value, json};
+
+use super::{Door, JWT_BEARER, Key, now, registry};
+
+const FORM: (&str, &str) = ("Content-Type", "application/x-www-form-urlencoded");
+
+fn raw(header: &Value, claims: &str, signature: &str) -> String {
+    let part = |text: &str| URL_SAFE_NO_PAD.encode(text);
+    format!("{}.{}.{signature}", part(&header.to_string()), part(claims))
+}
+
+async fn door(key: &Key) -> Door {
+    Door::open(&[("registry.json", key)], &registry("system/Procedure.rs")).await
+}
+
+#[actix_web::test]
+async fn only_the_clients_own_signature_counts() {
+    for key in [Key::es384("k1"), Key::rs384("k1")] {
+        let door = door(&key).await;
+        let claims = || door.claims("registry");
+        let text = claims().to_string();
+        let public = key.public();
+        let other = Key { kid: "k1".into(), ..Key::es384("k1") };
+        // The public key, in every writing that a library might have taken for a secret.
+        let secrets =
+            [public.to_string(), key.jwks(), public["n"].as_str().or(public["x"].as_str()).unwrap().to_owned()];
+        let mut tries: Vec<(String, String)> = Vec::new();
+        for alg in ["none", "None", "NONE", "nOnE", ""] {
+            tries.push((format!("alg {alg}"), raw(&json!({ "alg": alg, "kid": "k1" }), &text, "")));
+            tries.push((format!("alg {alg}, signed"), raw(&json!({ "alg": alg, "kid": "k1" }), &text, "AAAA")));
+        }
+        for (n, secret) in secrets.iter().enumerate() {
+            for alg in [Algorithm::HS256, Algorithm::HS384, Algorithm::HS512] {
+                let header = Header { kid: Some("k1".into()), ..Header::new(alg) };
+                let token = encode(&header, &claims(), &EncodingKey::from_secret(secret.as_bytes())).unwrap();
+                tries.push((format!("{alg:?} with the public key, writing {n}"), token));
+            }
+        }
+        let good = key.sign(&claims());
+        let (head, signature) = good.rsplit_once('.').unwrap();
+        tries.push(("no signature".into(), format!("{head}.")));
+        tries.push(("two parts".into(), head.to_owned()));
+        tries.push(("another's signature".into(), other.sign(&claims())));
+        tries.push(("another body".into(), {
+            let header = head.split_once('.').unwrap().0;
+            format!("{header}.{}.{signature}", URL_SAFE_NO_PAD.encode(claims().to_string()))
+        }));
+        tries.push(("crit".into(), key.sign_as(|h| h.crit = Some(vec!["b64".into()]), &claims())));
+        tries.push((
+            "ES384 of nothing but nought".into(),
+            raw(&json!({ "alg": "ES384", "kid": "k1" }), &text, &"A".repeat(128)),
+        ));
+        for (what, assertion) in tries {
+            let reply = door.show(&assertion, "").await;
+            assert_eq!((reply.status, reply.error().as_str()), (401, "invalid_client"), "{what}: {}", reply.text);
+            assert!(!reply.text.contains(&assertion), "{what}: it is not told back");
+        }
+        assert_eq!(door.show(&good, "").await.status, 200);
+        door.close().await;
+    }
+}
+
+#[actix_web::test]
+async fn where_a_header_says_that_keys_are_is_nowhere() {
+    let (key, evil) = (Key::es384("k1"), Key::es384("k1"));
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let url = format!("http://{}/jwks.json", listener.local_addr().unwrap());
+    let door = door(&key).await;
+    let claims = || door.claims("registry");
+    let jwk = serde_json::from_value(evil.public()).unwrap();
+    let tries = [
+        ("jku", evil.sign_as(|h| h.jku = Some(url.clone()), &claims())),
+        ("x5u", evil.sign_as(|h| h.x5u = Some(url.clone()), &claims())),
+        ("jwk", evil.sign_as(|h| h.jwk = Some(jwk), &claims())),
+        ("x5c", evil.sign_as(|h| h.x5c = Some(vec!["AAAA".into()]), &claims())),
+        ("kid is an address", evil.sign_as(|h| h.kid = Some(url.clone()), &claims())),
+        ("kid is a path", evil.sign_as(|h| h.kid = Some("../../../dev/null".into()), &claims())),
+        ("kid is a statement", evil.sign_as(|h| h.kid = Some("' OR 1=1 --".into()), &claims())),
+        ("kid is long", evil.sign_as(|h| h.kid = Some("k".repeat(5000)), &claims())),
+        ("kid is nothing", evil.sign_as(|h| h.kid = Some(String::new()), &claims())),
+        ("no kid", evil.sign_as(|h| h.kid = None, &claims())),
+    ];
+    for (what, assertion) in tries {
+        let reply = door.show(&assertion, "").await;
+        assert_eq!((reply.status, reply.error().as_str()), (401, "invalid_client"), "{what}: {}", reply.text);
+        assert_eq!(door.get("/fhir/Procedure", &assertion, &[]).await.status, 401, "{what}");
+    }
+    assert!(listener.accept().is_err(), "nobody has asked there");
+    let good = key.sign_as(|h| h.jku = Some(url.clone()), &claims());
+    assert_eq!(door.show(&good, "").await.status, 200, "what is not looked at does no harm");
+    assert!(listener.accept().is_err());
+    door.close().await;
+}
+
+#[actix_web::test]
+async fn large_and_deep_tokens_are_refused_before_they_are_read() {
+    let key = Key::es384("k1");
+    let door = door(&key).await;
+    let mut long = door.claims("registry");
+    long["more"] = json!("a".repeat(9000));
+    let long = key.sign(&long);
+    let deep = |open: &str, close: &str, times: usize| {
+        let claims = door.claims("registry").to_string();
+        let claims =
+            format!("{},\"more\":{}1{}}}", claims.trim_end_matches('}'), open.repeat(times), close.repeat(times));
+        raw(&json!({ "alg": "ES384", "kid": "k1" }), &claims, &"A".repeat(128))
+    };
+    for (what, token) in [
+        ("9 kB", long),
+        ("1500 lists", deep("[", "]", 1500)),
+        ("700 objects", deep("{\"a\":", "}", 700)),
+        ("dots", ".".repeat(8000)),
+        ("nothing but letters", "a".repeat(8000)),
+    ] {
+        let started = Instant::now();
+        assert_eq!(door.show(&token, "").await.status, 401, "{what}");
+        assert_eq!(door.get("/fhir/Procedure", &token, &[]).await.status, 401, "{what}");
+        assert!(started.elapsed() < Duration::from_secs(2), "{what}");
+    }
+    let larger = "a".repeat(20_000);
+    assert_eq!(door.get("/fhir/Procedure", &larger, &[]).await.status, 431);
+    assert_eq!(door.get("/health/live", "", &[]).await.status, 200);
+    door.close().await;
+}
+
+#[actix_web::test]
+async fn what_an_assertion_must_say_is_demanded_and_clocks_may_differ_a_little() {
+    let key = Key::es384("k1");
+    let door = door(&key).await;
+    let with = |change: Value| {
+        let mut claims = door.claims("registry");
+        for (name, value) in change.as_object().unwrap() {
+            match value {
+                Value::Null => drop(claims.as_object_mut().unwrap().shift_remove(name)),
+                value => claims[name] = value.clone(),
+            }
+        }
+        key.sign(&claims)
+    };
+    for change in [
+        json!({ "sub": "another" }),
+        json!({ "sub": null }),
+        json!({ "iss": "another" }),
+        json!({ "iss": null }),
+        json!({ "iss": ["registry"] }),
+        json!({ "aud": "https://elsewhere.example.se/oauth/token" }),
+        json!({ "aud": door.url }),
+        json!({ "aud": format!("{}/", door.token_url()) }),
+        json!({ "aud": null }),
+        json!({ "aud": [] }),
+        json!({ "exp": null }),
+        json!({ "exp": "later" }),
+        json!({ "exp": now() - 40 }),
+        json!({ "exp": now() + 400 }),
+        json!({ "exp": i64::MAX }),
+        json!({ "exp": i64::MIN }),
+        json!({ "iat": now() + 60 }),
+        json!({ "iat": now() - 400, "exp": now() + 30 }),
+        json!({ "nbf": now() + 60 }),
+        json!({ "jti": null }),
+        json!({ "jti": "" }),
+        json!({ "jti": 7 }),
+        json!({ "jti": "j".repeat(257) }),
+    ] {
+        let reply = door.show(&with(change.clone()), "").await;
+        assert_eq!((reply.status, reply.error().as_str()), (401, "invalid_client"), "{change}: {}", reply.text);
+    }
+    for change in [
+        json!({ "exp": now() - 20 }),
+        json!({ "exp": now() + 300, "iat": now() + 20, "nbf": now() + 20 }),
+        json!({ "exp": f64::from(i32::try_from(now()).unwrap()) + 100.5 }),
+        json!({ "aud": ["https://elsewhere.example.se", door.token_url()] }),
+        json!({ "iat": null }),
+        json!({ "jti": "j".repeat(256) }),
+    ] {
+        let reply = door.show(&with(change.clone()), "").await;
+        assert_eq!(reply.status, 200, "{change}: {}", reply.text);
+    }
+    door.close().await;
+}
+
+#[actix_web::test]
+async fn a_token_of_ours_cannot_be_changed_nor_made_by_others() {
+    let key = Key::es384("k1");
+    let door = door(&key).await;
+    let elsewhere = self::door(&key).await;
+    let token = door.token("registry", &key, "").await;
+    let theirs = elsewhere.token("registry", &key, "").await;
+    let parts: Vec<&str> = token.split('.').collect();
+    let mut claims: Value = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(parts[1]).unwrap()).unwrap();
+    claims["scope"] = json!("system/*.cruds");
+    let wider = format!("{}.{}.{}", parts[0], URL_SAFE_NO_PAD.encode(claims.to_string()), parts[2]);
+    claims["iss"] = json!("registry");
+    let kid = jsonwebtoken::decode_header(&token).unwrap().kid;
+    for (what, forged) in [
+        ("wider", wider),
+        ("another gateway's", theirs),
+        ("signed by the client", key.sign(&claims)),
+        ("signed by the client in our name", {
+            let mut claims = claims.clone();
+            claims["iss"] = json!(door.url);
+            key.sign_as(
+                |h| {
+                    h.kid = kid;
+                    h.typ = Some("at+jwt".into());
+                },
+                &claims,
+            )
+        }),
+    ] {
+        assert_eq!(door.get("/fhir/Procedure", &forged, &[]).await.status, 401, "{what}");
+    }
+    assert_eq!(door.get("/fhir/Procedure", &token, &[]).await.status, 200);
+    elsewhere.close().await;
+    door.close().await;
+}
+
+#[actix_web::test]
+async fn forms_are_taken_in_one_way_only() {
+    let key = Key::es384("k1");
+    let door = door(&key).await;
+    let good = || {
+        let assertion = key.sign(&door.claims("registry"));
+        super::form(&[
+            ("grant_type", "client_credentials"),
+            ("client_assertion_type", JWT_BEARER),
+            ("client_assertion", &assertion),
+        ])
+    };
+    let twice = format!("{}&grant_type=client_credentials", good());
+    let hidden = format!("{}&scope=system/Procedure.rs&sc%6fpe=system/*.cruds", good());
+    let as_json = json!({ "grant_type": "client_credentials" }).to_string();
+    let scopes = format!("{}&scope={}", good(), "system/Procedure.rs%20".repeat(50_000));
+    let many = format!("{}&{}", good(), "a=b&".repeat(200));
+    for (what, path, headers, body, status) in [
+        ("a parameter twice", "/oauth/token", vec![FORM], twice, 400),
+        ("a parameter twice, once in disguise", "/oauth/token", vec![FORM], hidden, 400),
+        ("JSON", "/oauth/token", vec![("Content-Type", "application/json")], as_json, 400),
+        ("no type", "/oauth/token", vec![], good(), 400),
+        ("multipart", "/oauth/token", vec![("Content-Type", "multipart/form-data; boundary=a")], good(), 400),
+        ("compressed", "/oauth/token", vec![FORM, ("Content-Encoding", "gzip")], good(), 415),
+        ("parameters in the address", "/oauth/token?scope=system/Procedure.rs", vec![FORM], good(), 400),
+        ("a megabyte of scopes", "/oauth/token", vec![FORM], scopes, 413),
+        ("too many parameters", "/oauth/token", vec![FORM], many, 400),
+        ("Basic beside it", "/oauth/token", vec![FORM, ("Authorization", "Basic YTpi")], good(), 401),
+    ] {
+        let reply = door.post(path, &headers, body).await;
+        assert_eq!(reply.status, status, "{what}: {}", reply.text);
+        assert!(!reply.error().is_empty() && !reply.description().is_empty(), "{what}: {}", reply.text);
+        assert_eq!(reply.headers["content-type"], "application/json", "{what}");
+    }
+    let within = format!("{}&scope={}", good(), "system/Procedure.rs%20".repeat(2000));
+    let reply = door.post("/oauth/token", &[FORM], within).await;
+    assert_eq!((reply.status, &reply.json()["scope"]), (200, &json!("system/Procedure.rs")));
+    let with_charset = ("Content-Type", "application/x-www-form-urlencoded; charset=utf-8");
+    assert_eq!(door.post("/oauth/token", &[with_charset], format!("{}&unknown=1&scope=", good())).await.status, 200);
+    door.close().await;
+}
+
+#[actix_web::test]
+async fn two_headers_are_one_too_many_and_the_schemes_name_has_no_case() {
+    let key = Key::es384("k1");
+    let door = door(&key).await;
+    let token = door.token("registry", &key, "").await;
+    let bearer = format!("Bearer {token}");
+    let two = [("Authorization", bearer.as_str()), ("Authorization", bearer.as_str())];
+    assert_eq!(door.get("/fhir/Procedure", "", &two).await.status, 400);
+    for (header, status) in [
+        (format!("bearer {token}"), 200),
+        (format!("BEARER {token}"), 200),
+        (format!("Basic {token}"), 401),
+        (format!("Bearer{token}"), 401),
+        (token.clone(), 401),
+        (format!("Bearer {token}, Bearer {token}"), 401),
+        (format!("Bearer {token} {token}"), 401),
+        ("Bearer".to_owned(), 401),
+    ] {
+        assert_eq!(
+            door.get("/fhir/Procedure", "", &[("Authorization", &header)]).await.status,
+            status,
+            "{}",
+            &header[..7.min(header.len())]
+        );
+    }
+    let form = super::form(&[("token", &token)]);
+    assert_eq!(door.post("/oauth/introspect", &[FORM, two[0], two[1]], form).await.status, 400);
+    assert_eq!(door.get(&format!("/fhir/Procedure?access_token={token}"), "", &[]).await.status, 401);
+    door.close().await;
+}
+
+#[actix_web::test]
+async fn a_slow_form_is_not_waited_for() {
+    let key = Key::es384("k1");
+    let settings = format!("[limits]\nbody_s = 1\n{}", registry("system/Procedure.rs"));
+    let door = Door::open(&[("registry.json", &key)], &settings).await;
+    let mut socket = TcpStream::connect(door.url.trim_start_matches("http://")).unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    let head = "POST /oauth/token HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-www-form-urlencoded\r\n\
+                Content-Length: 1000\r\n\r\ngrant_type=client";
+    socket.write_all(head.as_bytes()).unwrap();
+    let answer = tokio::task::spawn_blocking(move || {
+        let mut bytes = Vec::new();
+        let _ = socket.read_to_end(&mut bytes);
+        String::from_utf8_lossy(&bytes).into_owned()
+    });
+    let answer = answer.await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 408") && answer.contains("limits.body_s"), "{answer}");
+    door.close().await;
+}
