@@ -153,6 +153,9 @@ impl Gateway {
         let (conformance, issues) = Conformance::load(&files);
         refuse("profiles", &issues)?;
         refuse("mapping tables", &unwritten(&mappings, &conformance.profiles))?;
+        let store = Store::open(&config.db, Options { queue: config.limits.queue, ..Options::default() })
+            .map_err(|source| StartError::Store { path: config.db.display().to_string(), source })?;
+        // Behind the database's lock, so that no two processes make keys for each other.
         let signer = if config.signs() {
             Signer::open(&config.oauth.key_file, Utc::now().timestamp()).map_err(StartError::Keys)?
         } else {
@@ -176,8 +179,6 @@ impl Gateway {
                 notifiers.insert(partner.name.clone(), notifier);
             }
         }
-        let store = Store::open(&config.db, Options { queue: config.limits.queue, ..Options::default() })
-            .map_err(|source| StartError::Store { path: config.db.display().to_string(), source })?;
         Ok(Self {
             gates: Gates::open(&config, Utc::now()),
             config,

@@ -53,9 +53,10 @@ impl Watched {
 
     /// Whether something is other than when it was asked last.
     fn changed(&mut self) -> bool {
-        let before = std::mem::replace(&mut self.seen, Vec::new());
-        self.seen = self.look();
-        before != self.seen
+        let now = self.look();
+        let is_other = now != self.seen;
+        self.seen = now;
+        is_other
     }
 }
 

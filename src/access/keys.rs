@@ -49,12 +49,8 @@ struct Kept {
     asked_at: i64,
 }
 
-/// What one look at the kept keys says.
-enum Look {
-    Known(Option<Found>),
-    /// They have to be read.
-    Read,
-}
+/// What is kept does not say whether there is such a key: they have to be read.
+struct ToBeRead;
 
 impl Keyring {
     /// The key with that `kid` for that algorithm; the only one that fits where the JWT names none.
@@ -66,14 +62,14 @@ impl Keyring {
         algorithm: Algorithm,
         now: i64,
     ) -> Option<Found> {
-        if let Look::Known(found) = self.look(keys, kid, algorithm, now) {
+        if let Ok(found) = self.look(keys, kid, algorithm, now) {
             return found;
         }
         let turn =
             Arc::clone(self.reading.lock().unwrap_or_else(PoisonError::into_inner).entry(keys.clone()).or_default());
         let _turn = turn.lock().await;
         // Whoever was before us may have read them.
-        if let Look::Known(found) = self.look(keys, kid, algorithm, now) {
+        if let Ok(found) = self.look(keys, kid, algorithm, now) {
             return found;
         }
         let read = read(config, keys).await;
@@ -94,18 +90,18 @@ impl Keyring {
         self.verified.forget();
     }
 
-    fn look(&self, keys: &Keys, kid: Option<&str>, algorithm: Algorithm, now: i64) -> Look {
+    fn look(&self, keys: &Keys, kid: Option<&str>, algorithm: Algorithm, now: i64) -> Result<Option<Found>, ToBeRead> {
         let sets = self.sets.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(kept) = sets.get(keys) else { return Look::Read };
+        let Some(kept) = sets.get(keys) else { return Err(ToBeRead) };
         let key = choose(&kept.set, kid, algorithm);
         let is_fresh = kept.read_at.is_some_and(|at| now - at < FRESH_S);
         if is_fresh && let Some(key) = key {
-            return Look::Known(Some(kept.found(key)));
+            return Ok(Some(kept.found(key)));
         }
         if now - kept.asked_at < ASK_AGAIN_S {
-            return Look::Known(key.filter(|_| kept.is_usable(now)).map(|key| kept.found(key)));
+            return Ok(key.filter(|_| kept.is_usable(now)).map(|key| kept.found(key)));
         }
-        Look::Read
+        Err(ToBeRead)
     }
 }
 

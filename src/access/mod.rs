@@ -94,7 +94,8 @@ impl Caller {
     /// Whether the caller may act as this unit.
     pub fn may_act_for(&self, hsa_id: &str) -> bool {
         match &self.reach {
-            Reach::Everything => true,
+            // Who comes with a token runs the gateway, and acts for no unit.
+            Reach::Everything => self.scopes.is_none(),
             Reach::Units(units) => units.iter().any(|u| u.eq_ignore_ascii_case(hsa_id)),
             Reach::Registry(_) => false,
         }

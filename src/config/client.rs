@@ -35,8 +35,8 @@ impl Keys {
 pub struct Client {
     pub id: String,
     pub name: String,
-    /// The organisation it is bound to.
-    pub hsa_id: String,
+    /// The organisation it is bound to; a partner with keys is bound to its units.
+    pub hsa_id: Option<String>,
     pub purpose: Purpose,
     /// For care: the partner for whose units it speaks.
     pub partner: Option<String>,
@@ -161,7 +161,7 @@ fn of_partner(partner: &Partner) -> Option<Client> {
     partner.keys.as_ref().map(|keys| Client {
         id: partner.name.clone(),
         name: partner.name.clone(),
-        hsa_id: String::new(),
+        hsa_id: None,
         purpose: Purpose::Care,
         partner: Some(partner.name.clone()),
         units: None,
@@ -208,7 +208,7 @@ fn client(
         certificates: raw.client_certificate.iter().map(|text| fingerprint(key, text)).collect::<Result<_, _>>()?,
         id: raw.id,
         name: raw.name,
-        hsa_id: raw.hsa_id.to_ascii_uppercase(),
+        hsa_id: Some(raw.hsa_id.to_ascii_uppercase()),
         purpose,
         partner: raw.partner,
         units,

@@ -317,3 +317,87 @@ async fn a_slow_form_is_not_waited_for() {
     assert!(answer.starts_with("HTTP/1.1 408") && answer.contains("limits.body_s"), "{answer}");
     door.close().await;
 }
+
+#[actix_web::test]
+async fn no_writing_of_an_address_leads_past_a_door() {
+    let key = Key::es384("k1");
+    let door = door(&key).await;
+    let host = door.url.trim_start_matches("http://").to_owned();
+    let ask = async |method: &str, target: &str| {
+        let request =
+            format!("{method} {target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: 0\r\n\r\n");
+        let host = host.clone();
+        let answer = tokio::task::spawn_blocking(move || {
+            let mut socket = TcpStream::connect(host).unwrap();
+            socket.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+            socket.write_all(request.as_bytes()).unwrap();
+            let mut bytes = Vec::new();
+            let _ = socket.read_to_end(&mut bytes);
+            String::from_utf8_lossy(&bytes).into_owned()
+        });
+        answer.await.unwrap()
+    };
+    for target in [
+        "/fhir/Procedure",
+        "//fhir/Procedure",
+        "/fhir//Procedure",
+        "/fhir/Procedure/",
+        "/fhir/./Procedure",
+        "/.well-known/../fhir/Procedure",
+        "/fhir/.well-known/../Procedure",
+        "/fhir/.well-known/smart-configuration/../../Procedure",
+        "/fhir/.well-known%2fsmart-configuration%2f..%2fProcedure",
+        "/fhir/.well-known/Procedure",
+        "/fhir/%50rocedure",
+        "/FHIR/Procedure",
+        "/fhir/metadata/../Procedure",
+        "/fhir/metadata;/Procedure",
+        "/v1/exchanges?access_token=a",
+        "http://localhost/fhir/Procedure",
+    ] {
+        let answer = ask("GET", target).await;
+        let refused = ["HTTP/1.1 400", "HTTP/1.1 401", "HTTP/1.1 404"].iter().any(|status| answer.starts_with(status));
+        assert!(refused, "{target}: {answer}");
+    }
+    for target in ["/oauth/token/", "/oauth//token", "/OAUTH/token", "/oauth/token/..", "/oauth/token%00"] {
+        assert!(ask("POST", target).await.starts_with("HTTP/1.1 404"), "{target}");
+    }
+    assert!(ask("GET", "/oauth/token").await.starts_with("HTTP/1.1 405"));
+    door.close().await;
+}
+
+#[actix_web::test]
+async fn no_token_and_no_assertion_stands_in_the_log() {
+    let key = Key::es384("k1");
+    let folder = std::env::temp_dir().join(format!("oauth-{}", uuid::Uuid::new_v4()));
+    std::fs::create_dir(&folder).unwrap();
+    std::fs::write(folder.join("registry.json"), key.jwks()).unwrap();
+    let settings = format!("[telemetry]\nlog = \"trace\"\n{}", registry("system/Procedure.rs"));
+    let program = crate::program::Program::start(&folder, &settings, &[]);
+    let http = reqwest::Client::builder().no_proxy().build().unwrap();
+    let url = format!("{}/oauth/token", program.url);
+    let claims = |aud: &str| json!({ "iss": "registry", "sub": "registry", "aud": aud, "exp": now() + 60, "jti": uuid::Uuid::new_v4().to_string() });
+    let mut secrets = Vec::new();
+    for aud in [url.as_str(), "https://elsewhere.example.se"] {
+        let assertion = key.sign(&claims(aud));
+        let fields = [
+            ("grant_type", "client_credentials"),
+            ("client_assertion_type", JWT_BEARER),
+            ("client_assertion", &assertion),
+        ];
+        let reply = http.post(&url).header(FORM.0, FORM.1).body(super::form(&fields)).send().await.unwrap();
+        let reply: Value = serde_json::from_str(&reply.text().await.unwrap()).unwrap();
+        secrets.push(assertion);
+        secrets.extend(reply["access_token"].as_str().map(str::to_owned));
+    }
+    assert_eq!(secrets.len(), 3);
+    for secret in &secrets {
+        http.get(format!("{}/fhir/Procedure", program.url)).bearer_auth(secret).send().await.unwrap();
+    }
+    let log = program.stop().await;
+    assert!(log.contains("/oauth/token"), "{log}");
+    for part in secrets.iter().flat_map(|secret| secret.split('.').skip(1)) {
+        assert!(!log.contains(part), "{part}");
+    }
+    let _ = std::fs::remove_dir_all(folder);
+}
