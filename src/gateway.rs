@@ -22,6 +22,7 @@ use crate::fhir::document::beside_the_schema;
 use crate::fhir::guard::{self, Limits, Strictness};
 use crate::fhir::issue::{Code, Issue, shown_name};
 use crate::fhir::profile::Profiles;
+use crate::fhir::search::Reader;
 use crate::fhir::validate::{self, Context};
 use crate::mapping::{Mappings, unwritten};
 use crate::partner::{Bearer, Client, Guard, Notifier};
@@ -197,6 +198,17 @@ impl Gateway {
             seen: Mutex::default(),
             wake: Notify::new(),
         })
+    }
+
+    /// How search criteria are read, in scopes as in addresses.
+    pub fn reader(&self, now: DateTime<Utc>) -> Reader<'_> {
+        Reader {
+            terminology: self.conformance.profiles.terminology(),
+            base_url: &self.config.base_url,
+            now,
+            hops: self.config.limits.search_hops,
+            in_url: true,
+        }
     }
 
     /// Whether documents may be sent: the store takes commits, and nobody has asked us to stop.

@@ -8,17 +8,18 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use super::grants::{NO_PATIENTS, served};
 use super::scope::{self, Scope};
 use super::token::{ACCESS_TOKEN, Access, Denied, ours};
-use super::{assertion, jwt};
+use super::{Purpose, assertion, jwt};
 use crate::Gateway;
 use crate::config::{Client, MOST_AGREED};
-use crate::fhir::search::{param, types};
+use crate::fhir::search::Reader;
 use crate::signing::SigningError;
 use crate::store::{Assertion, Audit, Commit, Committed, Expect, StoreError};
 
 /// Letters of what is granted, together: the token has to fit into a header.
-pub const MOST_GRANTED: usize = MOST_AGREED;
+const MOST_GRANTED: usize = MOST_AGREED;
 
 /// What stands in a request for a token, each at most once.
 #[derive(Debug, Clone, Copy, Default)]
@@ -139,7 +140,7 @@ async fn decide<'g>(
         return Err(Refused::new(Fault::InvalidClient, "client_id is another than iss of the assertion"));
     }
     let proof = assertion::prove(gateway, client, &opened, shown, certificate, now).await?;
-    let scopes = granted(client, form.scope, MOST_GRANTED);
+    let scopes = granted(client, form.scope, &gateway.reader(now));
     let access = (!scopes.is_empty()).then(|| access(gateway, client, &scopes, now));
     let audit = access.as_ref().map(|access| {
         let payload = json!({
@@ -157,34 +158,19 @@ async fn decide<'g>(
     Ok(Granted { access_token: signed, token_type: "bearer", expires_in, scope: access.scope })
 }
 
-/// What a client gets of what it asks for: what was agreed and is served, up to so many letters. Nothing asked for means all
-/// that was agreed.
-pub fn granted(client: &Client, asked: Option<&str>, most_letters: usize) -> Vec<Scope> {
+/// What a client gets of what it asks for: what was agreed, is served and goes with its purpose, up to so many letters. Nothing
+/// asked for means all that was agreed.
+pub fn granted(client: &Client, asked: Option<&str>, reader: &Reader<'_>) -> Vec<Scope> {
     let mut letters = 0;
     let fits = |scope: &Scope| {
         letters += scope.to_string().len() + 1;
-        letters <= most_letters + 1
+        letters <= MOST_GRANTED + 1
     };
-    scope::grant(&client.scopes, asked).into_iter().filter(is_served).take_while(fits).collect()
-}
-
-/// Whether a type and its criteria are served. A person is never looked for in a scope: scopes stand in tokens and logs.
-fn is_served(scope: &Scope) -> bool {
-    let serves = |name: &str| match &scope.resource_type {
-        _ if name == "_id" || name == "_lastUpdated" => true,
-        Some(resource_type) => param(resource_type, name).is_some_and(|param| !param.is_personal),
-        None => false,
+    let suits = |scope: &Scope| {
+        let is_about_nobody = scope.resource_type.as_deref().is_none_or(|name| NO_PATIENTS.contains(&name));
+        client.purpose != Purpose::Operations || is_about_nobody
     };
-    scope.resource_type.as_deref().is_none_or(|name| types().contains(&name))
-        && scope.criteria.iter().all(|(name, value)| serves(name) && !may_name_person(value))
-}
-
-/// Ten digits, with what is written between them: enough for a number of a person's. No code of those that are served has so many.
-fn may_name_person(value: &str) -> bool {
-    let is_id = value.rsplit(['/', '|']).next().is_some_and(|id| Uuid::try_parse(id).is_ok());
-    let bare: String = value.chars().filter(|c| !matches!(c, ' ' | '-' | '+')).collect();
-    let longest = bare.split(|c: char| !c.is_ascii_digit()).map(str::len).max();
-    !is_id && longest.is_some_and(|digits| digits >= 10)
+    served(&scope::grant(&client.scopes, asked), reader).into_iter().filter(suits).take_while(fits).collect()
 }
 
 fn access(gateway: &Gateway, client: &Client, scopes: &[Scope], now: DateTime<Utc>) -> Access {
@@ -271,22 +257,31 @@ pub fn introspect(gateway: &Gateway, token: &str, now: i64) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Conformance;
     use crate::config::Config;
 
-    fn client(scopes: &str) -> Client {
+    fn client(purpose: &str, scopes: &str) -> Client {
         let text = format!(
-            "[[client]]\nid = \"c\"\nname = \"C\"\nhsa_id = \"SE2321000131-E000000000001\"\njwks_file = \"c.json\"\n\
-             purpose = \"operations\"\nscopes = [{}]",
+            "[[partner]]\nname = \"north\"\nchannel = \"poll\"\n[[client]]\nid = \"c\"\nname = \"C\"\n\
+             hsa_id = \"SE2321000131-E000000000001\"\njwks_file = \"c.json\"\n{purpose}\nscopes = [{}]",
             scopes.split(' ').map(|s| format!("\"{s}\"")).collect::<Vec<_>>().join(", ")
         );
         Config::parse(&text).unwrap().clients.remove(0)
     }
 
+    const CARE: &str = "purpose = \"care\"\npartner = \"north\"";
+
+    fn with<T>(work: impl FnOnce(&Reader<'_>) -> T) -> T {
+        let (conformance, _) = Conformance::load(&crate::profile_files(None).unwrap());
+        let terminology = conformance.profiles.terminology();
+        work(&Reader { terminology, base_url: "http://x", now: DateTime::UNIX_EPOCH, hops: 2, in_url: true })
+    }
+
     #[test]
     fn what_is_not_served_or_not_agreed_is_left_out_of_the_grant() {
-        let client = client("system/Procedure.rs system/Task.cruds system/Patient.rs");
-        let granted = |asked: &str| scope::write(&granted(&client, Some(asked), MOST_GRANTED));
-        assert_eq!(granted("system/Procedure.read openid system/Basic.rs"), "system/Procedure.rs");
+        let client = client(CARE, "system/Procedure.rs system/Task.cruds system/Patient.rs");
+        let granted = |asked: &str| with(|reader| scope::write(&granted(&client, Some(asked), reader)));
+        assert_eq!(granted("system/Procedure.read openid system/Foo.rs"), "system/Procedure.rs");
         assert_eq!(granted("system/Procedure.rs?code=DV133"), "system/Procedure.rs?code=DV133");
         assert_eq!(granted("system/Procedure.rs?colour=red system/Task.cud"), "system/Task.cud");
         assert_eq!(granted("system/Patient.rs?identifier=195009072553 system/Patient.rs?name=Anna"), "", "no person");
@@ -296,12 +291,17 @@ mod tests {
 
     #[test]
     fn a_grant_fits_into_a_header_and_the_log_has_no_values() {
-        let client = client("system/Procedure.rs");
-        let asked: String = (0..200)
-            .map(|n| format!("system/Procedure.rs?code=X{n:08}XXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXX "))
-            .collect();
-        let scopes = granted(&client, Some(&asked), MOST_GRANTED);
+        let client = client(CARE, "system/Procedure.rs");
+        let asked: String = (0..200).map(|n| format!("system/Procedure.rs?code=X{n:049} ")).collect();
+        let scopes = with(|reader| granted(&client, Some(&asked), reader));
         assert!(scope::write(&scopes).len() <= MOST_GRANTED && scopes.len() > 40);
         assert_eq!(told(&scopes[..1]), "system/Procedure.rs?code");
+    }
+
+    #[test]
+    fn who_runs_the_gateway_is_granted_nothing_that_is_about_a_patient() {
+        let client = client("purpose = \"operations\"", "system/Patient.rs system/AuditEvent.rs system/*.rs");
+        let granted = with(|reader| scope::write(&granted(&client, None, reader)));
+        assert_eq!(granted, "system/AuditEvent.rs system/*.rs");
     }
 }

@@ -2,15 +2,16 @@
 
 use std::sync::Arc;
 
+use chrono::DateTime;
 use jsonwebtoken::Algorithm;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::jwt;
 use super::jwt::Meant;
 use super::keys::Found;
 use super::scope::{self, Scope};
 use super::verified::Shown;
-use super::{MOST_GRANTED, jwt};
 use crate::Gateway;
 use crate::config::{Client, Issuer};
 
@@ -70,6 +71,8 @@ pub struct Access {
 struct Own {
     /// HSA-id of the unit the system speaks for; without it, all units of the partner.
     unit: Option<String>,
+    /// A partner may let a token of its own cover less than it may itself.
+    scope: Option<String>,
 }
 
 /// Verifies the token against the keys of whoever it says it comes from. One that was verified already is good until it or
@@ -115,7 +118,8 @@ async fn examine(gateway: &Gateway, token: &str, now: i64) -> Result<(Shown, i64
     let (claims, times): (Own, _) = jwt::verify(token, &opened, &key, meant)?;
     jwt::bounded(times, LIFETIME_S, now)?;
     let until = until.min(last_second(times));
-    Ok((Shown { client: opened.iss, unit: claims.unit, scopes: None }, until))
+    let scopes = claims.scope.as_deref().map(|text| scope::read(text).into());
+    Ok((Shown { client: opened.iss, unit: claims.unit, scopes }, until))
 }
 
 /// The last second in which it is good, by a clock that may be wrong.
@@ -158,18 +162,19 @@ async fn outside(
     jwt::bounded(times, issuer.lifetime_s, now)?;
     let named = claims.get(&issuer.client_claim).and_then(Value::as_str).unwrap_or_default();
     let client = issuer.clients.get(named).and_then(|id| gateway.config.client(id)).ok_or(Denied::UnknownClient)?;
-    let scopes = outside_scopes(client, claims.get(&issuer.scope_claim))?;
+    let scopes = outside_scopes(gateway, client, claims.get(&issuer.scope_claim), now)?;
     let until = until.min(last_second(times));
     Ok((Shown { client: client.id.clone(), unit: None, scopes: Some(scopes) }, until))
 }
 
 /// What an outside token grants. Without any scope it grants nothing: all that was agreed is a thing to be asked for.
-fn outside_scopes(client: &Client, claim: Option<&Value>) -> Result<Arc<[Scope]>, Denied> {
+fn outside_scopes(gateway: &Gateway, client: &Client, claim: Option<&Value>, now: i64) -> Result<Arc<[Scope]>, Denied> {
     let asked = match claim {
         Some(Value::String(text)) => text.clone(),
         Some(Value::Array(items)) => items.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(" "),
         _ => return Err(Denied::NoScope),
     };
-    let granted = super::granted(client, Some(&asked), MOST_GRANTED);
+    let now = DateTime::from_timestamp(now, 0).ok_or(Denied::NotVerified)?;
+    let granted = super::granted(client, Some(&asked), &gateway.reader(now));
     if granted.is_empty() { Err(Denied::NoScope) } else { Ok(granted.into()) }
 }

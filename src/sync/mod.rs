@@ -16,7 +16,7 @@ pub mod gather;
 pub mod identify;
 mod notice;
 pub mod package;
-mod particulars;
+pub mod particulars;
 mod parties;
 pub mod present;
 mod provenance;

@@ -32,7 +32,7 @@ async fn ask_everything(store: &Store) {
             ..Commit::default()
         })
         .await;
-    for filter in [Filter::ALL, units(&[ASKER])] {
+    for filter in [Filter::ALL, units(&[ASKER]), narrow()] {
         store.resource(&filter, "Patient", "p1").await.unwrap();
         store.version(&filter, "Patient", "p1", 1).await.unwrap();
         store.versions(&filter, &versions("Patient", "p1", 5, None)).await.unwrap();
@@ -60,7 +60,7 @@ async fn ask_everything(store: &Store) {
     }
     // When nothing is rare any more the other plan is made.
     store.done(puts((0..1100).map(crowded))).await;
-    for filter in [Filter::ALL, units(&[ASKER])] {
+    for filter in [Filter::ALL, units(&[ASKER]), narrow()] {
         ask_by_search(store, &filter).await;
     }
     store.patient_id(PNR, "195009072553").await.unwrap();
@@ -81,7 +81,7 @@ async fn ask_everything(store: &Store) {
         (None, None, None, Some(State::Parked)),
     ] {
         let own = Filter::units(vec![ASKER.into()]);
-        for (filter, after) in [(Filter::ALL, None), (Filter::ALL, Some(1)), (own, Some(1))] {
+        for (filter, after) in [(Filter::ALL, None), (Filter::ALL, Some(1)), (own, Some(1)), (narrow(), None)] {
             let (partner, query) =
                 (partner.clone(), DeliveryQuery { filter, after, limit: 5, ..DeliveryQuery::default() });
             store.deliveries(&DeliveryQuery { id, exchange, partner, state, ..query }).await.unwrap();
@@ -105,6 +105,19 @@ async fn ask_everything(store: &Store) {
     store.worklist().await.unwrap();
     store.inbound_of(one.id).await.unwrap();
     store.verify_audit().await.unwrap();
+}
+
+/// With scopes that have criteria of every sort.
+fn narrow() -> Filter {
+    let mut grants = Grants::default();
+    for right in [Right::Read, Right::Search] {
+        grants.allow("Task", right, Vec::new());
+        for clause in clauses() {
+            grants.allow("Patient", right, vec![clause.clone()]);
+            grants.allow("CarePlan", right, vec![clause, Clause::Id(vec!["x".into()])]);
+        }
+    }
+    units(&[ASKER]).within(std::sync::Arc::new(grants))
 }
 
 async fn ask_by_search(store: &Store, filter: &Filter) {
