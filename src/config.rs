@@ -25,6 +25,7 @@ use crate::domain::outgoing::Outgoing;
 pub use addresses::Secret;
 pub use client::{Client, Issuer, Keys, MOST_AGREED};
 pub use limits::Limits;
+use limits::check_waits;
 pub use oauth::{Oauth, Tls};
 pub use partner::{Channel, Notice, Partner, TokenSource};
 pub use units::parse_units;
@@ -190,17 +191,8 @@ impl Config {
     }
 }
 
-/// The longest that anything is waited for, in seconds: seven days, less than the shortest patience with a partner.
-const LONGEST_WAIT_S: u64 = 7 * 24 * 3600;
 fn value(key: &str, what: &str) -> ConfigError {
     ConfigError::Value { key: key.into(), what: what.into() }
-}
-
-fn check_waits(key: &str, seconds: &[u64]) -> Result<(), ConfigError> {
-    if seconds.iter().any(|s| *s > LONGEST_WAIT_S) {
-        return Err(value(key, "holds a time of more than seven days (604800 seconds)"));
-    }
-    Ok(())
 }
 
 fn breaker_rule(raw: &RawDelivery) -> Result<breaker::Rule, ConfigError> {
@@ -331,31 +323,6 @@ impl Config {
     pub fn partner(&self, name: &str) -> Option<&Partner> {
         self.partners.iter().find(|p| p.name == name)
     }
-
-    /// The client of that id; a partner with keys is one by its name.
-    pub fn client(&self, id: &str) -> Option<&Client> {
-        self.clients.iter().find(|c| c.id == id)
-    }
-
-    /// The outside issuer that calls itself so.
-    pub fn issuer(&self, iss: &str) -> Option<&Issuer> {
-        self.issuers.iter().find(|i| i.iss == iss)
-    }
-
-    /// Whether callers must show a token.
-    pub fn is_authenticated(&self) -> bool {
-        !self.clients.is_empty()
-    }
-
-    /// Where tokens are asked for: what an assertion has to be meant for.
-    pub fn token_url(&self) -> String {
-        format!("{}/oauth/token", self.base_url)
-    }
-
-    /// Whether the gateway signs anything: tokens for its callers, or assertions for a partner.
-    pub fn signs(&self) -> bool {
-        self.is_authenticated() || self.partners.iter().any(|p| p.token.is_some())
-    }
 }
 
 #[cfg(test)]
@@ -377,12 +344,6 @@ mod tests {
     fn an_unknown_key_is_an_error_that_names_it() {
         let error = load("[gateway]\nlissten = \"x\"").unwrap_err().to_string();
         assert!(error.contains("lissten"), "{error}");
-    }
-
-    #[test]
-    fn nothing_listens_beyond_loopback_without_keys() {
-        let error = load("[gateway]\nlisten = \"0.0.0.0:8080\"").unwrap_err().to_string();
-        assert!(error.contains("jwks_file"), "{error}");
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use super::{ConfigError, Partner, addresses, value};
+use super::{Config, ConfigError, Partner, addresses, value};
 use crate::access::{Purpose, Scope, scope};
 use crate::domain::outgoing::Outgoing;
 use crate::domain::{Directory, HsaId};
@@ -64,6 +64,23 @@ pub struct Issuer {
     pub scope_claim: String,
     /// The longest life of its tokens that is taken.
     pub lifetime_s: i64,
+}
+
+impl Config {
+    /// The client of that id; a partner with keys is one by its name.
+    pub fn client(&self, id: &str) -> Option<&Client> {
+        self.clients.iter().find(|c| c.id == id)
+    }
+
+    /// The outside issuer that calls itself so.
+    pub fn issuer(&self, iss: &str) -> Option<&Issuer> {
+        self.issuers.iter().find(|i| i.iss == iss)
+    }
+
+    /// Whether callers must show a token.
+    pub fn is_authenticated(&self) -> bool {
+        !self.clients.is_empty()
+    }
 }
 
 #[derive(Deserialize)]

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::{ConfigError, value};
+use super::{Config, ConfigError, value};
 
 /// Our own tokens.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,6 +35,18 @@ pub struct Tls {
     /// Whoever signs the certificates of callers.
     pub client_ca: Option<PathBuf>,
     pub require_client_certificate: bool,
+}
+
+impl Config {
+    /// Where tokens are asked for: what an assertion has to be meant for.
+    pub fn token_url(&self) -> String {
+        format!("{}/oauth/token", self.base_url)
+    }
+
+    /// Whether the gateway signs anything: tokens for its callers, or assertions for a partner.
+    pub fn signs(&self) -> bool {
+        self.is_authenticated() || self.partners.iter().any(|p| p.token.is_some())
+    }
 }
 
 #[derive(Deserialize)]

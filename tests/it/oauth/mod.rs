@@ -1,5 +1,6 @@
 //! Tokens: who gets one, what it is good for, and everything that somebody might try instead.
 
+mod doors;
 mod hostile;
 mod issuer;
 mod keys;
@@ -24,6 +25,7 @@ use serde_json::{Value, json};
 use crate::gateway::TestGateway;
 
 pub const JWT_BEARER: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
+pub const FORM: (&str, &str) = ("Content-Type", "application/x-www-form-urlencoded");
 pub const ORGANISATION: &str = "SE2321000131-E000000000001";
 
 /// A client's key: the private half here, the public half in its JWK set.
@@ -190,7 +192,7 @@ impl Door {
 
     /// Posts a form to the token endpoint.
     pub async fn ask(&self, fields: &[(&str, &str)]) -> Reply {
-        self.post("/oauth/token", &[("Content-Type", "application/x-www-form-urlencoded")], form(fields)).await
+        self.post("/oauth/token", &[FORM], form(fields)).await
     }
 
     /// Shows an assertion, and asks for a scope (for none where it is empty).
