@@ -14,9 +14,11 @@ use super::token::{ACCESS_TOKEN, Access, Denied, ours};
 use super::{Purpose, assertion, jwt};
 use crate::Gateway;
 use crate::config::{Client, MOST_AGREED};
+use crate::domain::audit::{By, Deed, Event, Outcome};
 use crate::fhir::search::Reader;
 use crate::signing::SigningError;
 use crate::store::{Assertion, Audit, Commit, Committed, Expect, StoreError};
+use crate::telemetry::asked;
 
 /// Letters of what is granted, together: the token has to fit into a header.
 const MOST_GRANTED: usize = MOST_AGREED;
@@ -143,10 +145,12 @@ async fn decide<'g>(
     let scopes = granted(client, form.scope, &gateway.reader(now));
     let access = (!scopes.is_empty()).then(|| access(gateway, client, &scopes, now));
     let audit = access.as_ref().map(|access| {
-        let payload = json!({
-            "organisation": client.hsa_id, "scope": told(&scopes), "jti": access.jti, "seconds": access.exp - access.iat,
-        });
-        row(client, "token", &payload, now)
+        let seconds = access.exp - access.iat;
+        event(client, now)
+            .with("scope", told(&scopes))
+            .with("token", access.jti.as_str())
+            .with("seconds", seconds)
+            .into()
     });
     use_up(gateway, proof, audit, now).await?;
     let Some(access) = access else {
@@ -224,23 +228,28 @@ async fn record(
     now: DateTime<Utc>,
 ) -> Result<(), StoreError> {
     let Some(unwritten) = gateway.keyring.refusals.take(&client.id, now) else { return Ok(()) };
-    let mut payload = json!({ "organisation": client.hsa_id, "reason": fault.code(), "text": why });
-    if unwritten > 0 {
-        payload["more"] = json!(unwritten);
-    }
-    let audit = vec![row(client, "token-refused", &payload, now)];
-    gateway.store.commit(Commit { audit, ..Commit::default() }).await?;
+    let event = event(client, now).ended(Outcome::Serious).with("reason", fault.code()).with("text", why);
+    let event = if unwritten > 0 { event.with("alsoBefore", unwritten) } else { event };
+    gateway.store.commit(Commit { audit: vec![event.into()], ..Commit::default() }).await?;
     Ok(())
 }
 
-fn row(client: &Client, action: &str, payload: &Value, now: DateTime<Utc>) -> Audit {
-    Audit {
-        at: now,
-        actor: client.id.clone(),
-        action: action.to_owned(),
-        object: format!("client/{}", client.id),
-        payload: payload.to_string(),
-    }
+/// A client asked for a token; it is about no patient.
+fn event(client: &Client, now: DateTime<Utc>) -> Event {
+    let asked = asked();
+    let by = By {
+        name: client.id.clone(),
+        organisation: client.hsa_id.clone(),
+        client: None,
+        purpose: Some(match client.purpose {
+            Purpose::Care => "care",
+            Purpose::Registry => "registry",
+            Purpose::Operations => "operations",
+        }),
+        from: asked.map(|asked| asked.origin),
+        request: asked.map(|asked| asked.number),
+    };
+    Event::new(now, by, Deed::Token, format!("client/{}", client.id)).about([])
 }
 
 /// RFC 7662: what a token of ours says, while it is good. Of any other there is nothing to say.

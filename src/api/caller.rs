@@ -10,6 +10,7 @@ use chrono::{DateTime, Utc};
 
 use super::limits::{Pass, Turnstile};
 use super::problem::Problem;
+use super::refusals;
 use super::tls::shown_certificate;
 use crate::Gateway;
 use crate::access::{Caller, Credentials, Operation, admit};
@@ -33,6 +34,7 @@ impl FromRequest for Call {
         let authorization = once(request, "Authorization");
         let unit = once(request, "Vardkedja-Unit");
         let certificate = shown_certificate(request);
+        let request = request.clone();
         Box::pin(async move {
             let (authorization, unit) = (authorization?, unit?);
             let gateway = gateway.ok_or_else(|| Problem::bad_request("", "Ingen tjänst.", "No service."))?;
@@ -42,6 +44,7 @@ impl FromRequest for Call {
             let caller = admit(&gateway, shown, now.timestamp()).await?;
             let caller = narrowed(&gateway, caller, now);
             let turnstile = turnstile.ok_or_else(|| Problem::bad_request("", "Ingen tjänst.", "No service."))?;
+            refusals::remember(&request, &caller);
             let pass = turnstile.into_inner().enter(&caller.name, Instant::now())?;
             Ok(Self { gateway, caller, now, _pass: pass })
         })

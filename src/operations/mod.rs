@@ -1,5 +1,7 @@
-//! What whoever runs the gateway types: status, backup, verify-backup, restore, rotate-keys. Each says what it did in plain words.
+//! What whoever runs the gateway types: status, backup, verify-backup, restore, audit, rotate-keys. Each says what it did in
+//! plain words.
 
+mod audit;
 mod copies;
 mod screen;
 
@@ -13,6 +15,7 @@ use crate::signing;
 use crate::store::look;
 use crate::sync::status::{Facts, State, Status, picture};
 
+pub use audit::{Verify, export as export_audit, verify as verify_audit};
 pub use copies::{back_up, restore, verify_backup};
 
 /// The status of a running gateway; false where something needs a person, and where nobody answers.

@@ -1,5 +1,6 @@
 //! The one write verb: what is expected, what is written, and how it can fail.
 
+use super::audit::{Checkpoint, Prune};
 use super::record::{Answer, Assertion, Audit, Delivery, DeliveryChange, Document, Exchange, Inbound, Put};
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
@@ -22,6 +23,10 @@ pub struct Commit {
     pub answer: Option<Answer>,
     pub assertion: Option<Assertion>,
     pub audit: Vec<Audit>,
+    /// After `audit`: what is signed stands in the log.
+    pub checkpoint: Option<Checkpoint>,
+    /// Last of all: the oldest rows of the audit log that leave.
+    pub prune: Option<Prune>,
 }
 
 /// An attempt that is about to begin: on record before anything is sent, and taken back by the attempt's own record.

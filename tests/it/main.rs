@@ -2,6 +2,7 @@
 
 mod access;
 mod answers;
+mod audit;
 mod backup;
 mod boundaries;
 mod cancel;
