@@ -1,11 +1,13 @@
 //! Settings: raw TOML and environment → a checked `Config`. `config.default.toml` beside this file is the manual.
-//! `[limits]`, `[[partner]]`, `[[registry]]` and `[retention]` have files of their own, as have units and addresses.
+//! Sections that say much have files of their own, as have units and addresses.
 //! Longer than most files: one function checks what sections say of each other, and a quarter of it is tests.
 
 mod addresses;
 mod audit;
+mod client;
 mod export;
 mod limits;
+mod oauth;
 mod partner;
 mod registry;
 mod retention;
@@ -28,9 +30,12 @@ use crate::domain::outgoing::Outgoing;
 
 pub use addresses::Secret;
 pub use audit::AuditSettings;
+pub use client::{Client, Issuer, Keys, MOST_AGREED};
 pub use export::{Cohort, Export};
 pub use limits::Limits;
-pub use partner::{Channel, Keys, Notice, Partner};
+use limits::check_waits;
+pub use oauth::{Oauth, Tls};
+pub use partner::{Channel, Notice, Partner, TokenSource};
 pub use registry::{ALL_REGISTRIES, CodingKey, Identity, Registry};
 pub use retention::Retention;
 pub use statistics::Statistics;
@@ -68,6 +73,11 @@ pub struct Config {
     pub retention: Retention,
     pub export: Export,
     pub cohorts: Vec<Cohort>,
+    /// Who may get a token: those of `[[client]]`, and partners with keys.
+    pub clients: Vec<Client>,
+    pub issuers: Vec<Issuer>,
+    pub oauth: Oauth,
+    pub tls: Option<Tls>,
     /// Things that are legal but surprising, to be said at start.
     pub warnings: Vec<String>,
 }
@@ -134,10 +144,16 @@ struct Raw {
     retention: retention::RawRetention,
     #[serde(default)]
     partner: Vec<partner::RawPartner>,
+    oauth: oauth::RawOauth,
+    tls: oauth::RawTls,
     #[serde(default)]
     registry: Vec<registry::RawRegistry>,
     #[serde(default)]
     cohort: Vec<export::RawCohort>,
+    #[serde(default)]
+    client: Vec<client::RawClient>,
+    #[serde(default)]
+    issuer: Vec<client::RawIssuer>,
 }
 
 #[derive(Deserialize)]
@@ -148,6 +164,7 @@ struct RawGateway {
     hsa_id: String,
     name: String,
     base_url: String,
+    behind_proxy: bool,
     units: PathBuf,
     mappings: PathBuf,
     profiles: PathBuf,
@@ -193,17 +210,8 @@ impl Config {
     }
 }
 
-/// The longest that anything is waited for, in seconds: seven days, less than the shortest patience with a partner.
-const LONGEST_WAIT_S: u64 = 7 * 24 * 3600;
 fn value(key: &str, what: &str) -> ConfigError {
     ConfigError::Value { key: key.into(), what: what.into() }
-}
-
-fn check_waits(key: &str, seconds: &[u64]) -> Result<(), ConfigError> {
-    if seconds.iter().any(|s| *s > LONGEST_WAIT_S) {
-        return Err(value(key, "holds a time of more than seven days (604800 seconds)"));
-    }
-    Ok(())
 }
 
 fn breaker_rule(raw: &RawDelivery) -> Result<breaker::Rule, ConfigError> {
@@ -272,23 +280,30 @@ fn check(raw: Raw, base: &Path) -> Result<Config, ConfigError> {
         registries.push(registry::check(&key, raw_registry, base)?);
     }
     let retention = retention::check(raw.retention, base)?;
-    let authenticated = partners.iter().any(|p| p.keys.is_some());
-    if !listen.ip().is_loopback() && !authenticated {
-        return Err(value(
-            "gateway.listen",
-            "is beyond loopback, and no partner has jwks_file or jwks_url to tell callers apart",
-        ));
+    let tls = oauth::tls(raw.tls, base)?;
+    let scheme = if tls.is_some() { "https" } else { "http" };
+    let base_url = if gateway.base_url.is_empty() { format!("{scheme}://{listen}") } else { gateway.base_url };
+    let base_url = base_url.trim_end_matches('/').to_owned();
+    let directory = Directory::new(units);
+    let clients = client::check(raw.client, base, &partners, &directory, &outgoing, &mut warnings)?;
+    for client in &clients {
+        if let Some(name) = client.registry.as_ref().filter(|name| !registries.iter().any(|r| r.name == **name)) {
+            warnings.push(format!("client {:?}: there is no [[registry]] {name:?}, so it gets nothing", client.id));
+        }
     }
+    let issuers = client::issuers(raw.issuer, base, &base_url, &clients, &outgoing, &mut warnings)?;
+    let authenticated = !clients.is_empty();
+    oauth::listen(listen, authenticated, tls.as_ref(), gateway.behind_proxy)?;
     if !raw.audit.reads {
         if authenticated {
             return Err(value(
                 "audit.reads",
-                "can be false only where no partner has keys: to measure what the record costs",
+                "can be false only where no partner has keys and nobody is a client: to measure what the record costs",
             ));
         }
         warnings.push("reads are not recorded (audit.reads): nobody can tell afterwards who saw what".into());
     }
-    for unit in units.iter().filter(|u| !partners.iter().any(|p| p.name == u.partner)) {
+    for unit in directory.iter().filter(|u| !partners.iter().any(|p| p.name == u.partner)) {
         warnings.push(format!(
             "unit {} is served by {:?}, which is no configured partner: its system has to read from us",
             unit.hsa_id, unit.partner
@@ -299,12 +314,13 @@ fn check(raw: Raw, base: &Path) -> Result<Config, ConfigError> {
     let reads = raw.audit.reads;
     let audit = audit::check(raw.audit, &db, base)?;
     let export = export::check(raw.export, base, &db)?;
-    let directory = Directory::new(units);
     let cohorts = export::check_cohorts(raw.cohort, &directory)?;
     let folder = |path: PathBuf| (!path.as_os_str().is_empty()).then(|| base.join(path));
     Ok(Config {
-        base_url: if gateway.base_url.is_empty() { format!("http://{listen}") } else { gateway.base_url },
+        base_url,
         listen,
+        oauth: oauth::oauth(raw.oauth, base, &db)?,
+        tls,
         db,
         hsa_id: gateway.hsa_id,
         name: gateway.name,
@@ -331,6 +347,8 @@ fn check(raw: Raw, base: &Path) -> Result<Config, ConfigError> {
         retention,
         export,
         cohorts,
+        clients,
+        issuers,
         warnings,
     })
 }
@@ -355,11 +373,6 @@ impl Config {
     pub fn registry(&self, name: &str) -> Option<&Registry> {
         self.registries.iter().find(|r| r.name == name)
     }
-
-    /// Whether callers must show a token.
-    pub fn is_authenticated(&self) -> bool {
-        self.partners.iter().any(|p| p.keys.is_some())
-    }
 }
 
 #[cfg(test)]
@@ -381,12 +394,6 @@ mod tests {
     fn an_unknown_key_is_an_error_that_names_it() {
         let error = load("[gateway]\nlissten = \"x\"").unwrap_err().to_string();
         assert!(error.contains("lissten"), "{error}");
-    }
-
-    #[test]
-    fn nothing_listens_beyond_loopback_without_keys() {
-        let error = load("[gateway]\nlisten = \"0.0.0.0:8080\"").unwrap_err().to_string();
-        assert!(error.contains("jwks_file"), "{error}");
     }
 
     #[test]

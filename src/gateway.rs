@@ -14,6 +14,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use crate::access::Keyring;
+use crate::api::{Certificates, TlsError};
 use crate::config::{Channel, Config};
 use crate::domain::kva::CodeList;
 use crate::domain::{Format, Kind};
@@ -21,15 +22,17 @@ use crate::fhir::document::beside_the_schema;
 use crate::fhir::guard::{self, Limits, Strictness};
 use crate::fhir::issue::{Code, Issue, shown_name};
 use crate::fhir::profile::Profiles;
+use crate::fhir::search::Reader;
 use crate::fhir::validate::{self, Context};
 use crate::mapping::{Mappings, unwritten};
-use crate::partner::{Client, Guard, Notifier};
+use crate::partner::{Bearer, Client, Guard, Notifier};
+use crate::signing::{Signer, SigningError};
 use crate::store::{Options, Store, StoreError};
 use crate::sync::gate::Gates;
 use crate::sync::refused::Counts;
 use crate::sync::seal::{KeyError, Sealer};
 use crate::telemetry::{Figures, Traces};
-use crate::{api, assets, registry, sync};
+use crate::{api, assets, registry, renew, sync};
 
 /// The gateway: settings, store, tables, and clients for its partners.
 #[derive(Debug)]
@@ -39,6 +42,8 @@ pub struct Gateway {
     pub mappings: Mappings,
     pub conformance: Conformance,
     pub keyring: Keyring,
+    /// Our own keys; none where nothing is to be signed.
+    pub signer: Arc<Signer>,
     pub clients: HashMap<String, Client>,
     /// Those of partners who want to be told that there is something for them.
     pub notifiers: HashMap<String, Notifier>,
@@ -85,6 +90,10 @@ pub enum StartError {
         #[source]
         source: reqwest::Error,
     },
+    #[error("the gateway's own keys cannot be used")]
+    Keys(#[source] SigningError),
+    #[error("the certificates of [tls] cannot be used")]
+    Tls(#[source] TlsError),
     #[error("the key of the audit log cannot be used (audit.key)")]
     Key(#[source] KeyError),
     #[error("the code list in the database cannot be put in force")]
@@ -200,12 +209,26 @@ impl Gateway {
         let (conformance, issues) = Conformance::load(&files);
         refuse("profiles", &issues)?;
         refuse("mapping tables", &unwritten(&mappings, &conformance.profiles))?;
+        let registries = config.registries.iter().map(|r| (r.name.clone(), r.needs_information)).collect();
+        let store = Store::open(&config.db, Options { queue: config.limits.queue, registries, ..Options::default() })
+            .map_err(|source| StartError::Store { path: config.db.display().to_string(), source })?;
+        // Behind the database's lock, so that no two processes make keys for each other.
+        let signer = if config.signs() {
+            Signer::open(&config.oauth.key_file, Utc::now().timestamp()).map_err(StartError::Keys)?
+        } else {
+            Signer::none()
+        };
+        let signer = Arc::new(signer);
         let (mut clients, mut notifiers) = (HashMap::new(), HashMap::new());
         let guard = Guard::new(Arc::new(config.outgoing.clone()));
         for partner in &config.partners {
             let failed = |source| StartError::Client { partner: partner.name.clone(), source };
             if let Channel::Push { fhir_base } = &partner.channel {
-                let client = Client::new(fhir_base, partner.timeout, &guard).map_err(failed)?;
+                let mut client = Client::new(fhir_base, partner.timeout, &guard).map_err(failed)?;
+                if let Some(source) = &partner.token {
+                    let bearer = Bearer::new(source, Arc::clone(&signer), partner.timeout, &guard).map_err(failed)?;
+                    client = client.with_bearer(bearer);
+                }
                 clients.insert(partner.name.clone(), client);
             }
             if let Some(notice) = &partner.notice {
@@ -213,9 +236,6 @@ impl Gateway {
                 notifiers.insert(partner.name.clone(), notifier);
             }
         }
-        let registries = config.registries.iter().map(|r| (r.name.clone(), r.needs_information)).collect();
-        let store = Store::open(&config.db, Options { queue: config.limits.queue, registries, ..Options::default() })
-            .map_err(|source| StartError::Store { path: config.db.display().to_string(), source })?;
         // After the store: its lock says that nobody else makes the key at the same time.
         let sealer = Sealer::open(&config).map_err(StartError::Key)?;
         Ok(Self {
@@ -231,6 +251,7 @@ impl Gateway {
             mappings,
             conformance,
             keyring: Keyring::default(),
+            signer,
             clients,
             notifiers,
             takes_provenance: Mutex::default(),
@@ -238,6 +259,17 @@ impl Gateway {
             wake: Notify::new(),
             exports: registry::Exports::default(),
         })
+    }
+
+    /// How search criteria are read, in scopes as in addresses.
+    pub fn reader(&self, now: DateTime<Utc>) -> Reader<'_> {
+        Reader {
+            terminology: self.conformance.profiles.terminology(),
+            base_url: &self.config.base_url,
+            now,
+            hops: self.config.limits.search_hops,
+            in_url: true,
+        }
     }
 
     /// Whether documents may be sent: the store takes commits, and nobody has asked us to stop.
@@ -335,15 +367,18 @@ fn refuse(what: &'static str, issues: &[Issue]) -> Result<(), StartError> {
 /// Serves until `shutdown` is ready. Then requests under way and deliveries in flight are finished, for at most
 /// [`Config::drain`], and the store is closed. What is not delivered by then is in the store and is sent after the next start.
 pub async fn run(config: Config, listener: TcpListener, shutdown: impl Future<Output = ()>) -> Result<(), StartError> {
+    let files = renew::Files::of(&config);
+    let certificates = config.tls.as_ref().map(Certificates::open).transpose().map_err(StartError::Tls)?;
     let gateway = Arc::new(Gateway::open(config)?);
     registry::definitions::settle(&gateway, Utc::now()).await.map_err(StartError::CodeList)?;
     let (stop, stopped) = watch::channel(false);
+    let renewal = tokio::spawn(renew::run(Arc::clone(&gateway), certificates.clone(), files, stopped.clone()));
     let worker = tokio::spawn(sync::worker::run(Arc::clone(&gateway), stopped.clone()));
     let exports = tokio::spawn(registry::worker::run(Arc::clone(&gateway), stopped.clone()));
     let answers = tokio::spawn(sync::worker::listen(Arc::clone(&gateway), stopped.clone()));
     let removals = tokio::spawn(sync::remove::run(Arc::clone(&gateway), stopped));
     let sealing = tokio::spawn(sync::seal::run(Arc::clone(&gateway), stop.subscribe()));
-    let server = api::serve(Arc::clone(&gateway), listener).map_err(StartError::Serve)?;
+    let server = api::serve(Arc::clone(&gateway), listener, certificates).map_err(StartError::Serve)?;
     let handle = server.handle();
     let serving = tokio::spawn(server);
     shutdown.await;
@@ -362,6 +397,7 @@ pub async fn run(config: Config, listener: TcpListener, shutdown: impl Future<Ou
     let mut left = 0;
     let mut count = || left = gateway.in_flight();
     let deliveries_ended = ended(worker, deadline, &mut count).await & ended(answers, deadline, || {}).await;
+    ended(renewal, deadline, || {}).await;
     let exports_ended = ended(exports, deadline, || {}).await;
     ended(removals, deadline, || {}).await;
     // Last: whatever was done until now is in the log.

@@ -29,6 +29,7 @@
 //! | [`registry`] | what registries get of whom and what they must erase: exports, comparison; the KVÅ list in force, statistics |
 //! | [`access`] | who is calling, for which units |
 //! | [`api`] | the only incoming HTTP: one flat list of routes |
+//! | [`signing`] | the gateway's own keys, for its tokens and for partners who demand tokens |
 //! | [`telemetry`] | figures, the log, traces: what is seen of all of it from outside |
 //! | [`operations`] | backup, restore and status, for whoever runs it |
 //! | [`demo`] | the journey that `vardkedja demo` plays, and the primary care system it plays it against |
@@ -60,6 +61,8 @@ pub mod mapping;
 pub mod operations;
 pub mod partner;
 pub mod registry;
+mod renew;
+pub mod signing;
 pub mod store;
 pub mod sync;
 pub mod telemetry;

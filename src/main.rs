@@ -45,6 +45,9 @@ enum Verb {
         db: PathBuf,
         #[arg(long, default_value = "127.0.0.1:0")]
         listen: String,
+        /// Let in only who shows a token that the gateway at this address gave.
+        #[arg(long)]
+        tokens_of: Option<String>,
     },
     /// Map a document to a FHIR transaction Bundle (or, with --back, a Bundle to the document).
     Map {
@@ -114,6 +117,14 @@ enum Verb {
         /// Move a database that is there aside.
         #[arg(long)]
         force: bool,
+    },
+    /// Add a key that the gateway signs its tokens with; a running gateway takes it up by itself.
+    RotateKeys {
+        #[arg(long)]
+        config: Option<PathBuf>,
+        /// Drop all keys before it: every token that is out is void at once.
+        #[arg(long)]
+        revoke: bool,
     },
     /// The audit log: who saw, sent and got what.
     Audit {
@@ -233,7 +244,7 @@ fn run(verb: Verb) -> anyhow::Result<bool> {
     match verb {
         Verb::Serve { config } => block_on(serve(config.as_deref())),
         Verb::Demo { stay, twice } => block_on(demo::play(demo::Wish { stay, twice })),
-        Verb::DemoReceiver { db, listen } => block_on(receive(&db, &listen)),
+        Verb::DemoReceiver { db, listen, tokens_of } => block_on(receive(&db, &listen, tokens_of.as_deref())),
         Verb::Map { file, kind, format, back, explain, mappings } => {
             let wish = tools::MapWish { kind, format, back, explain };
             tools::map(&read(&file)?, wish, mappings.as_deref())
@@ -251,6 +262,7 @@ fn run(verb: Verb) -> anyhow::Result<bool> {
         Verb::Backup { db, to } => operations::back_up(&db, &to),
         Verb::VerifyBackup { file } => operations::verify_backup(&file),
         Verb::Restore { file, to, force } => operations::restore(&file, &to, force),
+        Verb::RotateKeys { config, revoke } => operations::rotate_keys(config.as_deref(), revoke),
         Verb::Audit { verb: AuditVerb::Verify { db, checkpoints, public_key } } => {
             operations::verify_audit(&operations::Verify { db, checkpoints, public_key })
         }
@@ -314,11 +326,12 @@ async fn serve(file: Option<&Path>) -> anyhow::Result<bool> {
     }
     let listener = TcpListener::bind(config.listen).with_context(|| format!("cannot listen on {}", config.listen))?;
     let address = listener.local_addr()?;
-    if config.base_url == format!("http://{}", config.listen) {
-        config.base_url = format!("http://{address}");
+    let scheme = if config.tls.is_some() { "https" } else { "http" };
+    if config.base_url == format!("{scheme}://{}", config.listen) {
+        config.base_url = format!("{scheme}://{address}");
     }
     vardkedja::run(config, listener, async move {
-        println!("listening on http://{address}");
+        println!("listening on {scheme}://{address}");
         stop_signal().await;
         tokio::spawn(async {
             stop_signal().await;
@@ -330,10 +343,12 @@ async fn serve(file: Option<&Path>) -> anyhow::Result<bool> {
     Ok(true)
 }
 
-async fn receive(db: &Path, listen: &str) -> anyhow::Result<bool> {
+async fn receive(db: &Path, listen: &str, tokens_of: Option<&str>) -> anyhow::Result<bool> {
     let listener = TcpListener::bind(listen)?;
     println!("listening on http://{}", listener.local_addr()?);
-    demo::receiver::serve(listener, db, demo::receiver_options()).await?;
+    let tokens = tokens_of.map(demo::receiver::Issuer::at).transpose()?;
+    let options = demo::receiver::Options { tokens, ..demo::receiver_options() };
+    demo::receiver::serve(listener, db, options).await?;
     Ok(true)
 }
 

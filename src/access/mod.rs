@@ -1,22 +1,29 @@
 //! Who is calling, and for which units. Every read and write of the API passes through a [`Caller`].
 //!
-//! With keys configured, a caller shows a JWT that its partner signed. With none, the gateway listens on loopback only and
+//! With keys configured, a caller shows a token: one that it got here (`grant`), one that an outside issuer gave it, or a JWT that
+//! it signed itself, as partners may. With none, the gateway listens on loopback only and
 //! a caller may name its unit in the header `Vardkedja-Unit`; without it the caller is the operator of this machine.
 
+mod assertion;
+pub mod grant;
 pub mod grants;
+pub mod jwt;
 pub mod keys;
 pub mod operation;
+mod refusals;
 pub mod scope;
 pub mod token;
 mod verified;
 
 use std::sync::Arc;
 
-use crate::config::Config;
-use crate::domain::Directory;
+use crate::Gateway;
+use crate::config::Client;
+use crate::domain::{Directory, Unit};
 use crate::fhir::search::Reader;
 use crate::store::{Extent, Filter, Grants, Right};
 
+pub use grant::granted;
 pub use grants::{compile, served};
 pub use keys::Keyring;
 pub use operation::Operation;
@@ -103,7 +110,8 @@ impl Caller {
     /// Whether the caller may act as this unit.
     pub fn may_act_for(&self, hsa_id: &str) -> bool {
         match &self.reach {
-            Reach::Everything => true,
+            // Who comes with a token runs the gateway, and acts for no unit.
+            Reach::Everything => self.scopes.is_none(),
             Reach::Units(units) => units.iter().any(|u| u.eq_ignore_ascii_case(hsa_id)),
             Reach::Registry(_) => false,
         }
@@ -168,16 +176,21 @@ impl Caller {
     }
 }
 
+/// What a request shows of who makes it.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Credentials<'a> {
+    pub authorization: Option<&'a str>,
+    /// The unit that it wants to speak for.
+    pub unit: Option<&'a str>,
+    /// SHA-256 of the certificate shown in the TLS connection.
+    pub certificate: Option<[u8; 32]>,
+}
+
 /// Lets a caller in, or says why not. `now` is the time in seconds since 1970.
-pub async fn admit(
-    config: &Config,
-    keyring: &Keyring,
-    authorization: Option<&str>,
-    unit: Option<&str>,
-    now: i64,
-) -> Result<Caller, Denied> {
+pub async fn admit(gateway: &Gateway, shown: Credentials<'_>, now: i64) -> Result<Caller, Denied> {
+    let config = &gateway.config;
     if !config.is_authenticated() {
-        return match unit {
+        return match shown.unit {
             Some(hsa_id) => {
                 config.directory.find(hsa_id).ok_or(Denied::UnknownUnit)?;
                 Ok(Caller::unit(hsa_id, &config.directory))
@@ -185,14 +198,47 @@ pub async fn admit(
             None => Ok(Caller::operator()),
         };
     }
-    let token = authorization.and_then(|h| h.strip_prefix("Bearer ")).ok_or(Denied::NoToken)?;
-    let shown = token::verify(config, keyring, token.trim(), now).await?;
-    let asked = shown.unit.as_deref().or(unit);
-    let scopes: Option<Arc<[Scope]>> = shown.scope.as_deref().map(|text| scope::read(text).into());
-    let Some(hsa_id) = asked else {
-        return Ok(Caller { scopes, ..Caller::partner(&shown.partner, &config.directory) });
+    let bearer = shown.authorization.and_then(|header| header.split_once(' '));
+    let token = bearer.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("Bearer")).ok_or(Denied::NoToken)?.1;
+    let said = token::verify(gateway, token.trim(), now).await?;
+    let client = config.client(&said.client).ok_or(Denied::UnknownClient)?;
+    if !shows(client, shown.certificate) {
+        return Err(Denied::Certificate);
+    }
+    let (reach, name) = match said.unit.as_deref().or(shown.unit) {
+        Some(hsa_id) => {
+            let unit =
+                config.directory.find(hsa_id).filter(|unit| speaks_for(client, unit)).ok_or(Denied::UnknownUnit)?;
+            let hsa_id = unit.hsa_id.to_ascii_uppercase();
+            (Reach::Units(vec![hsa_id.clone()]), hsa_id)
+        }
+        None => (reach(client, &config.directory)?, client.id.clone()),
     };
-    let known = config.directory.find(hsa_id).filter(|u| u.partner == shown.partner);
-    known.ok_or(Denied::UnknownUnit)?;
-    Ok(Caller { partner: Some(shown.partner), scopes, ..Caller::unit(hsa_id, &config.directory) })
+    let (partner, purpose) = (client.partner.clone(), client.purpose);
+    Ok(Caller { name, partner, reach, purpose, scopes: said.scopes, grants: None })
+}
+
+/// Whether the connection is with one of the client's certificates, where it is bound to them.
+fn shows(client: &Client, certificate: Option<[u8; 32]>) -> bool {
+    client.certificates.is_empty() || certificate.is_some_and(|shown| client.certificates.contains(&shown))
+}
+
+/// Whether the unit is one of the client's.
+fn speaks_for(client: &Client, unit: &Unit) -> bool {
+    client.purpose == Purpose::Care
+        && client.partner.as_ref() == Some(&unit.partner)
+        && client.units.as_ref().is_none_or(|units| units.iter().any(|u| u.eq_ignore_ascii_case(&unit.hsa_id)))
+}
+
+/// All that the client may reach.
+fn reach(client: &Client, directory: &Directory) -> Result<Reach, Denied> {
+    match client.purpose {
+        Purpose::Care => {
+            let partner = client.partner.as_deref().ok_or(Denied::UnknownClient)?;
+            let own = directory.of_partner(partner).filter(|unit| speaks_for(client, unit));
+            Ok(Reach::Units(own.map(|unit| unit.hsa_id.to_ascii_uppercase()).collect()))
+        }
+        Purpose::Registry => Ok(Reach::Registry(client.registry.clone().ok_or(Denied::UnknownClient)?)),
+        Purpose::Operations => Ok(Reach::Everything),
+    }
 }

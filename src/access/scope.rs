@@ -156,6 +156,11 @@ pub fn read(text: &str) -> Vec<Scope> {
     scopes
 }
 
+/// The scopes as one string, as a token and an answer have them.
+pub fn write(scopes: &[Scope]) -> String {
+    scopes.iter().map(Scope::to_string).collect::<Vec<_>>().join(" ")
+}
+
 /// What is granted: what was asked for, as far as it was agreed. Nothing asked for means all that was agreed.
 pub fn grant(agreed: &[Scope], asked: Option<&str>) -> Vec<Scope> {
     let Some(asked) = asked else { return agreed.to_vec() };

@@ -19,42 +19,57 @@ pub struct Body(pub web::Bytes);
 
 impl FromRequest for Body {
     type Error = Problem;
-    type Future = Pin<Box<dyn Future<Output = Result<Self, Problem>>>>;
+    type Future = Reading<Self>;
 
     fn from_request(request: &HttpRequest, payload: &mut dev::Payload) -> Self::Future {
-        let limits = request.app_data::<web::Data<Gateway>>().map(|g| g.config.limits);
-        let encoded = request.headers().get(CONTENT_ENCODING).is_some_and(|e| e != "identity");
-        let is_form = media_type(request) == "application/x-www-form-urlencoded";
-        let connection = request.conn_data::<Arc<Connection>>().cloned();
-        let payload = web::Payload::from_request(request, payload);
-        Box::pin(async move {
-            let limits = limits.ok_or_else(|| Problem::bad_request("", "Ingen tjänst.", "No service."))?;
-            if encoded {
-                return Err(compressed());
-            }
-            let payload = payload.await.map_err(|_| broken())?;
-            let read = timeout(Duration::from_secs(limits.body_s), payload.to_bytes_limited(limits.body_bytes));
-            let bytes = match read.await {
-                Ok(Ok(Ok(bytes))) => bytes,
-                Ok(Ok(Err(_))) => return Err(broken()),
-                Ok(Err(_)) => {
-                    let names = ("Kroppen", "The body");
-                    return Err(Problem::too_long("", limits.body_bytes, "limits.body_bytes", names));
-                }
-                Err(_) => {
-                    if let Some(connection) = connection {
-                        connection.dismiss();
-                    }
-                    return Err(slow(limits.body_s));
-                }
-            };
-            match too_many_parameters(&bytes, limits.query_parameters).filter(|_| is_form) {
-                Some(problem) => Err(problem),
-                None => Ok(Self(bytes)),
-            }
-        })
+        let most = request.app_data::<web::Data<Gateway>>().map_or(0, |g| g.config.limits.body_bytes);
+        let read = read(request, payload, most, "limits.body_bytes");
+        Box::pin(async move { read.await.map(Self) })
     }
 }
+
+/// The bytes of a body, or what is wrong with it.
+pub type Reading<T> = Pin<Box<dyn Future<Output = Result<T, Problem>>>>;
+
+/// Reads a body of at most so many bytes; `limit` is the setting that says so.
+pub fn read(
+    request: &HttpRequest,
+    payload: &mut dev::Payload,
+    most_bytes: usize,
+    limit: &'static str,
+) -> Reading<web::Bytes> {
+    let limits = request.app_data::<web::Data<Gateway>>().map(|g| g.config.limits);
+    let encoded = request.headers().get(CONTENT_ENCODING).is_some_and(|e| e != "identity");
+    let is_form = media_type(request) == FORM;
+    let connection = request.conn_data::<Arc<Connection>>().cloned();
+    let payload = web::Payload::from_request(request, payload);
+    Box::pin(async move {
+        let limits = limits.ok_or_else(|| Problem::bad_request("", "Ingen tjänst.", "No service."))?;
+        if encoded {
+            return Err(compressed());
+        }
+        let payload = payload.await.map_err(|_| broken())?;
+        let read = timeout(Duration::from_secs(limits.body_s), payload.to_bytes_limited(most_bytes));
+        let bytes = match read.await {
+            Ok(Ok(Ok(bytes))) => bytes,
+            Ok(Ok(Err(_))) => return Err(broken()),
+            Ok(Err(_)) => return Err(Problem::too_long("", most_bytes, limit, ("Kroppen", "The body"))),
+            Err(_) => {
+                if let Some(connection) = connection {
+                    connection.dismiss();
+                }
+                return Err(slow(limits.body_s));
+            }
+        };
+        match too_many_parameters(&bytes, limits.query_parameters).filter(|_| is_form) {
+            Some(problem) => Err(problem),
+            None => Ok(bytes),
+        }
+    })
+}
+
+/// The media type of forms.
+pub const FORM: &str = "application/x-www-form-urlencoded";
 
 /// What a body unpacks to is not known before it is unpacked.
 fn compressed() -> Problem {

@@ -11,9 +11,9 @@ use chrono::{DateTime, Utc};
 use super::limits::{Pass, Turnstile};
 use super::problem::Problem;
 use super::refusals;
+use super::tls::shown_certificate;
 use crate::Gateway;
-use crate::access::{Caller, Operation, admit};
-use crate::fhir::search::Reader;
+use crate::access::{Caller, Credentials, Operation, admit};
 use crate::sync::witness::check_interactive;
 
 /// A call that was let in: the gateway, the caller, and the time that it is decided by.
@@ -34,15 +34,16 @@ impl FromRequest for Call {
         let turnstile = request.app_data::<web::Data<Turnstile>>().cloned();
         let authorization = once(request, "Authorization");
         let unit = once(request, "Vardkedja-Unit");
+        let certificate = shown_certificate(request);
         let request = request.clone();
         let shows_resources = request.match_pattern().is_some_and(|route| shows_resources(&route));
         Box::pin(async move {
             let (authorization, unit) = (authorization?, unit?);
             let gateway = gateway.ok_or_else(|| Problem::bad_request("", "Ingen tjänst.", "No service."))?;
             let now = Utc::now();
-            let caller =
-                admit(&gateway.config, &gateway.keyring, authorization.as_deref(), unit.as_deref(), now.timestamp())
-                    .await?;
+            let (authorization, unit) = (authorization.as_deref(), unit.as_deref());
+            let shown = Credentials { authorization, unit, certificate };
+            let caller = admit(&gateway, shown, now.timestamp()).await?;
             if shows_resources {
                 check_interactive(&gateway, &caller)?;
             }
@@ -72,14 +73,7 @@ fn narrowed(gateway: &Gateway, mut caller: Caller, now: DateTime<Utc>) -> Caller
     if gateway.config.is_authenticated() && caller.is_operator() {
         caller.scopes = Some(Arc::default());
     }
-    let reader = Reader {
-        terminology: gateway.conformance.profiles.terminology(),
-        base_url: &gateway.config.base_url,
-        now,
-        hops: gateway.config.limits.search_hops,
-        in_url: true,
-    };
-    caller.narrowed(&reader)
+    caller.narrowed(&gateway.reader(now))
 }
 
 /// A header that says who is calling. What cannot be read, or stands there twice, must not be taken for nothing: without a

@@ -9,6 +9,7 @@ mod door;
 mod exchanges;
 mod fhir;
 mod limits;
+mod oauth;
 mod observe;
 mod ops;
 mod problem;
@@ -16,6 +17,7 @@ mod refusals;
 mod registries;
 mod resend;
 mod statistics;
+mod tls;
 mod v1;
 
 use std::net::TcpListener;
@@ -28,6 +30,7 @@ use actix_web::{App, HttpServer, Route, guard, middleware, web};
 use crate::Gateway;
 use crate::domain::Kind;
 use limits::{Turnstile, Watch};
+pub use tls::{Certificates, TlsError};
 
 /// Every route of the gateway: the index of the program. `openapi.yaml` has exactly these; HEAD is taken wherever GET is.
 pub const ROUTES: &[(&str, &str)] = &[
@@ -35,6 +38,11 @@ pub const ROUTES: &[(&str, &str)] = &[
     ("GET", "/health/ready"),
     ("GET", "/metrics"),
     ("GET", "/v1/status"),
+    ("GET", "/.well-known/smart-configuration"),
+    ("GET", "/fhir/.well-known/smart-configuration"),
+    ("GET", "/.well-known/jwks.json"),
+    ("POST", "/oauth/token"),
+    ("POST", "/oauth/introspect"),
     ("POST", "/v1/rehab-plans"),
     ("POST", "/v1/referrals"),
     ("POST", "/v1/handovers"),
@@ -115,6 +123,11 @@ fn routes(app: &mut web::ServiceConfig) {
         .route("/health/ready", get().to(ops::ready))
         .route("/metrics", get().to(ops::metrics))
         .route("/v1/status", get().to(ops::show))
+        .route("/.well-known/smart-configuration", get().to(oauth::smart_configuration))
+        .route("/fhir/.well-known/smart-configuration", get().to(oauth::smart_configuration))
+        .route("/.well-known/jwks.json", get().to(oauth::jwks))
+        .route("/oauth/token", web::post().to(oauth::token))
+        .route("/oauth/introspect", web::post().to(oauth::introspect))
         .route("/v1/rehab-plans", web::post().to(|call| v1::submit(Kind::RehabPlan, call)))
         .route("/v1/referrals", web::post().to(|call| v1::submit(Kind::Referral, call)))
         .route("/v1/handovers", web::post().to(|call| v1::submit(Kind::Handover, call)))
@@ -190,7 +203,11 @@ fn routes(app: &mut web::ServiceConfig) {
 }
 
 /// Makes the server. It runs when it is awaited, and stops gracefully through its handle.
-pub fn serve(gateway: Arc<Gateway>, listener: TcpListener) -> std::io::Result<Server> {
+pub fn serve(
+    gateway: Arc<Gateway>,
+    listener: TcpListener,
+    certificates: Option<Arc<Certificates>>,
+) -> std::io::Result<Server> {
     let drain_s = gateway.config.drain.as_secs();
     let bounds = gateway.config.limits;
     let data = web::Data::from(gateway);
@@ -214,8 +231,14 @@ pub fn serve(gateway: Arc<Gateway>, listener: TcpListener) -> std::io::Result<Se
     .client_request_timeout(Duration::from_secs(bounds.header_s))
     .keep_alive(Duration::from_secs(bounds.keep_alive_s))
     .shutdown_timeout(drain_s)
-    .disable_signals()
-    .listen(listener)?
-    .run();
-    Ok(server)
+    .tls_handshake_timeout(Duration::from_secs(bounds.header_s))
+    .disable_signals();
+    let server = match certificates {
+        Some(certificates) => {
+            let tls = certificates.server().map_err(std::io::Error::other)?;
+            server.listen_rustls_0_23(listener, tls)?
+        }
+        None => server.listen(listener)?,
+    };
+    Ok(server.run())
 }

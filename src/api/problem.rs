@@ -97,6 +97,11 @@ impl Problem {
         self.status
     }
 
+    /// The first finding in English, for answers of another shape.
+    pub fn english(&self) -> &str {
+        self.issues.first().map_or("", |issue| issue.en.as_str())
+    }
+
     /// The findings as an OperationOutcome.
     pub fn outcome(&self) -> serde_json::Value {
         bounded_outcome(&self.issues, MOST_FINDINGS)
@@ -209,7 +214,7 @@ impl From<BlockingError> for Problem {
 impl From<Denied> for Problem {
     fn from(denied: Denied) -> Self {
         let status = match denied {
-            Denied::UnknownUnit => StatusCode::FORBIDDEN,
+            Denied::UnknownUnit | Denied::NoScope => StatusCode::FORBIDDEN,
             _ => StatusCode::UNAUTHORIZED,
         };
         let code = if status == StatusCode::FORBIDDEN { Code::Forbidden } else { Code::Login };

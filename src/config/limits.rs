@@ -45,6 +45,16 @@ const LONGEST_REQUEST_S: usize = 3600;
 /// Each hop is a statement within a statement.
 const MOST_HOPS: usize = 10;
 
+/// The longest that anything is waited for, in seconds: seven days, less than the shortest patience with a partner.
+pub(super) const LONGEST_WAIT_S: u64 = 7 * 24 * 3600;
+
+pub(super) fn check_waits(key: &str, seconds: &[u64]) -> Result<(), ConfigError> {
+    if seconds.iter().any(|s| *s > LONGEST_WAIT_S) {
+        return Err(value(key, "holds a time of more than seven days (604800 seconds)"));
+    }
+    Ok(())
+}
+
 fn seconds(count: u64) -> usize {
     usize::try_from(count).unwrap_or(usize::MAX)
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use chrono::DateTime;
 use serde::Deserialize;
 
+use super::client::{self, Keys};
 use super::{ConfigError, Secret, addresses, check_waits, value};
 use crate::domain::bucket::Bucket;
 use crate::domain::delivery::Schedule;
@@ -23,11 +24,12 @@ pub enum Channel {
     Poll,
 }
 
-/// Where a partner's public keys are.
+/// Where we get tokens to show a partner, and as whom.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Keys {
-    File(PathBuf),
-    Url(String),
+pub struct TokenSource {
+    pub url: String,
+    pub client_id: String,
+    pub scope: Option<String>,
 }
 
 /// A system we exchange with.
@@ -37,6 +39,8 @@ pub struct Partner {
     pub channel: Channel,
     pub dialect: Dialect,
     pub keys: Option<Keys>,
+    /// What it demands of us.
+    pub token: Option<TokenSource>,
     pub timeout: Duration,
     pub max_in_flight: usize,
     /// Attempts a second, and how many may go at once.
@@ -64,6 +68,10 @@ pub(super) struct RawPartner {
     identifiers: BTreeMap<String, String>,
     jwks_file: Option<PathBuf>,
     jwks_url: Option<String>,
+    jwks: Option<String>,
+    token_url: Option<String>,
+    client_id: Option<String>,
+    scope: Option<String>,
     timeout_s: Option<u64>,
     max_in_flight: Option<usize>,
     rate_per_s: Option<f64>,
@@ -93,9 +101,12 @@ pub(super) fn check(
     let mut check_url = |what: &str, url: &str| {
         addresses::check(&format!("{key}: {what}"), url, outgoing).map(|warning| warnings.extend(warning))
     };
-    for (what, url) in
-        [("fhir_base", &partner.fhir_base), ("jwks_url", &partner.jwks_url), ("notice_url", &partner.notice_url)]
-    {
+    for (what, url) in [
+        ("fhir_base", &partner.fhir_base),
+        ("jwks_url", &partner.jwks_url),
+        ("notice_url", &partner.notice_url),
+        ("token_url", &partner.token_url),
+    ] {
         if let Some(url) = url {
             check_url(what, url)?;
         }
@@ -106,12 +117,15 @@ pub(super) fn check(
         ("poll", _) => Channel::Poll,
         _ => return Err(value(key, "channel is \"push\" or \"poll\"")),
     };
-    let keys = match (partner.jwks_file, partner.jwks_url) {
-        (Some(_), Some(_)) => return Err(value(key, "has both jwks_file and jwks_url: choose one")),
-        (Some(path), None) => Some(Keys::File(base.join(path))),
-        (None, Some(url)) => Some(Keys::Url(url)),
-        (None, None) => None,
+    let keys = client::keys(key, base, partner.jwks, partner.jwks_file, partner.jwks_url)?;
+    let token = match (partner.token_url, partner.client_id, partner.scope) {
+        (Some(url), Some(client_id), scope) if !client_id.is_empty() => Some(TokenSource { url, client_id, scope }),
+        (None, None, None) => None,
+        _ => return Err(value(key, "needs token_url and client_id together; scope is beside them")),
     };
+    if token.is_some() && channel == Channel::Poll {
+        return Err(value(key, "has a token_url, and nothing is sent to it: channel is poll"));
+    }
     let rate = match (partner.rate_per_s, partner.burst) {
         (Some(per_s), burst) => {
             let rate = (per_s, burst.unwrap_or(1));
@@ -135,6 +149,7 @@ pub(super) fn check(
         windows,
         notice: addresses::notice(key, base, partner.notice_url, partner.notice_secret_file)?,
         keys,
+        token,
         dialect: Dialect { systems: partner.identifiers.into_iter().collect(), contained: partner.contained },
         timeout: Duration::from_secs(partner.timeout_s.unwrap_or(30).max(1)),
         max_in_flight: partner.max_in_flight.unwrap_or(4).max(1),
@@ -164,6 +179,9 @@ mod tests {
             ("burst = 3", "rate_per_s"),
             ("windows = [\"Sunday night\"]", "Sunday night"),
             ("notice_url = \"https://north.example.se/notices\"", "notice_secret_file"),
+            ("token_url = \"https://north.example.se/token\"", "client_id"),
+            ("client_id = \"us\"", "token_url"),
+            ("token_url = \"ftp://north.example.se/token\"\nclient_id = \"us\"", "token_url"),
         ] {
             let error = partner(more).unwrap_err().to_string();
             assert!(error.starts_with("partner[0] (north)") && error.contains(what), "{more}: {error}");

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::{ConfigError, LONGEST_WAIT_S, value};
+use super::limits::LONGEST_WAIT_S;
+use super::{ConfigError, value};
 use crate::domain::Kind;
 use crate::domain::retention::{Keep, Rule, Rules, What};
 

@@ -1,5 +1,5 @@
-//! What whoever runs the gateway types: status, backup, verify-backup, restore, gallra, audit. Each says what it did in plain
-//! words.
+//! What whoever runs the gateway types: status, backup, verify-backup, restore, gallra, audit, rotate-keys. Each says what it
+//! did in plain words.
 
 mod audit;
 mod copies;
@@ -11,6 +11,8 @@ use std::path::Path;
 use anyhow::Context;
 use chrono::Utc;
 
+use crate::config::Config;
+use crate::signing;
 use crate::store::look;
 use crate::sync::status::{Facts, State, Status, picture};
 
@@ -40,6 +42,20 @@ pub fn status_of_file(db: &Path, json: bool) -> anyhow::Result<bool> {
     let backup = crate::store::last_backup(db);
     let facts = Facts { state: State::Offline, since: None, worklist, space, backup, partners: Vec::new() };
     show(&picture(facts, Utc::now()), json)
+}
+
+/// Adds a key that the gateway signs with; with `revoke`, drops those before it.
+pub fn rotate_keys(config: Option<&Path>, revoke: bool) -> anyhow::Result<bool> {
+    let config = Config::load(config)?;
+    let path = &config.oauth.key_file;
+    let count = signing::rotate(path, revoke, Utc::now().timestamp())?;
+    let others = if revoke { "every token that is out is void".to_owned() } else { format!("{} are kept", count - 1) };
+    println!(
+        "{}: a new key signs, and {others}. A running gateway looks every {} seconds, and at SIGHUP.",
+        path.display(),
+        config.oauth.reload.as_secs()
+    );
+    Ok(true)
 }
 
 fn show(status: &Status, json: bool) -> anyhow::Result<bool> {

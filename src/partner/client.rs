@@ -10,6 +10,7 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::Value;
 
+use super::bearer::Bearer;
 use super::guard::Guard;
 use super::outcome::{Asked, NOTHING_SAID, classify, unreadable};
 use crate::domain::delivery::Outcome;
@@ -38,12 +39,19 @@ pub struct Client {
     http: reqwest::Client,
     base: String,
     guard: Guard,
+    /// Where tokens come from, if the partner demands them.
+    bearer: Option<Arc<Bearer>>,
 }
 
 impl Client {
     /// `base` is the partner's FHIR address, without a slash at the end.
     pub fn new(base: &str, timeout: Duration, guard: &Guard) -> Result<Self, reqwest::Error> {
-        Ok(Self { http: http(timeout, guard)?, base: base.to_owned(), guard: guard.clone() })
+        Ok(Self { http: http(timeout, guard)?, base: base.to_owned(), guard: guard.clone(), bearer: None })
+    }
+
+    /// The same, showing a token with every request.
+    pub fn with_bearer(self, bearer: Bearer) -> Self {
+        Self { bearer: Some(Arc::new(bearer)), ..self }
     }
 
     /// Whether the partner's CapabilityStatement says that a Provenance may be put under our id; unknown is no.
@@ -61,7 +69,7 @@ impl Client {
             Ok(url) => {
                 let request =
                     traced(self.http.post(url)).header(CONTENT_TYPE, FHIR_JSON).header(ACCEPT, FHIR_JSON).body(body);
-                write(request, asked).await
+                self.write(request, asked).await
             }
             Err(outcome) => (outcome, None),
         };
@@ -100,7 +108,7 @@ impl Client {
             .header(ACCEPT, FHIR_JSON)
             .header(IF_MATCH, version)
             .body(body);
-        Ok(match write(request, Asked::Put).await {
+        Ok(match self.write(request, Asked::Put).await {
             // A stale version is a race with the partner's own people: the next attempt reads again.
             (Outcome::Conflict { reason }, status) => (Outcome::Transient { reason, retry_after: None }, status),
             // It may have been done by a server that says nothing, or not at all by something in front of it.
@@ -196,16 +204,41 @@ impl Client {
     async fn get_url(&self, url: Url) -> Result<(Value, Option<String>), Outcome> {
         self.guard.check(&url)?;
         let request = traced(self.http.request(Method::GET, url)).header(ACCEPT, FHIR_JSON);
-        let response = request.send().await.map_err(|e| unreadable(&e))?;
+        let response = self.send(request).await?;
         let (status, etag) = (response.status(), text_header(&response, ETAG.as_str()));
         let retry_after = retry_after(&response);
-        let body = bounded(response).await?;
+        let body = bounded(response, MOST_BYTES).await?;
         if status != StatusCode::OK {
             return Err(classify(Asked::Read, status, retry_after, &body));
         }
         let value = serde_json::from_slice(&body)
             .map_err(|_| Outcome::Transient { reason: "the answer is no FHIR JSON".into(), retry_after: None })?;
         Ok((value, etag))
+    }
+}
+
+/// Requests with what the partner demands.
+impl Client {
+    /// With a token where one is demanded. One that the partner does not take is renewed once; what it says then is its answer.
+    async fn send(&self, request: reqwest::RequestBuilder) -> Result<Response, Outcome> {
+        let Some(bearer) = &self.bearer else { return request.send().await.map_err(|e| unreadable(&e)) };
+        let token = bearer.token().await?;
+        let again = request.try_clone();
+        let response = request.bearer_auth(&token).send().await.map_err(|e| unreadable(&e))?;
+        match again {
+            Some(again) if response.status() == StatusCode::UNAUTHORIZED => {
+                let renewed = bearer.renewed(&token).await?;
+                again.bearer_auth(renewed).send().await.map_err(|e| unreadable(&e))
+            }
+            _ => Ok(response),
+        }
+    }
+
+    async fn write(&self, request: reqwest::RequestBuilder, asked: Asked) -> (Outcome, Option<u16>) {
+        match self.send(request).await {
+            Ok(response) => answered(response, asked).await,
+            Err(outcome) => (outcome, None),
+        }
     }
 }
 
@@ -228,21 +261,25 @@ fn entries_of(bundle: &[u8]) -> usize {
 }
 
 pub(super) async fn write(request: reqwest::RequestBuilder, asked: Asked) -> (Outcome, Option<u16>) {
-    let response = match request.send().await {
-        Ok(response) => response,
-        Err(error) => return (unreadable(&error), None),
-    };
+    match request.send().await {
+        Ok(response) => answered(response, asked).await,
+        Err(error) => (unreadable(&error), None),
+    }
+}
+
+async fn answered(response: Response, asked: Asked) -> (Outcome, Option<u16>) {
     let (status, retry_after) = (response.status(), retry_after(&response));
-    match bounded(response).await {
+    match bounded(response, MOST_BYTES).await {
         Ok(body) => (classify(asked, status, retry_after, &body), Some(status.as_u16())),
         Err(outcome) => (outcome, Some(status.as_u16())),
     }
 }
 
-async fn bounded(mut response: Response) -> Result<Vec<u8>, Outcome> {
+/// The body, if it has at most so many bytes.
+pub(super) async fn bounded(mut response: Response, most_bytes: usize) -> Result<Vec<u8>, Outcome> {
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await.map_err(|e| unreadable(&e))? {
-        if body.len() + chunk.len() > MOST_BYTES {
+        if body.len() + chunk.len() > most_bytes {
             return Err(Outcome::Transient { reason: "the answer is too large".into(), retry_after: None });
         }
         body.extend_from_slice(&chunk);
@@ -255,7 +292,7 @@ fn text_header(response: &Response, name: &str) -> Option<String> {
 }
 
 /// How long the partner asks us to wait. A date is counted from the partner's own clock where it tells the time.
-fn retry_after(response: &Response) -> Option<Duration> {
+pub(super) fn retry_after(response: &Response) -> Option<Duration> {
     let asked = text_header(response, RETRY_AFTER.as_str())?;
     let now = text_header(response, DATE.as_str()).and_then(|text| http_date(&text)).unwrap_or_else(Utc::now);
     wait(&asked, now)
@@ -288,14 +325,21 @@ fn builder(timeout: Duration) -> reqwest::ClientBuilder {
         .user_agent(concat!("vardkedja/", env!("CARGO_PKG_VERSION")))
 }
 
+/// What a small document may cost.
+#[derive(Debug, Clone, Copy)]
+pub struct Small {
+    pub timeout: Duration,
+    pub most_bytes: usize,
+}
+
 /// Fetches a small public document, like a JWK set, from a configured address.
-pub async fn fetch_small(url: &str, timeout: Duration, guard: &Guard) -> Result<Vec<u8>, Outcome> {
+pub async fn fetch_small(url: &str, bounds: &Small, guard: &Guard) -> Result<Vec<u8>, Outcome> {
     let url = Url::parse(url).map_err(|_| Outcome::Permanent { reason: NO_ADDRESS.into() })?;
     guard.check(&url)?;
-    let client = http(timeout, guard).map_err(|e| unreadable(&e))?;
+    let client = http(bounds.timeout, guard).map_err(|e| unreadable(&e))?;
     let response = client.get(url).send().await.map_err(|e| unreadable(&e))?;
     let status = response.status();
-    let body = bounded(response).await?;
+    let body = bounded(response, bounds.most_bytes).await?;
     if status == StatusCode::OK { Ok(body) } else { Err(classify(Asked::Read, status, None, &body)) }
 }
 

@@ -10,6 +10,14 @@ use crate::domain::delivery::Outcome;
 /// Why an attempt certainly had no effect: nothing was sent.
 pub const NO_CONNECTION: &str = "no connection";
 
+/// How a reason begins where there was no token to show the partner: nothing was sent then either.
+pub(super) const NO_TOKEN: &str = "no token: ";
+
+/// Whether an attempt that ended for this reason certainly changed nothing at the partner: nothing was sent.
+pub fn had_no_effect(reason: Option<&str>) -> bool {
+    reason.is_some_and(|reason| reason == NO_CONNECTION || reason.starts_with(NO_TOKEN))
+}
+
 /// A 2xx without a body: done, or not.
 pub const NOTHING_SAID: &str = "the answer says nothing";
 

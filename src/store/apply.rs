@@ -103,6 +103,9 @@ impl<'w, 'c> Writing<'w, 'c> {
         for change in &commit.exports {
             self.change_export(change)?;
         }
+        if let Some(assertion) = &commit.assertion {
+            self.put_assertion(assertion)?;
+        }
         for (audit, noted) in commit.audit.iter().zip(notes) {
             self.append_audit(audit, noted)?;
         }

@@ -2,7 +2,7 @@
 
 use super::audit::{Checkpoint, Prune};
 use super::export::ExportChange;
-use super::record::{Answer, Audit, Delivery, DeliveryChange, Document, Exchange, Inbound, Put};
+use super::record::{Answer, Assertion, Audit, Delivery, DeliveryChange, Document, Exchange, Inbound, Put};
 use super::rights::Deed;
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
@@ -26,6 +26,7 @@ pub struct Commit {
     pub deeds: Vec<Deed>,
     pub answer: Option<Answer>,
     pub exports: Vec<ExportChange>,
+    pub assertion: Option<Assertion>,
     pub audit: Vec<Audit>,
     /// After `audit`: what is signed stands in the log.
     pub checkpoint: Option<Checkpoint>,
@@ -67,6 +68,10 @@ pub enum Expect {
     Unchanged { patient: String, changes: i64 },
     /// The caller has not used this Idempotency-Key.
     FreshKey { caller: String, key: String },
+    /// The client has not used this assertion.
+    Unused { client: String, jti: [u8; 32] },
+    /// The client has used fewer than `most` that have not expired at `at`.
+    FewAssertions { client: String, most: u32, at: DateTime<Utc> },
     /// The partner has not said this before.
     Unheard { partner: String, key: String },
     /// The last delivery to this partner about the patient of this exchange has this `seq`.

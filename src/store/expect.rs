@@ -2,6 +2,7 @@
 
 use super::Expect;
 use super::apply::{Refusal, Writing};
+use super::assertion::{UNEXPIRED, USED};
 use super::objection::STANDING;
 use super::read_delivery::LANE_END;
 use super::read_exchange::{CHANGES_OF_PATIENT, REVISION, REVISION_OF_DOCUMENT};
@@ -50,6 +51,12 @@ impl Writing<'_, '_> {
                 Ok(found == Some(*changes))
             }
             Expect::FreshKey { caller, key } => Ok(db.first(ANSWERED, (caller, key), found)?.is_none()),
+            Expect::Unused { client, jti } => Ok(db.first(USED, (client, jti), found)?.is_none()),
+            Expect::FewAssertions { client, most, at } => {
+                let of_client = (client, at.timestamp_millis(), most);
+                let count: Option<u32> = db.first(UNEXPIRED, of_client, |row| row.get("count"))?;
+                Ok(count.is_some_and(|count| count < *most))
+            }
             Expect::Unheard { partner, key } => Ok(db.first(HEARD, (partner, key), found)?.is_none()),
             Expect::LaneEnd { exchange, partner, seq } => {
                 let last: Option<Option<i64>> =

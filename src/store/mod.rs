@@ -5,6 +5,7 @@
 //! one noun each; `migrations/` says what a legal row is.
 
 mod apply;
+mod assertion;
 mod audit;
 pub mod backup;
 pub mod commit;
@@ -77,7 +78,8 @@ pub use read_delivery::{Due, Room, Rooms, TURN};
 pub use read_exchange::OpenTask;
 pub use read_queue::{MOST_COUNTED, Parked, PartnerQueue, Queue, Unanswered, Worklist, look};
 pub use record::{
-    Action, Answer, Attempt, Audit, Delivery, DeliveryChange, Document, Exchange, Inbound, Party, Put, Stored,
+    Action, Answer, Assertion, Attempt, Audit, Delivery, DeliveryChange, Document, Exchange, Inbound, Party, Put,
+    Stored,
 };
 pub use rights::{Copies, Deed, Disclosed, DisclosedTo, Erasure, Hold, Informed, OptOut, Removal, Stub};
 pub use search::{Criteria, Found, List, Passed, Targets, Walk, Walked as Stride};

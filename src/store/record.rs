@@ -217,6 +217,17 @@ pub struct Answer {
     pub body: Vec<u8>,
 }
 
+/// An assertion that a client has shown for a token.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Assertion {
+    pub client: String,
+    /// SHA-256 of what the client calls it.
+    pub jti: [u8; 32],
+    pub at: DateTime<Utc>,
+    /// Until when it could be shown again.
+    pub expires_at: DateTime<Utc>,
+}
+
 /// A row of the audit log, as an [`Event`] makes it. The payload is hashed with a salt, so that it can be erased and the
 /// chain still holds; what is in it besides is [`Event::payload`], and by that rows are found: its `patients`, or else those
 /// that `shown`, `exchange` and the object belong to.

@@ -19,7 +19,7 @@ use crate::domain::task::{self, Role, Status, Verdict};
 use crate::fhir::bundle::TaskMode;
 use crate::fhir::issue::{Code, Issue};
 use crate::fhir::resource::{reference_of, type_of};
-use crate::partner::NO_CONNECTION;
+use crate::partner::had_no_effect;
 use crate::store::{
     Action, Attempt, Commit, Committed, Delivery, DeliveryChange, DeliveryQuery, Exchange, Expect, Filter,
 };
@@ -186,7 +186,7 @@ async fn never_arrived(gateway: &Gateway, exchange: Uuid, unit: &str) -> Result<
     for delivery in &made {
         let tries = gateway.store.attempts(delivery.id).await?;
         // Who gave no answer may have got it; so may whoever the last attempt gave up on.
-        let unanswered = |a: &Attempt| a.class == "transient" && a.reason.as_deref() != Some(NO_CONNECTION);
+        let unanswered = |a: &Attempt| a.class == "transient" && !had_no_effect(a.reason.as_deref());
         let gave_up = delivery.state == State::Parked && tries.last().is_some_and(|a| a.class == "transient");
         let arrived = delivery.state == State::Delivered || tries.iter().any(|a| a.class == "delivered");
         if arrived || gave_up || delivery.begun_at.is_some() || tries.iter().any(unanswered) {

@@ -12,7 +12,7 @@ use crate::domain::delivery::State;
 use crate::domain::task::Status;
 use crate::fhir::issue::{Code, Issue};
 use crate::fhir::resource::type_of;
-use crate::partner::NO_CONNECTION;
+use crate::partner::had_no_effect;
 use crate::store::{Action, Delivery, DeliveryChange, DeliveryQuery, Exchange, Expect, Filter};
 
 /// Whether the patient has refused or taken back the consent that the document rests on.
@@ -54,7 +54,7 @@ pub(super) async fn stop_deliveries(gateway: &Gateway, exchange: &Exchange) -> R
         // A delivery that was tried may have arrived although nobody said so, unless there never was a connection.
         let tries = gateway.store.attempts(delivery.id).await?;
         // So may one whose attempt is under way, or was cut off with the program.
-        let tried = tries.iter().any(|a| a.reason.as_deref() != Some(NO_CONNECTION));
+        let tried = tries.iter().any(|a| !had_no_effect(a.reason.as_deref()));
         if delivery.state == State::Delivered || tried || delivery.begun_at.is_some() {
             sent.push(delivery.unit.clone());
         } else {

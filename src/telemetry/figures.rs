@@ -62,6 +62,7 @@ pub struct Figures {
     in_flight: Levels,
     rounds: Counters,
     answers: Counters,
+    tokens: Counters,
 }
 
 impl fmt::Debug for Figures {
@@ -83,6 +84,7 @@ impl Figures {
             in_flight: Family::default(),
             rounds: Family::default(),
             answers: Family::default(),
+            tokens: Family::default(),
             registry: Registry::default(),
         };
         let r = &mut registry;
@@ -97,6 +99,8 @@ impl Figures {
         r.register("poll_rounds", "Rounds over a partner's Tasks, by whether it could be read", figures.rounds.clone());
         r.register("answers", "Answers read from partners, by what became of them", figures.answers.clone());
         let size = store.group_size.clone();
+        let tokens = figures.tokens.clone();
+        r.register("token_requests", "Requests for an access token, by client and what became of them", tokens);
         r.register("commit_group_size", "Commits that shared one sync of the disk", size);
         let duration = store.commit_duration.clone();
         r.register_with_unit("commit_duration", "How long a group took until it was on disk", Unit::Seconds, duration);
@@ -141,6 +145,11 @@ impl Figures {
     /// Attempts that are under way to a partner.
     pub fn in_flight(&self, partner: &str) -> i64 {
         self.in_flight.get(&labels([("partner", partner.into())])).map_or(0, |gauge| gauge.get())
+    }
+
+    /// `client` is one of the settings or `unknown`; `result` is `granted`, `failed` or an error of RFC 6749.
+    pub fn token(&self, client: &str, result: &str) {
+        self.tokens.get_or_create(&labels([("client", client.into()), ("result", result.into())])).inc();
     }
 
     /// One round over a partner's Tasks, and what came of the answers in it.

@@ -22,6 +22,7 @@ mod lanes;
 mod limits;
 mod mappings;
 mod notices;
+mod oauth;
 mod openapi;
 mod ops;
 #[cfg(feature = "fhirpath-oracle")]

@@ -3,6 +3,7 @@
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde_json::{Value, json};
 
+use super::super::oauth;
 use super::super::problem::{Answer, Problem, told};
 use super::everything::WHOLE;
 use super::search::{documentation, includes, is_sortable};
@@ -44,7 +45,7 @@ pub async fn metadata(gateway: web::Data<Gateway>, request: HttpRequest) -> Answ
     let mut resources: Vec<Value> = types().iter().map(|name| resource(name)).collect();
     resources.push(super::audit::capability());
     resources.push(group());
-    let statement = json!({
+    let mut statement = json!({
         "resourceType": "CapabilityStatement",
         "status": "active",
         "date": "2026-11-21",
@@ -72,6 +73,11 @@ pub async fn metadata(gateway: web::Data<Gateway>, request: HttpRequest) -> Answ
             ],
         }],
     });
+    if let Some(security) = oauth::security(&gateway.config)
+        && let Some(rest) = statement.pointer_mut("/rest/0")
+    {
+        rest["security"] = security;
+    }
     Ok(HttpResponse::Ok().content_type(FHIR_JSON).body(statement.to_string()))
 }
 

@@ -154,7 +154,8 @@ pub async fn negotiate(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
-    if !request.path().starts_with("/fhir/") {
+    // Where to find the doors of OAuth is no FHIR, wherever it stands.
+    if !request.path().starts_with("/fhir/") || request.path().starts_with("/fhir/.well-known/") {
         return Ok(next.call(request).await?.map_into_boxed_body());
     }
     let wanted = wanted(request.request());

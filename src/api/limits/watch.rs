@@ -8,8 +8,11 @@ use std::os::fd::AsFd;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
+use actix_tls::accept::rustls_0_23::TlsStream;
 use actix_web::dev::Extensions;
+use actix_web::rt::net::TcpStream as TokioStream;
 
+use super::super::tls::below;
 use crate::config::Limits;
 
 /// How often the connections are looked at.
@@ -48,9 +51,16 @@ impl Watch {
         watch
     }
 
-    /// For `HttpServer::on_connect`.
+    /// For `HttpServer::on_connect`: also notes the certificate that the caller has shown.
     pub fn add(&self, socket: &dyn Any, data: &mut Extensions) {
-        let Some(socket) = socket.downcast_ref::<actix_web::rt::net::TcpStream>() else { return };
+        let socket = match socket.downcast_ref::<TlsStream<TokioStream>>().map(below) {
+            Some((socket, shown)) => {
+                shown.map(|shown| data.insert(shown));
+                Some(socket)
+            }
+            None => socket.downcast_ref::<TokioStream>(),
+        };
+        let Some(socket) = socket else { return };
         // Without a second handle, when no file descriptor is left, the connection goes on unwatched.
         let Ok(socket) = socket.as_fd().try_clone_to_owned() else { return };
         let until = Mutex::new(Some(Instant::now() + self.patience));

@@ -22,6 +22,8 @@ use crate::fhir::issue::{Code, Issue, outcome};
 pub enum Misbehaviour {
     /// 500 without effect.
     Error,
+    /// 401 without effect, whatever was shown.
+    Unauthorized,
     /// 429 with `Retry-After`, without effect.
     Busy,
     /// The request takes effect, then the connection drops.
@@ -162,6 +164,7 @@ pub async fn strike(
         }
         Misbehaviour::Garbage => HttpResponse::Ok().content_type("application/fhir+json").body(GARBAGE),
         Misbehaviour::Error => Refusal::fault().error_response(),
+        Misbehaviour::Unauthorized => HttpResponse::Unauthorized().finish(),
         Misbehaviour::Busy => {
             let after = fault.retry_after_seconds.unwrap_or(1).to_string();
             HttpResponse::TooManyRequests().insert_header(("Retry-After", after)).finish()

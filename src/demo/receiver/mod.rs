@@ -8,6 +8,7 @@
 //! - `references`: what resources point at; `patch`: JSON Patch; `check`: is this R4 at all
 //! - `terms`, `search`: how resources are found; `records`: the only SQL that writes
 //! - `staff`: what the people at the unit do; `worklist`: what they see
+//! - `tokens`: whom it lets in, where it does not let in everybody
 //! - `faults`: misbehaviour on demand; `journal`: which requests came
 
 mod answer;
@@ -24,6 +25,7 @@ mod refusal;
 mod search;
 mod staff;
 mod terms;
+mod tokens;
 mod transaction;
 mod worklist;
 
@@ -39,6 +41,7 @@ use anyhow::Context;
 
 pub use faults::{Fault, Faults, Misbehaviour};
 pub use staff::Staff;
+pub use tokens::Issuer;
 
 use journal::Journal;
 use records::{Desk, Records};
@@ -59,6 +62,8 @@ pub struct Options {
     pub faults: Faults,
     /// Whether `PUT Provenance/{id}` may create (`updateCreate`).
     pub provenance_by_id: bool,
+    /// Whose tokens it demands; without it everybody is let in.
+    pub tokens: Option<Issuer>,
     /// Ends `serve` when it completes; without it the server lives as long as the process.
     pub shutdown: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
 }
@@ -72,6 +77,7 @@ pub struct Receiver {
     unit_names: BTreeMap<String, String>,
     staff: Option<Staff>,
     provenance_by_id: bool,
+    tokens: Option<Issuer>,
 }
 
 impl Receiver {
@@ -84,6 +90,7 @@ impl Receiver {
             unit_names: options.unit_names,
             staff: options.staff,
             provenance_by_id: options.provenance_by_id,
+            tokens: options.tokens,
         })
     }
 
@@ -111,6 +118,7 @@ pub async fn serve(listener: TcpListener, db: &Path, mut options: Options) -> an
         App::new()
             .app_data(receiver.clone())
             .app_data(web::PayloadConfig::new(BODY_BYTES))
+            .wrap(from_fn(tokens::demand))
             .wrap(from_fn(faults::strike))
             .wrap(from_fn(journal::record))
             .configure(journal::routes)

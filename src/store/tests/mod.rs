@@ -1,5 +1,6 @@
 //! Tests of the store as its users see it, and the rows they are made of.
 
+mod assertions;
 mod audit;
 mod exchanges;
 mod expectations;

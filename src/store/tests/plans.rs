@@ -23,6 +23,11 @@ async fn ask_everything(store: &Store) {
             delivery_changes: vec![change(&sent, State::Waiting, State::Delivered)],
             inbound: vec![inbound("norr", "k")],
             answer: Some(answer("syd", "k")),
+            expect: vec![
+                Expect::Unused { client: "c".into(), jti: [0; 32] },
+                Expect::FewAssertions { client: "c".into(), most: 1, at: at(0) },
+            ],
+            assertion: Some(Assertion { client: "c".into(), jti: [0; 32], at: at(0), expires_at: at(5) }),
             audit: vec![audit("submit")],
             ..Commit::default()
         })

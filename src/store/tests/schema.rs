@@ -36,7 +36,8 @@ fn legal() -> Connection {
                                             NULL, NULL, NULL);
              INSERT INTO export_file VALUES (zeroblob(16), 'f', 'output', 'Task', 1, 1, NULL);
              INSERT INTO export_patient VALUES (zeroblob(16), 'p', 'member');
-             INSERT INTO answer VALUES ('syd', 'k', '', NULL, 202, NULL, 0, x'');",
+             INSERT INTO answer VALUES ('syd', 'k', '', NULL, 202, NULL, 0, x'');
+             INSERT INTO assertion VALUES ('c', zeroblob(32), 0);",
         )
         .unwrap();
     connection
@@ -123,6 +124,10 @@ fn illegal_states_are_refused_by_the_database_itself() {
         "UPDATE milestone SET day = NULL",
         "UPDATE inbound SET finding = ''",
         "UPDATE answer SET status = 0",
+        "UPDATE assertion SET expires_at = 1",
+        "INSERT INTO assertion VALUES ('c', zeroblob(32), 1)",
+        "INSERT INTO assertion VALUES ('c', zeroblob(31), 1)",
+        "INSERT INTO assertion VALUES ('', zeroblob(32), 1)",
         "UPDATE exchange SET created_at = 'yesterday'",
     ] {
         let refused = connection.execute(sql, []);

@@ -98,7 +98,7 @@ impl Bulk {
         let gateway = Arc::new(Gateway::open(config).unwrap());
         let (stop, stopped) = watch::channel(false);
         let worker = tokio::spawn(vardkedja::registry::worker::run(Arc::clone(&gateway), stopped));
-        let server = vardkedja::api::serve(Arc::clone(&gateway), listener).unwrap();
+        let server = vardkedja::api::serve(Arc::clone(&gateway), listener, None).unwrap();
         let handle = server.handle();
         let server = tokio::spawn(server);
         let http = reqwest::Client::builder().no_proxy().build().unwrap();

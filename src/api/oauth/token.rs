@@ -1,0 +1,31 @@
+//! `POST /oauth/token`: a token for a system that proves who it is (SMART Backend Services, client_credentials).
+
+use actix_web::http::StatusCode;
+use actix_web::http::header::AUTHORIZATION;
+use actix_web::{HttpRequest, HttpResponse, web};
+use chrono::Utc;
+
+use super::super::tls::shown_certificate;
+use super::form::Form;
+use super::private;
+use super::refusal::Refusal;
+use crate::Gateway;
+use crate::access::grant::{self, Fault, grant};
+
+/// Gives a token, or says why not.
+pub async fn token(gateway: web::Data<Gateway>, request: HttpRequest, form: Form) -> Result<HttpResponse, Refusal> {
+    let has_secret = request.headers().contains_key(AUTHORIZATION) || form.field("client_secret").is_some();
+    if has_secret {
+        let why = "there are no client secrets here: authenticate with client_assertion (private_key_jwt) alone";
+        return Err(Refusal::of(Fault::InvalidClient).with(why));
+    }
+    let asked = grant::Form {
+        grant_type: form.field("grant_type"),
+        scope: form.field("scope"),
+        client_id: form.field("client_id"),
+        assertion_type: form.field("client_assertion_type"),
+        assertion: form.field("client_assertion"),
+    };
+    let granted = grant(&gateway, asked, shown_certificate(&request), Utc::now()).await?;
+    Ok(private(StatusCode::OK, &granted))
+}

@@ -1,0 +1,382 @@
+//! `[[client]]` and `[[issuer]]`: who may get a token here, who else may say who is calling, and where their keys are.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use super::{Config, ConfigError, Partner, addresses, value};
+use crate::access::{Purpose, Scope, scope};
+use crate::domain::outgoing::Outgoing;
+use crate::domain::{Directory, HsaId};
+
+/// Where public keys are.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Keys {
+    /// A JWK set in the settings themselves.
+    Inline(String),
+    File(PathBuf),
+    Url(String),
+}
+
+impl Keys {
+    /// Where they are, to be said in the log.
+    pub fn place(&self) -> String {
+        match self {
+            Self::Inline(_) => "the settings".to_owned(),
+            Self::File(path) => path.display().to_string(),
+            Self::Url(url) => url.clone(),
+        }
+    }
+}
+
+/// Somebody who may get a token: a system, bound to an organisation and a purpose.
+#[derive(Debug, Clone)]
+pub struct Client {
+    pub id: String,
+    pub name: String,
+    /// The organisation it is bound to; a partner with keys is bound to its units.
+    pub hsa_id: Option<String>,
+    pub purpose: Purpose,
+    /// For care: the partner for whose units it speaks.
+    pub partner: Option<String>,
+    /// For care: these of the partner's units only, in upper case.
+    pub units: Option<Vec<String>>,
+    /// For a registry: the name that its agreement has.
+    pub registry: Option<String>,
+    /// What was agreed; never empty.
+    pub scopes: Vec<Scope>,
+    /// None where only outside issuers speak for it.
+    pub keys: Option<Keys>,
+    /// SHA-256 of the certificates that it has to show beside its tokens; empty: none.
+    pub certificates: Vec<[u8; 32]>,
+}
+
+/// Somebody else who issues tokens that are good here.
+#[derive(Debug, Clone)]
+pub struct Issuer {
+    pub iss: String,
+    pub keys: Keys,
+    pub audience: Vec<String>,
+    /// The claim that names the client, and which of our clients its values are.
+    pub client_claim: String,
+    pub clients: BTreeMap<String, String>,
+    pub scope_claim: String,
+    /// The longest life of its tokens that is taken.
+    pub lifetime_s: i64,
+}
+
+impl Config {
+    /// The client of that id; a partner with keys is one by its name.
+    pub fn client(&self, id: &str) -> Option<&Client> {
+        self.clients.iter().find(|c| c.id == id)
+    }
+
+    /// The outside issuer that calls itself so.
+    pub fn issuer(&self, iss: &str) -> Option<&Issuer> {
+        self.issuers.iter().find(|i| i.iss == iss)
+    }
+
+    /// Whether callers must show a token.
+    pub fn is_authenticated(&self) -> bool {
+        !self.clients.is_empty()
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawClient {
+    id: String,
+    name: String,
+    hsa_id: String,
+    purpose: String,
+    partner: Option<String>,
+    units: Option<Vec<String>>,
+    registry: Option<String>,
+    scopes: Vec<String>,
+    jwks: Option<String>,
+    jwks_file: Option<PathBuf>,
+    jwks_url: Option<String>,
+    #[serde(default)]
+    client_certificate: Vec<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawIssuer {
+    iss: String,
+    jwks_file: Option<PathBuf>,
+    jwks_url: Option<String>,
+    audience: Vec<String>,
+    client_claim: Option<String>,
+    clients: BTreeMap<String, String>,
+    scope_claim: Option<String>,
+    lifetime_s: Option<u32>,
+}
+
+/// Granted scopes together are no longer than this, so that a token stays small enough for a header.
+pub const MOST_AGREED: usize = 4096;
+/// An hour: what an outside issuer's tokens may live at most where nothing else is said, and a day where it is.
+const LIFETIME_S: u32 = 3600;
+const MOST_LIFETIME_S: u32 = 86_400;
+/// The longest name of a client, as it stands in every row of the audit log.
+const LONGEST_ID: usize = 128;
+
+/// Where the keys of a section are, which has at most one way to say so.
+pub(super) fn keys(
+    key: &str,
+    base: &Path,
+    inline: Option<String>,
+    file: Option<PathBuf>,
+    url: Option<String>,
+) -> Result<Option<Keys>, ConfigError> {
+    match (inline, file, url) {
+        (None, None, None) => Ok(None),
+        (Some(text), None, None) => match serde_json::from_str::<jsonwebtoken::jwk::JwkSet>(&text) {
+            Ok(set) if !set.keys.is_empty() => Ok(Some(Keys::Inline(text))),
+            _ => Err(value(key, "jwks is no JWK set in JSON with a key in it")),
+        },
+        (None, Some(path), None) => Ok(Some(Keys::File(base.join(path)))),
+        (None, None, Some(url)) => Ok(Some(Keys::Url(url))),
+        _ => Err(value(key, "has several of jwks, jwks_file and jwks_url: choose one")),
+    }
+}
+
+/// The clients of the settings, and the partners with keys, who are clients too.
+pub(super) fn check(
+    raw: Vec<RawClient>,
+    base: &Path,
+    partners: &[Partner],
+    directory: &Directory,
+    outgoing: &Outgoing,
+    warnings: &mut Vec<String>,
+) -> Result<Vec<Client>, ConfigError> {
+    let mut clients: Vec<Client> = partners.iter().filter_map(of_partner).collect();
+    for (index, raw) in raw.into_iter().enumerate() {
+        let key = format!("client[{index}] ({})", raw.id);
+        let is_named = !raw.id.is_empty() && raw.id.len() <= LONGEST_ID && raw.id.bytes().all(|b| b.is_ascii_graphic());
+        if !is_named || raw.id == "operator" || raw.id == "gateway" {
+            return Err(value(&key, "id is 1 to 128 visible ASCII characters, and not operator or gateway"));
+        }
+        if clients.iter().any(|c| c.id == raw.id) {
+            return Err(value(&key, "is named twice; a partner with keys is a client by its own name"));
+        }
+        if directory.find(&raw.id).is_some() {
+            return Err(value(&key, "has the HSA-id of a unit for an id: it would be taken for the unit in the log"));
+        }
+        if let Some(url) = &raw.jwks_url {
+            warnings.extend(addresses::check(&format!("{key}: jwks_url"), url, outgoing)?);
+        }
+        let keys = keys(&key, base, raw.jwks.clone(), raw.jwks_file.clone(), raw.jwks_url.clone())?;
+        clients.push(client(&key, raw, keys, partners, directory)?);
+    }
+    Ok(clients)
+}
+
+/// A partner with keys: for its own units, with all that there is in them.
+fn of_partner(partner: &Partner) -> Option<Client> {
+    partner.keys.as_ref().map(|keys| Client {
+        id: partner.name.clone(),
+        name: partner.name.clone(),
+        hsa_id: None,
+        purpose: Purpose::Care,
+        partner: Some(partner.name.clone()),
+        units: None,
+        registry: None,
+        scopes: scope::read("system/*.cruds"),
+        keys: Some(keys.clone()),
+        certificates: Vec::new(),
+    })
+}
+
+fn client(
+    key: &str,
+    raw: RawClient,
+    keys: Option<Keys>,
+    partners: &[Partner],
+    directory: &Directory,
+) -> Result<Client, ConfigError> {
+    HsaId::parse(&raw.hsa_id).map_err(|e| value(key, &format!("hsa_id {e}")))?;
+    let purpose = match raw.purpose.as_str() {
+        "care" => Purpose::Care,
+        "registry" => Purpose::Registry,
+        "operations" => Purpose::Operations,
+        _ => return Err(value(key, "purpose is \"care\", \"registry\" or \"operations\"")),
+    };
+    if (purpose == Purpose::Care) != raw.partner.is_some() {
+        return Err(value(key, "needs partner for care, whose units it speaks for, and has none otherwise"));
+    }
+    if (purpose == Purpose::Registry) != raw.registry.is_some() {
+        return Err(value(
+            key,
+            "needs registry for purpose registry, the name in its agreement, and has none otherwise",
+        ));
+    }
+    if let Some(partner) = raw.partner.as_deref().filter(|name| !partners.iter().any(|p| p.name == *name)) {
+        return Err(value(key, &format!("partner {partner:?} is no [[partner]]")));
+    }
+    let units = raw.units.map(|units| units.iter().map(|u| u.to_ascii_uppercase()).collect::<Vec<_>>());
+    let is_foreign = |unit: &&String| directory.find(unit).is_none_or(|u| Some(&u.partner) != raw.partner.as_ref());
+    if let Some(unit) = units.iter().flatten().find(is_foreign) {
+        return Err(value(key, &format!("unit {unit} is none of its partner's")));
+    }
+    Ok(Client {
+        scopes: agreed(key, purpose, &raw.scopes)?,
+        certificates: raw.client_certificate.iter().map(|text| fingerprint(key, text)).collect::<Result<_, _>>()?,
+        id: raw.id,
+        name: raw.name,
+        hsa_id: Some(raw.hsa_id.to_ascii_uppercase()),
+        purpose,
+        partner: raw.partner,
+        units,
+        registry: raw.registry,
+        keys,
+    })
+}
+
+/// What was agreed. Here a scope that is not understood is an error: nobody reads the settings twice.
+fn agreed(key: &str, purpose: Purpose, texts: &[String]) -> Result<Vec<Scope>, ConfigError> {
+    let mut scopes = Vec::new();
+    for text in texts {
+        let scope = Scope::parse(text)
+            .ok_or_else(|| value(key, &format!("scope {text:?} is none: as system/Procedure.rs?code=DV133")))?;
+        let writes = scope.rights.create || scope.rights.update || scope.rights.delete;
+        if purpose == Purpose::Registry && writes {
+            return Err(value(key, &format!("scope {text:?}: a registry reads and searches only (.rs)")));
+        }
+        scopes.push(scope);
+    }
+    if scopes.is_empty() || scope::write(&scopes).len() > MOST_AGREED {
+        return Err(value(key, "scopes has at least one scope, and 4096 letters together at most"));
+    }
+    Ok(scopes)
+}
+
+/// `sha256:` and 64 hexadecimal digits, with or without colons between.
+fn fingerprint(key: &str, text: &str) -> Result<[u8; 32], ConfigError> {
+    let wrong =
+        || value(key, "client_certificate has lines of sha256: and 64 hexadecimal digits, one certificate each");
+    let digits: String = text.strip_prefix("sha256:").ok_or_else(wrong)?.chars().filter(|c| *c != ':').collect();
+    let mut bytes = [0; 32];
+    if digits.len() != 64 || !digits.is_ascii() {
+        return Err(wrong());
+    }
+    for (index, byte) in bytes.iter_mut().enumerate() {
+        let pair = digits.get(2 * index..2 * index + 2).ok_or_else(wrong)?;
+        *byte = u8::from_str_radix(pair, 16).map_err(|_| wrong())?;
+    }
+    Ok(bytes)
+}
+
+/// The outside issuers, none of whom may say that it is the gateway or a partner.
+pub(super) fn issuers(
+    raw: Vec<RawIssuer>,
+    base: &Path,
+    own: &str,
+    clients: &[Client],
+    outgoing: &Outgoing,
+    warnings: &mut Vec<String>,
+) -> Result<Vec<Issuer>, ConfigError> {
+    let mut issuers: Vec<Issuer> = Vec::new();
+    for (index, raw) in raw.into_iter().enumerate() {
+        let key = format!("issuer[{index}] ({})", raw.iss);
+        let is_taken = raw.iss == own || clients.iter().any(|c| c.id == raw.iss);
+        if raw.iss.is_empty() || is_taken || issuers.iter().any(|i| i.iss == raw.iss) {
+            return Err(value(&key, "iss is empty, our own address, a client's id or named twice"));
+        }
+        if let Some(url) = &raw.jwks_url {
+            warnings.extend(addresses::check(&format!("{key}: jwks_url"), url, outgoing)?);
+        }
+        let keys = keys(&key, base, None, raw.jwks_file, raw.jwks_url)?
+            .ok_or_else(|| value(&key, "needs jwks_file or jwks_url"))?;
+        if raw.audience.is_empty() || raw.audience.iter().any(String::is_empty) {
+            return Err(value(&key, "needs audience: what its tokens for us have in aud"));
+        }
+        if raw.clients.is_empty() {
+            return Err(value(&key, "needs clients: which of our clients it may speak for"));
+        }
+        if let Some(unknown) = raw.clients.values().find(|id| !clients.iter().any(|c| c.id == **id)) {
+            return Err(value(&key, &format!("clients: {unknown:?} is no [[client]]")));
+        }
+        let lifetime_s = raw.lifetime_s.unwrap_or(LIFETIME_S);
+        if lifetime_s == 0 || lifetime_s > MOST_LIFETIME_S {
+            return Err(value(&key, "lifetime_s is from 1 to 86400"));
+        }
+        issuers.push(Issuer {
+            iss: raw.iss,
+            keys,
+            audience: raw.audience,
+            client_claim: raw.client_claim.unwrap_or_else(|| "client_id".into()),
+            clients: raw.clients,
+            scope_claim: raw.scope_claim.unwrap_or_else(|| "scope".into()),
+            lifetime_s: i64::from(lifetime_s),
+        });
+    }
+    Ok(issuers)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Config;
+
+    const PARTNER: &str = "[[partner]]\nname = \"primary-care\"\nchannel = \"poll\"\n";
+
+    fn client(more: &str) -> Result<Config, String> {
+        let lines = "id = \"c\"\nname = \"C\"\nhsa_id = \"SE2321000131-E000000000001\"\njwks_file = \"c.json\"\n";
+        Config::parse(&format!("{PARTNER}[[client]]\n{lines}{more}")).map_err(|e| e.to_string())
+    }
+
+    #[test]
+    fn a_client_is_bound_to_an_organisation_a_purpose_and_what_was_agreed() {
+        let registry = "purpose = \"registry\"\nregistry = \"rehab\"\nscopes = [\"system/Procedure.rs?code=DV133\"]\n";
+        let config = client(registry).unwrap();
+        assert!(config.is_authenticated());
+        assert_eq!(config.client("c").unwrap().registry.as_deref(), Some("rehab"));
+        for (more, what) in [
+            ("purpose = \"registry\"\nscopes = [\"system/*.rs\"]", "needs registry"),
+            ("purpose = \"registry\"\nregistry = \"r\"\nscopes = [\"system/*.cruds\"]", "reads and searches only"),
+            ("purpose = \"registry\"\nregistry = \"r\"\nscopes = []", "at least one"),
+            ("purpose = \"registry\"\nregistry = \"r\"\nscopes = [\"patient/*.rs\"]", "patient/*.rs"),
+            ("purpose = \"care\"\nscopes = [\"system/*.rs\"]", "needs partner"),
+            ("purpose = \"care\"\npartner = \"nobody\"\nscopes = [\"system/*.rs\"]", "nobody"),
+            ("purpose = \"play\"\nscopes = [\"system/*.rs\"]", "purpose is"),
+            (
+                "purpose = \"care\"\npartner = \"primary-care\"\nunits = [\"SE2321000131-E000000000101\"]\n\
+                 scopes = [\"system/*.rs\"]",
+                "none of its partner's",
+            ),
+            (&format!("{registry}jwks = \"{{}}\""), "choose one"),
+            (&format!("{registry}jwks_url = \"https://a.example/jwks\""), "choose one"),
+            (&format!("{registry}client_certificate = [\"sha256:12\"]"), "64 hexadecimal"),
+        ] {
+            let error = client(more).unwrap_err();
+            assert!(error.starts_with("client[0] (c)") && error.contains(what), "{more}: {error}");
+        }
+        let inline = |jwks: &str| {
+            let lines = "id = \"c\"\nname = \"C\"\nhsa_id = \"SE2321000131-E000000000001\"\n";
+            Config::parse(&format!("[[client]]\n{lines}{registry}jwks = '{jwks}'")).map_err(|e| e.to_string())
+        };
+        assert!(inline("{}").unwrap_err().contains("no JWK set"));
+        assert!(inline(r#"{"keys":[{"kty":"RSA","n":"AQAB","e":"AQAB"}]}"#).is_ok());
+        let bound = format!("{registry}client_certificate = [\"sha256:{}\"]", "0f:".repeat(31) + "0F");
+        assert_eq!(client(&bound).unwrap().client("c").unwrap().certificates, [[15; 32]]);
+    }
+
+    #[test]
+    fn an_outside_issuer_says_whom_it_speaks_for_and_is_nobody_else() {
+        let known = "purpose = \"operations\"\nscopes = [\"system/*.rs\"]\n";
+        let issuer = |more: &str| client(&format!("{known}[[issuer]]\njwks_file = \"i.json\"\n{more}"));
+        let good = "iss = \"https://idp.example.se\"\naudience = [\"us\"]\nclients = { x = \"c\" }";
+        assert_eq!(issuer(good).unwrap().issuers[0].client_claim, "client_id");
+        for (more, what) in [
+            ("iss = \"c\"\naudience = [\"us\"]\nclients = { x = \"c\" }", "client's id"),
+            ("iss = \"http://127.0.0.1:8080\"\naudience = [\"us\"]\nclients = { x = \"c\" }", "our own address"),
+            ("iss = \"i\"\naudience = []\nclients = { x = \"c\" }", "audience"),
+            ("iss = \"i\"\naudience = [\"us\"]\nclients = {}", "clients"),
+            ("iss = \"i\"\naudience = [\"us\"]\nclients = { x = \"d\" }", "\"d\""),
+        ] {
+            let error = issuer(more).unwrap_err();
+            assert!(error.starts_with("issuer[0]") && error.contains(what), "{more}: {error}");
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! Looks for changed keys and certificates while the gateway runs, and takes them into use without dropping a connection. A
+//! broken new one leaves the old in force, and is said.
+
+use std::os::unix::fs::MetadataExt as _;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::watch;
+
+use crate::Gateway;
+use crate::api::Certificates;
+use crate::config::Config;
+
+/// What tells one content of a file from another without reading it; none where it is not there.
+type Stamp = Option<(SystemTime, u64, u64)>;
+
+/// The files that are looked at, as they were when that was done last.
+pub struct Files {
+    keys: Watched,
+    certificates: Watched,
+}
+
+struct Watched {
+    paths: Vec<PathBuf>,
+    seen: Vec<Stamp>,
+}
+
+impl Files {
+    /// To be called before they are read, so that no change after that is missed.
+    pub fn of(config: &Config) -> Self {
+        let keys = config.signs().then(|| config.oauth.key_file.clone()).into_iter().collect();
+        let tls = config.tls.iter().flat_map(|tls| [Some(&tls.certificate), Some(&tls.key), tls.client_ca.as_ref()]);
+        Self { keys: Watched::begin(keys), certificates: Watched::begin(tls.flatten().cloned().collect()) }
+    }
+}
+
+impl Watched {
+    fn begin(paths: Vec<PathBuf>) -> Self {
+        let mut watched = Self { paths, seen: Vec::new() };
+        watched.seen = watched.look();
+        watched
+    }
+
+    fn look(&self) -> Vec<Stamp> {
+        let stamp = |path: &PathBuf| {
+            let metadata = std::fs::metadata(path).ok()?;
+            Some((metadata.modified().ok()?, metadata.len(), metadata.ino()))
+        };
+        self.paths.iter().map(stamp).collect()
+    }
+
+    /// Whether something is other than when it was asked last.
+    fn changed(&mut self) -> bool {
+        let now = self.look();
+        let is_other = now != self.seen;
+        self.seen = now;
+        is_other
+    }
+}
+
+/// Looks every so often, and when SIGHUP comes, until `stopped` says so.
+pub async fn run(
+    gateway: Arc<Gateway>,
+    certificates: Option<Arc<Certificates>>,
+    mut files: Files,
+    mut stopped: watch::Receiver<bool>,
+) {
+    let mut hangup = signal(SignalKind::hangup()).ok();
+    while !*stopped.borrow() {
+        let asked = tokio::select! {
+            () = tokio::time::sleep(gateway.config.oauth.reload) => false,
+            () = received(&mut hangup) => true,
+            _ = stopped.changed() => return,
+        };
+        if files.keys.changed() || asked {
+            take_keys(&gateway);
+        }
+        if let Some(certificates) = &certificates
+            && (files.certificates.changed() || asked)
+        {
+            match certificates.reload() {
+                Ok(()) => tracing::info!("certificates were read again"),
+                Err(error) => tracing::error!(error = %whole(&error), "new certificates are not used: the old stay"),
+            }
+        }
+    }
+}
+
+fn take_keys(gateway: &Gateway) {
+    match gateway.signer.reload() {
+        Ok(true) => {
+            gateway.keyring.forget();
+            tracing::info!("the gateway's own keys are others now");
+        }
+        Ok(false) => {}
+        Err(error) => tracing::error!(error = %whole(&error), "new keys are not used: the old stay"),
+    }
+}
+
+/// For ever, where there is no such signal.
+async fn received(signal: &mut Option<Signal>) {
+    if let Some(signal) = signal
+        && signal.recv().await.is_some()
+    {
+        return;
+    }
+    std::future::pending().await
+}
+
+fn whole(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(inner) = source {
+        text.push_str(": ");
+        text.push_str(&inner.to_string());
+        source = inner.source();
+    }
+    text
+}
