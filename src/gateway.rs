@@ -13,7 +13,7 @@ use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout_at};
 
-use crate::access::Keyring;
+use crate::access::{Compiled, Keyring};
 use crate::config::{Channel, Config};
 use crate::domain::kva::CodeList;
 use crate::domain::{Format, Kind};
@@ -37,6 +37,8 @@ pub struct Gateway {
     pub mappings: Mappings,
     pub conformance: Conformance,
     pub keyring: Keyring,
+    /// What callers' scopes come to.
+    pub compiled: Compiled,
     pub clients: HashMap<String, Client>,
     /// Those of partners who want to be told that there is something for them.
     pub notifiers: HashMap<String, Notifier>,
@@ -171,6 +173,7 @@ impl Gateway {
             mappings,
             conformance,
             keyring: Keyring::default(),
+            compiled: Compiled::default(),
             clients,
             notifiers,
             takes_provenance: Mutex::default(),

@@ -66,7 +66,7 @@ fn narrowed(gateway: &Gateway, mut caller: Caller, now: DateTime<Utc>) -> Caller
         hops: gateway.config.limits.search_hops,
         in_url: true,
     };
-    caller.narrowed(&reader)
+    caller.narrowed(&gateway.compiled, &reader)
 }
 
 /// A header that says who is calling. What cannot be read, or stands there twice, must not be taken for nothing: without a

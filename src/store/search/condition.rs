@@ -23,6 +23,8 @@ pub(in crate::store) struct Asked<'a, 'c> {
     pub(in crate::store) filter: &'a Filter,
     /// Whether what is asked is itself a criterion of a scope.
     pub(in crate::store) is_criterion: bool,
+    /// Whether sets are wanted: to know whether one is rare, its rows are counted.
+    pub(in crate::store) wants_sets: bool,
 }
 
 /// What a clause allows.
@@ -78,7 +80,7 @@ const TEXT: Table = Table { by_value: "text t", by_rid: "text t INDEXED BY text_
 
 impl<'a, 'c> Asked<'a, 'c> {
     pub(in crate::store) fn of(db: &'a Statements<'c>, filter: &'a Filter) -> Self {
-        Self { db, filter, is_criterion: false }
+        Self { db, filter, is_criterion: false, wants_sets: false }
     }
 }
 
@@ -332,7 +334,7 @@ impl Asked<'_, '_> {
 
     /// The set, if it has few rows.
     fn rare(&self, set: Option<Sql>) -> Result<Option<Sql>, StoreError> {
-        let Some(set) = set else { return Ok(None) };
+        let Some(set) = set.filter(|_| self.wants_sets) else { return Ok(None) };
         Ok((count(self.db, &set)? <= RARE).then_some(set))
     }
 }
