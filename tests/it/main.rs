@@ -39,5 +39,6 @@ mod reconcile;
 mod resend;
 mod search;
 mod submit;
+mod unmodified;
 mod worklist;
 mod world;
