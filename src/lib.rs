@@ -26,7 +26,7 @@
 //! | [`store`] | the only SQL |
 //! | [`partner`] | the only outgoing HTTP |
 //! | [`sync`] | the journeys: submit, deliver, acknowledge, reconcile, cancel, send again |
-//! | [`access`] | who is calling, for which units |
+//! | [`access`] | who is calling, for which units, and what its scopes and purpose cover |
 //! | [`api`] | the only incoming HTTP: one flat list of routes |
 //! | [`telemetry`] | figures, the log, traces: what is seen of all of it from outside |
 //! | [`operations`] | backup, restore and status, for whoever runs it |

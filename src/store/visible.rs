@@ -116,6 +116,8 @@ impl Asked<'_, '_> {
 
     fn extent(&self, right: Right, resource_type: &str) -> Extent<'_> {
         match &self.filter.grants {
+            // What a criterion follows is looked at, whatever is to be done with what it starts from.
+            Some(grants) if self.is_criterion => grants.extent(resource_type, right),
             Some(grants) => grants.extent(resource_type, self.filter.instead.unwrap_or(right)),
             None => Extent::All,
         }
