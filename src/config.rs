@@ -1,9 +1,13 @@
 //! Settings: raw TOML and environment → a checked `Config`. `config.default.toml` beside this file is the manual.
-//! `[limits]` and `[[partner]]` have files of their own, as have units and addresses.
+//! `[limits]`, `[[partner]]`, `[[registry]]` and `[retention]` have files of their own, as have units and addresses.
+//! Longer than most files: one function checks what sections say of each other, and a quarter of it is tests.
 
 mod addresses;
+mod audit;
 mod limits;
 mod partner;
+mod registry;
+mod retention;
 mod units;
 
 use std::fs;
@@ -21,8 +25,11 @@ use crate::domain::delivery::Schedule;
 use crate::domain::outgoing::Outgoing;
 
 pub use addresses::Secret;
+pub use audit::AuditSettings;
 pub use limits::Limits;
 pub use partner::{Channel, Keys, Notice, Partner};
+pub use registry::{ALL_REGISTRIES, CodingKey, Identity, Registry};
+pub use retention::Retention;
 pub use units::parse_units;
 
 /// What the program runs on, checked.
@@ -41,6 +48,7 @@ pub struct Config {
     pub limits: Limits,
     /// Whether it is recorded who read what.
     pub audit_reads: bool,
+    pub audit: AuditSettings,
     pub delivery: DeliverySettings,
     pub telemetry: Telemetry,
     /// How long a stop may take before it is made without waiting any longer.
@@ -50,6 +58,9 @@ pub struct Config {
     /// Where the gateway may connect to.
     pub outgoing: Outgoing,
     pub partners: Vec<Partner>,
+    /// Quality registries that may get what was done.
+    pub registries: Vec<Registry>,
+    pub retention: Retention,
     /// Things that are legal but surprising, to be said at start.
     pub warnings: Vec<String>,
 }
@@ -107,12 +118,15 @@ pub enum ConfigError {
 struct Raw {
     gateway: RawGateway,
     limits: Limits,
-    audit: RawAudit,
+    audit: audit::RawAudit,
     delivery: RawDelivery,
     telemetry: Telemetry,
     outgoing: RawOutgoing,
+    retention: retention::RawRetention,
     #[serde(default)]
     partner: Vec<partner::RawPartner>,
+    #[serde(default)]
+    registry: Vec<registry::RawRegistry>,
 }
 
 #[derive(Deserialize)]
@@ -128,12 +142,6 @@ struct RawGateway {
     profiles: PathBuf,
     drain_s: u64,
     drain_notice_s: u64,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawAudit {
-    reads: bool,
 }
 
 #[derive(Deserialize)]
@@ -243,6 +251,15 @@ fn check(raw: Raw, base: &Path) -> Result<Config, ConfigError> {
         let schedule = schedule(&key, delays)?;
         partners.push(partner::check(&key, raw_partner, base, schedule, &outgoing, &mut warnings)?);
     }
+    let mut registries: Vec<Registry> = Vec::new();
+    for (index, raw_registry) in raw.registry.into_iter().enumerate() {
+        let key = format!("registry[{index}] ({})", raw_registry.name);
+        if registries.iter().any(|r| r.name == raw_registry.name) {
+            return Err(value(&key, "is named twice"));
+        }
+        registries.push(registry::check(&key, raw_registry, base)?);
+    }
+    let retention = retention::check(raw.retention, base)?;
     let authenticated = partners.iter().any(|p| p.keys.is_some());
     if !listen.ip().is_loopback() && !authenticated {
         return Err(value(
@@ -266,6 +283,8 @@ fn check(raw: Raw, base: &Path) -> Result<Config, ConfigError> {
         ));
     }
     schedule("delivery.retry_s", raw.delivery.retry_s.clone())?;
+    let reads = raw.audit.reads;
+    let audit = audit::check(raw.audit, &base.join(&gateway.db), base)?;
     let folder = |path: PathBuf| (!path.as_os_str().is_empty()).then(|| base.join(path));
     Ok(Config {
         base_url: if gateway.base_url.is_empty() { format!("http://{listen}") } else { gateway.base_url },
@@ -277,7 +296,8 @@ fn check(raw: Raw, base: &Path) -> Result<Config, ConfigError> {
         mappings: folder(gateway.mappings),
         profiles: folder(gateway.profiles),
         limits: raw.limits,
-        audit_reads: raw.audit.reads,
+        audit_reads: reads,
+        audit,
         delivery: DeliverySettings {
             max_in_flight: raw.delivery.max_in_flight.max(1),
             poll_every: Duration::from_secs(raw.delivery.poll_s.max(1)),
@@ -290,6 +310,8 @@ fn check(raw: Raw, base: &Path) -> Result<Config, ConfigError> {
         drain_notice: Duration::from_secs(gateway.drain_notice_s),
         outgoing,
         partners,
+        registries,
+        retention,
         warnings,
     })
 }
@@ -308,6 +330,11 @@ impl Config {
     /// The configured partner of that name; a system that is not configured reads from us.
     pub fn partner(&self, name: &str) -> Option<&Partner> {
         self.partners.iter().find(|p| p.name == name)
+    }
+
+    /// The configured registry of that name.
+    pub fn registry(&self, name: &str) -> Option<&Registry> {
+        self.registries.iter().find(|r| r.name == name)
     }
 
     /// Whether callers must show a token.

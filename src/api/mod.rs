@@ -1,5 +1,6 @@
 //! The only incoming HTTP. One flat list of routes; a handler reads the request, makes one call, and writes the answer.
 
+mod access_log;
 mod body;
 mod caller;
 mod deliveries;
@@ -10,6 +11,8 @@ mod limits;
 mod observe;
 mod ops;
 mod problem;
+mod refusals;
+mod registries;
 mod resend;
 mod v1;
 
@@ -46,7 +49,26 @@ pub const ROUTES: &[(&str, &str)] = &[
     ("POST", "/v1/deliveries/{id}/skip"),
     ("GET", "/v1/partners"),
     ("GET", "/v1/answers/held"),
+    ("GET", "/v1/patients/{id}/access-log"),
+    ("GET", "/v1/registries"),
+    ("POST", "/v1/registries/{name}/opt-outs"),
+    ("POST", "/v1/registries/{name}/opt-outs/search"),
+    ("GET", "/v1/registries/{name}/opt-outs/{id}"),
+    ("POST", "/v1/registries/{name}/opt-outs/{id}/lift"),
+    ("POST", "/v1/registries/{name}/information"),
+    ("GET", "/v1/registries/{name}/erasures"),
+    ("POST", "/v1/registries/{name}/erasures/confirm"),
+    ("GET", "/v1/registries/{name}/codes"),
+    ("POST", "/v1/disclosures/search"),
+    ("GET", "/v1/holds"),
+    ("POST", "/v1/holds"),
+    ("POST", "/v1/holds/{id}/lift"),
+    ("GET", "/v1/removals"),
     ("GET", "/fhir/metadata"),
+    ("GET", "/fhir/AuditEvent"),
+    ("POST", "/fhir/AuditEvent/_search"),
+    ("GET", "/fhir/AuditEvent/{id}"),
+    ("GET", "/fhir/Patient/{id}/$access-log"),
     ("GET", "/fhir/_history"),
     ("POST", "/fhir/{type}/$validate"),
     ("POST", "/fhir/{type}/_search"),
@@ -91,7 +113,26 @@ fn routes(app: &mut web::ServiceConfig) {
         .route("/v1/deliveries/{id}/skip", web::post().to(deliveries::skip))
         .route("/v1/partners", get().to(deliveries::partners))
         .route("/v1/answers/held", get().to(deliveries::held))
+        .route("/v1/patients/{id}/access-log", get().to(access_log::list))
+        .route("/v1/registries", get().to(registries::list))
+        .route("/v1/registries/{name}/opt-outs", web::post().to(registries::opt_out))
+        .route("/v1/registries/{name}/opt-outs/search", web::post().to(registries::search))
+        .route("/v1/registries/{name}/opt-outs/{id}", get().to(registries::read))
+        .route("/v1/registries/{name}/opt-outs/{id}/lift", web::post().to(registries::lift))
+        .route("/v1/registries/{name}/information", web::post().to(registries::inform))
+        .route("/v1/registries/{name}/erasures", get().to(registries::erasures))
+        .route("/v1/registries/{name}/erasures/confirm", web::post().to(registries::confirm))
+        .route("/v1/registries/{name}/codes", get().to(registries::codes))
+        .route("/v1/disclosures/search", web::post().to(registries::disclosures))
+        .route("/v1/holds", get().to(registries::keeping::list))
+        .route("/v1/holds", web::post().to(registries::keeping::place))
+        .route("/v1/holds/{id}/lift", web::post().to(registries::keeping::lift))
+        .route("/v1/removals", get().to(registries::keeping::removals))
         .route("/fhir/metadata", get().to(fhir::metadata))
+        .route("/fhir/AuditEvent", get().to(fhir::search_audit))
+        .route("/fhir/AuditEvent/_search", web::post().to(fhir::search_audit_post))
+        .route("/fhir/AuditEvent/{id}", get().to(fhir::read_audit))
+        .route("/fhir/Patient/{id}/$access-log", get().to(access_log::operation))
         .route("/fhir/_history", get().to(fhir::history_of_all))
         // What is no type is not taken for one by the methods that these two lack.
         .route("/fhir/metadata", web::to(problem::no_route))
@@ -129,6 +170,7 @@ pub fn serve(gateway: Arc<Gateway>, listener: TcpListener) -> std::io::Result<Se
             .wrap(middleware::from_fn(fhir::negotiate))
             .wrap(middleware::Compress::default())
             .wrap(middleware::from_fn(limits::check))
+            .wrap(middleware::from_fn(refusals::watch))
             .wrap(middleware::from_fn(observe::watch))
             .configure(routes)
     })

@@ -1,5 +1,6 @@
 //! FHIR R4 facts: the schema, findings, and what is built on them. Pure: no clock, no socket, no file.
 
+pub mod audit_event;
 pub mod bundle;
 pub mod canonical;
 pub mod cursor;
@@ -9,6 +10,7 @@ pub mod issue;
 pub mod lifecycle;
 pub mod primitive;
 pub mod profile;
+pub mod protection;
 pub mod r4;
 pub mod resource;
 pub mod search;

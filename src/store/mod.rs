@@ -8,14 +8,18 @@ mod apply;
 mod audit;
 pub mod backup;
 pub mod commit;
+mod disclosure;
+mod due;
 mod exchanges;
 mod expect;
 pub mod grants;
+mod hold;
 mod known_patient;
 mod log;
 mod look;
 pub mod meter;
 mod migrate;
+mod objection;
 mod open;
 pub mod query;
 mod read_delivery;
@@ -25,6 +29,8 @@ mod read_resource;
 mod reader;
 pub mod record;
 mod reindex;
+mod removal;
+pub mod rights;
 mod row;
 mod search;
 mod sql;
@@ -43,10 +49,18 @@ mod writer;
 use std::sync::Arc;
 
 pub use crate::fhir::search::{Clause, DateOp, Index, Span, TextMatch, TokenMatch};
-pub use backup::{BackupError, BackupNote, Manifest, Restored, back_up, last_backup, restore, verify_backup};
+pub use audit::{
+    AuditQuery, ChainHead, Checkpoint, CheckpointKind, Fault, Mark, Prune, Walked, checkpoints_of, rows_in_order,
+    walk_file,
+};
+pub use backup::{
+    BackupError, BackupNote, Manifest, Restored, back_up, last_backup, manifest_of, restore, verify_backup,
+};
 pub use commit::{Begun, Commit, Committed, Expect, Share, StoreError};
+pub use due::{Due as Removable, Tally, look_due};
 pub use grants::{Extent, Grants, Right};
 pub use meter::{Meter, Space};
+pub use objection::EVERY;
 pub use open::Options;
 pub use query::{DeliveryQuery, ExchangePage, ExchangeQuery, Filter, Include, Page, Search, Sort, SortBy, Who, Window};
 pub use read_delivery::{Due, Room, Rooms, TURN};
@@ -55,6 +69,7 @@ pub use read_queue::{MOST_COUNTED, Parked, PartnerQueue, Queue, Unanswered, Work
 pub use record::{
     Action, Answer, Attempt, Audit, Delivery, DeliveryChange, Document, Exchange, Inbound, Party, Put, Stored,
 };
+pub use rights::{Copies, Deed, Disclosed, DisclosedTo, Erasure, Hold, Informed, OptOut, Removal, Stub};
 pub use versions::Versions;
 
 /// The database, as everyone else sees it: cheap to clone, closed when the last clone is dropped.

@@ -2,6 +2,7 @@
 
 mod access;
 mod answers;
+mod audit;
 mod backup;
 mod boundaries;
 mod cancel;
@@ -37,6 +38,8 @@ mod r4_table;
 mod receiver;
 mod reconcile;
 mod resend;
+mod retention;
+mod rights;
 mod search;
 mod submit;
 mod unmodified;

@@ -13,6 +13,7 @@ mod plans;
 mod queue;
 mod reindex;
 mod resources;
+mod rights;
 mod schema;
 mod search;
 

@@ -27,7 +27,9 @@ async fn ask_everything(store: &Store) {
             ..Commit::default()
         })
         .await;
-    for filter in [Filter::ALL, units(&[ASKER]), narrow()] {
+    let registries = Deed::Registries(vec![("rehab".to_owned(), false)]);
+    store.done(Commit { deeds: vec![registries], ..Commit::default() }).await;
+    for filter in [Filter::ALL, units(&[ASKER]), narrow(), Filter::registry("rehab")] {
         store.resource(&filter, "Patient", "p1").await.unwrap();
         store.version(&filter, "Patient", "p1", 1).await.unwrap();
         store.versions(&filter, &versions("Patient", "p1", 5, None)).await.unwrap();
@@ -55,7 +57,7 @@ async fn ask_everything(store: &Store) {
     }
     // When nothing is rare any more the other plan is made.
     store.done(puts((0..1100).map(crowded))).await;
-    for filter in [Filter::ALL, units(&[ASKER]), narrow()] {
+    for filter in [Filter::ALL, units(&[ASKER]), narrow(), Filter::registry("rehab")] {
         ask_by_search(store, &filter).await;
     }
     store.patient_id(PNR, "195009072553").await.unwrap();
@@ -100,6 +102,52 @@ async fn ask_everything(store: &Store) {
     store.worklist().await.unwrap();
     store.inbound_of(one.id).await.unwrap();
     store.verify_audit().await.unwrap();
+    let before = Some((0, 1));
+    for query in [
+        AuditQuery { patient: Some("p1".into()), before, ..AuditQuery::default() },
+        AuditQuery { failed: true, before, ..AuditQuery::default() },
+        AuditQuery { from: Some(at(0)), ..AuditQuery::default() },
+    ] {
+        store.audit_rows(&Filter::ALL, &query).await.unwrap();
+    }
+    store.audit_row(&Filter::ALL, 1).await.unwrap();
+    store.leaving(at(0), 5).await.unwrap();
+    let head = store.audit_head().await.unwrap();
+    store.audit_hash(head.seq).await.unwrap();
+    let (kind, token) = (CheckpointKind::Prune, "a.b.c".to_owned());
+    let made = Checkpoint { number: 1, kind, seq: head.seq, hash: head.hash, at: at(0), token };
+    store.done(Commit { checkpoint: Some(made), ..Commit::default() }).await;
+    store.last_checkpoint().await.unwrap();
+    store.checkpoints(0).await.unwrap();
+    let prune = Some(Prune { through: 0, most: 1 });
+    store.done(Commit { prune, ..Commit::default() }).await;
+    store.verify_audit().await.unwrap();
+    ask_of_rights(store).await;
+}
+
+/// What is asked of patients' rights and of what is due; what it writes is prepared by the tests of those.
+async fn ask_of_rights(store: &Store) {
+    let id = Uuid::now_v7();
+    store.opt_out(id).await.unwrap();
+    store.opt_outs(PNR, "195009072553").await.unwrap();
+    store.informed(PNR, "195009072553").await.unwrap();
+    store.objected_since("rehab", at(0)).await.unwrap();
+    store.returned_since("rehab", at(0)).await.unwrap();
+    store.erasures("rehab", 0, 9).await.unwrap();
+    store.disclosed("p1").await.unwrap();
+    store.to_erase("p1").await.unwrap();
+    store.held_by("rehab", 0, 9).await.unwrap();
+    store.hold(id).await.unwrap();
+    store.holds(9).await.unwrap();
+    store.removable(Kind::Referral, at(0), 9).await.unwrap();
+    store.stubs(at(0), 9).await.unwrap();
+    store.stub_of(id).await.unwrap();
+    let rules = crate::config::Config::parse("").unwrap().retention.rules;
+    store.tally(&rules, at(0)).await.unwrap();
+    for what in crate::domain::retention::What::ALL {
+        store.has_copies_due(what, at(0), at(0)).await.unwrap();
+    }
+    super::rights::write_everything(store).await;
 }
 
 /// With scopes that have criteria of every sort.
@@ -211,7 +259,8 @@ fn reads_a_whole_table(step: &str) -> bool {
 /// Whether a question that is put for every row of a walk is answered from what belongs to that row.
 fn asks_one(step: &str, walk: bool) -> bool {
     let question = step.contains(" EXISTS USING ") || (walk && step.starts_with("SEARCH t "));
-    !question || ["rid=?", "rowid=?", "(exchange=?"].iter().any(|key| step.contains(key))
+    // The registry that asks is one row, by its name.
+    !question || ["rid=?", "rowid=?", "(exchange=?", "registry_1 (name=?)"].iter().any(|key| step.contains(key))
 }
 
 #[tokio::test]
