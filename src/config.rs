@@ -8,6 +8,7 @@ mod limits;
 mod partner;
 mod registry;
 mod retention;
+mod statistics;
 mod units;
 
 use std::fs;
@@ -30,6 +31,7 @@ pub use limits::Limits;
 pub use partner::{Channel, Keys, Notice, Partner};
 pub use registry::{ALL_REGISTRIES, CodingKey, Identity, Registry};
 pub use retention::Retention;
+pub use statistics::Statistics;
 pub use units::parse_units;
 
 /// What the program runs on, checked.
@@ -51,6 +53,7 @@ pub struct Config {
     pub audit: AuditSettings,
     pub delivery: DeliverySettings,
     pub telemetry: Telemetry,
+    pub statistics: Statistics,
     /// How long a stop may take before it is made without waiting any longer.
     pub drain: Duration,
     /// How long `/health/ready` says no before connections are refused.
@@ -121,6 +124,7 @@ struct Raw {
     audit: audit::RawAudit,
     delivery: RawDelivery,
     telemetry: Telemetry,
+    statistics: Statistics,
     outgoing: RawOutgoing,
     retention: retention::RawRetention,
     #[serde(default)]
@@ -210,6 +214,7 @@ fn breaker_rule(raw: &RawDelivery) -> Result<breaker::Rule, ConfigError> {
 
 fn check(raw: Raw, base: &Path) -> Result<Config, ConfigError> {
     limits::check(&raw.limits)?;
+    statistics::check(&raw.statistics)?;
     check_waits("delivery.retry_s", &raw.delivery.retry_s)?;
     check_waits("delivery.poll_s", &[raw.delivery.poll_s])?;
     check_waits("delivery.probe_s", &raw.delivery.probe_s)?;
@@ -306,6 +311,7 @@ fn check(raw: Raw, base: &Path) -> Result<Config, ConfigError> {
             poll_full_every: Duration::from_secs(raw.delivery.poll_full_s),
         },
         telemetry: raw.telemetry,
+        statistics: raw.statistics,
         drain: Duration::from_secs(gateway.drain_s),
         drain_notice: Duration::from_secs(gateway.drain_notice_s),
         outgoing,

@@ -26,7 +26,7 @@
 //! | [`store`] | the only SQL |
 //! | [`partner`] | the only outgoing HTTP |
 //! | [`sync`] | the journeys: submit, deliver, acknowledge, reconcile, cancel, send again |
-//! | [`registry`] | what registries get of whom, and what they must erase |
+//! | [`registry`] | what registries get of whom and what they must erase; the KVÅ list in force, statistics, measures |
 //! | [`access`] | who is calling, for which units, and what its scopes and purpose cover |
 //! | [`api`] | the only incoming HTTP: one flat list of routes |
 //! | [`telemetry`] | figures, the log, traces: what is seen of all of it from outside |
@@ -66,4 +66,4 @@ pub mod telemetry;
 pub mod tools;
 
 pub use assets::{mapping_files, profile_files};
-pub use gateway::{Conformance, Gateway, StartError, run};
+pub use gateway::{Conformance, Gateway, InForce, StartError, run};

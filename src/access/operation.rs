@@ -26,6 +26,8 @@ pub enum Operation<'a> {
     SeeFigures,
     /// See who saw, sent and got what: the audit log, and a patient's list of it.
     SeeLog,
+    /// Get what was done, counted.
+    CountActs,
     /// Read, search, write a type of the FHIR face.
     Fhir(Right, &'a str),
     /// The history of everything, as far as it may be seen.
@@ -60,7 +62,9 @@ impl Operation<'_> {
             Self::SeeFigures | Self::SeeLog | Self::SeeRemovals => &[Operations],
             Self::Erase => &[Registry, Operations],
             // What each purpose may do with a type is bounded when its scopes are read.
-            Self::Fhir(..) | Self::SeeHistory | Self::Validate | Self::SeeRegistries => &[Care, Registry, Operations],
+            Self::Fhir(..) | Self::SeeHistory | Self::Validate | Self::SeeRegistries | Self::CountActs => {
+                &[Care, Registry, Operations]
+            }
         }
     }
 
@@ -75,6 +79,8 @@ impl Operation<'_> {
             Self::Submit(Kind::Activity) => (Right::Create, "Procedure", false),
             Self::Cancel | Self::SendAgain | Self::Skip => (Right::Update, "Task", false),
             Self::SeeAnswers => (Right::Search, "Task", false),
+            // Of what is covered; of nothing where that is nothing.
+            Self::CountActs => (Right::Search, "Procedure", true),
             Self::Fhir(..)
             | Self::SeeExchanges
             | Self::SeeDeliveries
@@ -116,7 +122,7 @@ impl Caller {
         }
         let (right, resource_type, is_part_enough) = match (operation, operation.scope()) {
             (Operation::Fhir(right, resource_type), _) => (right, resource_type, true),
-            // Who runs the gateway has to do with deliveries, whatever they carry.
+            // Who runs the gateway has to do with deliveries, whatever they carry, and with figures of nobody.
             (_, Some(_)) if self.purpose == Operations => return Ok(()),
             (_, Some(needed)) => needed,
             (_, None) => return Ok(()),
@@ -156,7 +162,7 @@ mod tests {
     use super::*;
     use crate::store::{Filter, Grants};
 
-    const ALL: [Operation<'_>; 22] = [
+    const ALL: [Operation<'_>; 23] = [
         Operation::Submit(Kind::RehabPlan),
         Operation::Submit(Kind::Referral),
         Operation::Submit(Kind::Handover),
@@ -169,6 +175,7 @@ mod tests {
         Operation::SeeAnswers,
         Operation::SeeFigures,
         Operation::SeeLog,
+        Operation::CountActs,
         Operation::Fhir(Right::Search, "Procedure"),
         Operation::Fhir(Right::Update, "Procedure"),
         Operation::SeeHistory,
@@ -197,6 +204,7 @@ mod tests {
     fn a_registry_reads_resources_and_nothing_else() {
         let registry = caller(Purpose::Registry, Reach::Registry("r".into()), &[Right::Read, Right::Search]);
         let expected = [
+            Operation::CountActs,
             Operation::Fhir(Right::Search, "Procedure"),
             Operation::SeeHistory,
             Operation::Validate,
@@ -217,6 +225,7 @@ mod tests {
                 Operation::SeeDeliveries,
                 Operation::SeeAnswers,
                 Operation::SeeFigures,
+                Operation::CountActs,
                 Operation::SeeHistory,
                 Operation::Validate,
                 Operation::SeeRegistries,

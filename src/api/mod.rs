@@ -14,6 +14,7 @@ mod problem;
 mod refusals;
 mod registries;
 mod resend;
+mod statistics;
 mod v1;
 
 use std::net::TcpListener;
@@ -64,12 +65,16 @@ pub const ROUTES: &[(&str, &str)] = &[
     ("POST", "/v1/holds"),
     ("POST", "/v1/holds/{id}/lift"),
     ("GET", "/v1/removals"),
+    ("GET", "/v1/statistics/kva"),
+    ("GET", "/v1/statistics/indicators"),
     ("GET", "/fhir/metadata"),
     ("GET", "/fhir/AuditEvent"),
     ("POST", "/fhir/AuditEvent/_search"),
     ("GET", "/fhir/AuditEvent/{id}"),
     ("GET", "/fhir/Patient/{id}/$access-log"),
     ("GET", "/fhir/_history"),
+    ("GET", "/fhir/Measure/{id}/$evaluate-measure"),
+    ("POST", "/fhir/Measure/{id}/$evaluate-measure"),
     ("POST", "/fhir/{type}/$validate"),
     ("POST", "/fhir/{type}/_search"),
     ("GET", "/fhir/{type}/_history"),
@@ -128,6 +133,8 @@ fn routes(app: &mut web::ServiceConfig) {
         .route("/v1/holds", web::post().to(registries::keeping::place))
         .route("/v1/holds/{id}/lift", web::post().to(registries::keeping::lift))
         .route("/v1/removals", get().to(registries::keeping::removals))
+        .route("/v1/statistics/kva", get().to(statistics::kva))
+        .route("/v1/statistics/indicators", get().to(statistics::indicators))
         .route("/fhir/metadata", get().to(fhir::metadata))
         .route("/fhir/AuditEvent", get().to(fhir::search_audit))
         .route("/fhir/AuditEvent/_search", web::post().to(fhir::search_audit_post))
@@ -137,6 +144,8 @@ fn routes(app: &mut web::ServiceConfig) {
         // What is no type is not taken for one by the methods that these two lack.
         .route("/fhir/metadata", web::to(problem::no_route))
         .route("/fhir/_history", web::to(problem::no_route))
+        .route("/fhir/Measure/{id}/$evaluate-measure", get().to(fhir::evaluate))
+        .route("/fhir/Measure/{id}/$evaluate-measure", web::post().to(fhir::evaluate_post))
         .route("/fhir/{type}/$validate", web::post().to(fhir::validate))
         .route("/fhir/{type}/_search", web::post().to(fhir::search_post))
         .route("/fhir/{type}/_history", get().to(fhir::history_of_type))

@@ -17,7 +17,7 @@ use super::migrate::migrate;
 use super::objection::settle;
 use super::removal::overwrite;
 use super::writer::{self, Job, Writer};
-use super::{Commit, Meter, Store, StoreError, log, reader, reindex};
+use super::{Commit, Meter, Store, StoreError, fill, log, reader, reindex};
 
 /// How the store is run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -128,6 +128,7 @@ fn open(path: &Path, options: &Options, disk: Disk, temporary: Option<PathBuf>) 
     let connection = connect(path, disk)?;
     migrate(&connection)?;
     reindex::prepare(&connection)?;
+    fill::prepare(&connection)?;
     if disk == Disk::Durable {
         log::make_room(&connection).map_err(StoreError::Open)?;
     }

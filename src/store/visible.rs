@@ -19,8 +19,9 @@ use super::sql::Sql;
 use crate::domain::Kind;
 use crate::fhir::search::{Beyond, Clause, Index, holds, index, types};
 
-/// Who exists in care is no secret of a patient's, and every resource refers to them: among units scopes alone decide.
-const ACTORS: [&str; 3] = ["Organization", "Practitioner", "PractitionerRole"];
+/// Who exists in care is no secret of a patient's, and every resource refers to them; code lists and measures are about nobody:
+/// among units scopes alone decide.
+const OPEN: [&str; 5] = ["CodeSystem", "Measure", "Organization", "Practitioner", "PractitionerRole"];
 
 /// What a document is mainly about. An exchange is covered where every resource of these types in its version in force is, and
 /// there is one.
@@ -82,7 +83,7 @@ impl Asked<'_, '_> {
     /// Disclosure: the resource concerns one of the units who ask. Of everything at once a unit gets the actors that take part
     /// in what concerns it.
     fn concerns(&self, resource_type: Option<&str>, row: &str) -> Option<Condition> {
-        if resource_type.is_some_and(|resource_type| ACTORS.contains(&resource_type)) {
+        if resource_type.is_some_and(|resource_type| OPEN.contains(&resource_type)) {
             return None;
         }
         let units = Value::from(units(self.filter)?);

@@ -41,6 +41,7 @@ mod resend;
 mod retention;
 mod rights;
 mod search;
+mod statistics;
 mod submit;
 mod unmodified;
 mod worklist;

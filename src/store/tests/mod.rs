@@ -3,6 +3,7 @@
 mod audit;
 mod exchanges;
 mod expectations;
+mod fill;
 mod filter;
 mod groups;
 mod lanes;

@@ -60,6 +60,7 @@ async fn ask_everything(store: &Store) {
     for filter in [Filter::ALL, units(&[ASKER]), narrow(), Filter::registry("rehab")] {
         ask_by_search(store, &filter).await;
     }
+    ask_for_acts(store).await;
     store.patient_id(PNR, "195009072553").await.unwrap();
     store.exchange_of("org", Kind::Referral, "d1").await.unwrap();
     store.exchange_of_resource("Patient", "p1").await.unwrap();
@@ -148,6 +149,47 @@ async fn ask_of_rights(store: &Store) {
         store.has_copies_due(what, at(0), at(0)).await.unwrap();
     }
     super::rights::write_everything(store).await;
+}
+
+/// Facts of every kind, and every question for them.
+async fn ask_for_acts(store: &Store) {
+    let own = |system: &str, code: &str| {
+        format!(r#"{{"coding":[{{"system":"https://vardkedja.example/fhir/CodeSystem/{system}","code":"{code}"}}]}}"#)
+    };
+    let nurse = format!(r#"{{"resourceType":"PractitionerRole","code":[{}]}}"#, own("profession", "contact-nurse"));
+    let team = r#"{"resourceType":"CareTeam","subject":{"reference":"Patient/p1"},"participant":[{"member":{"reference":"PractitionerRole/n"}}]}"#;
+    let act = |code: &str, more: &str| {
+        format!(
+            r#"{{"resourceType":"Procedure","status":"completed","code":{{"coding":[{{"system":"urn:oid:1.2.752.116.1.3.2.1.4","code":"{code}"}}]}},
+            "subject":{{"reference":"Patient/p1"}},"performedDateTime":"2026-01-31"{more}}}"#
+        )
+    };
+    let body = |put: Put, body: String| Put { body: body.into(), units: vec![ASKER.into()], ..put };
+    store
+        .done(puts([
+            body(put("PractitionerRole", "n", 1), nurse),
+            body(put("CareTeam", "t", 1), team.to_owned()),
+            body(put("Procedure", "a1", 1), act("DV143", r#","encounter":{"reference":"Encounter/e"}"#)),
+            body(
+                put("Procedure", "z1", 1),
+                act("ZV051", r#","partOf":[{"reference":"Procedure/a1"}],"encounter":{"reference":"Patient/p1"}"#),
+            ),
+        ]))
+        .await;
+    let day = |text: &str| text.parse().unwrap();
+    let span = ActSpan { code: "DV143".into(), first: day("2024-12-31"), last: day("2026-02-27") };
+    for filter in [Filter::ALL, units(&[ASKER])] {
+        for apart in 0..8 {
+            let apart = Apart { month: apart & 1 > 0, unit: apart & 2 > 0, patient: apart & 4 > 0 };
+            let question = ActQuestion { spans: vec![span.clone()], apart };
+            let acts = store.fold_acts(&filter, question, 0, |all, row| *all += row.acts).await.unwrap();
+            assert_eq!(acts, 1);
+        }
+        for kind in crate::fhir::act::Kind::ALL {
+            store.reached(&filter, kind, span.first, span.last).await.unwrap();
+        }
+    }
+    assert_eq!(store.codes_in_use().await.unwrap().len(), 1);
 }
 
 /// With scopes that have criteria of every sort.
