@@ -13,7 +13,7 @@ use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
-use crate::access::Keyring;
+use crate::access::{Compiled, Keyring};
 use crate::api::{Certificates, TlsError};
 use crate::config::{Channel, Config};
 use crate::domain::kva::CodeList;
@@ -44,6 +44,8 @@ pub struct Gateway {
     pub keyring: Keyring,
     /// Our own keys; none where nothing is to be signed.
     pub signer: Arc<Signer>,
+    /// What callers' scopes come to.
+    pub compiled: Compiled,
     pub clients: HashMap<String, Client>,
     /// Those of partners who want to be told that there is something for them.
     pub notifiers: HashMap<String, Notifier>,
@@ -252,6 +254,7 @@ impl Gateway {
             conformance,
             keyring: Keyring::default(),
             signer,
+            compiled: Compiled::default(),
             clients,
             notifiers,
             takes_provenance: Mutex::default(),

@@ -27,7 +27,7 @@
 //! | [`partner`] | the only outgoing HTTP |
 //! | [`sync`] | the journeys: submit, deliver, acknowledge, reconcile, cancel, send again |
 //! | [`registry`] | what registries get of whom and what they must erase: exports, comparison; the KVÅ list in force, statistics |
-//! | [`access`] | who is calling, for which units |
+//! | [`access`] | who is calling, for which units, and what its scopes and purpose cover |
 //! | [`api`] | the only incoming HTTP: one flat list of routes |
 //! | [`signing`] | the gateway's own keys, for its tokens and for partners who demand tokens |
 //! | [`telemetry`] | figures, the log, traces: what is seen of all of it from outside |

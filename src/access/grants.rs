@@ -4,6 +4,9 @@
 //! and numbers of people are no criteria, because a token is written down in many places; neither is what follows more
 //! references than a search may (`limits.search_hops`).
 
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+
 use super::Purpose;
 use super::scope::Scope;
 use crate::fhir::r4::is_resource;
@@ -28,6 +31,41 @@ pub const NO_PATIENTS: [&str; 8] = [
     "PractitionerRole",
     "ValueSet",
 ];
+
+/// Grants of scopes that were read lately: most requests come with the scopes of the one before.
+#[derive(Debug, Default)]
+pub struct Compiled {
+    known: Mutex<HashMap<Key, (i64, Arc<Grants>)>>,
+}
+
+type Key = (Purpose, Arc<[Scope]>);
+
+/// Sets of scopes that are remembered at once.
+const MOST_KNOWN: usize = 1000;
+/// Seconds that they are: what a criterion says of time is read anew after that, as a new token's would be.
+const FRESH_S: i64 = 300;
+
+impl Compiled {
+    /// What [`compile`] makes of them.
+    pub fn of(&self, scopes: &Arc<[Scope]>, purpose: Purpose, reader: &Reader<'_>) -> Arc<Grants> {
+        let key = (purpose, Arc::clone(scopes));
+        let now = reader.now.timestamp();
+        if let Ok(known) = self.known.lock()
+            && let Some((at, grants)) = known.get(&key)
+            && (*at..at.saturating_add(FRESH_S)).contains(&now)
+        {
+            return Arc::clone(grants);
+        }
+        let grants = Arc::new(compile(scopes, purpose, reader));
+        if let Ok(mut known) = self.known.lock() {
+            if known.len() >= MOST_KNOWN {
+                known.clear();
+            }
+            known.insert(key, (now, Arc::clone(&grants)));
+        }
+        grants
+    }
+}
 
 /// What the scopes allow a caller with that purpose. A registry changes nothing here, and operations are about no patient.
 pub fn compile(scopes: &[Scope], purpose: Purpose, reader: &Reader<'_>) -> Grants {
@@ -148,6 +186,16 @@ mod tests {
         for resource_type in ["Patient", "Procedure", "Task", "CarePlan", "Consent"] {
             assert!(Right::ALL.iter().all(|right| operations.extent(resource_type, *right) == Extent::Nothing));
         }
+    }
+
+    #[test]
+    fn what_is_remembered_is_of_these_scopes_and_this_purpose() {
+        let compiled = Compiled::default();
+        let of = |text: &str, purpose| with(|reader| compiled.of(&read(text).into(), purpose, reader));
+        let first = of("system/Task.cruds", Purpose::Care);
+        assert!(Arc::ptr_eq(&first, &of("system/Task.cruds", Purpose::Care)));
+        assert_eq!(of("system/Task.cruds", Purpose::Registry).extent("Task", Right::Update), Extent::Nothing);
+        assert_eq!(of("system/Task.r", Purpose::Care).extent("Task", Right::Update), Extent::Nothing);
     }
 
     #[test]

@@ -24,7 +24,7 @@ use crate::fhir::search::Reader;
 use crate::store::{Extent, Filter, Grants, Right};
 
 pub use grant::granted;
-pub use grants::{compile, served};
+pub use grants::{Compiled, compile, served};
 pub use keys::Keyring;
 pub use operation::Operation;
 pub use scope::Scope;
@@ -46,7 +46,7 @@ pub struct Caller {
 }
 
 /// What a caller's organisation gets things for; it decides which faces of the gateway are open to it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Purpose {
     /// Units that send, receive and answer.
     Care,
@@ -125,9 +125,9 @@ impl Caller {
 
     /// With its scopes read. In care a token without scopes is good for all that its units may do; for any other purpose it is
     /// good for nothing.
-    pub fn narrowed(mut self, reader: &Reader<'_>) -> Self {
+    pub fn narrowed(mut self, compiled: &Compiled, reader: &Reader<'_>) -> Self {
         self.grants = match &self.scopes {
-            Some(scopes) => Some(Arc::new(compile(scopes, self.purpose, reader))),
+            Some(scopes) => Some(compiled.of(scopes, self.purpose, reader)),
             None if self.is_operator() || self.purpose == Purpose::Care => None,
             None => Some(Arc::default()),
         };

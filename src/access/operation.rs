@@ -158,7 +158,7 @@ fn other_purpose() -> Issue {
 mod tests {
     use std::sync::Arc;
 
-    use super::super::Reach;
+    use super::super::{Compiled, Reach};
     use super::*;
     use crate::store::{Filter, Grants};
 
@@ -250,7 +250,7 @@ mod tests {
             let reader = crate::fhir::search::Reader { terminology, base_url: "http://x", now, hops: 2, in_url: false };
             let scopes = Some(super::super::scope::read(text).into());
             let caller = Caller { grants: None, scopes, ..caller(Purpose::Operations, Reach::Everything, &[]) };
-            caller.narrowed(&reader).may(Operation::SeeLog).is_ok()
+            caller.narrowed(&Compiled::default(), &reader).may(Operation::SeeLog).is_ok()
         };
         assert!(
             with("system/AuditEvent.rs") && with("system/*.read") && with("system/AuditEvent.r system/AuditEvent.s")

@@ -13,7 +13,7 @@ pub const MOST_SCOPES: usize = 200;
 pub const MOST_LETTERS: usize = 16_384;
 
 /// What may be done with resources of a type: SMART's letters `cruds`, in that order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct Rights {
     pub create: bool,
     pub read: bool,
@@ -80,7 +80,7 @@ impl fmt::Display for Rights {
 }
 
 /// One scope at system level.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Scope {
     /// `None` for `*`.
     pub resource_type: Option<String>,

@@ -73,7 +73,7 @@ fn narrowed(gateway: &Gateway, mut caller: Caller, now: DateTime<Utc>) -> Caller
     if gateway.config.is_authenticated() && caller.is_operator() {
         caller.scopes = Some(Arc::default());
     }
-    caller.narrowed(&gateway.reader(now))
+    caller.narrowed(&gateway.compiled, &gateway.reader(now))
 }
 
 /// A header that says who is calling. What cannot be read, or stands there twice, must not be taken for nothing: without a

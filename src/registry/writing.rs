@@ -104,7 +104,7 @@ pub(super) async fn write(gateway: &Gateway, id: Uuid, shutdown: &watch::Receive
     }
     let request = Request::read(&export.asked).ok_or(Stop::Lost("what was asked for"))?;
     let caller = read_caller(&export.caller).ok_or(Stop::Lost("who asked"))?;
-    let caller = caller.narrowed(&reader(gateway, export.created_at));
+    let caller = caller.narrowed(&gateway.compiled, &reader(gateway, export.created_at));
     let settings = &gateway.config.export;
     let bounds = Bounds { bytes: settings.file_bytes, lines: settings.file_lines, leave: settings.leave_bytes };
     let (folder, recorded) = (folder(gateway, id), gateway.store.export_files(id).await?);

@@ -53,18 +53,20 @@ impl Asked<'_, '_> {
         Ok(conditions)
     }
 
-    /// What narrows a search beside its own clauses. A scope whose criteria the search asks for itself need not be asked too.
-    pub(super) fn hidden_by(&self, search: &Search) -> Result<Vec<Condition>, StoreError> {
+    /// What scopes ask of what a search finds. A scope whose criteria the search asks for itself need not be asked too.
+    pub(super) fn covered_beyond(&self, search: &Search) -> Result<Option<Condition>, StoreError> {
         let is_asked = match self.extent(Right::Search, &search.resource_type) {
             Extent::AnyOf(lists) => {
                 lists.iter().any(|list| list.iter().all(|one| !follows(one) && search.clauses.contains(one)))
             }
             Extent::All | Extent::Nothing => false,
         };
-        if is_asked {
-            return Ok(self.grounds(Some(&search.resource_type), "r"));
-        }
-        self.conditions(Right::Search, &search.resource_type, "r")
+        if is_asked { Ok(None) } else { self.covered(Right::Search, &search.resource_type, "r") }
+    }
+
+    /// The conditions beside scopes, of a type.
+    pub(super) fn beside(&self, resource_type: &str) -> Vec<Condition> {
+        self.grounds(Some(resource_type), "r")
     }
 
     /// The conditions beside scopes: a place for each reason to hide a resource. Without a type, of everything at once.
@@ -124,6 +126,8 @@ impl Asked<'_, '_> {
 
     fn extent(&self, right: Right, resource_type: &str) -> Extent<'_> {
         match &self.filter.grants {
+            // What a criterion follows is looked at, whatever is to be done with what it starts from.
+            Some(grants) if self.is_criterion => grants.extent(resource_type, right),
             Some(grants) => grants.extent(resource_type, self.filter.instead.unwrap_or(right)),
             None => Extent::All,
         }

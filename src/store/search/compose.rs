@@ -19,6 +19,24 @@ pub(super) struct Query {
     keys: Vec<Sql>,
 }
 
+/// Adds a condition to the tests, and remembers it if no other allows fewer rows.
+fn weigh(
+    asked: &Asked<'_, '_>,
+    condition: Condition,
+    rarest: &mut Option<Rarest>,
+    tests: &mut Vec<Sql>,
+) -> Result<(), StoreError> {
+    if let Some(set) = condition.set.filter(|_| asked.wants_sets) {
+        let rows = count(asked.db, &set)?;
+        if rows <= RARE && rarest.as_ref().is_none_or(|known| rows < known.rows) {
+            let answers = condition.is_exact.then_some(tests.len());
+            *rarest = Some(Rarest { rows, set, answers });
+        }
+    }
+    tests.push(condition.holds);
+    Ok(())
+}
+
 /// A condition that allows few rows.
 struct Rarest {
     rows: i64,
@@ -31,17 +49,18 @@ impl Query {
     pub(super) fn plan(asked: &Asked<'_, '_>, search: &Search) -> Result<Self, StoreError> {
         let mut rarest: Option<Rarest> = None;
         let mut tests = Vec::new();
-        let clauses = search.clauses.iter().map(|clause| asked.condition(&search.resource_type, "r", 0, clause));
-        let conditions = clauses.collect::<Result<Vec<Condition>, _>>()?;
-        for condition in conditions.into_iter().chain(asked.hidden_by(search)?) {
-            if let Some(set) = condition.set {
-                let rows = count(asked.db, &set)?;
-                if rows <= RARE && rarest.as_ref().is_none_or(|known| rows < known.rows) {
-                    let answers = condition.is_exact.then_some(tests.len());
-                    rarest = Some(Rarest { rows, set, answers });
-                }
-            }
-            tests.push(condition.holds);
+        let asked = Asked { wants_sets: true, ..*asked };
+        for clause in &search.clauses {
+            let condition = asked.condition(&search.resource_type, "r", 0, clause)?;
+            weigh(&asked, condition, &mut rarest, &mut tests)?;
+        }
+        for condition in asked.beside(&search.resource_type) {
+            weigh(&asked, condition, &mut rarest, &mut tests)?;
+        }
+        // A scope is asked of each row; only where nothing else is rare does it matter how many rows it covers.
+        let asked = Asked { wants_sets: rarest.is_none(), ..asked };
+        if let Some(condition) = asked.covered_beyond(search)? {
+            weigh(&asked, condition, &mut rarest, &mut tests)?;
         }
         let lead = rarest.map(|Rarest { set, answers, .. }| {
             if let Some(at) = answers {
@@ -49,7 +68,7 @@ impl Query {
             }
             set
         });
-        let keys = sort::keys(asked, search)?;
+        let keys = sort::keys(&asked, search)?;
         Ok(Self { lead, tests, resource_type: search.resource_type.clone(), keys })
     }
 

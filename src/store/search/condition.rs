@@ -9,8 +9,9 @@ use super::super::query::Filter;
 use super::super::row::list;
 use super::super::sql::Sql;
 use super::super::statement::Statements;
+use super::compare::{span, words};
 use super::{RARE, count};
-use crate::fhir::search::{Clause, DateOp, Kind, Param, Span, TextMatch, TokenMatch};
+use crate::fhir::search::{Clause, Kind, Param, Span, TokenMatch};
 
 const LIST: &str = "(SELECT value FROM json_each(?))";
 const PARAM: &str = "SELECT id, coded, ready FROM param WHERE type = ?1 AND name = ?2";
@@ -23,6 +24,8 @@ pub(in crate::store) struct Asked<'a, 'c> {
     pub(in crate::store) filter: &'a Filter,
     /// Whether what is asked is itself a criterion of a scope.
     pub(in crate::store) is_criterion: bool,
+    /// Whether sets are wanted: to know whether one is rare, its rows are counted.
+    pub(in crate::store) wants_sets: bool,
 }
 
 /// What a clause allows.
@@ -78,7 +81,7 @@ const TEXT: Table = Table { by_value: "text t", by_rid: "text t INDEXED BY text_
 
 impl<'a, 'c> Asked<'a, 'c> {
     pub(in crate::store) fn of(db: &'a Statements<'c>, filter: &'a Filter) -> Self {
-        Self { db, filter, is_criterion: false }
+        Self { db, filter, is_criterion: false, wants_sets: false }
     }
 }
 
@@ -332,7 +335,7 @@ impl Asked<'_, '_> {
 
     /// The set, if it has few rows.
     fn rare(&self, set: Option<Sql>) -> Result<Option<Sql>, StoreError> {
-        let Some(set) = set else { return Ok(None) };
+        let Some(set) = set.filter(|_| self.wants_sets) else { return Ok(None) };
         Ok((count(self.db, &set)? <= RARE).then_some(set))
     }
 }
@@ -367,35 +370,4 @@ fn facets(row: &str, param: i64, test: Option<&Sql>) -> Condition {
         Sql::new(format!("coalesce({row}.facet IN "), []).then(&facets).text(", false)"),
         Sql::new("SELECT f.rid FROM resource f INDEXED BY resource_facet WHERE f.facet IN ", []).then(&facets),
     )
-}
-
-/// Words are compared in code points, as the index has them.
-fn words(word: &str, how: TextMatch) -> Sql {
-    let text = || Value::from(word.to_owned());
-    match how {
-        TextMatch::Starts => Sql::new("t.folded >= ? AND t.folded < ? || char(0x10FFFF)", [text(), text()]),
-        TextMatch::Contains => Sql::new("instr(t.folded, ?) > 0", [text()]),
-        TextMatch::Exact => {
-            Sql::new("t.folded = ? AND t.exact = ?", [Value::from(crate::fhir::search::fold(word)), text()])
-        }
-    }
-}
-
-/// FHIR's comparison of the span `lo..hi` of a resource with the span `low..high` of a search. Where a bound follows from the
-/// others it is written out: it is what an index can find.
-fn span(span: &Span, lo: &str, hi: &str) -> Sql {
-    let (low, high) = (span.low, span.high);
-    let (test, bounds) = match span.op {
-        DateOp::Eq => (format!("{lo} BETWEEN ? AND ? AND {hi} <= ?"), vec![low, high, high]),
-        DateOp::Ne => (format!("({lo} < ? OR {hi} > ?)"), vec![low, high]),
-        DateOp::Gt => (format!("{hi} > ?"), vec![high]),
-        DateOp::Lt => (format!("{lo} < ?"), vec![low]),
-        // Reaching beyond, or wholly inside.
-        DateOp::Ge => (format!("{hi} >= ? AND ({hi} > ? OR {lo} >= ?)"), vec![low, high, low]),
-        DateOp::Le => (format!("{lo} <= ? AND ({lo} < ? OR {hi} <= ?)"), vec![high, low, high]),
-        DateOp::Sa => (format!("{lo} > ?"), vec![high]),
-        DateOp::Eb => (format!("{hi} < ?"), vec![low]),
-        DateOp::Meets => (format!("{lo} <= ? AND {hi} >= ?"), vec![high, low]),
-    };
-    Sql::new(test, bounds.into_iter().map(Value::from))
 }

@@ -6,6 +6,7 @@
 //! the one found, must be visible to the one who asks: a chain tells nothing of what is hidden.
 
 mod cohort;
+mod compare;
 mod compose;
 mod condition;
 mod include;

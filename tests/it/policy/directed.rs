@@ -38,7 +38,8 @@ impl Empty {
         body: Option<Value>,
     ) -> Reply {
         let partner = super::model::UNITS.iter().find(|(u, _)| *u == unit).unwrap().1;
-        let token = self.0.token_for(&Asker { unit, partner, scopes: None }, Some(scope).filter(|s| !s.is_empty()));
+        let token =
+            self.0.token_for(&Asker { unit: Some(unit), partner, scopes: None }, Some(scope).filter(|s| !s.is_empty()));
         let mut all = vec![("Content-Type", "application/json".to_owned())];
         all.extend(headers.iter().map(|(name, value)| (*name, (*value).to_owned())));
         let body = body.map(|body| body.to_string());
@@ -155,6 +156,21 @@ async fn what_is_added_satisfies_the_criteria_of_the_scope_that_lets_it_be_added
     world.0.close().await;
 }
 
+#[actix_web::test]
+async fn from_elsewhere_figures_are_for_operations_alone() {
+    let world = Empty::open().await;
+    for path in ["/metrics", "/v1/status"] {
+        let through_a_proxy = [("X-Forwarded-For", "192.0.2.1")];
+        let reply = world.ask_with(ONCOLOGY, "system/*.cruds", "GET", path, &through_a_proxy, None).await;
+        assert!(reply.status == 403 && reply.text.contains("purpose"), "{path}: {}", reply.text);
+        let nobody = [("X-Forwarded-For", "192.0.2.1".to_owned())].to_vec();
+        let request = Request { method: "GET", path: path.into(), headers: nobody, body: None };
+        assert_eq!(world.0.ask("x.y.z", &request).await.status, 401, "{path}");
+        assert_eq!(world.ask(ONCOLOGY, "", "GET", path, None).await.status, 200, "from the machine itself");
+    }
+    world.0.close().await;
+}
+
 /// A referral with a patient that is described.
 fn described(number: u32, from: &str, to: &str, name: &str, phone: &str) -> Value {
     let mut referral = referral_to(number, to);
@@ -206,7 +222,7 @@ async fn a_unit_that_only_sent_reads_of_the_patient_what_it_said_itself_on_every
     let form = [("Content-Type", "application/x-www-form-urlencoded")];
     let by_name = async |unit, name: &str| {
         let partner = super::model::UNITS.iter().find(|(u, _)| *u == unit).unwrap().1;
-        let token = world.0.token(&Asker { unit, partner, scopes: None });
+        let token = world.0.token(&Asker { unit: Some(unit), partner, scopes: None });
         let headers = form.iter().map(|(n, v)| (*n, (*v).to_owned())).collect();
         let body = Some(format!("name:contains={name}&_summary=count"));
         let request = Request { method: "POST", path: "/fhir/Patient/_search".into(), headers, body };

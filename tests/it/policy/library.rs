@@ -77,7 +77,10 @@ impl Library {
 
     pub fn token_for(&self, asker: &Asker, scope: Option<&str>) -> String {
         let now = Utc::now().timestamp();
-        let mut claims = json!({ "iss": asker.partner, "aud": US, "iat": now, "exp": now + 280, "unit": asker.unit });
+        let mut claims = json!({ "iss": asker.partner, "aud": US, "iat": now, "exp": now + 280 });
+        if let Some(unit) = asker.unit {
+            claims["unit"] = json!(unit);
+        }
         if let Some(scope) = scope {
             claims["scope"] = json!(scope);
         }

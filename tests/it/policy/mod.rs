@@ -75,10 +75,11 @@ async fn no_path_shows_what_the_filtered_model_does_not_contain_and_each_shows_a
                         let scopes: Option<Vec<String>> =
                             asker.scopes.as_ref().map(|l| l.iter().map(model::Scope::text).collect());
                         panic!(
-                            "world {seed}, {path}: {wrong}\n{} {}\n{} with {scopes:?}\n{}",
+                            "world {seed}, {path}: {wrong}\n{} {}\n{:?} of {} with {scopes:?}\n{}",
                             question.request.method,
                             question.request.path,
                             asker.unit,
+                            asker.partner,
                             answer.pages.first().map(String::as_str).unwrap_or_default()
                         );
                     }

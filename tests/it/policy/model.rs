@@ -68,10 +68,11 @@ pub struct Scope {
     pub criteria: Vec<Criterion>,
 }
 
-/// Somebody who asks. Without scopes: all that concerns the unit.
+/// Somebody who asks. Without scopes: all that concerns its units.
 #[derive(Debug)]
 pub struct Asker {
-    pub unit: &'static str,
+    /// The unit that its token speaks for; without one, all units of the partner.
+    pub unit: Option<&'static str>,
     pub partner: &'static str,
     pub scopes: Option<Vec<Scope>>,
 }
@@ -191,6 +192,19 @@ impl Scope {
 }
 
 impl Asker {
+    /// Whether it speaks for one of the units.
+    pub fn is_among(&self, units: &BTreeSet<&'static str>) -> bool {
+        units.iter().any(|unit| self.is(unit))
+    }
+
+    /// Whether it speaks for the unit.
+    pub fn is(&self, unit: &str) -> bool {
+        match self.unit {
+            Some(own) => own == unit,
+            None => UNITS.iter().any(|(own, partner)| *own == unit && *partner == self.partner),
+        }
+    }
+
     /// Whether any resource of the type could be covered: otherwise the answer is 403, whatever there is.
     pub fn may_ask(&self, kind: &str, right: char) -> bool {
         self.scopes.as_ref().is_none_or(|scopes| scopes.iter().any(|scope| scope.is_about(kind, right)))
@@ -249,6 +263,7 @@ impl Model {
     /// Somebody with random scopes, often enough with such as let something through.
     pub fn asker(random: &mut Rng) -> Asker {
         let (unit, partner) = pick(random, &UNITS);
+        let unit = (random.u8(..) < 200).then_some(unit);
         if random.u8(..) < 30 {
             return Asker { unit, partner, scopes: None };
         }
@@ -296,7 +311,7 @@ impl Model {
     }
 
     fn is_seen(&self, asker: &Asker, right: char, resource: &Resource, in_criterion: bool) -> bool {
-        let concerns = resource.kind == "Organization" || resource.units.contains(asker.unit);
+        let concerns = resource.kind == "Organization" || asker.is_among(&resource.units);
         concerns && self.covers(asker, right, resource, resource.now(), in_criterion)
     }
 
@@ -333,7 +348,7 @@ impl Model {
     /// A Patient of whom the asker has only spoken itself: what others say of it has not come to it.
     pub fn is_own_word(&self, asker: &Asker, patient: &Resource) -> bool {
         let about: Vec<&Exchange> = self.exchanges.iter().filter(|e| e.patient == patient.name()).collect();
-        about.iter().any(|e| e.sender == asker.unit) && !about.iter().any(|e| e.recipients.contains(asker.unit))
+        about.iter().any(|e| asker.is(e.sender)) && !about.iter().any(|e| asker.is_among(&e.recipients))
     }
 
     /// The marks that are shown of it as it stands.
@@ -344,7 +359,7 @@ impl Model {
 
     /// The asker takes part, and its scopes cover all that the exchange is mainly about.
     pub fn sees_exchange(&self, asker: &Asker, right: char, exchange: &Exchange) -> bool {
-        if exchange.sender != asker.unit && !exchange.recipients.contains(asker.unit) {
+        if !asker.is(exchange.sender) && !asker.is_among(&exchange.recipients) {
             return false;
         }
         let main: &[&str] = match exchange.kind {

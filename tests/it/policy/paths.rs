@@ -237,7 +237,7 @@ fn history_of_type(model: &Model, asker: &Asker, _: &mut Rng) -> Vec<Question> {
 
 fn history_of_all(model: &Model, asker: &Asker, _: &mut Rng) -> Vec<Question> {
     // Of everything at once a unit gets the actors that take part in what concerns it.
-    let all = model.resources.iter().filter(|r| r.units.contains(asker.unit));
+    let all = model.resources.iter().filter(|r| asker.is_among(&r.units));
     vec![get("/fhir/_history?_count=20".into(), all.flat_map(|r| versions(model, asker, 's', r)))]
 }
 
