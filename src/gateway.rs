@@ -158,7 +158,8 @@ impl Gateway {
                 notifiers.insert(partner.name.clone(), notifier);
             }
         }
-        let store = Store::open(&config.db, Options { queue: config.limits.queue, ..Options::default() })
+        let units = config.directory.iter().map(|unit| (unit.hsa_id.clone(), unit.care_provider.clone())).collect();
+        let store = Store::open(&config.db, Options { queue: config.limits.queue, units, ..Options::default() })
             .map_err(|source| StartError::Store { path: config.db.display().to_string(), source })?;
         Ok(Self {
             gates: Gates::open(&config, Utc::now()),

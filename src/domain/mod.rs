@@ -1,5 +1,6 @@
 //! Swedish and process facts: identifiers, code lists, exchanges, deliveries, the Task transition table. Pure.
 
+pub mod block;
 pub mod breaker;
 pub mod bucket;
 pub mod delivery;

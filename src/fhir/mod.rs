@@ -7,6 +7,7 @@ pub mod document;
 pub mod guard;
 pub mod issue;
 pub mod lifecycle;
+pub mod origin;
 pub mod primitive;
 pub mod profile;
 pub mod r4;

@@ -1,5 +1,6 @@
 //! The one write verb: what is expected, what is written, and how it can fail.
 
+use super::block::{Block, Listed};
 use super::record::{Answer, Audit, Delivery, DeliveryChange, Document, Exchange, Inbound, Put};
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
@@ -18,6 +19,10 @@ pub struct Commit {
     /// Attempts that are about to begin; before `delivery_changes`.
     pub begun: Vec<Begun>,
     pub delivery_changes: Vec<DeliveryChange>,
+    /// Registered, or lifted where they are there already. What follows from them is settled in the same commit.
+    pub blocks: Vec<Block>,
+    /// Of which held deliveries the worklist has heard.
+    pub listed: Vec<Listed>,
     pub inbound: Vec<Inbound>,
     pub answer: Option<Answer>,
     pub audit: Vec<Audit>,
@@ -55,6 +60,8 @@ pub enum Expect {
     /// Nothing happened to the patient's exchanges since: [`Store::changes_of_patient`](super::Store::changes_of_patient)
     /// says the same.
     Unchanged { patient: String, changes: i64 },
+    /// Nothing happened to the patient's blocks since: [`Store::block_marks`](super::Store::block_marks) says the same.
+    Blocks { patient: String, marks: i64 },
     /// The caller has not used this Idempotency-Key.
     FreshKey { caller: String, key: String },
     /// The partner has not said this before.

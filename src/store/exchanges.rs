@@ -23,6 +23,10 @@ const FEW_UNITS: usize = 64;
 const OPEN: &str =
     " AND e.stage IN ('parked', 'waiting', 'delivered', 'received', 'on-hold', 'accepted', 'in-progress')";
 
+/// Of a party `p`: one of the units who ask, from whom no block keeps the exchange.
+const UNBLOCKED: &str = "unit IN (SELECT value FROM json_each(?)) \
+     AND NOT EXISTS (SELECT 1 FROM withheld_exchange w WHERE w.exchange = p.exchange AND w.unit = p.unit)";
+
 /// Newest first, ties by id: the order of a page and of its cursor.
 type Found = BTreeSet<Reverse<(i64, Uuid)>>;
 
@@ -79,7 +83,7 @@ impl Question {
     /// What waits for a person is rare: from there to the exchanges.
     fn of_attention(query: &ExchangeQuery, units: Option<&str>) -> Self {
         let sql = "SELECT e.updated_at AS at, e.id AS id FROM (SELECT exchange FROM delivery INDEXED BY delivery_parked \
-                   WHERE state = 'parked' AND action <> 'notice' UNION SELECT exchange FROM inbound INDEXED BY inbound_held \
+                   WHERE state = 'parked' AND held = 0 AND action <> 'notice' UNION SELECT exchange FROM inbound INDEXED BY inbound_held \
                    WHERE finding IS NOT NULL AND exchange IS NOT NULL) l CROSS JOIN exchange e ON e.id = l.exchange WHERE true";
         Self { sql: sql.into(), values: Vec::new() }.narrowed(query, units, "e.updated_at", "e.id")
     }
@@ -113,7 +117,7 @@ impl Question {
             (query.patient.clone(), " AND e.patient = ?".to_owned()),
             (query.unit.clone(), is_party("unit = ?")),
             (query.partner.clone(), is_party("partner = ?")),
-            (units.map(str::to_owned), is_party("unit IN (SELECT value FROM json_each(?))")),
+            (units.map(str::to_owned), is_party(UNBLOCKED)),
         ];
         for (value, test) in tests {
             if let Some(value) = value {

@@ -43,6 +43,7 @@ impl Writing<'_, '_> {
                 let found: Option<i64> = db.first(CHANGES_OF_PATIENT, [patient], |row| row.get("changes"))?;
                 Ok(found == Some(*changes))
             }
+            Expect::Blocks { patient, marks } => Ok(self.block_marks(patient)? == *marks),
             Expect::FreshKey { caller, key } => Ok(db.first(ANSWERED, (caller, key), found)?.is_none()),
             Expect::Unheard { partner, key } => Ok(db.first(HEARD, (partner, key), found)?.is_none()),
             Expect::LaneEnd { exchange, partner, seq } => {

@@ -5,11 +5,12 @@ use rusqlite::Connection;
 use super::StoreError;
 
 /// Step n takes a file of version n to n + 1. A step that was released never changes.
-const STEPS: [&str; 4] = [
+const STEPS: [&str; 5] = [
     include_str!("migrations/0001_first.sql"),
     include_str!("migrations/0002_search.sql"),
     include_str!("migrations/0003_delivery.sql"),
     include_str!("migrations/0004_begun.sql"),
+    include_str!("migrations/0005_block.sql"),
 ];
 
 /// Runs the steps that the file has not seen, each in its own transaction. Returns how many.

@@ -7,6 +7,7 @@
 mod apply;
 mod audit;
 pub mod backup;
+pub mod block;
 pub mod commit;
 mod exchanges;
 mod expect;
@@ -40,6 +41,7 @@ use std::sync::Arc;
 
 pub use crate::fhir::search::Index;
 pub use backup::{BackupError, BackupNote, Manifest, Restored, back_up, last_backup, restore, verify_backup};
+pub use block::{Block, Lifted, Listed, Outgoing};
 pub use commit::{Begun, Commit, Committed, Expect, Share, StoreError};
 pub use meter::{Meter, Space};
 pub use open::Options;

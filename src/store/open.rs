@@ -12,6 +12,7 @@ use rusqlite::{Connection, OpenFlags};
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
+use super::block;
 use super::look::look;
 use super::migrate::migrate;
 use super::writer::{self, Job, Writer};
@@ -24,11 +25,13 @@ pub struct Options {
     pub queue: usize,
     /// How many reads run at the same time; more wait.
     pub readers: usize,
+    /// Every unit that is known, with its care provider: an outer block is decided by it.
+    pub units: Vec<(String, String)>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { queue: 1024, readers: 4 }
+        Self { queue: 1024, readers: 4, units: Vec::new() }
     }
 }
 
@@ -124,6 +127,7 @@ fn open(path: &Path, options: &Options, disk: Disk, temporary: Option<PathBuf>) 
     let connection = connect(path, disk)?;
     migrate(&connection)?;
     reindex::prepare(&connection)?;
+    block::affiliate(&connection, &options.units)?;
     if disk == Disk::Durable {
         log::make_room(&connection).map_err(StoreError::Open)?;
     }

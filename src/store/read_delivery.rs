@@ -35,16 +35,21 @@ const BETWEEN: &str = "SELECT * FROM delivery INDEXED BY delivery_of_partner \
      AND coalesce((SELECT max(at) FROM attempt a WHERE a.delivery = id), created_at) BETWEEN ?2 AND ?3 \
      AND seq > ?6 AND (resend_of IS NULL OR +state <> 'delivered') \
      AND (?7 IS NULL OR EXISTS (SELECT 1 FROM party p WHERE p.exchange = delivery.exchange \
-     AND +p.unit IN (SELECT value FROM json_each(?7)))) ORDER BY seq LIMIT ?5";
-/// One of the units in a JSON array is a party to the delivery's exchange.
+     AND +p.unit IN (SELECT value FROM json_each(?7)) \
+     AND (delivery.held = 0 OR p.role = 'sender' AND p.unit <> delivery.unit COLLATE NOCASE) \
+     AND NOT EXISTS (SELECT 1 FROM withheld_exchange w WHERE w.exchange = p.exchange AND w.unit = p.unit))) ORDER BY seq LIMIT ?5";
+/// One of the units in a JSON array is a party to the delivery's exchange, and no block keeps that from it. What a block holds
+/// is the sender's business: from the recipient it is kept, and nobody else is to know whom it is kept from.
 const CONCERNS: &str = "(SELECT 1 FROM party p WHERE p.exchange = delivery.exchange \
-     AND +p.unit IN (SELECT value FROM json_each(?)) LIMIT 1)";
+     AND +p.unit IN (SELECT value FROM json_each(?)) \
+     AND (delivery.held = 0 OR p.role = 'sender' AND p.unit <> delivery.unit COLLATE NOCASE) \
+     AND NOT EXISTS (SELECT 1 FROM withheld_exchange w WHERE w.exchange = p.exchange AND w.unit = p.unit) LIMIT 1)";
 
 const ANY: &str = "SELECT * FROM delivery WHERE true";
 const WAITING: &str = "SELECT * FROM delivery INDEXED BY delivery_waiting WHERE state = 'waiting'";
 const PARKED: &str = "SELECT * FROM delivery INDEXED BY delivery_parked WHERE state = 'parked'";
 
-fn delivery(row: &Row<'_>) -> Result<Delivery, StoreError> {
+pub(super) fn delivery(row: &Row<'_>) -> Result<Delivery, StoreError> {
     Ok(Delivery {
         id: uuid(row, "id")?,
         exchange: uuid(row, "exchange")?,
@@ -64,6 +69,7 @@ fn delivery(row: &Row<'_>) -> Result<Delivery, StoreError> {
         note: row.get("note")?,
         urgent: row.get("urgent")?,
         resend_of: uuid_if_any(row, "resend_of")?,
+        held: row.get("held")?,
     })
 }
 

@@ -24,7 +24,9 @@ const EVER: &str = "SELECT r.type || '/' || r.id FROM exchange_resource x CROSS 
                     WHERE x.exchange = ?1";
 const EXCHANGE: &str = "SELECT * FROM exchange WHERE id = ?1";
 const PARTIES: &str = "SELECT * FROM party WHERE exchange = ?1 ORDER BY position";
-const SEES: &str = "SELECT 1 FROM party WHERE exchange = ?1 AND unit IN (SELECT value FROM json_each(?2)) LIMIT 1";
+/// A unit of the list is a party, and no block keeps the exchange from it.
+const SEES: &str = "SELECT 1 FROM party p WHERE p.exchange = ?1 AND p.unit IN (SELECT value FROM json_each(?2)) \
+     AND NOT EXISTS (SELECT 1 FROM withheld_exchange w WHERE w.exchange = p.exchange AND w.unit = p.unit) LIMIT 1";
 const OF_RESOURCE: &str = "SELECT x.exchange FROM resource r CROSS JOIN exchange_resource x ON x.rid = r.rid \
                            WHERE r.type = ?1 AND r.id = ?2 ORDER BY x.exchange";
 /// Exchanges of the resources `[type, id]` in which one of the units has not got what is meant for it.
@@ -32,6 +34,7 @@ const UNREACHED: &str = "SELECT DISTINCT x.exchange FROM json_each(?1) m \
                          CROSS JOIN resource r ON r.type = m.value ->> 0 AND r.id = m.value ->> 1 \
                          CROSS JOIN exchange_resource x ON x.rid = r.rid CROSS JOIN party p ON p.exchange = x.exchange \
                          WHERE p.role <> 'sender' AND p.stage = 'waiting' AND p.unit IN (SELECT value FROM json_each(?2)) \
+                         AND NOT EXISTS (SELECT 1 FROM withheld_exchange w WHERE w.exchange = p.exchange AND w.unit = p.unit) \
                          ORDER BY x.exchange";
 const DOCUMENT: &str = "SELECT * FROM document WHERE exchange = ?1 AND version = ?2";
 const IN_FORCE: &str = "SELECT * FROM document WHERE exchange = ?1 AND in_force = 1";

@@ -16,6 +16,9 @@ const SHARE: &str =
     "INSERT INTO concern (rid, unit) SELECT rid, ?3 FROM resource WHERE type = ?1 AND id = ?2 ON CONFLICT DO NOTHING";
 const HIDE: &str =
     "DELETE FROM concern WHERE unit = ?3 AND rid = (SELECT rid FROM resource WHERE type = ?1 AND id = ?2)";
+/// Nor when a block is lifted.
+const HIDE_WITHHELD: &str =
+    "DELETE FROM withheld WHERE unit = ?3 AND rid = (SELECT rid FROM resource WHERE type = ?1 AND id = ?2)";
 const BELONGS: &str = "INSERT INTO exchange_resource (exchange, rid) VALUES (?1, ?2) ON CONFLICT DO NOTHING";
 
 impl Writing<'_, '_> {
@@ -57,7 +60,9 @@ impl Writing<'_, '_> {
     pub(super) fn hide(&mut self, hide: &Share) -> Result<(), Refusal> {
         for (resource_type, id) in hide.resources.iter().filter_map(|r| r.split_once('/')) {
             for unit in &hide.units {
-                self.statements.run(HIDE, (resource_type, id, unit.to_ascii_uppercase()))?;
+                let unit = unit.to_ascii_uppercase();
+                self.statements.run(HIDE, (resource_type, id, &unit))?;
+                self.statements.run(HIDE_WITHHELD, (resource_type, id, &unit))?;
             }
         }
         Ok(())

@@ -6,6 +6,7 @@
 
 pub mod abort;
 pub mod acknowledge;
+pub mod block;
 pub mod cancel;
 mod concerns;
 mod consent;
@@ -13,6 +14,7 @@ pub mod contribute;
 pub mod deliver;
 pub mod gate;
 pub mod gather;
+mod held;
 pub mod identify;
 mod notice;
 pub mod package;

@@ -3,6 +3,7 @@
 mod access;
 mod answers;
 mod backup;
+mod block;
 mod boundaries;
 mod cancel;
 mod consent;

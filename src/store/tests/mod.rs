@@ -114,6 +114,7 @@ fn delivery(exchange: Uuid, partner: &str, patient: &str) -> Delivery {
         note: None,
         urgent: false,
         resend_of: None,
+        held: false,
     }
 }
 
