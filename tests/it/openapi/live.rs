@@ -46,6 +46,7 @@ pub struct Scene {
     refusing: Option<(oneshot::Sender<()>, JoinHandle<anyhow::Result<()>>, std::path::PathBuf)>,
     exchange: Value,
     delivery: String,
+    block: String,
 }
 
 impl Scene {
@@ -53,7 +54,7 @@ impl Scene {
     pub async fn empty(settings: &str) -> Self {
         let client = reqwest::Client::builder().no_proxy().build().unwrap();
         let gateway = TestGateway::start(settings).await;
-        Self { gateway, client, refusing: None, exchange: Value::Null, delivery: String::new() }
+        Self { gateway, client, refusing: None, exchange: Value::Null, delivery: String::new(), block: String::new() }
     }
 
     /// With a plan and a referral to a unit whose system reads from us.
@@ -91,6 +92,17 @@ impl Scene {
             tokio::time::sleep(std::time::Duration::from_millis(10)).await;
         }
         panic!("nothing was parked");
+    }
+
+    /// With a block.
+    pub async fn with_block(contract: &Contract) -> Self {
+        let mut scene = Self::empty("").await;
+        let media = &contract.doc["paths"]["/v1/blocks"]["post"]["requestBody"]["content"]["application/json"];
+        let body = media["examples"]["unit"]["value"].to_string().into_bytes();
+        let reply = scene.ask("POST", "/v1/blocks", &Ask { body, ..Ask::default() }).await;
+        assert_eq!(reply.status, 201, "{}", reply.text);
+        scene.block = reply.json()["id"].as_str().unwrap().to_owned();
+        scene
     }
 
     async fn send_documents(&mut self, contract: &Contract) {
@@ -138,6 +150,7 @@ impl Scene {
             let value = match name {
                 "id" if path.starts_with("/v1/exchanges") => self.exchange_id().to_owned(),
                 "id" if path.starts_with("/v1/deliveries") => self.delivery.clone(),
+                "id" if path.starts_with("/v1/blocks") => self.block.clone(),
                 // A referral has no handover to make a document of: tests/it/face.rs does that.
                 "id" if path.ends_with("$document") => "1".to_owned(),
                 "id" if path.ends_with("$everything") => self.name_of("Patient").split_once('/').unwrap().1.to_owned(),
@@ -186,6 +199,7 @@ async fn scene_for(operation: &Operation<'_>) -> Scene {
         path if path.contains("/deliveries") || path.ends_with("/retry") || path == "/v1/exchanges/{id}" => {
             Scene::with_parked(operation.contract).await
         }
+        path if path.starts_with("/v1/blocks/{id}") => Scene::with_block(operation.contract).await,
         path if path.contains('{') || path.starts_with("/v1/exchanges") => {
             Scene::with_referral(operation.contract).await
         }
