@@ -1,6 +1,7 @@
 //! Tests of the store as its users see it, and the rows they are made of.
 
 mod audit;
+mod block;
 mod exchanges;
 mod expectations;
 mod filter;

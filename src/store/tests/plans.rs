@@ -83,6 +83,7 @@ async fn ask_everything(store: &Store) {
         }
     }
     store.attempts(sent.id).await.unwrap();
+    ask_about_blocks(store, &one, &sent).await;
     store.due(at(0), &[], &Rooms::upto(5)).await.unwrap();
     store.head_of("norr", "p1").await.unwrap();
     store.retrying("norr", at(0), 5).await.unwrap();
@@ -100,6 +101,32 @@ async fn ask_everything(store: &Store) {
     store.worklist().await.unwrap();
     store.inbound_of(one.id).await.unwrap();
     store.verify_audit().await.unwrap();
+}
+
+async fn ask_about_blocks(store: &Store, exchange: &Exchange, sent: &Delivery) {
+    use crate::domain::block::{Period, Scope};
+    let scope = Scope::Outer { provider: exchange.organisation.clone() };
+    let (id, patient, by) = (Uuid::now_v7(), String::from("p1"), String::from("SE-N"));
+    let (period, registered_at, lifted) = (Period::default(), at(0), Some(Lifted { at: at(0), by: by.clone() }));
+    let standing = Block { id, patient, scope, period, registered_at, registered_by: by.clone(), lifted: None };
+    let marks = Expect::Blocks { patient: "p1".into(), marks: 0 };
+    let again = Delivery { id: Uuid::now_v7(), ..sent.clone() };
+    store.done(Commit { expect: vec![marks], blocks: vec![standing.clone()], ..Commit::default() }).await;
+    let retried = vec![change(&again, State::Parked, State::Waiting)];
+    store.done(Commit { deliveries: vec![again], ..Commit::default() }).await;
+    store.done(Commit { delivery_changes: retried, ..Commit::default() }).await;
+    let hide = vec![Share { resources: vec!["Patient/p1".into()], units: vec![STRANGER.into()] }];
+    store.done(Commit { hide, ..Commit::default() }).await;
+    store.blocks_of("p1").await.unwrap();
+    store.block(id).await.unwrap();
+    store.still_waits(sent.id).await.unwrap();
+    for held in store.unlisted(5).await.unwrap() {
+        let listed = vec![Listed { delivery: held.id, held: held.held }];
+        store.done(Commit { listed, ..Commit::default() }).await;
+    }
+    store.withheld(&units(&[ASKER]), exchange.id).await.unwrap();
+    store.is_blocked(sent, "p1").await.unwrap();
+    store.done(Commit { blocks: vec![Block { lifted, ..standing }], ..Commit::default() }).await;
 }
 
 async fn ask_by_search(store: &Store, filter: &Filter) {
