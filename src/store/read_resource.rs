@@ -2,6 +2,7 @@
 
 use rusqlite::Row;
 
+use super::block::Gate;
 use super::query::Filter;
 use super::record::Stored;
 use super::row::time;
@@ -76,7 +77,12 @@ pub(super) fn now(
 impl Store {
     pub async fn resource(&self, filter: &Filter, resource_type: &str, id: &str) -> Result<Option<Stored>, StoreError> {
         let key = (resource_type.to_owned(), id.to_owned(), filter.units_for(resource_type));
-        self.read(move |db| db.first(NOW, key, stored)).await
+        let gate = Gate::of(filter);
+        self.read(move |db| match gate.admits(db, &key.0, &key.1)? {
+            true => db.first(NOW, key, stored),
+            false => Ok(None),
+        })
+        .await
     }
 
     /// The resources named `Type/id`, in the order asked for; what is missing or hidden is left out.
@@ -86,7 +92,13 @@ impl Store {
             .filter_map(|name| name.split_once('/'))
             .map(|(resource_type, id)| (resource_type.to_owned(), id.to_owned(), filter.units_for(resource_type)))
             .collect();
-        self.read(move |db| keys.into_iter().filter_map(|key| db.first(NOW, key, stored).transpose()).collect()).await
+        let gate = Gate::of(filter);
+        let one =
+            move |db: &Statements<'_>, key: (String, String, Option<String>)| match gate.admits(db, &key.0, &key.1)? {
+                true => db.first(NOW, key, stored),
+                false => Ok(None),
+            };
+        self.read(move |db| keys.into_iter().filter_map(|key| one(db, key).transpose()).collect()).await
     }
 
     pub async fn version(
@@ -97,7 +109,12 @@ impl Store {
         version: u32,
     ) -> Result<Option<Stored>, StoreError> {
         let key = (resource_type.to_owned(), id.to_owned(), filter.units_for(resource_type), version);
-        self.read(move |db| db.first(VERSION, key, stored)).await
+        let gate = Gate::of(filter);
+        self.read(move |db| match gate.admits(db, &key.0, &key.1)? {
+            true => db.first(VERSION, key, stored),
+            false => Ok(None),
+        })
+        .await
     }
 
     /// Every resource of the type with this identifier, oldest first.
@@ -109,10 +126,14 @@ impl Store {
         value: &str,
     ) -> Result<Vec<Stored>, StoreError> {
         let key = (resource_type.to_owned(), system.to_owned(), value.to_owned());
-        let units = filter.units_for(resource_type);
+        let (units, gate) = (filter.units_for(resource_type), Gate::of(filter));
         self.read(move |db| {
             let ids: Vec<String> = db.all(BY_IDENTIFIER, (&key.0, &key.1, &key.2), |row| row.get("id"))?;
-            let find = |id: &String| db.first(NOW, (&key.0, id, &units), stored).transpose();
+            let find = |id: &String| match gate.admits(db, &key.0, id) {
+                Ok(true) => db.first(NOW, (&key.0, id, &units), stored).transpose(),
+                Ok(false) => None,
+                Err(error) => Some(Err(error)),
+            };
             ids.iter().filter_map(find).collect()
         })
         .await

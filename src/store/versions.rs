@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use rusqlite::params_from_iter;
 use rusqlite::types::Value;
 
+use super::block::open_to;
 use super::query::Filter;
 use super::read_resource::stored;
 use super::{Store, StoreError, Stored};
@@ -42,7 +43,7 @@ impl Store {
     pub async fn versions(&self, filter: &Filter, of: &Versions) -> Result<Vec<Stored>, StoreError> {
         // Of everything at once a caller gets what concerns it: actors as far as they take part in that.
         let units = of.resource_type.as_ref().map_or_else(|| filter.asking_units(), |kind| filter.units_for(kind));
-        let of = of.clone();
+        let (of, open) = (of.clone(), open_to(filter, "r"));
         self.read(move |db| {
             let few = match &units {
                 Some(units) if of.id.is_none() => {
@@ -75,6 +76,9 @@ impl Store {
             if let Some(units) = units.filter(|_| !few) {
                 sql.push_str(VISIBLE);
                 values.extend([Value::from(units.clone()), Value::from(units)]);
+            }
+            if let Some(open) = open {
+                sql.push_str(&format!(" AND {open}"));
             }
             // Of one resource versions are numbered in the order of commits, and that is an index.
             sql.push_str(if is_one { " ORDER BY v.version DESC LIMIT ?" } else { " ORDER BY v.seq DESC LIMIT ?" });

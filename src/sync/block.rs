@@ -63,8 +63,12 @@ pub async fn register(
                 expect.push(Expect::Blocks { patient: id.clone(), marks });
                 let standing = gateway.store.blocks_of(&id).await?;
                 let same = |b: &Block| b.lifted.is_none() && b.scope == wish.scope && b.period == wish.period;
-                if let Some(there) = standing.into_iter().find(same) {
-                    return Ok(Registered::There(there));
+                if let Some(there) = standing.iter().find(|b| same(b)) {
+                    return Ok(Registered::There(there.clone()));
+                }
+                let most = gateway.config.limits.blocks;
+                if standing.iter().filter(|b| b.lifted.is_none()).count() >= most {
+                    return Err(Refusal::Conflict(too_many(most)));
                 }
                 id
             }
@@ -100,6 +104,17 @@ pub async fn register(
         }
     }
     Err(Refusal::Busy)
+}
+
+fn too_many(most: usize) -> Issue {
+    Issue::error(
+        Code::TooCostly,
+        "patient",
+        format!("Patienten har {most} gällande spärrar (limits.blocks); häv en, eller registrera en som omfattar mer."),
+        format!(
+            "The patient has {most} blocks that stand (limits.blocks); lift one, or register one that closes more."
+        ),
+    )
 }
 
 /// Lifts a block: what it held is released in the same commit, and leaves in order. Lifted again, it stays as it was.

@@ -1,5 +1,6 @@
 //! The worklist: every parked delivery has a Task that says why it is parked and what to do, made and closed in the same
-//! commit as the parking and the decision. The sender's unit owns it, or for a notice whoever runs the gateway; it is never
+//! commit as the parking and the decision; what the writer itself decides, that a block holds a delivery or lets go of it, a
+//! moment after (`tend`), also after a kill. The sender's unit owns it, or for a notice whoever runs the gateway; it is never
 //! delivered to anybody.
 //!
 //! Its id follows from the delivery's, so a delivery that is parked again opens the same Task again, and the Task's history

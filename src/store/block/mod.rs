@@ -12,6 +12,9 @@ mod settle;
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
+use super::StoreError;
+use super::query::{Filter, Who};
+use super::statement::Statements;
 use crate::domain::block::{Period, Rule, Scope};
 
 pub(super) use settle::affiliate;
@@ -66,5 +69,30 @@ pub struct Listed {
 /// Whoever has no unit, as `withheld` names it.
 const NOBODY: &str = "";
 
-/// That no block keeps the row `row` of `resource` from a reader without a unit. For units it is `concern` that says so.
-pub(super) const OPEN_TO_REGISTRIES: &str = "NOT EXISTS (SELECT 1 FROM withheld w WHERE w.rid = r.rid AND w.unit = '')";
+/// For a reader without a unit, the condition that no block keeps the row `row` of `resource` from it. For units it is
+/// `concern` that says so.
+pub(super) fn open_to(filter: &Filter, row: &str) -> Option<String> {
+    let is_registry = matches!(filter.who, Who::Registry(_));
+    is_registry.then(|| format!("NOT EXISTS (SELECT 1 FROM withheld w WHERE w.rid = {row}.rid AND w.unit = '')"))
+}
+
+/// The same of one resource by its name.
+#[derive(Clone, Copy)]
+pub(super) struct Gate(bool);
+
+impl Gate {
+    pub(super) fn of(filter: &Filter) -> Self {
+        Self(matches!(filter.who, Who::Registry(_)))
+    }
+
+    pub(super) fn admits(self, db: &Statements<'_>, resource_type: &str, id: &str) -> Result<bool, StoreError> {
+        if !self.0 {
+            return Ok(true);
+        }
+        let kept = db.first(KEPT, (resource_type, id), |_| Ok::<_, StoreError>(()))?;
+        Ok(kept.is_none())
+    }
+}
+
+const KEPT: &str = "SELECT 1 FROM resource r CROSS JOIN withheld w ON w.rid = r.rid AND w.unit = '' \
+                    WHERE r.type = ?1 AND r.id = ?2";

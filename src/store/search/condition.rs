@@ -3,6 +3,7 @@
 use rusqlite::types::Value;
 
 use super::super::StoreError;
+use super::super::block::open_to;
 use super::super::query::{Clause, DateOp, Filter, Span, TextMatch, TokenMatch};
 use super::super::row::list;
 use super::super::statement::Statements;
@@ -144,6 +145,9 @@ impl Asked<'_, '_> {
 
     /// That the one who asks may see the row; empty where nothing of the type is hidden.
     pub(super) fn visible(&self, resource_type: &str, row: &str) -> Option<Sql> {
+        if let Some(open) = open_to(self.filter, row) {
+            return Some(Sql::new(open, []));
+        }
         let units = self.filter.units_for(resource_type)?;
         let text = format!("EXISTS (SELECT 1 FROM concern c WHERE c.rid = {row}.rid AND c.unit IN {LIST})");
         Some(Sql::new(text, [Value::from(units)]))

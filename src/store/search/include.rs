@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
+use super::super::block::Gate;
 use super::super::query::{Filter, Include};
 use super::super::read_resource::now;
 use super::super::record::Stored;
@@ -79,7 +80,10 @@ fn follow(
 
 fn visible(db: &Statements<'_>, filter: &Filter, name: &str) -> Result<Option<Stored>, StoreError> {
     let Some((resource_type, id)) = name.split_once('/') else { return Ok(None) };
-    now(db, resource_type, id, &filter.units_for(resource_type))
+    match Gate::of(filter).admits(db, resource_type, id)? {
+        true => now(db, resource_type, id, &filter.units_for(resource_type)),
+        false => Ok(None),
+    }
 }
 
 impl Rule<'_> {

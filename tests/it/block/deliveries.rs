@@ -176,3 +176,64 @@ async fn a_held_delivery_can_be_given_up_by_the_sender_and_taken_back() {
     assert_eq!(world.at_clinic("ServiceRequest").await.len(), 1, "only what was not given up");
     world.close().await;
 }
+
+#[actix_web::test]
+async fn a_referral_whose_plan_is_blocked_for_the_recipient_is_held_with_it() {
+    let world = World::open().await;
+    let mut plan = plan(1);
+    plan["recipients"] = json!([SOUTH]);
+    plan["interventions"][0]["responsible"] = json!(SOUTH);
+    assert_eq!(world.post("/v1/rehab-plans", ONCOLOGY, &plan).await.status, 202);
+    let mut wish = inner(ONCOLOGY);
+    // The day of the plan; the referral was written weeks later.
+    wish["period"] = json!({ "from": "2026-02-10", "to": "2026-02-10" });
+    let standing = block(&world, &wish).await;
+    let free = world.refer(&referral(2)).await;
+    let mut with_plan = referral(3);
+    with_plan["planId"] = plan["id"].clone();
+    let receipt = world.post("/v1/referrals", ONCOLOGY, &with_plan).await;
+    assert!(receipt.findings().contains(NORTH), "{}", receipt.text);
+    let held = receipt.location.unwrap();
+    world.until(&free, "delivered").await;
+    assert!(world.at_clinic("CarePlan").await.is_empty());
+    assert_eq!(deliveries(&world, &held, ONCOLOGY).await[0]["held"], true);
+    lift(&world, &standing).await;
+    world.until(&held, "delivered").await;
+    assert_eq!(world.at_clinic("CarePlan").await.len(), 1);
+    world.close().await;
+}
+
+#[actix_web::test]
+async fn an_answer_that_is_blocked_for_who_asked_is_held_and_only_the_operator_knows() {
+    // The sender has a server of its own, so that answers are brought to it.
+    let world = World::open_as(|clinic| {
+        let push = |name: &str| {
+            format!(
+                "[[partner]]\nname = \"{name}\"\nchannel = \"push\"\nfhir_base = \"{clinic}/fhir\"\ntimeout_s = 2\n"
+            )
+        };
+        let reader = "[[partner]]\nname = \"reader\"\nchannel = \"poll\"\n";
+        format!("[delivery]\nretry_s = [1]\npoll_s = 1\n{}{}{reader}", push("platform"), push("primary-care"))
+    })
+    .await;
+    let asked = world.refer(&crate::world::referral_to(1, SOUTH)).await;
+    let standing = block(&world, &inner(SOUTH)).await;
+    let task = world.task(&asked, SOUTH).await;
+    let patch = [("Vardkedja-Unit", SOUTH), ("Content-Type", "application/json-patch+json"), ("If-Match", "W/\"1\"")];
+    let body = json!([{ "op": "replace", "path": "/status", "value": "rejected" },
+        { "op": "add", "path": "/statusReason", "value": { "text": "Vi har inte plats." } }]);
+    let moved = world.ask("PATCH", &format!("/fhir/Task/{task}"), &patch, Some(body.to_string())).await;
+    assert_eq!(moved.status, 200, "{}", moved.text);
+    assert!(deliveries(&world, &asked, ONCOLOGY).await.is_empty());
+    let [report] = deliveries(&world, &asked, "").await.try_into().unwrap();
+    assert_eq!((&report["unit"], &report["held"]), (&json!(ONCOLOGY), &json!(true)));
+    until("the operator has a Task", async || !parked(&world, "").await.is_empty()).await;
+    let told = parked(&world, "").await.remove(0);
+    assert!(told.get("for").is_none() && told.get("focus").is_none(), "{told}");
+    assert!(parked(&world, ONCOLOGY).await.is_empty() && parked(&world, SOUTH).await.is_empty());
+    assert!(world.at_clinic("Task").await.is_empty());
+    lift(&world, &standing).await;
+    until("the answer arrives", async || world.at_clinic("Task").await.iter().any(|task| task["status"] == "rejected"))
+        .await;
+    world.close().await;
+}

@@ -60,6 +60,21 @@ async fn a_block_is_a_consent_that_denies_until_it_is_lifted_once() {
 }
 
 #[actix_web::test]
+async fn so_many_blocks_of_a_patient_stand_and_no_more() {
+    let world = World::open_with("[limits]\nblocks = 2\n").await;
+    let first = block(&world, &inner(ONCOLOGY)).await;
+    block(&world, &inner(NORTH)).await;
+    let third = world.post("/v1/blocks", ONCOLOGY, &inner(SOUTH)).await;
+    assert_eq!(third.status, 409, "{}", third.text);
+    let mut other = inner(SOUTH);
+    other["patient"] = json!(super::OTHER);
+    block(&world, &other).await;
+    super::lift(&world, &first).await;
+    block(&world, &inner(SOUTH)).await;
+    world.close().await;
+}
+
+#[actix_web::test]
 async fn everything_that_is_wrong_with_a_block_is_told_at_once_and_in_both_languages() {
     let world = World::open().await;
     let wish = json!({ "patient": "195009072554", "kind": "outer", "unit": ONCOLOGY, "provider": "SE2321000131-E9",
