@@ -1,5 +1,6 @@
 //! Reads and searches by a partner with a token, each on record, at several sizes of the database, beside an empty handler.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use vardkedja::fhir::canonical::REQUEST_ID;
@@ -23,6 +24,8 @@ const PATIENTS: u64 = 40;
 struct Question {
     what: &'static str,
     requests: Vec<Vec<u8>>,
+    /// The same without a scope: what it may take at most 1.3 times as long as.
+    beside: Option<&'static str>,
 }
 
 pub fn measure(plan: &Plan, figures: &mut Figures) {
@@ -70,7 +73,12 @@ fn on(
     };
     let program = Program::start(folder, &folder.join("gateway.db"), &settings);
     let mut by_patient = 0.0;
-    for question in questions(database, &caller) {
+    let mut rates: HashMap<&str, f64> = HashMap::new();
+    let mut asked = questions(database, &caller);
+    if recorded {
+        asked.extend(narrow(database, &key));
+    }
+    for question in asked {
         let (status, body) = once(program.address, &question.requests[0]);
         if status == 400 && question.what.contains("_include") {
             figures.note("_include is not served by this version.");
@@ -81,27 +89,40 @@ fn on(
         for request in &question.requests {
             once(program.address, request);
         }
-        let (mut per_s, mut p99) = (vec![], vec![]);
+        let (mut per_s, mut p99, mut cpu) = (vec![], vec![], vec![]);
+        // In turns with the empty handler, so that both have the same minutes of a shared machine.
+        let mut floor = vec![];
+        let is_read = question.what == "read";
         for _ in 0..plan.runs {
             let make = in_turn(question.requests.clone());
+            let before = program.cpu();
             let mut run = runtime().block_on(closed_loop(program.address, CLIENTS, plan.run, 200, make));
+            // The warm-up is an eighth of the run and is in the CPU time too.
+            cpu.push((program.cpu() - before).as_secs_f64() * 8.0 / 9.0 * 1e6 / run.answers as f64);
             per_s.push(run.per_s());
             p99.push(run.milliseconds(0.99));
+            if is_read && !recorded {
+                let run = runtime().block_on(closed_loop(program.address, CLIENTS, plan.run, 200, empty()));
+                floor.push(run.per_s());
+            }
         }
         let record = if recorded { "" } else { ", not recorded" };
         let what = format!("{} at {}{record}", question.what, name(size));
-        let is_read = question.what == "read";
         let goal = (is_read && recorded).then_some(Goal::AtLeast(4000.0));
         let median = figures.with_goal(PART, &what, "/s", per_s.clone(), goal);
         figures.add(PART, format!("… 99 of 100 within, {what}"), "ms", p99);
+        figures.add(PART, format!("… CPU of the gateway for each, {what}"), "µs", cpu);
+        rates.insert(question.what, median);
+        if let Some(without) = question.beside.and_then(|beside| rates.get(beside)) {
+            let times = per_s.iter().map(|rate| without / rate).collect();
+            figures.with_goal(PART, format!("… time beside it without, {what}"), "×", times, Goal::AtMost(1.3));
+        }
         if question.what == "by patient" {
             by_patient = median;
         }
         if is_read && !recorded {
-            let empty = |_| runtime().block_on(closed_loop(program.address, CLIENTS, plan.run, 200, empty()));
-            let empty: Vec<f64> = (0..plan.runs).map(empty).map(|run| run.per_s()).collect();
-            let share = per_s.iter().zip(&empty).map(|(own, empty)| own / empty).collect();
-            figures.add(PART, "empty handler", "/s", empty);
+            let share = per_s.iter().zip(&floor).map(|(own, floor)| own / floor).collect();
+            figures.add(PART, "empty handler", "/s", floor);
             figures.with_goal(PART, format!("… share of it, {what}"), "×", share, Goal::AtLeast(0.3));
         }
         if !recorded {
@@ -122,6 +143,7 @@ fn questions(database: &Filled, caller: &str) -> Vec<Question> {
     let ask = |what: &'static str, path: &dyn Fn(u64) -> String| Question {
         what,
         requests: copies.iter().map(|copy| get(&path(*copy), caller)).collect(),
+        beside: None,
     };
     let request = |copy: u64| encoded(&format!("{REQUEST_ID}|{ONCOLOGY}#R-{}", number(copy)));
     let code = encoded(&format!("{KVA}|DV133"));
@@ -134,6 +156,28 @@ fn questions(database: &Filled, caller: &str) -> Vec<Question> {
             format!("/fhir/ServiceRequest?identifier={}&_include=ServiceRequest:subject", request(copy))
         }),
     ]
+}
+
+/// Searches that were asked without a scope, now with one that has criteria; each finds the same.
+fn narrow(database: &Filled, key: &Key) -> Vec<Question> {
+    let with = |scope: &str| questions(database, &key.bearer_with("reader", Some(scope)));
+    let same = |what: &'static str, beside: &'static str, scope: &str| {
+        let asked = with(scope).into_iter().filter(|question| question.what == beside);
+        asked.map(|question| Question { what, beside: Some(beside), ..question }).collect::<Vec<_>>()
+    };
+    let code = encoded(&format!("{KVA}|DV133"));
+    let by_code = format!("system/Procedure.rs?code={code}");
+    let by_status = "system/ServiceRequest.rs?status=active system/Patient.rs";
+    let two = "system/ServiceRequest.rs?intent=order&status=active system/ServiceRequest.rs?patient.gender=female";
+    let mut all = same("by code and date, with its code as scope", "by code and date", &by_code);
+    all.extend(same(
+        "by code and date, with a status as scope",
+        "by code and date",
+        "system/Procedure.rs?status=completed",
+    ));
+    all.extend(same("by patient, with a status as scope", "by patient", by_status));
+    all.extend(same("by identifier, with two scopes", "by identifier", two));
+    all
 }
 
 fn encoded(text: &str) -> String {

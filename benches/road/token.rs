@@ -32,9 +32,17 @@ impl Key {
 
     /// The header with a fresh token of the partner: it lives for four minutes.
     pub fn bearer(&self, partner: &str) -> String {
+        self.bearer_with(partner, None)
+    }
+
+    /// The same with scopes, as SMART writes them.
+    pub fn bearer_with(&self, partner: &str, scope: Option<&str>) -> String {
         let now = chrono::Utc::now().timestamp();
         let header = Header { kid: Some("bench".into()), ..Header::new(Algorithm::ES384) };
-        let claims = json!({ "iss": partner, "aud": AUDIENCE, "iat": now, "exp": now + 240 });
+        let mut claims = json!({ "iss": partner, "aud": AUDIENCE, "iat": now, "exp": now + 240 });
+        if let Some(scope) = scope {
+            claims["scope"] = json!(scope);
+        }
         format!("Authorization: Bearer {}\r\n", encode(&header, &claims, &self.0).expect("a token"))
     }
 }

@@ -5,6 +5,8 @@
 
 use std::fmt;
 
+use crate::store::Right;
+
 /// Scopes read from one string; more than this are not looked at.
 pub const MOST_SCOPES: usize = 200;
 /// Letters of one string of scopes that are looked at.
@@ -60,6 +62,12 @@ impl Rights {
         }
     }
 
+    /// Which of them there are, in the order of their letters.
+    pub fn each(self) -> impl Iterator<Item = Right> {
+        let has = [self.create, self.read, self.update, self.delete, self.search];
+        Right::ALL.into_iter().zip(has).filter(|(_, has)| *has).map(|(right, _)| right)
+    }
+
     pub fn is_none(self) -> bool {
         self == Self::default()
     }
@@ -67,9 +75,7 @@ impl Rights {
 
 impl fmt::Display for Rights {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let letters =
-            [(self.create, 'c'), (self.read, 'r'), (self.update, 'u'), (self.delete, 'd'), (self.search, 's')];
-        letters.into_iter().filter(|(has, _)| *has).try_for_each(|(_, letter)| write!(f, "{letter}"))
+        self.each().try_for_each(|right| write!(f, "{}", right.letter()))
     }
 }
 

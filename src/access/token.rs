@@ -37,6 +37,8 @@ pub enum Denied {
 pub struct Shown {
     pub partner: String,
     pub unit: Option<String>,
+    /// What the token covers, as SMART writes it; without it, all that the partner may.
+    pub scope: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -45,6 +47,8 @@ struct Claims {
     iat: Option<i64>,
     /// HSA-id of the unit the system speaks for; without it, all units of the partner.
     unit: Option<String>,
+    /// A partner may let a token of its own cover less than it may itself.
+    scope: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -90,5 +94,5 @@ async fn examine(config: &Config, keyring: &Keyring, token: &str, now: i64) -> R
         return Err(Denied::NotVerified);
     }
     let until = found.until.min(claims.exp.saturating_add(LEEWAY_S));
-    Ok((Shown { partner, unit: claims.unit }, until))
+    Ok((Shown { partner, unit: claims.unit, scope: claims.scope }, until))
 }

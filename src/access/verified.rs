@@ -56,7 +56,7 @@ mod tests {
     use super::*;
 
     fn shown(partner: &str) -> Shown {
-        Shown { partner: partner.into(), unit: None }
+        Shown { partner: partner.into(), unit: None, scope: None }
     }
 
     #[test]

@@ -1,15 +1,18 @@
 //! Who is calling, as an argument of every handler that is not open to all.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Instant;
 
+use actix_web::http::StatusCode;
 use actix_web::{FromRequest, HttpRequest, dev, web};
 use chrono::{DateTime, Utc};
 
 use super::limits::{Pass, Turnstile};
 use super::problem::Problem;
 use crate::Gateway;
-use crate::access::{Caller, admit};
+use crate::access::{Caller, Operation, admit};
+use crate::fhir::search::Reader;
 
 /// A call that was let in: the gateway, the caller, and the time that it is decided by.
 pub struct Call {
@@ -36,11 +39,34 @@ impl FromRequest for Call {
             let caller =
                 admit(&gateway.config, &gateway.keyring, authorization.as_deref(), unit.as_deref(), now.timestamp())
                     .await?;
+            let caller = narrowed(&gateway, caller, now);
             let turnstile = turnstile.ok_or_else(|| Problem::bad_request("", "Ingen tjänst.", "No service."))?;
             let pass = turnstile.into_inner().enter(&caller.name, Instant::now())?;
             Ok(Self { gateway, caller, now, _pass: pass })
         })
     }
+}
+
+impl Call {
+    /// Refuses what the caller's purpose or scopes do not cover.
+    pub fn may(&self, operation: Operation<'_>) -> Result<(), Problem> {
+        self.caller.may(operation).map_err(|issue| Problem::new(StatusCode::FORBIDDEN, issue))
+    }
+}
+
+/// With its scopes read. Where access is configured nobody is the operator of this machine, whatever the token left unsaid.
+fn narrowed(gateway: &Gateway, mut caller: Caller, now: DateTime<Utc>) -> Caller {
+    if gateway.config.is_authenticated() && caller.is_operator() {
+        caller.scopes = Some(Arc::default());
+    }
+    let reader = Reader {
+        terminology: gateway.conformance.profiles.terminology(),
+        base_url: &gateway.config.base_url,
+        now,
+        hops: gateway.config.limits.search_hops,
+        in_url: true,
+    };
+    caller.narrowed(&reader)
 }
 
 /// A header that says who is calling. What cannot be read, or stands there twice, must not be taken for nothing: without a

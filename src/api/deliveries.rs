@@ -7,7 +7,7 @@ use uuid::Uuid;
 use super::body::Body;
 use super::caller::Call;
 use super::problem::{Answer, Problem, told};
-use crate::access::Reach;
+use crate::access::{Operation, Reach};
 use crate::domain::delivery::State;
 use crate::fhir::guard;
 use crate::fhir::issue::{Code, Issue};
@@ -17,10 +17,12 @@ use crate::sync::{present, refusal, release};
 
 /// `GET /v1/deliveries?state=&partner=&exchange=&limit=&after=`
 pub async fn list(call: Call, request: HttpRequest) -> Answer {
+    call.may(Operation::SeeDeliveries)?;
     let pairs = web::Query::<Vec<(String, String)>>::from_query(request.query_string())
         .map_err(|_| Problem::bad_request("", "Frågan kan inte läsas.", "The query cannot be read."))?;
     let limits = &call.gateway.config.limits;
-    let mut query = DeliveryQuery { limit: limits.page, filter: call.caller.filter(), ..DeliveryQuery::default() };
+    let mut query =
+        DeliveryQuery { limit: limits.page, filter: call.caller.of_deliveries(), ..DeliveryQuery::default() };
     for (name, value) in pairs.into_inner() {
         let wrong = || Problem::bad_request(told(&name), "Värdet kan inte läsas.", "The value cannot be read.");
         match name.as_str() {
@@ -50,6 +52,7 @@ pub async fn list(call: Call, request: HttpRequest) -> Answer {
 
 /// `POST /v1/deliveries/{id}/retry`
 pub async fn retry(call: Call, id: web::Path<String>) -> Answer {
+    call.may(Operation::SendAgain)?;
     let id = own(&call, &id).await?.id;
     let delivery = release::decide(&call.gateway, id, release::Decision::Retry, &call.caller.name, call.now).await?;
     Ok(HttpResponse::Ok().json(present::delivery(&delivery)))
@@ -57,6 +60,7 @@ pub async fn retry(call: Call, id: web::Path<String>) -> Answer {
 
 /// `POST /v1/deliveries/{id}/skip { "by": "…", "reason": "…" }`: a named person at the sender decides.
 pub async fn skip(call: Call, id: web::Path<String>, body: Body) -> Answer {
+    call.may(Operation::Skip)?;
     let value = guard::parse(&body.0, &guard::Limits::DOCUMENT).map_err(refusal::Refusal::Malformed)?;
     let text = |name: &str| value[name].as_str().map(str::trim).filter(|t| !t.is_empty());
     let (Some(by), Some(reason)) = (text("by"), text("reason")) else {
@@ -77,13 +81,15 @@ pub async fn skip(call: Call, id: web::Path<String>, body: Body) -> Answer {
 /// `GET /v1/partners`: how each partner stands. That a system is down is everybody's business who sends to it; how much waits
 /// for it is its own and the operator's.
 pub async fn partners(call: Call) -> Answer {
-    let whole = |name: &str| call.caller.filter() == Filter::ALL || call.caller.partner.as_deref() == Some(name);
+    call.may(Operation::SeeDeliveries)?;
+    let whole = |name: &str| call.caller.of_deliveries() == Filter::ALL || call.caller.partner.as_deref() == Some(name);
     let shown = present::partners(&call.gateway, whole, call.now).await?;
     Ok(HttpResponse::Ok().json(json!({ "partners": shown })))
 }
 
 /// `GET /v1/answers/held`: what partners said that could not be applied.
 pub async fn held(call: Call) -> Answer {
+    call.may(Operation::SeeAnswers)?;
     let partner = match call.caller.reach {
         Reach::Everything => None,
         Reach::Units(_) | Reach::Registry(_) => Some(call.caller.partner.clone().unwrap_or_default()),
@@ -107,10 +113,10 @@ pub async fn held(call: Call) -> Answer {
 
 /// What was sent is the sender's to give up: nobody else makes it vanish.
 async fn check_sender(call: &Call, exchange: Uuid) -> Result<(), Problem> {
-    if call.caller.filter() == Filter::ALL {
+    if call.caller.is_operator() {
         return Ok(());
     }
-    let exchange = call.gateway.store.exchange(&call.caller.filter(), exchange).await?;
+    let exchange = call.gateway.store.exchange(&call.caller.within_reach(), exchange).await?;
     if exchange.as_ref().and_then(|e| e.sender()).is_some_and(|s| call.caller.may_act_for(&s.unit)) {
         return Ok(());
     }
@@ -134,5 +140,5 @@ async fn own(call: &Call, id: &str) -> Result<Delivery, Problem> {
 }
 
 pub(super) async fn concerns(call: &Call, exchange: Uuid) -> Result<bool, Problem> {
-    Ok(call.gateway.store.exchange(&call.caller.filter(), exchange).await?.is_some())
+    Ok(call.gateway.store.exchange(&call.caller.of_deliveries(), exchange).await?.is_some())
 }

@@ -9,6 +9,7 @@ use uuid::Uuid;
 use super::body::Body;
 use super::caller::Call;
 use super::problem::{Answer, Problem, told};
+use crate::access::Operation;
 use crate::domain::{Format, Kind, PersonId, Stage};
 use crate::fhir::guard;
 use crate::store::ExchangeQuery;
@@ -24,6 +25,7 @@ pub async fn list(call: Call, request: HttpRequest) -> Answer {
 
 /// `POST /v1/exchanges/search`: the same, with the patient's number in the body and never in a URL.
 pub async fn search(call: Call, body: Body) -> Answer {
+    call.may(Operation::SeeExchanges)?;
     let value = guard::parse(&body.0, &guard::Limits::DOCUMENT).map_err(refusal::Refusal::Malformed)?;
     let Value::Object(fields) = value else {
         return Err(Problem::bad_request("", "Frågan ska vara ett objekt.", "The question should be an object."));
@@ -94,8 +96,10 @@ fn cursor(text: &str) -> Option<(chrono::DateTime<chrono::Utc>, Uuid)> {
 }
 
 async fn page(call: &Call, query: &ExchangeQuery) -> Answer {
+    call.may(Operation::SeeExchanges)?;
     let page = call.gateway.store.exchanges(&call.caller.filter(), query).await?;
-    let mut shown = json!({ "exchanges": page.matches.iter().map(present::summary).collect::<Vec<Value>>() });
+    let mut shown =
+        json!({ "exchanges": page.matches.iter().map(|e| present::summary(e, &call.caller)).collect::<Vec<Value>>() });
     if page.more
         && let Some(last) = page.matches.last()
     {
@@ -108,6 +112,7 @@ async fn page(call: &Call, query: &ExchangeQuery) -> Answer {
 
 /// `GET /v1/exchanges/{id}`
 pub async fn read(call: Call, id: web::Path<String>) -> Answer {
+    call.may(Operation::SeeExchanges)?;
     let id = exchange_id(&id)?;
     let shown = present::exchange(&call.gateway, &call.caller, id, call.now).await?;
     witness::record(&call.gateway, &call.caller, "read", &format!("exchange/{id}"), &Value::Null, call.now).await?;
@@ -116,6 +121,7 @@ pub async fn read(call: Call, id: web::Path<String>) -> Answer {
 
 /// `GET /v1/exchanges/{id}/document`
 pub async fn document(call: Call, id: web::Path<String>) -> Answer {
+    call.may(Operation::SeeExchanges)?;
     let id = exchange_id(&id)?;
     let shown = present::document(&call.gateway, &call.caller, id).await?;
     witness::record(&call.gateway, &call.caller, "read", &format!("exchange/{id}/document"), &Value::Null, call.now)
@@ -126,6 +132,7 @@ pub async fn document(call: Call, id: web::Path<String>) -> Answer {
 
 /// `POST /v1/exchanges/{id}/cancel { "reason": "…" }`
 pub async fn cancel(call: Call, id: web::Path<String>, body: Body) -> Answer {
+    call.may(Operation::Cancel)?;
     let value = guard::parse(&body.0, &guard::Limits::DOCUMENT).map_err(refusal::Refusal::Malformed)?;
     let Some(reason) = value["reason"].as_str().filter(|r| !r.trim().is_empty()) else {
         return Err(Problem::bad_request(
@@ -140,8 +147,9 @@ pub async fn cancel(call: Call, id: web::Path<String>, body: Body) -> Answer {
 
 /// `POST /v1/exchanges/{id}/retry`
 pub async fn retry(call: Call, id: web::Path<String>) -> Answer {
+    call.may(Operation::SendAgain)?;
     let id = exchange_id(&id)?;
-    let found = call.gateway.store.exchange(&call.caller.filter(), id).await?;
+    let found = call.gateway.store.exchange(&call.caller.of_deliveries(), id).await?;
     found.ok_or_else(|| refusal::missing("exchange"))?;
     let retried = release::retry_exchange(&call.gateway, id, &call.caller.name, call.now).await?;
     Ok(HttpResponse::Ok().json(json!({ "retried": retried })))

@@ -102,6 +102,9 @@ fn routes(app: &mut web::ServiceConfig) {
         .route("/v1/answers/held", get().to(deliveries::held))
         .route("/fhir/metadata", get().to(fhir::metadata))
         .route("/fhir/_history", get().to(fhir::history_of_all))
+        // What is no type is not taken for one by the methods that these two lack.
+        .route("/fhir/metadata", web::to(problem::no_route))
+        .route("/fhir/_history", web::to(problem::no_route))
         .route("/fhir/{type}/$validate", web::post().to(fhir::validate))
         .route("/fhir/{type}/_search", web::post().to(fhir::search_post))
         .route("/fhir/{type}/_history", get().to(fhir::history_of_type))

@@ -1,12 +1,15 @@
 //! For whoever runs the gateway: is it alive, can it take anything in, how is it doing, and what waits for a person.
 
 use actix_web::http::StatusCode;
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::http::header::AUTHORIZATION;
+use actix_web::{FromRequest, HttpRequest, HttpResponse, web};
 use chrono::Utc;
 use serde_json::json;
 
+use super::caller::Call;
 use super::problem::{Answer, Problem};
 use crate::Gateway;
+use crate::access::Operation;
 use crate::config::OpenTo;
 use crate::fhir::issue::{Code, Issue};
 use crate::sync::status;
@@ -30,7 +33,7 @@ pub async fn ready(gateway: web::Data<Gateway>) -> HttpResponse {
 
 /// `GET /metrics`, for Prometheus.
 pub async fn metrics(gateway: web::Data<Gateway>, request: HttpRequest) -> Answer {
-    admit(&gateway, &request)?;
+    admit(&gateway, &request).await?;
     let seen = status::seen(&gateway, Utc::now()).await?;
     let text = gateway.figures.write(&seen).map_err(|_| Problem::fault("the figures could not be written"))?;
     Ok(HttpResponse::Ok().content_type(CONTENT_TYPE).body(text))
@@ -38,12 +41,13 @@ pub async fn metrics(gateway: web::Data<Gateway>, request: HttpRequest) -> Answe
 
 /// `GET /v1/status`: what `vardkedja status` shows.
 pub async fn show(gateway: web::Data<Gateway>, request: HttpRequest) -> Answer {
-    admit(&gateway, &request)?;
+    admit(&gateway, &request).await?;
     Ok(HttpResponse::Ok().json(status::status(&gateway, Utc::now()).await?))
 }
 
-/// A proxy on this machine makes everybody look like this machine, so a request that came through one is from elsewhere.
-fn admit(gateway: &Gateway, request: &HttpRequest) -> Result<(), Problem> {
+/// A proxy on this machine makes everybody look like this machine, so a request that came through one is from elsewhere; from
+/// there it takes a token for operations.
+async fn admit(gateway: &Gateway, request: &HttpRequest) -> Result<(), Problem> {
     let is_local = || {
         let forwarded = ["forwarded", "x-forwarded-for", "x-real-ip", "via"];
         request.peer_addr().is_some_and(|peer| peer.ip().to_canonical().is_loopback())
@@ -57,13 +61,19 @@ fn admit(gateway: &Gateway, request: &HttpRequest) -> Result<(), Problem> {
     if may {
         return Ok(());
     }
+    if gateway.config.telemetry.open_to == OpenTo::Loopback
+        && gateway.config.is_authenticated()
+        && request.headers().contains_key(AUTHORIZATION)
+    {
+        return Call::extract(request).await?.may(Operation::SeeFigures);
+    }
     Err(Problem::new(
         StatusCode::FORBIDDEN,
         Issue::error(
             Code::Forbidden,
             "",
-            "Driftuppgifter läses från samma maskin, inte genom en proxy (telemetry.open_to).",
-            "How the gateway is doing is read from its own machine, not through a proxy (telemetry.open_to).",
+            "Driftuppgifter läses från samma maskin, inte genom en proxy (telemetry.open_to), eller med en biljett för drift.",
+            "How the gateway is doing is read from its own machine, not through a proxy (telemetry.open_to), or with a token for operations.",
         ),
     ))
 }

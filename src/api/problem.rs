@@ -12,6 +12,7 @@ use super::ROUTES;
 use super::fhir;
 use super::observe::number;
 use crate::access::Denied;
+pub use crate::fhir::issue::told;
 use crate::fhir::issue::{Code, Issue};
 use crate::store::StoreError;
 use crate::sync::Refusal;
@@ -95,17 +96,6 @@ impl Problem {
     pub fn outcome(&self) -> serde_json::Value {
         bounded_outcome(&self.issues, MOST_FINDINGS)
     }
-}
-
-/// The longest name that is told back.
-const LONGEST_NAME: usize = 31;
-
-/// A name that the caller wrote, where it can be nothing but a name; otherwise nothing, because it may be a person's number
-/// or whatever else was put in the wrong place.
-pub fn told(name: &str) -> &str {
-    let starts = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
-    let is_name = starts && name.bytes().all(|b| b.is_ascii_alphabetic() || matches!(b, b'_' | b'-'));
-    if is_name && name.len() <= LONGEST_NAME { name } else { "" }
 }
 
 /// The table of statuses.

@@ -8,6 +8,7 @@ use super::body::Body;
 use super::caller::Call;
 use super::deliveries::concerns;
 use super::problem::{Answer, Problem, told};
+use crate::access::Operation;
 use crate::domain::delivery::State;
 use crate::fhir::guard;
 use crate::store::Delivery;
@@ -25,6 +26,7 @@ struct Wish {
 
 /// `POST /v1/deliveries/resend { "exchange" | "partner", "from", "to", "states", "preview", "after" }`
 pub async fn post(call: Call, body: Body) -> Answer {
+    call.may(Operation::SendAgain)?;
     let value = guard::parse(&body.0, &guard::Limits::DOCUMENT).map_err(refusal::Refusal::Malformed)?;
     let wish = wish(&value, call.now)?;
     if let Scope::Exchange(id) = wish.scope
@@ -32,7 +34,7 @@ pub async fn post(call: Call, body: Body) -> Answer {
     {
         return Err(refusal::missing("exchange").into());
     }
-    let plan = preview(&call.gateway, &call.caller.filter(), &wish.scope, &wish.states, wish.after).await?;
+    let plan = preview(&call.gateway, &call.caller.of_deliveries(), &wish.scope, &wish.states, wish.after).await?;
     let mut shown = Plan { next: plan.next, left_out: plan.left_out, ..Plan::default() };
     for (delivery, way) in plan.sends {
         if wish.is_preview {

@@ -9,6 +9,7 @@ use tokio::runtime::Handle;
 use super::body::{Body, media_type};
 use super::caller::Call;
 use super::problem::{Answer, Problem};
+use crate::access::Operation;
 use crate::domain::{Format, Kind};
 use crate::fhir::issue::{Code, Issue};
 use crate::sync::{Answered, Refusal, Submission, submit as take_in};
@@ -55,6 +56,7 @@ impl FromRequest for Sent {
 
 /// Takes a document in: 202 with its place and receipt.
 pub async fn submit(kind: Kind, sent: Sent) -> Answer {
+    sent.call.may(Operation::Submit(kind))?;
     let format = match sent.media_type.as_str() {
         "application/json" | "application/fhir+json" | "" => Format::Json,
         "application/xml" | "text/xml" | "application/soap+xml" => Format::Riv,

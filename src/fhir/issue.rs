@@ -189,6 +189,17 @@ pub fn outcome(issues: &[Issue]) -> Value {
     json!({ "resourceType": "OperationOutcome", "issue": list })
 }
 
+/// The longest name that is told back.
+const LONGEST_NAME: usize = 31;
+
+/// A name that the caller wrote, where it can be nothing but a name; otherwise nothing, because it may be a person's number
+/// or whatever else was put in the wrong place.
+pub fn told(name: &str) -> &str {
+    let starts = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
+    let is_name = starts && name.bytes().all(|b| b.is_ascii_alphabetic() || matches!(b, b'_' | b'-'));
+    if is_name && name.len() <= LONGEST_NAME { name } else { "" }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

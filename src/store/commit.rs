@@ -51,8 +51,8 @@ pub enum Expect {
     Patient { system: String, value: String, id: Option<String> },
     /// The resource stands at this version; `None`: it does not exist.
     Version { resource_type: String, id: String, version: Option<u32> },
-    /// No resource of this type has the identifier (If-None-Exist).
-    NoIdentifier { resource_type: String, system: String, value: String },
+    /// No resource of this type that may be seen has the identifier (If-None-Exist): of what is hidden nothing is told.
+    NoIdentifier { resource_type: String, system: String, value: String, filter: super::Filter },
     /// The exchange of this document has this revision; `None`: there is no such exchange.
     Exchange { organisation: String, kind: crate::domain::Kind, document: String, revision: Option<u32> },
     /// The exchange has this revision.

@@ -10,9 +10,12 @@ use rusqlite::params_from_iter;
 use rusqlite::types::Value;
 use uuid::Uuid;
 
+use super::grants::Right;
 use super::query::{ExchangePage, ExchangeQuery, Filter, Who};
 use super::read_exchange::exchange;
 use super::row::uuid;
+use super::search::Asked;
+use super::sql::Sql;
 use super::statement::Statements;
 use super::{Store, StoreError};
 
@@ -22,10 +25,6 @@ const FEW_UNITS: usize = 64;
 /// Those of which more is expected: the terms of the index `exchange_open`.
 const OPEN: &str =
     " AND e.stage IN ('parked', 'waiting', 'delivered', 'received', 'on-hold', 'accepted', 'in-progress')";
-
-/// Of a party `p`: one of the units who ask, from whom no block keeps the exchange.
-const UNBLOCKED: &str = "unit IN (SELECT value FROM json_each(?)) \
-     AND NOT EXISTS (SELECT 1 FROM withheld_exchange w WHERE w.exchange = p.exchange AND w.unit = p.unit)";
 
 /// Newest first, ties by id: the order of a page and of its cursor.
 type Found = BTreeSet<Reverse<(i64, Uuid)>>;
@@ -38,7 +37,7 @@ impl Store {
             let limit = query.limit as usize;
             let more = found.len() > limit;
             let page = found.into_iter().take(limit);
-            let matches = page.filter_map(|Reverse((_, id))| exchange(db, id, None).transpose());
+            let matches = page.filter_map(|Reverse((_, id))| exchange(db, id).transpose());
             Ok(ExchangePage { matches: matches.collect::<Result<_, _>>()?, more })
         })
         .await
@@ -46,12 +45,13 @@ impl Store {
 }
 
 fn find(db: &Statements<'_>, filter: &Filter, query: &ExchangeQuery) -> Result<Found, StoreError> {
-    let units = filter.asking_units();
+    let visible = Asked::of(db, filter).exchange(Right::Search)?;
+    let visible = visible.as_ref();
     let mut found = Found::new();
-    let by_party = |column: &str, whose: &str| Question::of_party(column, whose, query, units.as_deref());
+    let by_party = |column: &str, whose: &str| Question::of_party(column, whose, query, visible);
     match (&query.unit, &query.partner, &filter.who) {
-        _ if query.attention => found.extend(Question::of_attention(query, units.as_deref()).ask(db)?),
-        _ if query.patient.is_some() => found.extend(Question::of_all(query, units.as_deref()).ask(db)?),
+        _ if query.attention => found.extend(Question::of_attention(query, visible).ask(db)?),
+        _ if query.patient.is_some() => found.extend(Question::of_all(query, visible).ask(db)?),
         (Some(unit), _, _) => found.extend(by_party("unit", unit).ask(db)?),
         (None, Some(partner), _) => found.extend(by_party("partner", partner).ask(db)?),
         (None, None, Who::Units(own)) if own.len() <= FEW_UNITS => {
@@ -59,7 +59,7 @@ fn find(db: &Statements<'_>, filter: &Filter, query: &ExchangeQuery) -> Result<F
                 found.extend(by_party("unit", unit).ask(db)?);
             }
         }
-        _ => found.extend(Question::of_all(query, units.as_deref()).ask(db)?),
+        _ => found.extend(Question::of_all(query, visible).ask(db)?),
     }
     Ok(found)
 }
@@ -71,24 +71,24 @@ struct Question {
 
 impl Question {
     /// Through the parties of one unit or one partner.
-    fn of_party(column: &str, whose: &str, query: &ExchangeQuery, units: Option<&str>) -> Self {
+    fn of_party(column: &str, whose: &str, query: &ExchangeQuery, visible: Option<&Sql>) -> Self {
         let sql = format!(
             "SELECT DISTINCT d.updated_at AS at, d.exchange AS id FROM party d CROSS JOIN exchange e ON e.id = d.exchange \
              WHERE d.{column} = ?"
         );
         let question = Self { sql, values: vec![Value::from(whose.to_owned())] };
-        question.narrowed(query, units, "d.updated_at", "d.exchange")
+        question.narrowed(query, visible, "d.updated_at", "d.exchange")
     }
 
     /// What waits for a person is rare: from there to the exchanges.
-    fn of_attention(query: &ExchangeQuery, units: Option<&str>) -> Self {
+    fn of_attention(query: &ExchangeQuery, visible: Option<&Sql>) -> Self {
         let sql = "SELECT e.updated_at AS at, e.id AS id FROM (SELECT exchange FROM delivery INDEXED BY delivery_parked \
                    WHERE state = 'parked' AND held = 0 AND action <> 'notice' UNION SELECT exchange FROM inbound INDEXED BY inbound_held \
                    WHERE finding IS NOT NULL AND exchange IS NOT NULL) l CROSS JOIN exchange e ON e.id = l.exchange WHERE true";
-        Self { sql: sql.into(), values: Vec::new() }.narrowed(query, units, "e.updated_at", "e.id")
+        Self { sql: sql.into(), values: Vec::new() }.narrowed(query, visible, "e.updated_at", "e.id")
     }
 
-    fn of_all(query: &ExchangeQuery, units: Option<&str>) -> Self {
+    fn of_all(query: &ExchangeQuery, visible: Option<&Sql>) -> Self {
         // SQLite would rather collect and sort the open ones of each stage than walk them in order.
         let walk = if query.open && query.stage.is_none() && query.patient.is_none() {
             "INDEXED BY exchange_open"
@@ -96,10 +96,10 @@ impl Question {
             ""
         };
         let sql = format!("SELECT e.updated_at AS at, e.id AS id FROM exchange e {walk} WHERE true");
-        Self { sql, values: Vec::new() }.narrowed(query, units, "e.updated_at", "e.id")
+        Self { sql, values: Vec::new() }.narrowed(query, visible, "e.updated_at", "e.id")
     }
 
-    fn narrowed(mut self, query: &ExchangeQuery, units: Option<&str>, at: &str, id: &str) -> Self {
+    fn narrowed(mut self, query: &ExchangeQuery, visible: Option<&Sql>, at: &str, id: &str) -> Self {
         // The `+` keeps SQLite from reading all that a partner has for every exchange that is asked.
         let is_party =
             |test: &str| format!(" AND EXISTS (SELECT 1 FROM party p WHERE p.exchange = e.id AND +p.{test})");
@@ -117,13 +117,17 @@ impl Question {
             (query.patient.clone(), " AND e.patient = ?".to_owned()),
             (query.unit.clone(), is_party("unit = ?")),
             (query.partner.clone(), is_party("partner = ?")),
-            (units.map(str::to_owned), is_party(UNBLOCKED)),
         ];
         for (value, test) in tests {
             if let Some(value) = value {
                 self.sql.push_str(&test);
                 self.values.push(Value::from(value));
             }
+        }
+        if let Some(visible) = visible {
+            self.sql.push_str(" AND ");
+            self.sql.push_str(&visible.text);
+            self.values.extend(visible.values.iter().cloned());
         }
         self.sql.push_str(&format!(" ORDER BY {at} DESC, {id} DESC LIMIT ?"));
         self.values.push(Value::from(i64::from(query.limit).saturating_add(1)));

@@ -4,7 +4,8 @@ use super::Expect;
 use super::apply::{Refusal, Writing};
 use super::read_delivery::LANE_END;
 use super::read_exchange::{CHANGES_OF_PATIENT, REVISION, REVISION_OF_DOCUMENT};
-use super::read_resource::{BY_IDENTIFIER, VERSION_NOW};
+use super::read_resource::{BY_IDENTIFIER, VERSION_NOW, identified};
+use super::search::Asked;
 
 const ANSWERED: &str = "SELECT 1 FROM answer WHERE caller = ?1 AND key = ?2";
 const HEARD: &str = "SELECT 1 FROM inbound WHERE partner = ?1 AND key = ?2";
@@ -16,7 +17,7 @@ impl Writing<'_, '_> {
         if self.holds(expect)? { Ok(()) } else { Err(Refusal::Unmet(expect.clone())) }
     }
 
-    fn holds(&self, expect: &Expect) -> Result<bool, rusqlite::Error> {
+    fn holds(&self, expect: &Expect) -> Result<bool, Refusal> {
         let db = self.statements;
         match expect {
             Expect::Patient { system, value, id } => {
@@ -27,8 +28,8 @@ impl Writing<'_, '_> {
                 let found: Option<u32> = db.first(VERSION_NOW, (resource_type, id), |row| row.get("version"))?;
                 Ok(found == *version)
             }
-            Expect::NoIdentifier { resource_type, system, value } => {
-                Ok(db.first(BY_IDENTIFIER, (resource_type, system, value), found)?.is_none())
+            Expect::NoIdentifier { resource_type, system, value, filter } => {
+                Ok(identified(&Asked::of(db, filter), resource_type, system, value)?.is_empty())
             }
             Expect::Exchange { organisation, kind, document, revision } => {
                 let key = (organisation, kind.name(), document);

@@ -11,6 +11,8 @@ pub mod block;
 pub mod commit;
 mod exchanges;
 mod expect;
+pub mod grants;
+mod known_patient;
 mod log;
 mod look;
 pub mod meter;
@@ -26,11 +28,13 @@ pub mod record;
 mod reindex;
 mod row;
 mod search;
+mod sql;
 mod state;
 mod statement;
 #[cfg(test)]
 mod tests;
 mod versions;
+mod visible;
 mod write_delivery;
 mod write_exchange;
 mod write_index;
@@ -39,16 +43,14 @@ mod writer;
 
 use std::sync::Arc;
 
-pub use crate::fhir::search::Index;
+pub use crate::fhir::search::{Clause, DateOp, Index, Span, TextMatch, TokenMatch};
 pub use backup::{BackupError, BackupNote, Manifest, Restored, back_up, last_backup, restore, verify_backup};
 pub use block::{Block, Lifted, Listed, Outgoing};
 pub use commit::{Begun, Commit, Committed, Expect, Share, StoreError};
+pub use grants::{Extent, Grants, Right};
 pub use meter::{Meter, Space};
 pub use open::Options;
-pub use query::{
-    Clause, DateOp, DeliveryQuery, ExchangePage, ExchangeQuery, Filter, Include, Page, Search, Sort, SortBy, Span,
-    TextMatch, TokenMatch, Who, Window,
-};
+pub use query::{DeliveryQuery, ExchangePage, ExchangeQuery, Filter, Include, Page, Search, Sort, SortBy, Who, Window};
 pub use read_delivery::{Due, Room, Rooms, TURN};
 pub use read_exchange::OpenTask;
 pub use read_queue::{MOST_COUNTED, Parked, PartnerQueue, Queue, Unanswered, Worklist, look};

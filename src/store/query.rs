@@ -1,18 +1,24 @@
 //! What can be asked of the store, as plain values: who asks, and for what.
 
+use std::sync::Arc;
+
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
+use super::grants::{Grants, Right};
 use super::record::{Exchange, Stored};
-use super::row::list;
 use crate::domain::{Kind, Stage, delivery};
-use crate::fhir::search::Param;
+use crate::fhir::search::{Clause, Param};
 
 /// What may be seen. Every read of resources and exchanges requires one; all that narrows it is decided in the store, in one
 /// place for every path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Filter {
     pub who: Who,
+    /// What its scopes allow; `None`: nothing narrows what it may see.
+    pub grants: Option<Arc<Grants>>,
+    /// Asks for this right wherever another would be asked for: what may be changed is not all that may be read.
+    pub instead: Option<Right>,
 }
 
 /// Who is asking.
@@ -28,28 +34,29 @@ pub enum Who {
 
 impl Filter {
     /// For the gateway itself: nothing is hidden.
-    pub const ALL: Self = Self { who: Who::Gateway };
+    pub const ALL: Self = Self { who: Who::Gateway, grants: None, instead: None };
 
     pub fn units(units: Vec<String>) -> Self {
-        Self { who: Who::Units(units) }
+        Self { who: Who::Units(units), ..Self::ALL }
+    }
+
+    /// For somebody before whom everything is hidden.
+    pub fn nothing() -> Self {
+        Self { grants: Some(Arc::default()), ..Self::units(Vec::new()) }
+    }
+
+    /// The same as far as scopes allow.
+    pub fn within(self, grants: Arc<Grants>) -> Self {
+        Self { grants: Some(grants), ..self }
+    }
+
+    /// The same as far as scopes give that right.
+    pub fn to(self, right: Right) -> Self {
+        Self { instead: Some(right), ..self }
     }
 
     pub fn registry(name: impl Into<String>) -> Self {
-        Self { who: Who::Registry(name.into()) }
-    }
-
-    /// The units as the database keeps them; `None` where nothing of this type is hidden.
-    pub(super) fn units_for(&self, resource_type: &str) -> Option<String> {
-        // Who exists in care is no secret of a patient's, and every resource refers to actors.
-        let actor = matches!(resource_type, "Organization" | "Practitioner" | "PractitionerRole");
-        if actor { None } else { self.asking_units() }
-    }
-
-    pub(super) fn asking_units(&self) -> Option<String> {
-        match &self.who {
-            Who::Gateway | Who::Registry(_) => None,
-            Who::Units(units) => Some(list(units.iter().map(|unit| unit.to_ascii_uppercase()))),
-        }
+        Self { who: Who::Registry(name.into()), ..Self::ALL }
     }
 }
 
@@ -90,69 +97,6 @@ pub enum SortBy {
     Param(&'static Param),
 }
 
-/// One condition of a search. An empty list matches nothing. Parameters are named as their values are kept
-/// ([`Param::kept_as`]).
-#[derive(Debug, Clone)]
-pub enum Clause {
-    Id(Vec<String>),
-    Token {
-        param: String,
-        any_of: Vec<TokenMatch>,
-    },
-    /// Targets as they were indexed: `Type/id`, `identifier:system|value`, or a canonical url.
-    Reference {
-        param: String,
-        any_of: Vec<String>,
-    },
-    Date {
-        param: String,
-        any_of: Vec<Span>,
-    },
-    LastUpdated {
-        any_of: Vec<Span>,
-    },
-    Text {
-        param: String,
-        any_of: Vec<String>,
-        how: TextMatch,
-    },
-    /// Whether there is a value.
-    Present(&'static Param),
-    /// A resource of that type that the reference points at, and the one who asks may see, satisfies the clause.
-    Chain {
-        param: String,
-        target: String,
-        clause: Box<Clause>,
-    },
-    /// A resource of that type which points here by that reference, and the one who asks may see, satisfies the clause.
-    Has {
-        source: String,
-        param: String,
-        clause: Box<Clause>,
-    },
-    Not(Box<Clause>),
-    Any(Vec<Clause>),
-}
-
-/// A span of time in milliseconds to compare with, both ends included.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Span {
-    pub op: DateOp,
-    pub low: i64,
-    pub high: i64,
-}
-
-/// How words are compared.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum TextMatch {
-    /// The value begins so; folded.
-    Starts,
-    /// It stands somewhere in the value; folded.
-    Contains,
-    /// Letter by letter.
-    Exact,
-}
-
 /// What to bring along with matches: what `source`'s reference `param` points at, or in reverse what points so at them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Include {
@@ -163,30 +107,6 @@ pub struct Include {
     pub target: Option<String>,
     /// Also from what was brought along.
     pub iterates: bool,
-}
-
-/// FHIR's `system|code`. `|code` is the system `""`, `code` any system, `system|` any code; neither matches nothing.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TokenMatch {
-    pub system: Option<String>,
-    pub code: Option<String>,
-}
-
-/// FHIR's prefixes for spans of time (<http://hl7.org/fhir/R4/search.html#prefix>).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum DateOp {
-    Eq,
-    Ne,
-    Gt,
-    Ge,
-    Lt,
-    Le,
-    /// Starts after.
-    Sa,
-    /// Ends before.
-    Eb,
-    /// Shares a moment with the span, which the caller has widened (`ap`).
-    Meets,
 }
 
 /// A page of what a search found.

@@ -7,10 +7,14 @@ use rusqlite::Row;
 use rusqlite::types::Value;
 use uuid::Uuid;
 
-use super::query::{DeliveryQuery, Window};
+use super::grants::Right;
+use super::query::{DeliveryQuery, Filter, Window};
 use super::record::{Action, Attempt, Delivery};
 use super::row::{instant, list, time, time_if_any, uuid, uuid_if_any, word};
+use super::search::Asked;
+use super::sql::Sql;
 use super::statement::Statements;
+use super::visible::{and, units};
 use super::{Store, StoreError};
 use crate::domain::delivery::State;
 
@@ -31,19 +35,9 @@ const LANE_AFTER: &str = "SELECT d.* FROM exchange o CROSS JOIN exchange e ON e.
 pub(super) const LANE_END: &str = "SELECT max(d.seq) AS last FROM exchange o CROSS JOIN exchange e ON e.patient = o.patient OR e.id = o.id \
      CROSS JOIN delivery d ON d.exchange = e.id WHERE o.id = ?1 AND d.partner = ?2";
 const BETWEEN: &str = "SELECT * FROM delivery INDEXED BY delivery_of_partner \
-     WHERE partner = ?1 AND +state IN (SELECT value FROM json_each(?4)) \
-     AND coalesce((SELECT max(at) FROM attempt a WHERE a.delivery = id), created_at) BETWEEN ?2 AND ?3 \
-     AND seq > ?6 AND (resend_of IS NULL OR +state <> 'delivered') \
-     AND (?7 IS NULL OR EXISTS (SELECT 1 FROM party p WHERE p.exchange = delivery.exchange \
-     AND +p.unit IN (SELECT value FROM json_each(?7)) \
-     AND (delivery.held = 0 OR p.role = 'sender' AND p.unit <> delivery.unit COLLATE NOCASE) \
-     AND NOT EXISTS (SELECT 1 FROM withheld_exchange w WHERE w.exchange = p.exchange AND w.unit = p.unit))) ORDER BY seq LIMIT ?5";
-/// One of the units in a JSON array is a party to the delivery's exchange, and no block keeps that from it. What a block holds
-/// is the sender's business: from the recipient it is kept, and nobody else is to know whom it is kept from.
-const CONCERNS: &str = "(SELECT 1 FROM party p WHERE p.exchange = delivery.exchange \
-     AND +p.unit IN (SELECT value FROM json_each(?)) \
-     AND (delivery.held = 0 OR p.role = 'sender' AND p.unit <> delivery.unit COLLATE NOCASE) \
-     AND NOT EXISTS (SELECT 1 FROM withheld_exchange w WHERE w.exchange = p.exchange AND w.unit = p.unit) LIMIT 1)";
+     WHERE partner = ? AND +state IN (SELECT value FROM json_each(?)) \
+     AND coalesce((SELECT max(at) FROM attempt a WHERE a.delivery = id), created_at) BETWEEN ? AND ? \
+     AND seq > ? AND (resend_of IS NULL OR +state <> 'delivered')";
 
 const ANY: &str = "SELECT * FROM delivery WHERE true";
 const WAITING: &str = "SELECT * FROM delivery INDEXED BY delivery_waiting WHERE state = 'waiting'";
@@ -160,8 +154,8 @@ impl Store {
     }
 
     pub async fn deliveries(&self, query: &DeliveryQuery) -> Result<Vec<Delivery>, StoreError> {
-        let (sql, values) = listing(query);
-        self.read(move |db| db.all(&sql, rusqlite::params_from_iter(values), delivery)).await
+        let query = query.clone();
+        self.read(move |db| listing(&query, seen(db, &query.filter)?.as_ref()).all(db, delivery)).await
     }
 
     /// Those to a partner that were last tried, or made where they never were, between two times; the first made first.
@@ -171,8 +165,12 @@ impl Store {
         let Window { partner, from, to, states, filter, after, limit } = window.clone();
         let states = list(states.iter().map(|state| state.code().to_owned()));
         let (from, to, after) = (from.timestamp_millis(), to.timestamp_millis(), after.unwrap_or(0));
-        let question = (partner, from, to, states, limit, after, filter.asking_units());
-        self.read(move |db| db.all(BETWEEN, question, delivery)).await
+        self.read(move |db| {
+            let values = [partner.into(), states.into(), from.into(), to.into(), after.into()];
+            let sql = and(Sql::new(BETWEEN, values), seen(db, &filter)?.as_ref());
+            sql.text(" ORDER BY seq LIMIT ?").value(limit).all(db, delivery)
+        })
+        .await
     }
 
     /// What was made after `seq` for this partner about the patient of this exchange, in order.
@@ -279,7 +277,7 @@ fn in_turns(partners: Vec<Vec<i64>>, limit: usize) -> Vec<i64> {
 }
 
 /// The statement for a question. Of the conditions given, the one that allows least leads; `+` keeps the others from it.
-fn listing(query: &DeliveryQuery) -> (String, Vec<Value>) {
+fn listing(query: &DeliveryQuery, seen: Option<&Sql>) -> Sql {
     let (from, partner, state) = match (query, query.state) {
         (DeliveryQuery { id: Some(_), .. } | DeliveryQuery { exchange: Some(_), .. }, _) => (ANY, "+partner", "+state"),
         (DeliveryQuery { partner: Some(_), .. }, Some(State::Waiting)) => (WAITING, "partner", "+state"),
@@ -287,7 +285,7 @@ fn listing(query: &DeliveryQuery) -> (String, Vec<Value>) {
         (DeliveryQuery { partner: Some(_), .. }, _) => (ANY, "partner", "+state"),
         _ => (ANY, "partner", "state"),
     };
-    let mut sql = from.to_owned();
+    let mut sql = Sql::new(from, []);
     let exchange = if query.id.is_some() { "+exchange" } else { "exchange" };
     let text = |value: &str| Value::from(value.to_owned());
     let bytes = |id: &Uuid| Value::from(id.as_bytes().to_vec());
@@ -297,25 +295,30 @@ fn listing(query: &DeliveryQuery) -> (String, Vec<Value>) {
         (partner, query.partner.as_deref().map(text)),
         (state, query.state.map(|state| text(state.code()))),
     ];
-    let mut values = Vec::new();
     for (column, value) in tests {
         if let Some(value) = value {
-            sql.push_str(&format!(" AND {column} = ?"));
-            values.push(value);
+            sql = sql.text(&format!(" AND {column} = ?")).value(value);
         }
     }
     if let Some(after) = query.after {
-        sql.push_str(" AND seq > ?");
-        values.push(Value::from(after));
+        sql = sql.text(" AND seq > ?").value(after);
     }
-    if let Some(units) = query.filter.asking_units() {
-        sql.push_str(&format!(" AND {CONCERNS}"));
-        values.push(Value::from(units));
-    }
-    sql.push_str(" ORDER BY seq");
+    sql = and(sql, seen).text(" ORDER BY seq");
     if query.exchange.is_none() {
-        sql.push_str(" LIMIT ?");
-        values.push(Value::from(query.limit));
+        sql = sql.text(" LIMIT ?").value(query.limit);
     }
-    (sql, values)
+    sql
+}
+
+/// That the one who asks may see the delivery's exchange; none where none is hidden.
+fn seen(db: &Statements<'_>, filter: &Filter) -> Result<Option<Sql>, StoreError> {
+    let Some(visible) = Asked::of(db, filter).exchange(Right::Search)? else { return Ok(None) };
+    // The limit keeps SQLite from joining the two, which would have the deliveries sorted.
+    let exchange = "(SELECT 1 FROM exchange e WHERE e.id = delivery.exchange AND ";
+    let seen = Sql::new(exchange, []).then(&visible).text(" LIMIT 1)");
+    let Some(units) = units(filter) else { return Ok(Some(seen)) };
+    // What a block holds is the sender's business: from the recipient it is kept, and nobody else is to know whom it is kept from.
+    let sender = " AND (delivery.held = 0 OR EXISTS (SELECT 1 FROM party p WHERE p.exchange = delivery.exchange \
+                  AND p.role = 'sender' AND p.unit <> delivery.unit AND +p.unit IN (SELECT value FROM json_each(?))))";
+    Ok(Some(seen.text(sender).value(units)))
 }

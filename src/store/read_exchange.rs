@@ -1,12 +1,17 @@
 //! Reads exchanges, their documents, what partners said about them, and answers kept for a key.
 
 use rusqlite::Row;
+use rusqlite::types::Value;
 use uuid::Uuid;
 
+use super::grants::Right;
 use super::query::Filter;
 use super::record::{Answer, Document, Exchange, Inbound, Party};
 use super::row::{list, time, uuid, uuid_if_any, word};
+use super::search::Asked;
+use super::sql::Sql;
 use super::statement::Statements;
+use super::visible::and;
 use super::{Store, StoreError};
 use crate::domain::{Format, Kind, PartyRole, Stage, task};
 
@@ -24,9 +29,7 @@ const EVER: &str = "SELECT r.type || '/' || r.id FROM exchange_resource x CROSS 
                     WHERE x.exchange = ?1";
 const EXCHANGE: &str = "SELECT * FROM exchange WHERE id = ?1";
 const PARTIES: &str = "SELECT * FROM party WHERE exchange = ?1 ORDER BY position";
-/// A unit of the list is a party, and no block keeps the exchange from it.
-const SEES: &str = "SELECT 1 FROM party p WHERE p.exchange = ?1 AND p.unit IN (SELECT value FROM json_each(?2)) \
-     AND NOT EXISTS (SELECT 1 FROM withheld_exchange w WHERE w.exchange = p.exchange AND w.unit = p.unit) LIMIT 1";
+const SEES: &str = "SELECT 1 FROM exchange e WHERE e.id = ?";
 const OF_RESOURCE: &str = "SELECT x.exchange FROM resource r CROSS JOIN exchange_resource x ON x.rid = r.rid \
                            WHERE r.type = ?1 AND r.id = ?2 ORDER BY x.exchange";
 /// Exchanges of the resources `[type, id]` in which one of the units has not got what is meant for it.
@@ -66,14 +69,20 @@ pub struct OpenTask {
     pub version: Option<u32>,
 }
 
-/// The exchange, if one of the units in the JSON array `units` is a party to it; without units everyone's.
-pub(super) fn exchange(db: &Statements<'_>, id: Uuid, units: Option<&str>) -> Result<Option<Exchange>, StoreError> {
-    let key = id.as_bytes();
-    if let Some(units) = units
-        && db.first(SEES, (key, units), |_| Ok::<_, StoreError>(()))?.is_none()
-    {
-        return Ok(None);
+/// The exchange, if the one who asks may see it.
+fn seen(asked: &Asked<'_, '_>, id: Uuid) -> Result<Option<Exchange>, StoreError> {
+    if let Some(visible) = asked.exchange(Right::Read)? {
+        let sees = and(Sql::new(SEES, [Value::from(id.as_bytes().to_vec())]), Some(&visible));
+        if sees.first(asked.db, |_| Ok(()))?.is_none() {
+            return Ok(None);
+        }
     }
+    exchange(asked.db, id)
+}
+
+/// The exchange, whoever asks.
+pub(super) fn exchange(db: &Statements<'_>, id: Uuid) -> Result<Option<Exchange>, StoreError> {
+    let key = id.as_bytes();
     let found = db.first(EXCHANGE, [key], |row| {
         Ok::<_, StoreError>(Exchange {
             id,
@@ -156,8 +165,8 @@ fn answer(row: &Row<'_>) -> Result<Answer, StoreError> {
 
 impl Store {
     pub async fn exchange(&self, filter: &Filter, id: Uuid) -> Result<Option<Exchange>, StoreError> {
-        let units = filter.asking_units();
-        self.read(move |db| exchange(db, id, units.as_deref())).await
+        let filter = filter.clone();
+        self.read(move |db| seen(&Asked::of(db, &filter), id)).await
     }
 
     /// The exchange of a document, for the gateway itself.
@@ -181,7 +190,7 @@ impl Store {
         let key = (organisation.to_owned(), kind.name(), document.to_owned());
         self.read(move |db| {
             let id = db.first(REVISION_OF_DOCUMENT, key, |row| uuid(row, "id"))?;
-            id.map(|id| exchange(db, id, None)).transpose().map(Option::flatten)
+            id.map(|id| exchange(db, id)).transpose().map(Option::flatten)
         })
         .await
     }

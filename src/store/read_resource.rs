@@ -1,31 +1,22 @@
 //! Reads resources: as they stand, as they stood, and by identifier.
 
 use rusqlite::Row;
+use rusqlite::types::Value;
 
-use super::block::Gate;
+use super::grants::Right;
 use super::query::Filter;
 use super::record::Stored;
 use super::row::time;
+use super::search::Asked;
+use super::sql::Sql;
 use super::statement::Statements;
+use super::visible::and;
 use super::{Store, StoreError};
 
 /// Columns of a [`Stored`], from `resource r` and `version v`.
 macro_rules! stored {
     () => {
         "SELECT r.type, r.id, v.version, v.seq, v.at, v.body FROM "
-    };
-}
-
-/// Whether a unit among the JSON array `$units` may see `r`; null sees everything.
-macro_rules! visible {
-    ($units:literal) => {
-        concat!(
-            " AND (",
-            $units,
-            " IS NULL OR EXISTS (SELECT 1 FROM concern c WHERE c.rid = r.rid AND c.unit IN (SELECT value FROM json_each(",
-            $units,
-            "))))"
-        )
     };
 }
 
@@ -36,15 +27,10 @@ pub(super) const BY_IDENTIFIER: &str = "SELECT r.rid, r.id FROM token t CROSS JO
      WHERE t.param = (SELECT id FROM param WHERE type = ?1 AND name = 'identifier') \
        AND t.code = ?3 AND t.system_id = (SELECT id FROM system WHERE uri = ?2) ORDER BY t.rid";
 
-const NOW: &str = concat!(
-    stored!(),
-    "resource r CROSS JOIN version v ON v.seq = r.seq WHERE r.type = ?1 AND r.id = ?2",
-    visible!("?3")
-);
+const NOW: &str = concat!(stored!(), "resource r CROSS JOIN version v ON v.seq = r.seq WHERE r.type = ? AND r.id = ?");
 const VERSION: &str = concat!(
     stored!(),
-    "resource r CROSS JOIN version v ON v.rid = r.rid AND v.version = ?4 WHERE r.type = ?1 AND r.id = ?2",
-    visible!("?3")
+    "resource r CROSS JOIN version v ON v.rid = r.rid AND v.version = ? WHERE r.type = ? AND r.id = ?"
 );
 const AT: &str = concat!(stored!(), "version v CROSS JOIN resource r ON r.rid = v.rid WHERE v.seq = ?1");
 
@@ -64,43 +50,48 @@ pub(super) fn at(db: &Statements<'_>, seq: i64) -> Result<Option<Stored>, StoreE
     db.first(AT, [seq], stored)
 }
 
-/// The resource as it stands, where a unit of that list may see it.
+/// The resource as it stands, where the one who asks may see it.
 pub(super) fn now(
-    db: &Statements<'_>,
+    asked: &Asked<'_, '_>,
+    right: Right,
     resource_type: &str,
     id: &str,
-    units: &Option<String>,
 ) -> Result<Option<Stored>, StoreError> {
-    db.first(NOW, (resource_type, id, units), stored)
+    let named = [Value::from(resource_type.to_owned()), Value::from(id.to_owned())];
+    let visible = asked.visible(right, resource_type, "r")?;
+    and(Sql::new(NOW, named), visible.as_ref()).first(asked.db, stored)
+}
+
+/// What has the identifier and may be seen, oldest first.
+pub(super) fn identified(
+    asked: &Asked<'_, '_>,
+    resource_type: &str,
+    system: &str,
+    value: &str,
+) -> Result<Vec<Stored>, StoreError> {
+    let ids: Vec<String> =
+        asked.db.all(BY_IDENTIFIER, (resource_type, system, value), |row| row.get("id").map_err(StoreError::from))?;
+    ids.iter().filter_map(|id| now(asked, Right::Search, resource_type, id).transpose()).collect()
 }
 
 impl Store {
     pub async fn resource(&self, filter: &Filter, resource_type: &str, id: &str) -> Result<Option<Stored>, StoreError> {
-        let key = (resource_type.to_owned(), id.to_owned(), filter.units_for(resource_type));
-        let gate = Gate::of(filter);
-        self.read(move |db| match gate.admits(db, &key.0, &key.1)? {
-            true => db.first(NOW, key, stored),
-            false => Ok(None),
-        })
-        .await
+        let (filter, resource_type, id) = (filter.clone(), resource_type.to_owned(), id.to_owned());
+        self.read(move |db| now(&Asked::of(db, &filter), Right::Read, &resource_type, &id)).await
     }
 
     /// The resources named `Type/id`, in the order asked for; what is missing or hidden is left out.
     pub async fn resources(&self, filter: &Filter, ids: &[String]) -> Result<Vec<Stored>, StoreError> {
-        let keys: Vec<(String, String, Option<String>)> = ids
-            .iter()
-            .filter_map(|name| name.split_once('/'))
-            .map(|(resource_type, id)| (resource_type.to_owned(), id.to_owned(), filter.units_for(resource_type)))
-            .collect();
-        let gate = Gate::of(filter);
-        let one =
-            move |db: &Statements<'_>, key: (String, String, Option<String>)| match gate.admits(db, &key.0, &key.1)? {
-                true => db.first(NOW, key, stored),
-                false => Ok(None),
-            };
-        self.read(move |db| keys.into_iter().filter_map(|key| one(db, key).transpose()).collect()).await
+        let (filter, names) = (filter.clone(), ids.to_vec());
+        self.read(move |db| {
+            let asked = Asked::of(db, &filter);
+            let named = names.iter().filter_map(|name| name.split_once('/'));
+            named.filter_map(|(kind, id)| now(&asked, Right::Read, kind, id).transpose()).collect()
+        })
+        .await
     }
 
+    /// A version: of a resource that may be seen as it stands, where what the version says may be seen too.
     pub async fn version(
         &self,
         filter: &Filter,
@@ -108,11 +99,15 @@ impl Store {
         id: &str,
         version: u32,
     ) -> Result<Option<Stored>, StoreError> {
-        let key = (resource_type.to_owned(), id.to_owned(), filter.units_for(resource_type), version);
-        let gate = Gate::of(filter);
-        self.read(move |db| match gate.admits(db, &key.0, &key.1)? {
-            true => db.first(VERSION, key, stored),
-            false => Ok(None),
+        let (filter, resource_type, id) = (filter.clone(), resource_type.to_owned(), id.to_owned());
+        self.read(move |db| {
+            let asked = Asked::of(db, &filter);
+            let visible = asked.visible(Right::Read, &resource_type, "r")?;
+            let named = [Value::from(version), Value::from(resource_type), Value::from(id)];
+            match and(Sql::new(VERSION, named), visible.as_ref()).first(db, stored)? {
+                Some(found) if asked.covers(Right::Read, &found)? => Ok(Some(found)),
+                _ => Ok(None),
+            }
         })
         .await
     }
@@ -125,18 +120,14 @@ impl Store {
         system: &str,
         value: &str,
     ) -> Result<Vec<Stored>, StoreError> {
-        let key = (resource_type.to_owned(), system.to_owned(), value.to_owned());
-        let (units, gate) = (filter.units_for(resource_type), Gate::of(filter));
-        self.read(move |db| {
-            let ids: Vec<String> = db.all(BY_IDENTIFIER, (&key.0, &key.1, &key.2), |row| row.get("id"))?;
-            let find = |id: &String| match gate.admits(db, &key.0, id) {
-                Ok(true) => db.first(NOW, (&key.0, id, &units), stored).transpose(),
-                Ok(false) => None,
-                Err(error) => Some(Err(error)),
-            };
-            ids.iter().filter_map(find).collect()
-        })
-        .await
+        let key = (filter.clone(), resource_type.to_owned(), system.to_owned(), value.to_owned());
+        self.read(move |db| identified(&Asked::of(db, &key.0), &key.1, &key.2, &key.3)).await
+    }
+
+    /// Whether scopes cover a resource that is not stored yet, with that right.
+    pub async fn covers(&self, filter: &Filter, right: Right, resource: &Stored) -> Result<bool, StoreError> {
+        let (filter, resource) = (filter.clone(), resource.clone());
+        self.read(move |db| Asked::of(db, &filter).covers(right, &resource)).await
     }
 
     /// The id of the Patient with this identifier, for the gateway itself.

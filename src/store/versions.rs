@@ -3,12 +3,15 @@
 //! The order of commits never changes, and what is written meanwhile stands before the first page: paging misses nothing.
 
 use chrono::{DateTime, Utc};
-use rusqlite::params_from_iter;
 use rusqlite::types::Value;
+use rusqlite::{Row, params_from_iter};
 
-use super::block::open_to;
+use super::grants::Right;
 use super::query::Filter;
 use super::read_resource::stored;
+use super::search::Asked;
+use super::sql::Sql;
+use super::visible::units;
 use super::{Store, StoreError, Stored};
 
 /// A caller that may see at most this many resources is answered from them; for others all versions are walked.
@@ -22,10 +25,6 @@ const OF_ONE: &str = "resource r CROSS JOIN version v ON v.rid = r.rid";
 const OF_FEW: &str = "(SELECT DISTINCT rid FROM concern WHERE unit IN (SELECT value FROM json_each(?))) l \
                       CROSS JOIN resource r ON r.rid = l.rid CROSS JOIN version v ON v.rid = r.rid";
 const OF_ALL: &str = "version v CROSS JOIN resource r ON r.rid = v.rid";
-/// Not as a join, which would have the versions sorted.
-const VISIBLE: &str = " AND (? IS NULL OR EXISTS (SELECT 1 FROM concern c WHERE c.rid = r.rid \
-                       AND c.unit IN (SELECT value FROM json_each(?))))";
-
 /// A question for versions.
 #[derive(Debug, Clone, Default)]
 pub struct Versions {
@@ -41,49 +40,48 @@ pub struct Versions {
 
 impl Store {
     pub async fn versions(&self, filter: &Filter, of: &Versions) -> Result<Vec<Stored>, StoreError> {
-        // Of everything at once a caller gets what concerns it: actors as far as they take part in that.
-        let units = of.resource_type.as_ref().map_or_else(|| filter.asking_units(), |kind| filter.units_for(kind));
-        let (of, open) = (of.clone(), open_to(filter, "r"));
+        let (filter, of) = (filter.clone(), of.clone());
         self.read(move |db| {
-            let few = match &units {
-                Some(units) if of.id.is_none() => {
-                    let count: Option<i64> = db.first(COUNT, (units, FEW + 1), |row| row.get(0))?;
-                    count.is_some_and(|count| count <= FEW)
+            let asked = Asked::of(db, &filter);
+            let right = if of.id.is_some() { Right::Read } else { Right::Search };
+            let visible = match &of.resource_type {
+                Some(resource_type) => asked.visible(right, resource_type, "r")?,
+                None => asked.visible_of_any_type(right)?,
+            };
+            let few = match units(&filter).filter(|_| of.id.is_none() && visible.is_some()) {
+                Some(units) => {
+                    let count: Option<i64> = db.first(COUNT, (&units, FEW + 1), |row| row.get(0))?;
+                    count.is_some_and(|count| count <= FEW).then_some(units)
                 }
-                _ => false,
+                None => None,
             };
             let is_one = of.id.is_some();
-            let mut values = Vec::new();
-            let mut sql = String::from(COLUMNS);
-            sql.push_str(match (&of.id, few) {
-                (Some(_), _) => OF_ONE,
-                (None, true) => OF_FEW,
-                (None, false) => OF_ALL,
-            });
-            values.extend(units.clone().filter(|_| few).map(Value::from));
-            sql.push_str(" WHERE v.seq < ?");
-            values.push(Value::from(of.before.unwrap_or(i64::MAX)));
+            let mut sql = match (is_one, few) {
+                (true, _) => Sql::new(format!("{COLUMNS}{OF_ONE}"), []),
+                (false, Some(units)) => Sql::new(format!("{COLUMNS}{OF_FEW}"), [Value::from(units)]),
+                (false, None) => Sql::new(format!("{COLUMNS}{OF_ALL}"), []),
+            };
+            sql = sql.text(" WHERE v.seq < ?").value(of.before.unwrap_or(i64::MAX));
             for (column, value) in [("r.type", of.resource_type), ("r.id", of.id)] {
                 if let Some(value) = value {
-                    sql.push_str(&format!(" AND {column} = ?"));
-                    values.push(Value::from(value));
+                    sql = sql.text(&format!(" AND {column} = ?")).value(value);
                 }
             }
             if let Some(since) = of.since {
-                sql.push_str(" AND v.at >= ?");
-                values.push(Value::from(since.timestamp_millis()));
+                sql = sql.text(" AND v.at >= ?").value(since.timestamp_millis());
             }
-            if let Some(units) = units.filter(|_| !few) {
-                sql.push_str(VISIBLE);
-                values.extend([Value::from(units.clone()), Value::from(units)]);
-            }
-            if let Some(open) = open {
-                sql.push_str(&format!(" AND {open}"));
+            if let Some(visible) = &visible {
+                // Within a function it is not made into a join, which would have the versions sorted.
+                sql = sql.text(" AND coalesce(").then(visible).text(", false)");
             }
             // Of one resource versions are numbered in the order of commits, and that is an index.
-            sql.push_str(if is_one { " ORDER BY v.version DESC LIMIT ?" } else { " ORDER BY v.seq DESC LIMIT ?" });
-            values.push(Value::from(i64::from(of.limit)));
-            db.all(&sql, params_from_iter(values), stored)
+            sql = sql.text(if is_one { " ORDER BY v.version DESC" } else { " ORDER BY v.seq DESC" });
+            // How many are looked at is not bounded here: a scope may cover some of the versions only.
+            let shown = |row: &Row<'_>| {
+                let version = stored(row)?;
+                Ok::<_, StoreError>(asked.covers(right, &version)?.then_some(version))
+            };
+            db.some(&sql.text, params_from_iter(sql.values), shown, of.limit as usize)
         })
         .await
     }

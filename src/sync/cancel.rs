@@ -41,7 +41,7 @@ pub async fn cancel(
     now: DateTime<Utc>,
 ) -> Result<Cancelled, Refusal> {
     for _ in 0..TRIES {
-        let exchange = gateway.store.exchange(&caller.filter(), id).await?.ok_or_else(|| missing("exchange"))?;
+        let exchange = gateway.store.exchange(&caller.within_reach(), id).await?.ok_or_else(|| missing("exchange"))?;
         let sender = exchange.sender().map(|s| s.unit.clone()).unwrap_or_default();
         if !caller.may_act_for(&sender) {
             return Err(Refusal::Forbidden(Issue::error(

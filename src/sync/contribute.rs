@@ -14,7 +14,7 @@ use crate::domain::task::Status;
 use crate::fhir::issue::{Code, Issue, any_error};
 use crate::fhir::resource::{reference_of, references, type_of};
 use crate::fhir::search;
-use crate::store::{Audit, Commit, Committed, Exchange, Expect, Filter, Party, Stored};
+use crate::store::{Audit, Commit, Committed, Exchange, Expect, Filter, Party, Right, Stored};
 
 /// What became of a create.
 #[derive(Debug, Clone)]
@@ -69,11 +69,7 @@ pub async fn create(
             return Err(Refusal::Findings(issues));
         }
         sign(&mut resource, caller, &exchange);
-        if there(gateway, &Filter::ALL, &resource_type, unless.as_ref()).await?.is_some() {
-            // The caller's own, when another request of its came first meanwhile.
-            let own = there(gateway, &caller.filter(), &resource_type, unless.as_ref()).await?;
-            return own.map(Created::There).ok_or_else(taken);
-        }
+        check_scope(gateway, caller, &resource, now).await?;
         let commit = commit_of(caller, &exchange, &resource, unless.as_ref(), now);
         if let Committed::Done { .. } = gateway.store.commit(commit).await? {
             let stored = gateway.store.resource(&Filter::ALL, &resource_type, &id).await?;
@@ -213,14 +209,25 @@ async fn there(
     Ok(found.pop())
 }
 
-/// The identifier stands in something that the caller does not see: nothing is said of what that is.
-fn taken() -> Refusal {
-    Refusal::Stale(Issue::error(
-        Code::Conflict,
-        "If-None-Exist",
-        "Identifieraren kan inte användas; ange en som är unik i det egna systemet.",
-        "The identifier cannot be used; give one that is unique within your own system.",
-    ))
+/// A scope with criteria covers only what satisfies them, also when it is made.
+async fn check_scope(gateway: &Gateway, caller: &Caller, resource: &Value, now: DateTime<Utc>) -> Result<(), Refusal> {
+    let new = Stored {
+        resource_type: type_of(resource).to_owned(),
+        id: resource["id"].as_str().unwrap_or_default().to_owned(),
+        version: 1,
+        seq: 0,
+        updated_at: now,
+        body: resource.to_string().into_bytes(),
+    };
+    if gateway.store.covers(&caller.filter(), Right::Create, &new).await? {
+        return Ok(());
+    }
+    Err(Refusal::Forbidden(Issue::error(
+        Code::Forbidden,
+        type_of(resource),
+        "Anroparens behörighet (scope) täcker inte en sådan resurs: dess villkor är inte uppfyllda.",
+        "The caller's scopes do not cover such a resource: it does not satisfy their criteria.",
+    )))
 }
 
 fn commit_of(
@@ -257,6 +264,7 @@ fn commit_of(
             resource_type: resource_type.to_owned(),
             system: system.clone(),
             value: value.clone(),
+            filter: caller.filter(),
         });
     }
     commit
@@ -268,7 +276,7 @@ async fn exchange_of(gateway: &Gateway, caller: &Caller, resource: &Value) -> Re
     for based_on in resource["basedOn"].as_array().map_or(&[][..], Vec::as_slice) {
         let Some((kind, id)) = based_on["reference"].as_str().and_then(|r| r.split_once('/')) else { continue };
         for exchange in gateway.store.exchange_of_resource(kind, id).await? {
-            let Some(exchange) = gateway.store.exchange(&caller.filter(), exchange).await? else { continue };
+            let Some(exchange) = gateway.store.exchange(&caller.within_reach(), exchange).await? else { continue };
             let patient = exchange.patient.as_ref().map(|p| format!("Patient/{p}"));
             if rests_on_nothing(gateway, &exchange).await? {
                 return Err(Refusal::Conflict(Issue::error(

@@ -28,7 +28,7 @@ pub async fn deliver(
     let may_go = match rests_on_consent(delivery) {
         true => begin(gateway, delivery, started_at).await?,
         // Asked last of all: a block that was registered since it was found due has parked it.
-        false => gateway.store.still_waits(delivery.id).await?,
+        false => !gateway.store.is_held(delivery.id).await?,
     };
     if !may_go {
         return Ok(None);

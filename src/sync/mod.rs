@@ -18,7 +18,7 @@ mod held;
 pub mod identify;
 mod notice;
 pub mod package;
-mod particulars;
+pub mod particulars;
 mod parties;
 pub mod present;
 mod provenance;

@@ -1,17 +1,98 @@
 //! A patient's name, telephone and address: everybody who sends a document gives them, and nobody overwrites what another
 //! unit gave. On the way back a sender reads its own words.
 
-use serde_json::Value;
+use std::collections::BTreeSet;
+
+use chrono::{DateTime, Utc};
+use serde_json::{Value, json};
 
 use super::Refusal;
 use super::identify::Blank;
-use super::weigh::Current;
+use super::weigh::{Current, instant};
 use crate::Gateway;
+use crate::access::Caller;
 use crate::fhir::resource::{reference_of, type_of};
-use crate::store::{Document, Exchange, ExchangeQuery, Filter};
+use crate::store::{Document, Exchange, ExchangeQuery, Filter, Stored};
 
 /// Exchanges of one patient in which the unit's last word is looked for, the newest first.
 const LOOKED_AT: u32 = 50;
+
+/// What is shown, with each Patient of whom the caller has only spoken itself in the caller's own words, as its newest document
+/// has them. Of several versions of such a Patient one is left.
+pub async fn as_known(gateway: &Gateway, caller: &Caller, shown: Vec<Stored>) -> Result<Vec<Stored>, Refusal> {
+    replace(gateway, caller, shown, 1).await
+}
+
+/// The same of a history: all that the caller has said, the newest first.
+pub async fn as_known_ever(gateway: &Gateway, caller: &Caller, shown: Vec<Stored>) -> Result<Vec<Stored>, Refusal> {
+    replace(gateway, caller, shown, usize::MAX).await
+}
+
+/// A version of a Patient, as far as it is known to the caller.
+pub async fn version(gateway: &Gateway, caller: &Caller, id: &str, version: u32) -> Result<Option<Stored>, Refusal> {
+    let (store, filter) = (&gateway.store, caller.filter());
+    if !store.own_words(&filter, &[id.to_owned()]).await?.contains(id) {
+        return Ok(store.version(&filter, "Patient", id, version).await?);
+    }
+    let now = store.resource(&filter, "Patient", id).await?.into_iter().collect();
+    Ok(as_known_ever(gateway, caller, now).await?.into_iter().find(|own| own.version == version))
+}
+
+async fn replace(gateway: &Gateway, caller: &Caller, shown: Vec<Stored>, most: usize) -> Result<Vec<Stored>, Refusal> {
+    let patients = shown.iter().filter(|stored| stored.resource_type == "Patient");
+    let ids: Vec<String> = patients.map(|stored| stored.id.clone()).collect();
+    if ids.is_empty() {
+        return Ok(shown);
+    }
+    let own = gateway.store.own_words(&caller.filter(), &ids).await?;
+    let mut known = Vec::with_capacity(shown.len());
+    let mut told = BTreeSet::new();
+    for stored in shown {
+        if stored.resource_type != "Patient" || !own.contains(&stored.id) {
+            known.push(stored);
+        } else if told.insert(stored.id.clone()) {
+            known.extend(own_words(gateway, caller, &stored).await?.into_iter().rev().take(most));
+        }
+    }
+    Ok(known)
+}
+
+/// The Patient as the caller's units said themselves, one version for each time that they said something else: how often others
+/// spoke is not told either.
+async fn own_words(gateway: &Gateway, caller: &Caller, stored: &Stored) -> Result<Vec<Stored>, Refusal> {
+    let whole: Value = serde_json::from_slice(&stored.body).unwrap_or_default();
+    let query = ExchangeQuery { patient: Some(stored.id.clone()), limit: LOOKED_AT, ..ExchangeQuery::default() };
+    let exchanges = gateway.store.exchanges(&caller.within_reach(), &query).await?.matches;
+    let mut said: Vec<(DateTime<Utc>, Value)> = Vec::new();
+    for exchange in exchanges.iter().filter(|e| e.sender().is_some_and(|s| caller.may_act_for(&s.unit))) {
+        for document in gateway.store.documents(exchange.id).await? {
+            let same = |p: &Value| p["identifier"].as_array().is_some_and(|l| l.iter().any(|i| is_among(i, &whole)));
+            // Where the document can be read no more, it is known that there is such a patient.
+            let own = written(gateway, exchange, &document).into_iter().find(same);
+            said.push((document.received_at, own.unwrap_or_else(|| json!({ "resourceType": "Patient" }))));
+        }
+    }
+    said.sort_by_key(|(at, _)| *at);
+    said.dedup_by(|(_, later), (_, earlier)| later == earlier);
+    let made = (1..).zip(said).map(|(version, (at, mut own)): (u32, _)| {
+        own["id"] = Value::from(stored.id.clone());
+        if let Some(labels) = whole.pointer("/meta/security") {
+            own["meta"]["security"] = labels.clone();
+        }
+        own["meta"]["versionId"] = Value::from(version.to_string());
+        own["meta"]["lastUpdated"] = Value::from(instant(at));
+        let body = serde_json::to_vec(&own).unwrap_or_default();
+        Stored { version, updated_at: at, body, ..stored.clone() }
+    });
+    let made: Vec<Stored> = made.collect();
+    Ok(if made.is_empty() { vec![unsaid(stored)] } else { made })
+}
+
+/// A Patient of whom nothing more is known than that there is one.
+fn unsaid(stored: &Stored) -> Stored {
+    let body = json!({ "resourceType": "Patient", "id": stored.id, "meta": { "versionId": "1" } });
+    Stored { version: 1, body: body.to_string().into_bytes(), ..stored.clone() }
+}
 
 /// Whether it stands in documents of units that know nothing of each other: it does not say who gave it.
 pub(super) fn is_known_to_many(resource: &Value) -> bool {

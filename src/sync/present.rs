@@ -18,16 +18,17 @@ use crate::domain::delivery::{State, partner_of};
 use crate::fhir::issue::{Code, Issue};
 use crate::store::{Action, Delivery, DeliveryQuery, Exchange, Inbound, PartnerQueue};
 
-/// One line of a list of exchanges.
-pub fn summary(exchange: &Exchange) -> Value {
+/// One line of a list of exchanges. Which Tasks there are and how they stand is told to who may read every Task.
+pub fn summary(exchange: &Exchange, caller: &Caller) -> Value {
+    let reads_tasks = caller.may_read_every("Task");
     let parties: Vec<Value> = exchange
         .parties
         .iter()
         .map(|p| {
             json!({
                 "unit": p.unit, "partner": p.partner, "role": p.role.code(),
-                "task": p.task.as_ref().map(|t| format!("Task/{t}")),
-                "status": p.status.map(|s| s.code()), "stage": p.stage.code(),
+                "task": p.task.as_ref().filter(|_| reads_tasks).map(|t| format!("Task/{t}")),
+                "status": p.status.filter(|_| reads_tasks).map(|s| s.code()), "stage": p.stage.code(),
             })
         })
         .collect();
@@ -69,7 +70,7 @@ pub fn delivery(delivery: &Delivery) -> Value {
 pub async fn exchange(gateway: &Gateway, caller: &Caller, id: Uuid, now: DateTime<Utc>) -> Result<Value, Refusal> {
     let store = &gateway.store;
     let exchange = store.exchange(&caller.filter(), id).await?.ok_or_else(|| missing("exchange"))?;
-    let mut shown = summary(&exchange);
+    let mut shown = summary(&exchange, caller);
     let visible = store.resources(&caller.filter(), &exchange.resources).await?;
     shown["resources"] = json!(visible.iter().map(|r| format!("{}/{}", r.resource_type, r.id)).collect::<Vec<_>>());
     let mut versions = Vec::new();
@@ -235,8 +236,8 @@ pub async fn document(gateway: &Gateway, caller: &Caller, id: Uuid) -> Result<Sh
         return Err(Refusal::Forbidden(Issue::error(
             Code::Forbidden,
             "document",
-            "Samtycket är återkallat: dokumentet visas inte mer för enheten.",
-            "The consent is withdrawn: the document is not shown to the unit any more.",
+            "En del av dokumentet visas inte för anroparen: samtycket är återkallat, eller behörigheten (scope) täcker inte allt i det.",
+            "A part of the document is not shown to the caller: the consent is withdrawn, or the scopes do not cover all of it.",
         )));
     }
     let mut resources: Vec<Value> =

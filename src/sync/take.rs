@@ -14,14 +14,15 @@ use crate::access::Caller;
 use crate::domain::task::Status;
 use crate::fhir::issue::{Code, Issue};
 use crate::fhir::resource::content;
-use crate::store::{Filter, Stored};
+use crate::store::{Filter, Right, Stored};
 
 /// What the owner of a Task may change; the rest belongs to the one who asked.
 pub const OWNERS: [&str; 6] = ["status", "statusReason", "businessStatus", "output", "lastModified", "note"];
 
 /// The Task as its owner read it. Nothing that anybody else sends, or that is meant for another version, is looked at.
 pub async fn open(gateway: &Gateway, caller: &Caller, id: &str, version: u32) -> Result<Value, Refusal> {
-    let stored = gateway.store.resource(&caller.filter(), "Task", id).await?.ok_or_else(|| missing("Task"))?;
+    let filter = caller.filter_to(Right::Update);
+    let stored = gateway.store.resource(&filter, "Task", id).await?.ok_or_else(|| missing("Task"))?;
     check_worklist(&stored)?;
     check_owner(gateway, caller, id).await?;
     if stored.version != version {
@@ -101,7 +102,8 @@ fn check_worklist(stored: &Stored) -> Result<(), Refusal> {
 
 async fn check_owner(gateway: &Gateway, caller: &Caller, id: &str) -> Result<(), Refusal> {
     for exchange in gateway.store.exchange_of_resource("Task", id).await? {
-        let exchange = gateway.store.exchange(&caller.filter(), exchange).await?.ok_or_else(|| missing("Task"))?;
+        let exchange =
+            gateway.store.exchange(&caller.within_reach(), exchange).await?.ok_or_else(|| missing("Task"))?;
         let asked = stopped_by(gateway, id).await?;
         let task = asked.as_deref().unwrap_or(id);
         let owner = exchange.parties.iter().find(|p| p.task.as_deref() == Some(task));

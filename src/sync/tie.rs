@@ -63,6 +63,7 @@ pub async fn check_contact(
             resource_type: "Encounter".into(),
             system: CONTACT_ID.into(),
             value: value.to_owned(),
+            filter: Filter::ALL,
         })));
     }
     let in_force = |stored: &Stored| {

@@ -224,3 +224,16 @@ async fn a_request_that_arrived_once_is_taken_back_there_though_its_newer_versio
     assert_eq!(shown["deliveries"].as_array().unwrap().len(), 3, "{shown:#}");
     world.close().await;
 }
+
+#[actix_web::test]
+async fn a_document_that_was_taken_back_still_says_what_was_asked() {
+    let world = World::open().await;
+    let exchange = world.refer(&referral_to(1, SOUTH)).await;
+    let sent = world.get(&format!("{exchange}/document"), ONCOLOGY).await.json();
+    assert_eq!(sent["status"], "active");
+    let reply = ask_to_stop(&world, &exchange).await;
+    assert_eq!(reply.json()["cancelled"], json!([SOUTH]), "{}", reply.text);
+    let shown = world.get(&format!("{exchange}/document"), ONCOLOGY).await.json();
+    assert_eq!((&shown["status"], &shown["state"]["status"]), (&json!("active"), &json!("cancelled")), "{shown:#}");
+    world.close().await;
+}

@@ -12,7 +12,7 @@ use super::super::problem::{Problem, told};
 use super::query;
 use crate::fhir::canonical::RESOURCE_ID;
 use crate::fhir::issue::{Code, Issue};
-use crate::store::Stored;
+use crate::store::{Right, Stored};
 
 /// Whether the caller has this version already. If-None-Match is asked first, If-Modified-Since only without it (RFC 9110).
 pub async fn is_known(call: &Call, request: &HttpRequest, stored: &Stored) -> Result<bool, Problem> {
@@ -63,7 +63,7 @@ pub async fn meant(call: &Call, request: &HttpRequest, resource_type: &str) -> R
         }
     }
     let (system, value) = wanted.filter(|(s, v)| !s.is_empty() && !v.is_empty()).ok_or_else(wrong)?;
-    let filter = call.caller.filter();
+    let filter = call.caller.filter_to(Right::Update);
     let mut found = call.gateway.store.by_identifier(&filter, resource_type, system, value).await?;
     if system == RESOURCE_ID {
         // Our own identifier is the id, under which partners have our resources.

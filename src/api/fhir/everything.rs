@@ -11,12 +11,13 @@ use super::asked::{Asked, asked, asked_in};
 use super::media::Sent;
 use super::read::{entry, link};
 use super::{FHIR_JSON, cursor, known_type};
+use crate::access::Operation;
 use crate::fhir::guard::{Limits, Strictness};
 use crate::fhir::issue::{Code, Issue};
-use crate::store::Stored;
+use crate::store::{Right, Stored};
 use crate::sync::refusal::{Refusal, missing};
 use crate::sync::weigh::instant;
-use crate::sync::{gather, identify, witness};
+use crate::sync::{gather, identify, particulars, witness};
 
 /// Types that have `$everything`, and its definition.
 pub const WHOLE: [(&str, &str); 2] = [
@@ -60,11 +61,13 @@ pub async fn everything_post(
 async fn whole(call: &Call, path: &(String, String), asked: Asked) -> Answer {
     let (resource_type, id) = path;
     known_type(resource_type)?;
+    call.may(Operation::Fhir(Right::Read, resource_type))?;
     let found = match resource_type.as_str() {
         "Patient" => gather::of_patient(&call.gateway, &call.caller, id).await?,
         "CarePlan" => gather::of_plan(&call.gateway, &call.caller, id).await?,
         _ => return Err(not_for("$everything", "Patient, CarePlan")),
     };
+    let found = particulars::as_known(&call.gateway, &call.caller, found).await?;
     let wanted = |stored: &&Stored| {
         asked.since.is_none_or(|since| stored.updated_at >= since)
             && (asked.types.is_empty() || asked.types.contains(&stored.resource_type))
@@ -107,10 +110,12 @@ pub async fn document(call: Call, path: web::Path<(String, String)>, request: Ht
     if resource_type != "Composition" {
         return Err(not_for("$document", "Composition"));
     }
+    call.may(Operation::Fhir(Right::Read, &resource_type))?;
     asked(&request, &["persist"], &call.gateway.config.limits)?;
     let first = call.gateway.store.resource(&call.caller.filter(), "Composition", &id).await?;
     let first = first.ok_or_else(|| missing("Composition"))?;
     let found = gather::from(&call.gateway, &call.caller, first).await?;
+    let found = particulars::as_known(&call.gateway, &call.caller, found).await?;
     let object = format!("Composition/{id}/$document");
     witness::shown(&call.gateway, &call.caller, "document", &object, &found, call.now).await?;
     // The same versions seen by the same caller are the same document.

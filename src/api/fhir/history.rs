@@ -1,7 +1,8 @@
 //! Histories: of a resource, of a type, of everything. The newest version first, as far as the caller may see.
 //!
-//! A unit that became a party later reads the earlier versions too: what it may see is decided by resource, not by version.
-//! What is hidden (a consent that is withdrawn) is hidden with all its versions.
+//! A unit that became a party later reads the earlier versions too: whom it concerns is decided by resource, not by version. What
+//! is hidden (a consent that is withdrawn, a scope that does not cover it) is hidden with all its versions; of what is not, a
+//! version that a scope does not cover is left out.
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde_json::{Value, json};
@@ -11,10 +12,11 @@ use super::super::problem::Answer;
 use super::asked::asked;
 use super::read::{entry, link};
 use super::{FHIR_JSON, cursor, known_type};
-use crate::store::{Stored, Versions};
+use crate::access::Operation;
+use crate::store::{Right, Stored, Versions};
 use crate::sync::refusal::missing;
 use crate::sync::weigh::instant;
-use crate::sync::witness;
+use crate::sync::{particulars, witness};
 
 const SERVED: [&str; 3] = ["_count", "_since", "_before"];
 
@@ -22,6 +24,7 @@ const SERVED: [&str; 3] = ["_count", "_since", "_before"];
 pub async fn history(call: Call, path: web::Path<(String, String)>, request: HttpRequest) -> Answer {
     let (resource_type, id) = path.into_inner();
     known_type(&resource_type)?;
+    call.may(Operation::Fhir(Right::Read, &resource_type))?;
     let of = Versions { resource_type: Some(resource_type.clone()), id: Some(id.clone()), ..Versions::default() };
     page(&call, &request, of, &format!("{resource_type}/{id}/_history")).await
 }
@@ -29,12 +32,14 @@ pub async fn history(call: Call, path: web::Path<(String, String)>, request: Htt
 /// `GET /fhir/{type}/_history`
 pub async fn history_of_type(call: Call, resource_type: web::Path<String>, request: HttpRequest) -> Answer {
     known_type(&resource_type)?;
+    call.may(Operation::Fhir(Right::Search, &resource_type))?;
     let of = Versions { resource_type: Some(resource_type.clone()), ..Versions::default() };
     page(&call, &request, of, &format!("{resource_type}/_history")).await
 }
 
 /// `GET /fhir/_history`
 pub async fn history_of_all(call: Call, request: HttpRequest) -> Answer {
+    call.may(Operation::SeeHistory)?;
     page(&call, &request, Versions::default(), "_history").await
 }
 
@@ -58,11 +63,13 @@ async fn page(call: &Call, request: &HttpRequest, of: Versions, object: &str) ->
     }
     let more = versions.len() > asked.count as usize;
     versions.truncate(asked.count as usize);
+    let last = versions.last().map(|last| last.seq).filter(|_| more);
+    let versions = particulars::as_known_ever(&call.gateway, &call.caller, versions).await?;
     witness::shown(&call.gateway, &call.caller, "history", object, &versions, call.now).await?;
     let base = format!("{}/fhir/{object}", call.gateway.config.base_url);
     let mut links = vec![link("self", &asked.address(&base, asked.before.as_deref().map(|place| ("_before", place))))];
-    if let (true, Some(last)) = (more, versions.last()) {
-        let place = cursor::seal(object.as_bytes(), last.seq)?;
+    if let Some(last) = last {
+        let place = cursor::seal(object.as_bytes(), last)?;
         links.push(link("next", &asked.address(&base, Some(("_before", &place)))));
     }
     let mut bundle = json!({ "resourceType": "Bundle", "type": "history", "link": links });

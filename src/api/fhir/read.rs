@@ -9,9 +9,10 @@ use super::super::problem::Answer;
 use super::asked::asked;
 use super::conditional::is_known;
 use super::{FHIR_JSON, known_type, no_operation, show, unchanged};
-use crate::store::Stored;
+use crate::access::Operation;
+use crate::store::{Right, Stored};
 use crate::sync::refusal::missing;
-use crate::sync::witness;
+use crate::sync::{particulars, witness};
 
 /// `GET /fhir/{type}/{id}`
 pub async fn read(call: Call, path: web::Path<(String, String)>, request: HttpRequest) -> Answer {
@@ -20,8 +21,10 @@ pub async fn read(call: Call, path: web::Path<(String, String)>, request: HttpRe
     if id.starts_with('$') {
         return Err(no_operation());
     }
+    call.may(Operation::Fhir(Right::Read, &resource_type))?;
     asked(&request, &[], &call.gateway.config.limits)?;
     let found = call.gateway.store.resource(&call.caller.filter(), &resource_type, &id).await?;
+    let found = particulars::as_known(&call.gateway, &call.caller, found.into_iter().collect()).await?.pop();
     one(&call, &request, found, "read", &resource_type, &id).await
 }
 
@@ -29,9 +32,13 @@ pub async fn read(call: Call, path: web::Path<(String, String)>, request: HttpRe
 pub async fn vread(call: Call, path: web::Path<(String, String, String)>, request: HttpRequest) -> Answer {
     let (resource_type, id, version) = path.into_inner();
     known_type(&resource_type)?;
+    call.may(Operation::Fhir(Right::Read, &resource_type))?;
     asked(&request, &[], &call.gateway.config.limits)?;
     let Ok(version) = version.parse() else { return Err(missing("version").into()) };
-    let found = call.gateway.store.version(&call.caller.filter(), &resource_type, &id, version).await?;
+    let found = match resource_type.as_str() {
+        "Patient" => particulars::version(&call.gateway, &call.caller, &id, version).await?,
+        _ => call.gateway.store.version(&call.caller.filter(), &resource_type, &id, version).await?,
+    };
     one(&call, &request, found, "vread", &resource_type, &format!("{id}/_history/{version}")).await
 }
 

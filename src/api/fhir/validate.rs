@@ -11,6 +11,7 @@ use super::asked::parameters;
 use super::media::Sent;
 use super::query;
 use super::write::limits;
+use crate::access::Operation;
 use crate::fhir::issue::{Code, Issue, outcome};
 use crate::fhir::validate::{Context, validate_as};
 use crate::sync::refusal::Refusal;
@@ -21,6 +22,7 @@ const BASE: &str = "http://hl7.org/fhir/StructureDefinition/";
 /// `POST /fhir/{type}/$validate?profile=` with the resource, or with `Parameters` (resource, profile): the findings, 200
 /// whatever they are.
 pub async fn validate(call: Call, resource_type: web::Path<String>, request: HttpRequest, body: Sent) -> Answer {
+    call.may(Operation::Validate)?;
     let mut profiles = Vec::new();
     for (name, value) in query::pairs(request.query_string())? {
         option(&name, value, &mut profiles)?;

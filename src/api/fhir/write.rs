@@ -14,8 +14,10 @@ use super::conditional::{meant, version_in};
 use super::media::Sent;
 use super::prefer::{Return, answer, wish};
 use super::{known_type, operations, query};
+use crate::access::Operation;
 use crate::fhir::guard::{Limits, Strictness};
 use crate::fhir::issue::{Code, Issue};
+use crate::store::Right;
 use crate::sync::contribute::{self, Created};
 use crate::sync::refusal::Refusal;
 use crate::sync::take;
@@ -26,6 +28,7 @@ const IF_NONE_EXIST: HeaderName = HeaderName::from_static("if-none-exist");
 pub async fn update(call: Call, path: web::Path<(String, String)>, request: HttpRequest, body: Sent) -> Answer {
     let (resource_type, id) = path.into_inner();
     allowed(&resource_type, &UPDATED, "PUT")?;
+    call.may(Operation::Fhir(Right::Update, &resource_type))?;
     asked(&request, &[], &call.gateway.config.limits)?;
     let (version, wish) = (if_match(&request)?, wish(&request)?);
     let value = resource(&call, &body, &resource_type)?;
@@ -36,6 +39,7 @@ pub async fn update(call: Call, path: web::Path<(String, String)>, request: Http
 /// If-Match or in the body.
 pub async fn update_meant(call: Call, resource_type: web::Path<String>, request: HttpRequest, body: Sent) -> Answer {
     allowed(&resource_type, &UPDATED, "PUT")?;
+    call.may(Operation::Fhir(Right::Update, &resource_type))?;
     let wish = wish(&request)?;
     let mut value = resource(&call, &body, &resource_type)?;
     let version = match (request.headers().contains_key(IF_MATCH), version_in(&value)) {
@@ -58,6 +62,7 @@ pub async fn update_meant(call: Call, resource_type: web::Path<String>, request:
 pub async fn patch(call: Call, path: web::Path<(String, String)>, request: HttpRequest, body: Body) -> Answer {
     let (resource_type, id) = path.into_inner();
     allowed(&resource_type, &UPDATED, "PATCH")?;
+    call.may(Operation::Fhir(Right::Update, &resource_type))?;
     asked(&request, &[], &call.gateway.config.limits)?;
     patched(&call, &id, &request, &body).await
 }
@@ -65,6 +70,7 @@ pub async fn patch(call: Call, path: web::Path<(String, String)>, request: HttpR
 /// `PATCH /fhir/Task?identifier=system|value` with If-Match.
 pub async fn patch_meant(call: Call, resource_type: web::Path<String>, request: HttpRequest, body: Body) -> Answer {
     allowed(&resource_type, &UPDATED, "PATCH")?;
+    call.may(Operation::Fhir(Right::Update, &resource_type))?;
     let stored = meant(&call, &request, &resource_type).await?;
     patched(&call, &stored.id, &request, &body).await
 }
@@ -90,17 +96,27 @@ async fn patched(call: &Call, id: &str, request: &HttpRequest, body: &Body) -> A
 
 async fn moved(call: &Call, id: &str, value: Value, version: u32, wish: Return) -> Answer {
     take::take(&call.gateway, &call.caller, id, &value, version, call.now).await?;
-    let stored = call.gateway.store.resource(&call.caller.filter(), "Task", id).await?;
+    let (store, caller) = (&call.gateway.store, &call.caller);
+    if let Some(stored) = store.resource(&caller.filter(), "Task", id).await? {
+        return Ok(answer(StatusCode::OK, &stored, wish, None));
+    }
+    // Who may change it and not read it, or not as it has become, is told no more than that it is done.
+    let stored = store.resource(&caller.within_reach(), "Task", id).await?;
     let stored = stored.ok_or_else(|| crate::sync::refusal::missing("Task"))?;
-    Ok(answer(StatusCode::OK, &stored, wish, None))
+    Ok(answer(StatusCode::OK, &stored, Return::Minimal, None))
 }
 
 /// `POST /fhir/{type}`, with If-None-Exist created once however often it is sent.
 pub async fn create(call: Call, resource_type: web::Path<String>, request: HttpRequest, body: Sent) -> Answer {
     let resource_type = resource_type.into_inner();
     allowed(&resource_type, &CREATED, "POST")?;
+    call.may(Operation::Fhir(Right::Create, &resource_type))?;
     asked(&request, &[], &call.gateway.config.limits)?;
     let (identifier, wish) = (if_none_exist(&request)?, wish(&request)?);
+    if identifier.is_some() {
+        // It is a search, and its answer may be somebody else's resource.
+        call.may(Operation::Fhir(Right::Search, &resource_type))?;
+    }
     let value = resource(&call, &body, &resource_type)?;
     let made = contribute::create(&call.gateway, &call.caller, value, identifier, call.now).await?;
     let (status, stored) = match &made {

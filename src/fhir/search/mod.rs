@@ -3,15 +3,27 @@
 //! Definitions follow <http://hl7.org/fhir/R4/searchparameter-registry.html>; only those of `params.tsv` are served. A
 //! parameter that looks at the same elements as another is kept once, and both read the same values ([`Param::kept_as`]).
 
+mod clause;
+mod criterion;
+mod fault;
+mod holds;
 mod index;
 mod moment;
+mod person;
 mod table;
 mod text;
+mod value;
 
+pub use clause::{Clause, DateOp, Span, TextMatch, TokenMatch};
+pub use criterion::{Reader, modifiers};
+pub use fault::Fault;
+pub use holds::{Beyond, holds};
 pub use index::{Index, index, logical};
 pub use moment::moment;
+pub use person::names_person;
 pub use table::{all, fingerprint, param, params, types};
 pub use text::fold;
+pub use value::{allowed, split};
 
 use super::canonical::BASE;
 

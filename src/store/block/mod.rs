@@ -12,11 +12,11 @@ mod settle;
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use super::StoreError;
 use super::query::{Filter, Who};
-use super::statement::Statements;
 use crate::domain::block::{Period, Rule, Scope};
 
+#[cfg(test)]
+pub(super) use settle::UNITS;
 pub(super) use settle::affiliate;
 
 /// A block as it is kept.
@@ -76,23 +76,6 @@ pub(super) fn open_to(filter: &Filter, row: &str) -> Option<String> {
     is_registry.then(|| format!("NOT EXISTS (SELECT 1 FROM withheld w WHERE w.rid = {row}.rid AND w.unit = '')"))
 }
 
-/// The same of one resource by its name.
-#[derive(Clone, Copy)]
-pub(super) struct Gate(bool);
-
-impl Gate {
-    pub(super) fn of(filter: &Filter) -> Self {
-        Self(matches!(filter.who, Who::Registry(_)))
-    }
-
-    pub(super) fn admits(self, db: &Statements<'_>, resource_type: &str, id: &str) -> Result<bool, StoreError> {
-        if !self.0 {
-            return Ok(true);
-        }
-        let kept = db.first(KEPT, (resource_type, id), |_| Ok::<_, StoreError>(()))?;
-        Ok(kept.is_none())
-    }
-}
-
-const KEPT: &str = "SELECT 1 FROM resource r CROSS JOIN withheld w ON w.rid = r.rid AND w.unit = '' \
-                    WHERE r.type = ?1 AND r.id = ?2";
+/// That no block keeps the exchange of the party `p` from the party's unit.
+pub(super) const UNBLOCKED_PARTY: &str =
+    "NOT EXISTS (SELECT 1 FROM withheld_exchange w WHERE w.exchange = p.exchange AND w.unit = p.unit)";

@@ -19,7 +19,7 @@ const ONE: &str = "SELECT * FROM block WHERE id = ?1";
 const STANDING: &str = "SELECT * FROM block INDEXED BY block_standing WHERE lifted_at IS NULL AND patient = ?1";
 /// Grows with every block of the patient and with every one that is lifted.
 pub(super) const MARKS: &str = "SELECT count(*) + count(lifted_at) AS marks FROM block WHERE patient = ?1";
-const WAITS: &str = "SELECT 1 FROM delivery WHERE id = ?1 AND state = 'waiting'";
+const HELD: &str = "SELECT 1 FROM delivery WHERE id = ?1 AND held = 1";
 const UNLISTED: &str = "SELECT * FROM delivery INDEXED BY delivery_unlisted WHERE held <> listed ORDER BY seq LIMIT ?1";
 const WITHHELD: &str = "SELECT r.type || '/' || r.id FROM exchange_resource x CROSS JOIN resource r ON r.rid = x.rid \
      WHERE x.exchange = ?1 AND EXISTS (SELECT 1 FROM withheld w WHERE w.rid = x.rid AND w.unit IN (SELECT value FROM json_each(?2))) \
@@ -65,9 +65,9 @@ impl Store {
         self.read(move |db| Ok(db.first(MARKS, [&patient], |row| row.get("marks"))?.unwrap_or(0))).await
     }
 
-    /// Whether the delivery is to be sent at this moment: nobody has decided about it, and no block holds it.
-    pub async fn still_waits(&self, delivery: Uuid) -> Result<bool, StoreError> {
-        let found = self.read(move |db| db.first(WAITS, [delivery.as_bytes()], |_| Ok::<_, StoreError>(()))).await?;
+    /// Whether a block holds the delivery at this moment.
+    pub async fn is_held(&self, delivery: Uuid) -> Result<bool, StoreError> {
+        let found = self.read(move |db| db.first(HELD, [delivery.as_bytes()], |_| Ok::<_, StoreError>(()))).await?;
         Ok(found.is_some())
     }
 

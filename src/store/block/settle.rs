@@ -51,7 +51,8 @@ const STEP_BACK: &str = "UPDATE delivery SET head = 0 WHERE partner = ?1 AND pat
                          AND seq > ?3";
 const LIST: &str = "UPDATE delivery SET listed = ?2 WHERE id = ?1 AND held = ?2";
 
-const UNITS: &str = "SELECT unit, provider FROM affiliation";
+/// Read whole, once, when the store opens.
+pub(in crate::store) const UNITS: &str = "SELECT unit, provider FROM affiliation";
 const LEAVE: &str = "DELETE FROM affiliation WHERE unit = ?1";
 const JOIN: &str = "INSERT INTO affiliation (unit, provider) VALUES (?1, ?2) \
                     ON CONFLICT (unit) DO UPDATE SET provider = excluded.provider";

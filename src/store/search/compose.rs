@@ -5,10 +5,11 @@ use rusqlite::types::Value;
 
 use super::super::StoreError;
 use super::super::query::{Search, SortBy};
+use super::super::sql::Sql;
 use super::super::statement::Statements;
-use super::condition::Asked;
+use super::condition::{Asked, Condition};
 use super::sort::{self, Position};
-use super::{RARE, Sql, count};
+use super::{RARE, count};
 
 /// Where matches come from, `r` by name, and the conditions on them.
 pub(super) struct Query {
@@ -18,27 +19,34 @@ pub(super) struct Query {
     keys: Vec<Sql>,
 }
 
+/// A condition that allows few rows.
+struct Rarest {
+    rows: i64,
+    set: Sql,
+    /// The test that need not be asked of its rows.
+    answers: Option<usize>,
+}
+
 impl Query {
     pub(super) fn plan(asked: &Asked<'_, '_>, search: &Search) -> Result<Self, StoreError> {
-        let mut rarest: Option<(i64, usize, Sql)> = None;
+        let mut rarest: Option<Rarest> = None;
         let mut tests = Vec::new();
-        let visible = asked.visible(&search.resource_type, "r").map(|holds| (holds, asked.concerned()));
-        let clauses = search.clauses.iter().map(|clause| {
-            let condition = asked.condition(&search.resource_type, "r", 0, clause)?;
-            Ok::<_, StoreError>((condition.holds, condition.set))
-        });
-        for condition in clauses.chain(visible.map(Ok)) {
-            let (holds, set) = condition?;
-            if let Some(set) = set {
+        let clauses = search.clauses.iter().map(|clause| asked.condition(&search.resource_type, "r", 0, clause));
+        let conditions = clauses.collect::<Result<Vec<Condition>, _>>()?;
+        for condition in conditions.into_iter().chain(asked.hidden_by(search)?) {
+            if let Some(set) = condition.set {
                 let rows = count(asked.db, &set)?;
-                if rows <= RARE && rarest.as_ref().is_none_or(|(least, _, _)| rows < *least) {
-                    rarest = Some((rows, tests.len(), set));
+                if rows <= RARE && rarest.as_ref().is_none_or(|known| rows < known.rows) {
+                    let answers = condition.is_exact.then_some(tests.len());
+                    rarest = Some(Rarest { rows, set, answers });
                 }
             }
-            tests.push(holds);
+            tests.push(condition.holds);
         }
-        let lead = rarest.map(|(_, at, set)| {
-            tests.swap_remove(at);
+        let lead = rarest.map(|Rarest { set, answers, .. }| {
+            if let Some(at) = answers {
+                tests.swap_remove(at);
+            }
             set
         });
         let keys = sort::keys(asked, search)?;

@@ -3,42 +3,56 @@
 use rusqlite::types::Value;
 
 use super::super::StoreError;
-use super::super::block::open_to;
-use super::super::query::{Clause, DateOp, Filter, Span, TextMatch, TokenMatch};
+use super::super::grants::Right;
+use super::super::known_patient::tells;
+use super::super::query::Filter;
 use super::super::row::list;
+use super::super::sql::Sql;
 use super::super::statement::Statements;
-use super::{RARE, Sql, count};
-use crate::fhir::search::{Kind, Param};
+use super::{RARE, count};
+use crate::fhir::search::{Clause, DateOp, Kind, Param, Span, TextMatch, TokenMatch};
 
 const LIST: &str = "(SELECT value FROM json_each(?))";
 const PARAM: &str = "SELECT id, coded, ready FROM param WHERE type = ?1 AND name = ?2";
 const SYSTEM: &str = "SELECT id FROM system WHERE uri = ?1";
 
 /// Who asks, and the database it is asked of.
-pub(super) struct Asked<'a, 'c> {
-    pub(super) db: &'a Statements<'c>,
-    pub(super) filter: &'a Filter,
+#[derive(Clone, Copy)]
+pub(in crate::store) struct Asked<'a, 'c> {
+    pub(in crate::store) db: &'a Statements<'c>,
+    pub(in crate::store) filter: &'a Filter,
+    /// Whether what is asked is itself a criterion of a scope.
+    pub(in crate::store) is_criterion: bool,
 }
 
 /// What a clause allows.
-pub(super) struct Condition {
+pub(in crate::store) struct Condition {
     /// The question to the row that it was made for.
-    pub(super) holds: Sql,
+    pub(in crate::store) holds: Sql,
     /// `SELECT … rid`: every row that it allows. None where they are surely too many or cannot be listed.
-    pub(super) set: Option<Sql>,
+    pub(in crate::store) set: Option<Sql>,
+    /// Whether the set has no other rows of the type, so that none of it needs to be asked.
+    pub(in crate::store) is_exact: bool,
 }
 
 impl Condition {
-    fn nothing() -> Self {
-        Self { holds: Sql::new("false", []), set: Some(Sql::new("SELECT NULL AS rid WHERE false", [])) }
+    pub(in crate::store) fn nothing() -> Self {
+        Self::exact(Sql::new("false", []), Sql::new("SELECT NULL AS rid WHERE false", []))
     }
 
-    fn any(parts: Vec<Self>) -> Self {
+    /// A question to a row, and the rows of which it holds.
+    pub(in crate::store) fn exact(holds: Sql, set: Sql) -> Self {
+        Self { holds, set: Some(set), is_exact: true }
+    }
+
+    pub(in crate::store) fn any(parts: Vec<Self>) -> Self {
+        let is_exact = parts.iter().all(|part| part.is_exact);
         let holds: Vec<Sql> = parts.iter().map(|part| part.holds.clone()).collect();
         let sets: Option<Vec<Sql>> = parts.into_iter().map(|part| part.set).collect();
         Self {
             holds: Sql::new("(", []).then(&Sql::join(&holds, " OR ", "false")).text(")"),
             set: sets.map(|sets| Sql::join(&sets, " UNION ALL ", "SELECT NULL AS rid WHERE false")),
+            is_exact,
         }
     }
 }
@@ -62,24 +76,40 @@ const REFERENCE: Table = Table { by_value: "reference t", by_rid: "reference t I
 const DATE: Table = Table { by_value: "date t", by_rid: "date t INDEXED BY date_of" };
 const TEXT: Table = Table { by_value: "text t", by_rid: "text t INDEXED BY text_of" };
 
+impl<'a, 'c> Asked<'a, 'c> {
+    pub(in crate::store) fn of(db: &'a Statements<'c>, filter: &'a Filter) -> Self {
+        Self { db, filter, is_criterion: false }
+    }
+}
+
 impl Asked<'_, '_> {
     /// The clause as a question to the row `row` of that type. `depth` is how many hops it is from what is searched for.
-    pub(super) fn condition(
+    pub(in crate::store) fn condition(
         &self,
         resource_type: &str,
         row: &str,
         depth: usize,
         clause: &Clause,
     ) -> Result<Condition, StoreError> {
+        let condition = self.bare(resource_type, row, depth, clause)?;
+        if resource_type == "Patient"
+            && tells(clause)
+            && let Some(has_come) = self.has_come(row)
+        {
+            let holds = Sql::new("(", []).then(&condition.holds).text(" AND ").then(&has_come).text(")");
+            return Ok(Condition { holds, is_exact: false, ..condition });
+        }
+        Ok(condition)
+    }
+
+    /// The same, whoever may have said what it asks for.
+    fn bare(&self, resource_type: &str, row: &str, depth: usize, clause: &Clause) -> Result<Condition, StoreError> {
         Ok(match clause {
             Clause::Id(ids) => {
                 let ids = Value::from(list(ids.iter().cloned()));
                 let of_type = Value::from(resource_type.to_owned());
                 let set = format!("SELECT t.rid FROM resource t WHERE t.type = ? AND t.id IN {LIST}");
-                Condition {
-                    holds: Sql::new(format!("{row}.id IN {LIST}"), [ids.clone()]),
-                    set: Some(Sql::new(set, [of_type, ids])),
-                }
+                Condition::exact(Sql::new(format!("{row}.id IN {LIST}"), [ids.clone()]), Sql::new(set, [of_type, ids]))
             }
             Clause::Token { param, any_of } => self.tokens(resource_type, row, param, any_of)?,
             Clause::Reference { param, any_of } => {
@@ -98,10 +128,7 @@ impl Asked<'_, '_> {
                         "SELECT t.rid FROM resource t WHERE t.type = ? AND ",
                         [resource_type.to_owned().into()],
                     );
-                    Condition {
-                        holds: span(s, &at, &at),
-                        set: Some(set.then(&span(s, "t.updated_at", "t.updated_at"))),
-                    }
+                    Condition::exact(span(s, &at, &at), set.then(&span(s, "t.updated_at", "t.updated_at")))
                 };
                 Condition::any(any_of.iter().map(one).collect())
             }
@@ -117,11 +144,11 @@ impl Asked<'_, '_> {
                 self.has(resource_type, row, depth + 1, (source, param), clause)?
             }
             Clause::Not(clause) => {
-                let inner = self.condition(resource_type, row, depth, clause)?;
-                Condition { holds: Sql::new("NOT (", []).then(&inner.holds).text(")"), set: None }
+                let inner = self.bare(resource_type, row, depth, clause)?;
+                Condition { holds: Sql::new("NOT (", []).then(&inner.holds).text(")"), set: None, is_exact: false }
             }
             Clause::Any(clauses) => {
-                let parts = clauses.iter().map(|clause| self.condition(resource_type, row, depth, clause));
+                let parts = clauses.iter().map(|clause| self.bare(resource_type, row, depth, clause));
                 Condition::any(parts.collect::<Result<_, _>>()?)
             }
         })
@@ -141,22 +168,6 @@ impl Asked<'_, '_> {
 
     fn system(&self, uri: &str) -> Result<Option<i64>, StoreError> {
         Ok(self.db.first(SYSTEM, [uri], |row| row.get(0))?)
-    }
-
-    /// That the one who asks may see the row; empty where nothing of the type is hidden.
-    pub(super) fn visible(&self, resource_type: &str, row: &str) -> Option<Sql> {
-        if let Some(open) = open_to(self.filter, row) {
-            return Some(Sql::new(open, []));
-        }
-        let units = self.filter.units_for(resource_type)?;
-        let text = format!("EXISTS (SELECT 1 FROM concern c WHERE c.rid = {row}.rid AND c.unit IN {LIST})");
-        Some(Sql::new(text, [Value::from(units)]))
-    }
-
-    /// Everything that the units who ask may see; none where they see everything.
-    pub(super) fn concerned(&self) -> Option<Sql> {
-        let units = self.filter.asking_units()?;
-        Some(Sql::new(format!("SELECT t.rid FROM concern t WHERE t.unit IN {LIST}"), [Value::from(units)]))
     }
 
     fn tokens(
@@ -237,7 +248,7 @@ impl Asked<'_, '_> {
         let Some(kept) = self.kept(resource_type, param)? else { return Ok(Condition::nothing()) };
         let hop = format!("h{depth}");
         let inner = self.condition(target, &hop, depth, clause)?;
-        let visible = self.visible(target, &hop);
+        let visible = self.visible(Right::Search, target, &hop)?;
         let and_visible = visible.map(|v| Sql::new(" AND ", []).then(&v)).unwrap_or_default();
         let start = format!("{target}/").len() as i64 + 1;
         let holds = Sql::new(
@@ -252,6 +263,11 @@ impl Asked<'_, '_> {
         .text(" AND ")
         .then(&inner.holds)
         .text(")");
+        // A set that has more than the inner condition allows is asked again.
+        let and_holds = match inner.is_exact {
+            true => Sql::default(),
+            false => Sql::new(" AND ", []).then(&inner.holds),
+        };
         let set = self.rare(inner.set)?.map(|set| {
             Sql::new("SELECT t.rid FROM (", [])
                 .then(&set)
@@ -262,8 +278,9 @@ impl Asked<'_, '_> {
                 .value(kept.id)
                 .value(target.to_owned())
                 .then(&and_visible)
+                .then(&and_holds)
         });
-        Ok(Condition { holds, set })
+        Ok(Condition { holds, set, is_exact: true })
     }
 
     fn has(
@@ -277,7 +294,7 @@ impl Asked<'_, '_> {
         let Some(kept) = self.kept(source, param)? else { return Ok(Condition::nothing()) };
         let hop = format!("h{depth}");
         let inner = self.condition(source, &hop, depth, clause)?;
-        let visible = self.visible(source, &hop);
+        let visible = self.visible(Right::Search, source, &hop)?;
         let and_visible = visible.map(|v| Sql::new(" AND ", []).then(&v)).unwrap_or_default();
         let holds = Sql::new(
             format!(
@@ -291,6 +308,11 @@ impl Asked<'_, '_> {
         .then(&inner.holds)
         .text(")");
         let start = format!("{resource_type}/").len() as i64 + 1;
+        // A set that has more than the inner condition allows is asked again.
+        let and_holds = match inner.is_exact {
+            true => Sql::default(),
+            false => Sql::new(" AND ", []).then(&inner.holds),
+        };
         let set = self.rare(inner.set)?.map(|set| {
             Sql::new("SELECT f.rid FROM (", [])
                 .then(&set)
@@ -303,8 +325,9 @@ impl Asked<'_, '_> {
                 .value(start)
                 .then(&within(resource_type))
                 .then(&and_visible)
+                .then(&and_holds)
         });
-        Ok(Condition { holds, set })
+        Ok(Condition { holds, set, is_exact: true })
     }
 
     /// The set, if it has few rows.
@@ -325,10 +348,10 @@ fn within(target: &str) -> Sql {
 fn rows(table: Table, row: &str, param: i64, test: &Sql) -> Condition {
     let holds = format!("EXISTS (SELECT 1 FROM {} WHERE t.rid = {row}.rid AND t.param = ? AND ", table.by_rid);
     let set = format!("SELECT t.rid FROM {} WHERE t.param = ? AND ", table.by_value);
-    Condition {
-        holds: Sql::new(holds, [Value::from(param)]).then(test).text(")"),
-        set: Some(Sql::new(set, [Value::from(param)]).then(test)),
-    }
+    Condition::exact(
+        Sql::new(holds, [Value::from(param)]).then(test).text(")"),
+        Sql::new(set, [Value::from(param)]).then(test),
+    )
 }
 
 /// Resources whose facet has a value that satisfies the test, or any. The facets are looked up once for all rows.
@@ -339,13 +362,11 @@ fn facets(row: &str, param: i64, test: Option<&Sql>) -> Condition {
         None => facets,
     }
     .text(")");
-    Condition {
+    Condition::exact(
         // Where there is no facet the answer is no, also to the opposite question.
-        holds: Sql::new(format!("coalesce({row}.facet IN "), []).then(&facets).text(", false)"),
-        set: Some(
-            Sql::new("SELECT f.rid FROM resource f INDEXED BY resource_facet WHERE f.facet IN ", []).then(&facets),
-        ),
-    }
+        Sql::new(format!("coalesce({row}.facet IN "), []).then(&facets).text(", false)"),
+        Sql::new("SELECT f.rid FROM resource f INDEXED BY resource_facet WHERE f.facet IN ", []).then(&facets),
+    )
 }
 
 /// Words are compared in code points, as the index has them.

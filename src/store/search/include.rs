@@ -2,20 +2,23 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
-use super::super::block::Gate;
+use rusqlite::types::Value;
+
+use super::super::grants::Right;
 use super::super::query::{Filter, Include};
 use super::super::read_resource::now;
 use super::super::record::Stored;
-use super::super::statement::Statements;
+use super::super::sql::Sql;
+use super::super::visible::and;
 use super::super::{Store, StoreError};
+use super::Asked;
 
 const RID: &str = "SELECT rid FROM resource WHERE type = ?1 AND id = ?2";
 const READY: &str = "SELECT id, ready FROM param WHERE type = ?1 AND name = ?2";
 const POINTS_AT: &str =
     "SELECT t.target FROM reference t INDEXED BY reference_of WHERE t.rid = ?1 AND t.param = ?2 ORDER BY t.target";
-const POINTED_AT_BY: &str = "SELECT r.id FROM reference t CROSS JOIN resource r ON r.rid = t.rid WHERE t.param = ?1 AND t.target = ?2 \
-     AND (?3 IS NULL OR EXISTS (SELECT 1 FROM concern c WHERE c.rid = r.rid AND c.unit IN (SELECT value FROM json_each(?3)))) \
-     ORDER BY t.rid LIMIT ?4";
+const POINTED_AT_BY: &str =
+    "SELECT r.id FROM reference t CROSS JOIN resource r ON r.rid = t.rid WHERE t.param = ? AND t.target = ?";
 
 /// A rule with the integer of its parameter.
 struct Rule<'a> {
@@ -34,20 +37,19 @@ impl Store {
         most: usize,
     ) -> Result<Option<Vec<Stored>>, StoreError> {
         let filter = filter.clone();
-        self.read(move |db| follow(db, &filter, names, &rules, most)).await
+        self.read(move |db| follow(&Asked::of(db, &filter), names, &rules, most)).await
     }
 }
 
 fn follow(
-    db: &Statements<'_>,
-    filter: &Filter,
+    asked: &Asked<'_, '_>,
     names: Vec<String>,
     rules: &[Include],
     most: usize,
 ) -> Result<Option<Vec<Stored>>, StoreError> {
     let mut kept = Vec::new();
     for include in rules {
-        let found = db.first(READY, (&include.source, &include.param), |row| {
+        let found = asked.db.first(READY, (&include.source, &include.param), |row| {
             Ok::<(i64, bool), StoreError>((row.get(0)?, row.get(1)?))
         })?;
         match found {
@@ -61,11 +63,11 @@ fn follow(
     let mut out = Vec::new();
     while let Some((name, was_included)) = open.pop_front() {
         for rule in kept.iter().filter(|rule| !was_included || rule.include.iterates) {
-            for other in rule.others(db, filter, &name, most)? {
+            for other in rule.others(asked, &name, most)? {
                 if seen.contains(&other) {
                     continue;
                 }
-                let Some(stored) = visible(db, filter, &other)? else { continue };
+                let Some(stored) = visible(asked, &other)? else { continue };
                 if out.len() >= most {
                     return Ok(None);
                 }
@@ -78,17 +80,14 @@ fn follow(
     Ok(Some(out))
 }
 
-fn visible(db: &Statements<'_>, filter: &Filter, name: &str) -> Result<Option<Stored>, StoreError> {
+fn visible(asked: &Asked<'_, '_>, name: &str) -> Result<Option<Stored>, StoreError> {
     let Some((resource_type, id)) = name.split_once('/') else { return Ok(None) };
-    match Gate::of(filter).admits(db, resource_type, id)? {
-        true => now(db, resource_type, id, &filter.units_for(resource_type)),
-        false => Ok(None),
-    }
+    now(asked, Right::Search, resource_type, id)
 }
 
 impl Rule<'_> {
     /// `Type/id` of what this resource leads to.
-    fn others(&self, db: &Statements<'_>, filter: &Filter, name: &str, most: usize) -> Result<Vec<String>, StoreError> {
+    fn others(&self, asked: &Asked<'_, '_>, name: &str, most: usize) -> Result<Vec<String>, StoreError> {
         let Some((resource_type, id)) = name.split_once('/') else { return Ok(Vec::new()) };
         let source = &self.include.source;
         let is_target = |name: &str| {
@@ -100,17 +99,21 @@ impl Rule<'_> {
                 return Ok(Vec::new());
             }
             // One more than is allowed, so that it is noticed.
-            let key = (self.param, name, filter.units_for(source), i64::try_from(most).unwrap_or(i64::MAX - 1) + 1);
-            let ids: Vec<String> = db.all(POINTED_AT_BY, key, |row| Ok::<_, StoreError>(row.get(0)?))?;
+            let limit = i64::try_from(most).unwrap_or(i64::MAX - 1) + 1;
+            let visible = asked.visible(Right::Search, source, "r")?;
+            let from = Sql::new(POINTED_AT_BY, [Value::from(self.param), Value::from(name.to_owned())]);
+            let sql = and(from, visible.as_ref()).text(" ORDER BY t.rid LIMIT ?").value(limit);
+            let ids: Vec<String> = sql.all(asked.db, |row| Ok(row.get(0)?))?;
             return Ok(ids.into_iter().map(|id| format!("{source}/{id}")).collect());
         }
         if resource_type != source {
             return Ok(Vec::new());
         }
-        let Some(rid) = db.first(RID, (resource_type, id), |row| row.get::<_, i64>(0))? else {
+        let Some(rid) = asked.db.first(RID, (resource_type, id), |row| row.get::<_, i64>(0))? else {
             return Ok(Vec::new());
         };
-        let targets: Vec<String> = db.all(POINTS_AT, (rid, self.param), |row| Ok::<_, StoreError>(row.get(0)?))?;
+        let targets: Vec<String> =
+            asked.db.all(POINTS_AT, (rid, self.param), |row| Ok::<_, StoreError>(row.get(0)?))?;
         Ok(targets.into_iter().filter(|target| is_target(target)).collect())
     }
 }

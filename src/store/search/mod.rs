@@ -10,58 +10,16 @@ mod condition;
 mod include;
 mod sort;
 
-use rusqlite::types::Value;
-
 use super::query::{Filter, Page, Search};
 use super::read_resource::at;
+use super::sql::Sql;
 use super::statement::Statements;
 use super::{Store, StoreError};
 use compose::Query;
-use condition::Asked;
+pub(super) use condition::{Asked, Condition};
 
 /// A condition that allows more rows than this does not lead.
 const RARE: i64 = 1000;
-
-/// Text of a statement with the values of its question marks, in their order.
-#[derive(Debug, Clone, Default)]
-struct Sql {
-    text: String,
-    values: Vec<Value>,
-}
-
-impl Sql {
-    fn new(text: impl Into<String>, values: impl IntoIterator<Item = Value>) -> Self {
-        Self { text: text.into(), values: values.into_iter().collect() }
-    }
-
-    fn text(mut self, text: &str) -> Self {
-        self.text.push_str(text);
-        self
-    }
-
-    fn value(mut self, value: impl Into<Value>) -> Self {
-        self.values.push(value.into());
-        self
-    }
-
-    fn then(mut self, other: &Self) -> Self {
-        self.text.push_str(&other.text);
-        self.values.extend(other.values.iter().cloned());
-        self
-    }
-
-    /// All of them, with a word between; `none` where there are none.
-    fn join(parts: &[Self], between: &str, none: &str) -> Self {
-        let mut out = Self::default();
-        for (n, part) in parts.iter().enumerate() {
-            if n > 0 {
-                out.text.push_str(between);
-            }
-            out = out.then(part);
-        }
-        if parts.is_empty() { out.text(none) } else { out }
-    }
-}
 
 impl Store {
     /// A page of what satisfies every clause.
@@ -70,10 +28,12 @@ impl Store {
         self.read(move |db| {
             let limit = search.limit as usize;
             let after = match search.after {
-                Some(seq) => Some(sort::Position::of(db, &filter, &search, seq)?.ok_or(StoreError::LostPage)?),
+                Some(seq) => {
+                    Some(sort::Position::of(&Asked::of(db, &filter), &search, seq)?.ok_or(StoreError::LostPage)?)
+                }
                 None => None,
             };
-            let query = Query::plan(&Asked { db, filter: &filter }, &search)?;
+            let query = Query::plan(&Asked::of(db, &filter), &search)?;
             let mut found = query.page(db, &search, after)?;
             let more = found.len() > limit;
             found.truncate(limit);
@@ -86,7 +46,7 @@ impl Store {
     /// How many satisfy every clause.
     pub async fn count(&self, filter: &Filter, search: &Search) -> Result<u64, StoreError> {
         let (search, filter) = (search.clone(), filter.clone());
-        self.read(move |db| Query::plan(&Asked { db, filter: &filter }, &search)?.count(db)).await
+        self.read(move |db| Query::plan(&Asked::of(db, &filter), &search)?.count(db)).await
     }
 }
 

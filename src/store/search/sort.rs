@@ -3,16 +3,16 @@
 use rusqlite::types::Value;
 
 use super::super::StoreError;
-use super::super::query::{Filter, Search, Sort, SortBy};
+use super::super::grants::Right;
+use super::super::query::{Search, Sort, SortBy};
 use super::super::read_resource::stored;
-use super::super::statement::Statements;
-use super::Sql;
+use super::super::sql::Sql;
+use super::super::visible::and;
 use super::condition::Asked;
 use crate::fhir::search::{Index, Kind, index};
 
 const SHOWN: &str = "SELECT r.type, r.id, v.version, v.seq, v.at, v.body, r.rid FROM version v CROSS JOIN resource r ON r.rid = v.rid \
-     WHERE v.seq = ?1 AND r.type = ?2 AND (?3 IS NULL OR EXISTS \
-     (SELECT 1 FROM concern c WHERE c.rid = r.rid AND c.unit IN (SELECT value FROM json_each(?3))))";
+     WHERE v.seq = ? AND r.type = ?";
 
 /// The value of each sort key, of the row `r`.
 pub(super) fn keys(asked: &Asked<'_, '_>, search: &Search) -> Result<Vec<Sql>, StoreError> {
@@ -34,7 +34,12 @@ fn one(asked: &Asked<'_, '_>, search: &Search, key: &Sort) -> Result<Sql, StoreE
         _ if kept.coded => "(t.code) FROM facet_token t INDEXED BY facet_token_of WHERE t.facet = r.facet",
         _ => "(t.code) FROM token t INDEXED BY token_of WHERE t.rid = r.rid",
     };
-    Ok(Sql::new(format!("(SELECT {best}{from} AND t.param = ?)"), [Value::from(kept.id)]))
+    let value = Sql::new(format!("(SELECT {best}{from} AND t.param = ?)"), [Value::from(kept.id)]);
+    // An order tells what it goes by.
+    Ok(match asked.has_come("r").filter(|_| search.resource_type == "Patient") {
+        Some(has_come) => Sql::new("CASE WHEN ", []).then(&has_come).text(" THEN ").then(&value).text(" END"),
+        None => value,
+    })
 }
 
 /// Where the page before ended.
@@ -46,18 +51,20 @@ pub(super) struct Position {
 impl Position {
     /// Behind the version of that `seq`, as it was when it was shown: what has become of it since does not move the page. None
     /// where there is no such version, or not for the one who asks.
-    pub(super) fn of(
-        db: &Statements<'_>,
-        filter: &Filter,
-        search: &Search,
-        seq: i64,
-    ) -> Result<Option<Self>, StoreError> {
-        let units = filter.units_for(&search.resource_type);
-        let found = db.first(SHOWN, (seq, &search.resource_type, units), |row| {
-            Ok::<_, StoreError>((row.get::<_, i64>("rid")?, stored(row)?))
-        })?;
+    pub(super) fn of(asked: &Asked<'_, '_>, search: &Search, seq: i64) -> Result<Option<Self>, StoreError> {
+        let shown = Sql::new(SHOWN, [Value::from(seq), Value::from(search.resource_type.clone())]);
+        // By its scope it was shown as it stood then; whom it concerns is asked as of now.
+        let visible = asked.concerning(&search.resource_type, "r");
+        let found =
+            and(shown, visible.as_ref()).first(asked.db, |row| Ok((row.get::<_, i64>("rid")?, stored(row)?)))?;
+        let found = match found {
+            Some((_, shown)) if !asked.covers(Right::Search, &shown)? => None,
+            found => found,
+        };
         let Some((rid, shown)) = found else { return Ok(None) };
-        let values = match search.sort.iter().any(|key| matches!(key.by, SortBy::Param(_))) {
+        let by_content = search.sort.iter().any(|key| matches!(key.by, SortBy::Param(_)));
+        let is_own_word = by_content && search.resource_type == "Patient" && asked.is_own_word(&shown.id)?;
+        let values = match by_content && !is_own_word {
             true => index(&serde_json::from_slice(&shown.body).map_err(|_| StoreError::Corrupt("a resource"))?),
             false => Vec::new(),
         };

@@ -268,7 +268,7 @@ async fn a_lane_goes_on_without_what_is_held_and_takes_it_up_again_in_order() {
     store.done(Commit { delivery_changes: vec![change(b, State::Parked, State::Waiting)], ..Commit::default() }).await;
     assert_eq!((stands(&store, &all).await.as_str(), head(&store).await), ("hhww", Some(c.id)));
     assert_eq!(store.unlisted(9).await.unwrap().len(), 2);
-    assert!(!store.still_waits(a.id).await.unwrap() && store.still_waits(c.id).await.unwrap());
+    assert!(store.is_held(a.id).await.unwrap() && !store.is_held(c.id).await.unwrap());
     let queue = store.queue().await.unwrap().partners;
     assert_eq!((queue[0].waiting, queue[0].parked), (2, 0), "held is not in the queue");
 

@@ -5,6 +5,7 @@ use rusqlite::Connection;
 use super::*;
 use crate::domain::delivery::State;
 use crate::fhir::search;
+use crate::store::block::UNITS;
 use crate::store::read_exchange::RESOURCES;
 use crate::store::read_queue::OPEN;
 use crate::store::reindex::DEFINED;
@@ -27,7 +28,7 @@ async fn ask_everything(store: &Store) {
             ..Commit::default()
         })
         .await;
-    for filter in [Filter::ALL, units(&[ASKER])] {
+    for filter in [Filter::ALL, units(&[ASKER]), narrow()] {
         store.resource(&filter, "Patient", "p1").await.unwrap();
         store.version(&filter, "Patient", "p1", 1).await.unwrap();
         store.versions(&filter, &versions("Patient", "p1", 5, None)).await.unwrap();
@@ -55,7 +56,7 @@ async fn ask_everything(store: &Store) {
     }
     // When nothing is rare any more the other plan is made.
     store.done(puts((0..1100).map(crowded))).await;
-    for filter in [Filter::ALL, units(&[ASKER])] {
+    for filter in [Filter::ALL, units(&[ASKER]), narrow()] {
         ask_by_search(store, &filter).await;
     }
     store.patient_id(PNR, "195009072553").await.unwrap();
@@ -76,7 +77,7 @@ async fn ask_everything(store: &Store) {
         (None, None, None, Some(State::Parked)),
     ] {
         let own = Filter::units(vec![ASKER.into()]);
-        for (filter, after) in [(Filter::ALL, None), (Filter::ALL, Some(1)), (own, Some(1))] {
+        for (filter, after) in [(Filter::ALL, None), (Filter::ALL, Some(1)), (own, Some(1)), (narrow(), None)] {
             let (partner, query) =
                 (partner.clone(), DeliveryQuery { filter, after, limit: 5, ..DeliveryQuery::default() });
             store.deliveries(&DeliveryQuery { id, exchange, partner, state, ..query }).await.unwrap();
@@ -119,7 +120,7 @@ async fn ask_about_blocks(store: &Store, exchange: &Exchange, sent: &Delivery) {
     store.done(Commit { hide, ..Commit::default() }).await;
     store.blocks_of("p1").await.unwrap();
     store.block(id).await.unwrap();
-    store.still_waits(sent.id).await.unwrap();
+    store.is_held(sent.id).await.unwrap();
     for held in store.unlisted(5).await.unwrap() {
         let listed = vec![Listed { delivery: held.id, held: held.held }];
         store.done(Commit { listed, ..Commit::default() }).await;
@@ -127,6 +128,19 @@ async fn ask_about_blocks(store: &Store, exchange: &Exchange, sent: &Delivery) {
     store.withheld(&units(&[ASKER]), exchange.id).await.unwrap();
     store.is_blocked(sent, "p1").await.unwrap();
     store.done(Commit { blocks: vec![Block { lifted, ..standing }], ..Commit::default() }).await;
+}
+
+/// With scopes that have criteria of every sort.
+fn narrow() -> Filter {
+    let mut grants = Grants::default();
+    for right in [Right::Read, Right::Search] {
+        grants.allow("Task", right, Vec::new());
+        for clause in clauses() {
+            grants.allow("Patient", right, vec![clause.clone()]);
+            grants.allow("CarePlan", right, vec![clause, Clause::Id(vec!["x".into()])]);
+        }
+    }
+    units(&[ASKER]).within(std::sync::Arc::new(grants))
 }
 
 async fn ask_by_search(store: &Store, filter: &Filter) {
@@ -237,9 +251,9 @@ async fn no_statement_reads_a_whole_table() {
     let statements = seen::all();
     assert!(statements.len() > 80, "only {} statements were seen", statements.len());
     // A walk in the order of the table that a LIMIT ends, the sorting of what one exchange is made of, the few hundred
-    // parameters at the start, and the longest among the open Tasks, of which a LIMIT bounds how many are looked at: a person
+    // parameters and the units at the start, and the longest among the open Tasks, of which a LIMIT bounds how many are looked at: a person
     // asks, not a program.
-    let fine = ["SELECT * FROM delivery WHERE true ORDER BY seq LIMIT ?", RESOURCES, DEFINED, OPEN];
+    let fine = ["SELECT * FROM delivery WHERE true ORDER BY seq LIMIT ?", RESOURCES, DEFINED, OPEN, UNITS];
     let mut bad = Vec::new();
     for sql in statements {
         let steps = plan(&connection, &sql);

@@ -86,7 +86,12 @@ async fn a_resource_is_found_by_its_identifier_by_writers_all_the_time() {
     let store = open_at(&folder.database());
     // Writers look here, and must never believe that something is not there.
     for id in ["t1", "t1500", "t3000"] {
-        let expect = Expect::NoIdentifier { resource_type: "Task".into(), system: "urn:s".into(), value: id.into() };
+        let expect = Expect::NoIdentifier {
+            resource_type: "Task".into(),
+            system: "urn:s".into(),
+            value: id.into(),
+            filter: Filter::ALL,
+        };
         let committed = store.commit(Commit { expect: vec![expect], ..Commit::default() }).await.unwrap();
         assert!(matches!(committed, Committed::Conflict(_)), "{id}");
     }

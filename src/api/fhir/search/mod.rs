@@ -1,10 +1,8 @@
 //! Search: `GET /fhir/{type}` and `POST /fhir/{type}/_search`, by the same rules.
 
 mod ask;
-mod clause;
 mod link;
 mod person;
-mod value;
 
 use actix_web::{HttpRequest, web};
 use serde_json::json;
@@ -14,14 +12,15 @@ use super::super::caller::Call;
 use super::super::problem::{Answer, Problem};
 use super::read::{bundle, entry, link};
 use super::{known_type, media, query};
+use crate::access::Operation;
 use crate::fhir::issue::{Code, Issue, Severity, outcome};
 use crate::fhir::subset::{Shape, subset};
-use crate::store::{Page, StoreError, Stored};
-use crate::sync::witness;
+use crate::store::{Page, Right, StoreError, Stored};
+use crate::sync::{particulars, witness};
 
+use crate::fhir::search::Reader;
 use ask::{Asked, Asking, Pair};
 pub use ask::{documentation, is_sortable};
-use clause::Reader;
 
 /// `GET /fhir/{type}?…`
 pub async fn search_get(call: Call, resource_type: web::Path<String>, request: HttpRequest) -> Answer {
@@ -52,6 +51,7 @@ fn is_lenient(request: &HttpRequest) -> bool {
 
 async fn search(call: Call, resource_type: &str, pairs: Vec<Pair>, request: &HttpRequest, is_form: bool) -> Answer {
     known_type(resource_type)?;
+    call.may(Operation::Fhir(Right::Search, resource_type))?;
     let gateway = &call.gateway;
     let asking = Asking {
         reader: Reader {
@@ -85,10 +85,11 @@ async fn search(call: Call, resource_type: &str, pairs: Vec<Pair>, request: &Htt
 /// The page, and what it brings along.
 async fn found(call: &Call, asked: &Asked) -> Result<(Page, Vec<Stored>), Problem> {
     let (store, filter) = (&call.gateway.store, call.caller.filter());
-    let page = match store.search(&filter, &asked.search).await {
+    let mut page = match store.search(&filter, &asked.search).await {
         Err(StoreError::LostPage) => return Err(link::lost()),
         found => found?,
     };
+    page.matches = particulars::as_known(&call.gateway, &call.caller, page.matches).await?;
     if asked.includes.is_empty() {
         return Ok((page, Vec::new()));
     }
@@ -101,7 +102,7 @@ async fn found(call: &Call, asked: &Asked) -> Result<(Page, Vec<Stored>), Proble
             format!("More than {most} resources would come along (limits.search_includes); choose a smaller _count."),
         ));
     };
-    Ok((page, included))
+    Ok((page, particulars::as_known(&call.gateway, &call.caller, included).await?))
 }
 
 fn answer(call: &Call, asked: &Asked, page: &Page, included: &[Stored], total: Option<u64>, is_form: bool) -> Answer {
@@ -154,10 +155,10 @@ fn left_out(issues: &[Issue]) -> Vec<Issue> {
 
 /// What `_include` and `_revinclude` take for the type.
 pub fn includes(resource_type: &str) -> (Vec<String>, Vec<String>) {
-    use crate::fhir::search::{Kind, all};
+    use crate::fhir::search::{Kind, all, allowed};
     let references = || all().filter(|p| p.kind == Kind::Reference);
     let out = references().filter(|p| p.resource_type == resource_type);
-    let back = references().filter(|p| value::allowed(p).contains(&resource_type));
+    let back = references().filter(|p| allowed(p).contains(&resource_type));
     let name = |p: &crate::fhir::search::Param| format!("{}:{}", p.resource_type, p.name);
     (out.map(name).collect(), back.map(name).collect())
 }

@@ -1,12 +1,10 @@
-//! The name of a search criterion with its chain and modifier, and its value, as a clause for the store.
+//! The name of a search criterion with its chain and modifier, and its value, as a clause.
 
 use chrono::{DateTime, Utc};
 
-use super::ask::Fault;
+use super::super::terminology::Terminology;
 use super::value::{allowed, date, identifier, plain, reference, split, token};
-use crate::fhir::search::{self, Kind, Param, fold, types};
-use crate::fhir::terminology::Terminology;
-use crate::store::{Clause, TextMatch, TokenMatch};
+use super::{Clause, Fault, Kind, Param, TextMatch, TokenMatch, fold, param, types};
 
 /// What criteria are read by.
 #[derive(Clone, Copy)]
@@ -199,5 +197,5 @@ impl Reader<'_> {
 }
 
 fn known(resource_type: &str, name: &str) -> Result<&'static Param, Fault> {
-    search::param(resource_type, name).ok_or_else(|| Fault::unknown(resource_type, name))
+    param(resource_type, name).ok_or_else(|| Fault::unknown(resource_type, name))
 }

@@ -1,11 +1,9 @@
-//! Search values as text: tokens, references, dates and words, turned into what the store compares with.
+//! Search values as text: tokens, references, dates and words, turned into what is compared.
 
 use chrono::{DateTime, Utc};
 
-use super::ask::Fault;
-use crate::fhir::r4;
-use crate::fhir::search::{Kind, Param, logical, moment, types};
-use crate::store::{DateOp, Span, TokenMatch};
+use super::super::r4;
+use super::{DateOp, Fault, Kind, Param, Span, TokenMatch, logical, moment, types};
 
 /// Commas mean "or"; `\,` is a comma. Other escapes are kept until the part is read.
 pub fn split(value: &str) -> Vec<String> {

@@ -1,0 +1,196 @@
+//! A gateway that has what a model has, and callers that show it tokens.
+
+use std::path::PathBuf;
+
+use aws_lc_rs::rand::SystemRandom;
+use aws_lc_rs::signature::{ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair, KeyPair};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use chrono::Utc;
+use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
+use serde_json::json;
+use vardkedja::domain::{Format, PartyRole, Stage, delivery};
+use vardkedja::fhir::search::index;
+use vardkedja::store::{self, Action, Commit, Committed, Delivery, Options, Party, Put, Store};
+
+use super::model::{Asker, Exchange, Model, Resource, UNITS};
+use crate::gateway::TestGateway;
+
+const US: &str = "SE2321000131-E000000000900";
+
+pub struct Library {
+    gateway: TestGateway,
+    folder: PathBuf,
+    http: reqwest::Client,
+    key: EncodingKey,
+}
+
+/// What is asked over HTTP.
+#[derive(Debug, Clone, Default)]
+pub struct Request {
+    pub method: &'static str,
+    pub path: String,
+    pub headers: Vec<(&'static str, String)>,
+    pub body: Option<String>,
+}
+
+/// All pages of an answer together.
+#[derive(Debug, Default)]
+pub struct Answer {
+    pub status: u16,
+    pub pages: Vec<String>,
+}
+
+impl Library {
+    pub async fn open(model: &Model) -> Self {
+        let folder = std::env::temp_dir().join(format!("policy-{}", uuid::Uuid::new_v4()));
+        std::fs::create_dir(&folder).unwrap();
+        let store = Store::open(&folder.join("gateway.sqlite"), Options::default()).unwrap();
+        fill(&store, model).await;
+        store.close();
+        let pkcs8 = EcdsaKeyPair::generate_pkcs8(&ECDSA_P384_SHA384_FIXED_SIGNING, &SystemRandom::new()).unwrap();
+        let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P384_SHA384_FIXED_SIGNING, pkcs8.as_ref()).unwrap();
+        let (x, y) = pair.public_key().as_ref()[1..].split_at(48);
+        let jwks = json!({ "keys": [{
+            "kty": "EC", "crv": "P-384", "alg": "ES384", "kid": "k", "use": "sig",
+            "x": URL_SAFE_NO_PAD.encode(x), "y": URL_SAFE_NO_PAD.encode(y),
+        }] });
+        std::fs::write(folder.join("jwks.json"), jwks.to_string()).unwrap();
+        let partner =
+            |name: &str| format!("[[partner]]\nname = \"{name}\"\nchannel = \"poll\"\njwks_file = \"jwks.json\"\n");
+        let settings: String = ["platform", "primary-care", "reader"].map(partner).concat();
+        let gateway = TestGateway::start_in(&folder, &settings).await;
+        let http = reqwest::Client::builder().no_proxy().build().unwrap();
+        Self { gateway, folder, http, key: EncodingKey::from_ec_der(pkcs8.as_ref()) }
+    }
+
+    pub async fn close(self) {
+        self.gateway.stop().await;
+        let _ = std::fs::remove_dir_all(&self.folder);
+    }
+
+    pub fn token(&self, asker: &Asker) -> String {
+        let texts =
+            asker.scopes.as_ref().map(|l| l.iter().map(super::model::Scope::text).collect::<Vec<_>>().join(" "));
+        self.token_for(asker, texts.as_deref())
+    }
+
+    pub fn token_for(&self, asker: &Asker, scope: Option<&str>) -> String {
+        let now = Utc::now().timestamp();
+        let mut claims = json!({ "iss": asker.partner, "aud": US, "iat": now, "exp": now + 280, "unit": asker.unit });
+        if let Some(scope) = scope {
+            claims["scope"] = json!(scope);
+        }
+        let header = Header { kid: Some("k".into()), ..Header::new(Algorithm::ES384) };
+        encode(&header, &claims, &self.key).unwrap()
+    }
+
+    /// Asks, and follows the links to further pages.
+    pub async fn ask(&self, token: &str, request: &Request) -> Answer {
+        let mut answer = Answer::default();
+        let mut next = Some(format!("{}{}", self.gateway.url, request.path));
+        while let Some(url) = next.take() {
+            let method = reqwest::Method::from_bytes(request.method.as_bytes()).unwrap();
+            let mut sent = self.http.request(method, url).bearer_auth(token);
+            for (name, value) in &request.headers {
+                sent = sent.header(*name, value);
+            }
+            let response = sent.body(request.body.clone().unwrap_or_default()).send().await.unwrap();
+            answer.status = response.status().as_u16();
+            let text = response.text().await.unwrap();
+            if let Ok(body) = serde_json::from_str::<serde_json::Value>(&text) {
+                let links = body["link"].as_array().map_or(&[][..], Vec::as_slice);
+                next = links.iter().find(|l| l["relation"] == "next").map(|l| l["url"].as_str().unwrap().to_owned());
+            }
+            answer.pages.push(text);
+            assert!(answer.pages.len() < 200, "pages without end: {request:?}");
+        }
+        answer
+    }
+}
+
+async fn fill(store: &Store, model: &Model) {
+    let most = model.resources.iter().map(|r| r.versions.len()).max().unwrap_or(0);
+    for version in 1..=most {
+        let has = model.resources.iter().filter(|r| r.versions.len() >= version);
+        let put = has.map(|r| put(r, version)).collect();
+        done(store, Commit { put, ..Commit::default() }).await;
+    }
+    for exchange in &model.exchanges {
+        let exchanges = vec![row(exchange)];
+        done(store, Commit { exchanges, deliveries: vec![delivery(exchange)], ..Commit::default() }).await;
+    }
+}
+
+async fn done(store: &Store, commit: Commit) {
+    assert!(matches!(store.commit(commit).await.unwrap(), Committed::Done { .. }));
+}
+
+fn put(resource: &Resource, version: usize) -> Put {
+    let body = resource.body(version);
+    Put {
+        resource_type: resource.kind.into(),
+        id: resource.id.clone(),
+        version: u32::try_from(version).unwrap(),
+        body: body.to_string().into_bytes(),
+        patient: resource.versions[version - 1].patient.as_ref().map(|p| p.replace("Patient/", "")),
+        units: resource.units.iter().map(|unit| (*unit).to_owned()).collect(),
+        index: index(&body),
+        exchange: None,
+    }
+}
+
+fn row(exchange: &Exchange) -> store::Exchange {
+    let partner = |unit: &str| UNITS.iter().find(|(u, _)| *u == unit).unwrap().1.to_owned();
+    let party = |unit: &str, role| Party {
+        unit: unit.into(),
+        partner: partner(unit),
+        role,
+        task: None,
+        status: None,
+        stage: Stage::Recorded,
+    };
+    let mut parties = vec![party(exchange.sender, PartyRole::Sender)];
+    parties.extend(exchange.recipients.iter().map(|unit| party(unit, PartyRole::Recipient)));
+    store::Exchange {
+        id: exchange.id,
+        revision: 0,
+        kind: exchange.kind,
+        format: Format::Json,
+        organisation: "SE2321000131-E000000000001".into(),
+        document: exchange.id.to_string(),
+        version: 1,
+        entered_in_error: false,
+        patient: Some(exchange.patient.replace("Patient/", "")),
+        stage: Stage::Recorded,
+        created_at: Utc::now(),
+        updated_at: Utc::now(),
+        parties,
+        resources: exchange.resources.clone(),
+    }
+}
+
+/// One that waits for ever, so that nothing is sent.
+fn delivery(exchange: &Exchange) -> Delivery {
+    Delivery {
+        id: exchange.delivery,
+        exchange: exchange.id,
+        document_version: 1,
+        partner: "reader".into(),
+        unit: exchange.sender.into(),
+        patient: exchange.patient.replace("Patient/", ""),
+        action: Action::Transaction,
+        body: b"{}".to_vec(),
+        state: delivery::State::Waiting,
+        attempts: 0,
+        seq: 0,
+        created_at: Utc::now(),
+        first_attempt_at: None,
+        due_at: Utc::now() + chrono::TimeDelta::days(9),
+        begun_at: None,
+        note: None,
+        urgent: false,
+        resend_of: None,
+        held: false,
+    }
+}

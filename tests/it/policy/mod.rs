@@ -1,0 +1,100 @@
+//! One policy for every path: random worlds, random callers, every path over HTTP. No path shows what the model does not show,
+//! and each shows all that it does.
+
+mod directed;
+mod library;
+mod model;
+mod paths;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use fastrand::Rng;
+use serde_json::Value;
+
+use library::{Answer, Library};
+use model::Model;
+use paths::{PATHS, Question};
+
+/// Every mark in the text.
+fn marks(text: &str) -> BTreeSet<String> {
+    let found = text.match_indices("mark-").filter_map(|(at, _)| {
+        let rest = &text[at..];
+        rest.find("-end").map(|end| rest[..end + 4].to_owned())
+    });
+    found.collect()
+}
+
+/// What is wrong with an answer.
+fn wrong(model: &Model, question: &Question, answer: &Answer) -> Option<String> {
+    let text = answer.pages.concat();
+    let shown = marks(&text);
+    if shown != question.marks {
+        let leaked: Vec<_> = shown.difference(&question.marks).collect();
+        let missing: Vec<_> = question.marks.difference(&shown).collect();
+        return Some(format!("shown and should not be: {leaked:?}; missing: {missing:?}"));
+    }
+    let first: Value = answer.pages.first().and_then(|page| serde_json::from_str(page).ok()).unwrap_or_default();
+    if let Some(total) = question.total
+        && first["total"] != total
+    {
+        return Some(format!("counts {}, not {total}", first["total"]));
+    }
+    if let Some(expected) = &question.exchanges {
+        let shown: BTreeSet<String> =
+            model.exchanges.iter().map(|e| e.id.to_string()).filter(|id| text.contains(id)).collect();
+        if shown != *expected {
+            return Some(format!("shows exchanges {shown:?}, not {expected:?}"));
+        }
+    }
+    if let Some(expected) = &question.names {
+        let names = first["resources"].as_array().cloned().unwrap_or_default();
+        let shown: BTreeSet<String> = names.iter().map(|name| name.as_str().unwrap().to_owned()).collect();
+        if shown != *expected {
+            return Some(format!("names {shown:?}, not {expected:?}"));
+        }
+    }
+    question.status.filter(|is_right| !is_right(answer.status)).map(|_| format!("status {}", answer.status))
+}
+
+#[actix_web::test]
+async fn no_path_shows_what_the_filtered_model_does_not_contain_and_each_shows_all_that_it_does() {
+    let worlds: u64 = std::env::var("POLICY_WORLDS").ok().and_then(|n| n.parse().ok()).unwrap_or(3);
+    let mut shown: BTreeMap<&str, usize> = BTreeMap::new();
+    for seed in 0..worlds {
+        let mut random = Rng::with_seed(seed);
+        let model = Model::random(&mut random);
+        let library = Library::open(&model).await;
+        for _ in 0..12 {
+            let asker = Model::asker(&mut random);
+            let token = library.token(&asker);
+            for (path, ask) in PATHS {
+                for question in ask(&model, &asker, &mut random) {
+                    let answer = library.ask(&token, &question.request).await;
+                    assert!(answer.status != 401 && answer.status < 500, "{path}: {answer:?}");
+                    if let Some(wrong) = wrong(&model, &question, &answer) {
+                        let scopes: Option<Vec<String>> =
+                            asker.scopes.as_ref().map(|l| l.iter().map(model::Scope::text).collect());
+                        panic!(
+                            "world {seed}, {path}: {wrong}\n{} {}\n{} with {scopes:?}\n{}",
+                            question.request.method,
+                            question.request.path,
+                            asker.unit,
+                            answer.pages.first().map(String::as_str).unwrap_or_default()
+                        );
+                    }
+                    let showed = question.marks.len()
+                        + question.total.unwrap_or(0)
+                        + question.exchanges.map_or(0, |e| e.len())
+                        + question.names.map_or(0, |n| n.len())
+                        + usize::from(matches!(answer.status, 304 | 412));
+                    *shown.entry(path).or_default() += showed;
+                }
+            }
+        }
+        library.close().await;
+    }
+    // A path on which nobody ever saw anything would prove nothing.
+    let empty: Vec<&&str> = shown.iter().filter(|(_, count)| **count == 0).map(|(path, _)| path).collect();
+    let silent: Vec<&&str> = empty.into_iter().filter(|path| **path != "conditional update").collect();
+    assert!(shown.len() == PATHS.len() && silent.is_empty(), "nothing was shown by {silent:?}");
+}

@@ -1,0 +1,362 @@
+//! Every path on which something is shown, with what the model says that it shows. A new route is a new line in [`PATHS`].
+
+use std::collections::BTreeSet;
+
+use fastrand::Rng;
+use serde_json::json;
+
+use super::library::Request;
+use super::model::{Asker, CODES, GENDERS, KINDS, Model, Resource, STATUSES, has_code, has_status, pick};
+
+/// A path by its name, and what is asked on it.
+pub type Path = (&'static str, fn(&Model, &Asker, &mut Rng) -> Vec<Question>);
+
+pub const PATHS: &[Path] = &[
+    ("read", read),
+    ("read if changed", read_if_changed),
+    ("vread", vread),
+    ("search", search),
+    ("search in pages, sorted", search_sorted),
+    ("POST _search", search_by_form),
+    ("count", count),
+    ("chain", chain),
+    ("_has", has),
+    ("_include", include),
+    ("_revinclude", revinclude),
+    ("history of one", history),
+    ("history of a type", history_of_type),
+    ("history of everything", history_of_all),
+    ("$everything", everything),
+    ("$document", document),
+    ("If-None-Exist", if_none_exist),
+    ("conditional update", conditional_update),
+    ("exchanges", exchanges),
+    ("exchange", exchange),
+    ("deliveries", deliveries),
+];
+
+/// What is asked, and what has to come.
+pub struct Question {
+    pub request: Request,
+    /// Exactly these marks stand in the answer.
+    pub marks: BTreeSet<String>,
+    /// `Bundle.total`.
+    pub total: Option<usize>,
+    /// Exactly these of all ids of exchanges.
+    pub exchanges: Option<BTreeSet<String>>,
+    /// `resources` of an exchange.
+    pub names: Option<BTreeSet<String>>,
+    pub status: Option<fn(u16) -> bool>,
+}
+
+fn get(path: String, marks: impl IntoIterator<Item = String>) -> Question {
+    Question {
+        request: Request { method: "GET", path, ..Request::default() },
+        marks: marks.into_iter().collect(),
+        total: None,
+        exchanges: None,
+        names: None,
+        status: None,
+    }
+}
+
+fn found<'m>(model: &'m Model, asker: &'m Asker, kind: &'m str) -> impl Iterator<Item = &'m Resource> {
+    model.of(kind).filter(move |r| model.sees(asker, 's', r))
+}
+
+fn read(model: &Model, asker: &Asker, _: &mut Rng) -> Vec<Question> {
+    let one = |r: &Resource| {
+        let shown = model.sees(asker, 'r', r).then(|| model.shown(asker, r)).flatten();
+        get(format!("/fhir/{}", r.name()), shown)
+    };
+    model.resources.iter().map(one).collect()
+}
+
+fn read_if_changed(model: &Model, asker: &Asker, random: &mut Rng) -> Vec<Question> {
+    let r = &model.resources[random.usize(..model.resources.len())];
+    let mut question = get(format!("/fhir/{}", r.name()), None);
+    question.request.headers.push(("If-None-Match", "*".into()));
+    question.status = Some(if model.sees(asker, 'r', r) { |s| s == 304 } else { |s| s == 404 || s == 403 });
+    vec![question]
+}
+
+fn vread(model: &Model, asker: &Asker, _: &mut Rng) -> Vec<Question> {
+    let mut all = Vec::new();
+    for r in &model.resources {
+        for version in 1..=r.versions.len() {
+            let seen = model.sees_version(asker, 'r', r, version) && model.shown(asker, r).is_some();
+            all.push(get(format!("/fhir/{}/_history/{version}", r.name()), seen.then(|| r.mark(version))));
+        }
+    }
+    all
+}
+
+fn search(model: &Model, asker: &Asker, _: &mut Rng) -> Vec<Question> {
+    let of =
+        |kind| get(format!("/fhir/{kind}?_count=500"), found(model, asker, kind).filter_map(|r| model.shown(asker, r)));
+    KINDS.into_iter().map(of).collect()
+}
+
+fn search_sorted(model: &Model, asker: &Asker, random: &mut Rng) -> Vec<Question> {
+    let kind = pick(random, &KINDS);
+    let sort = match kind {
+        "Patient" => pick(random, &["_id", "-gender", "gender"]),
+        _ if has_code(kind) => pick(random, &["-_lastUpdated", "code", "-status,code", "_id"]),
+        _ if has_status(kind) => pick(random, &["status", "-_lastUpdated"]),
+        _ => "-_id",
+    };
+    let shown = found(model, asker, kind).filter_map(|r| model.shown(asker, r));
+    vec![get(format!("/fhir/{kind}?_sort={sort}&_count=2"), shown)]
+}
+
+fn search_by_form(model: &Model, asker: &Asker, random: &mut Rng) -> Vec<Question> {
+    let code = pick(random, &CODES);
+    let kind = pick(random, &["Procedure", "Task", "ServiceRequest"]);
+    let matches = found(model, asker, kind).filter(|r| r.now().code == code).map(Resource::mark_now);
+    let mut question = get(format!("/fhir/{kind}/_search"), matches);
+    question.request.method = "POST";
+    question.request.headers.push(("Content-Type", "application/x-www-form-urlencoded".into()));
+    question.request.body = Some(format!("code=urn:k|{code}&_count=500"));
+    // What is asked for in so many words may be the very criterion of a scope.
+    let bare = format!("/fhir/{kind}?code={code}&_count=500");
+    let again = get(bare, question.marks.iter().cloned());
+    vec![question, again]
+}
+
+fn count(model: &Model, asker: &Asker, random: &mut Rng) -> Vec<Question> {
+    let status = pick(random, &STATUSES);
+    let mut all = Vec::new();
+    for kind in KINDS {
+        let may = asker.may_ask(kind, 's');
+        let mut question = get(format!("/fhir/{kind}?_summary=count"), None);
+        question.total = may.then(|| found(model, asker, kind).count());
+        all.push(question);
+        if has_status(kind) {
+            let matches: Vec<&Resource> = found(model, asker, kind).filter(|r| r.now().status == status).collect();
+            let path = format!("/fhir/{kind}?status={status}&_total=accurate&_count=500");
+            let mut question = get(path, matches.iter().map(|r| r.mark_now()));
+            question.total = may.then_some(matches.len());
+            all.push(question);
+        }
+    }
+    all
+}
+
+fn chain(model: &Model, asker: &Asker, random: &mut Rng) -> Vec<Question> {
+    let gender = pick(random, &GENDERS);
+    let of_gender = |name: &String| {
+        let patient = model.find(name).unwrap();
+        model.sees(asker, 's', patient) && !model.is_own_word(asker, patient) && patient.now().gender == gender
+    };
+    let by_gender = |kind: &'static str| {
+        let matches = found(model, asker, kind).filter(|r| r.now().patient.as_ref().is_some_and(of_gender));
+        get(format!("/fhir/{kind}?patient.gender={gender}&_count=500"), matches.map(Resource::mark_now))
+    };
+    let mut all: Vec<Question> = ["Procedure", "Task", "CarePlan"].into_iter().map(by_gender).collect();
+    let code = pick(random, &CODES);
+    let of_code = |name: &String| {
+        let procedure = model.find(name).unwrap();
+        model.sees(asker, 's', procedure) && procedure.now().code == code
+    };
+    let matches = found(model, asker, "Task").filter(|r| r.now().other.as_ref().is_some_and(of_code));
+    all.push(get(format!("/fhir/Task?focus:Procedure.code={code}&_count=500"), matches.map(Resource::mark_now)));
+    let named = |name: &String| model.sees(asker, 's', model.find(name).unwrap()) && name == "Patient/01";
+    let matches = found(model, asker, "Task").filter(|r| r.now().patient.as_ref().is_some_and(named));
+    let path = "/fhir/Task?patient.identifier=urn:id|Patient-01&_count=500".to_owned();
+    all.push(get(path, matches.map(Resource::mark_now)));
+    all
+}
+
+fn has(model: &Model, asker: &Asker, random: &mut Rng) -> Vec<Question> {
+    let (code, status) = (pick(random, &CODES), pick(random, &STATUSES));
+    let points = |r: &&Resource| {
+        found(model, asker, "Procedure").any(|p| p.now().code == code && p.now().patient.as_ref() == Some(&r.name()))
+    };
+    let patients = found(model, asker, "Patient").filter(points).filter_map(|r| model.shown(asker, r));
+    let about = |r: &&Resource| {
+        found(model, asker, "Task").any(|t| t.now().status == status && t.now().other.as_ref() == Some(&r.name()))
+    };
+    let procedures = found(model, asker, "Procedure").filter(about).map(Resource::mark_now);
+    vec![
+        get(format!("/fhir/Patient?_has:Procedure:patient:code={code}&_count=500"), patients),
+        get(format!("/fhir/Procedure?_has:Task:focus:status={status}&_count=500"), procedures),
+    ]
+}
+
+fn include(model: &Model, asker: &Asker, _: &mut Rng) -> Vec<Question> {
+    let shown = |r: &Resource| model.sees(asker, 's', r).then(|| model.shown(asker, r)).flatten();
+    let mut procedures = BTreeSet::new();
+    for r in found(model, asker, "Procedure") {
+        procedures.insert(r.mark_now());
+        procedures.extend(r.now().patient.iter().filter_map(|name| shown(model.find(name).unwrap())));
+    }
+    let mut tasks = BTreeSet::new();
+    for r in found(model, asker, "Task") {
+        tasks.insert(r.mark_now());
+        let focus = r.now().other.as_ref().and_then(|name| model.find(name)).filter(|f| model.sees(asker, 's', f));
+        if let Some(focus) = focus {
+            tasks.insert(focus.mark_now());
+            tasks.extend(focus.now().patient.iter().filter_map(|name| shown(model.find(name).unwrap())));
+        }
+    }
+    let iterated = "/fhir/Task?_include=Task:focus&_include:iterate=Procedure:patient&_count=500";
+    vec![get("/fhir/Procedure?_include=Procedure:patient&_count=500".into(), procedures), get(iterated.into(), tasks)]
+}
+
+fn revinclude(model: &Model, asker: &Asker, _: &mut Rng) -> Vec<Question> {
+    let mut marks = BTreeSet::new();
+    for patient in found(model, asker, "Patient") {
+        marks.extend(model.shown(asker, patient));
+        let about = |r: &&Resource| r.now().patient.as_ref() == Some(&patient.name());
+        marks.extend(found(model, asker, "Procedure").filter(about).map(Resource::mark_now));
+        marks.extend(found(model, asker, "CarePlan").filter(about).map(Resource::mark_now));
+    }
+    let path = "/fhir/Patient?_revinclude=Procedure:patient&_revinclude=CarePlan:patient&_count=500";
+    vec![get(path.into(), marks)]
+}
+
+/// The marks of every version that is shown.
+fn versions<'m>(model: &'m Model, asker: &'m Asker, right: char, r: &'m Resource) -> impl Iterator<Item = String> + 'm {
+    (1..=r.versions.len())
+        .filter(move |version| model.sees_version(asker, right, r, *version) && model.shown(asker, r).is_some())
+        .map(|version| r.mark(version))
+}
+
+fn history(model: &Model, asker: &Asker, _: &mut Rng) -> Vec<Question> {
+    let of = |r| get(format!("/fhir/{}/_history?_count=2", Resource::name(r)), versions(model, asker, 'r', r));
+    model.resources.iter().map(of).collect()
+}
+
+fn history_of_type(model: &Model, asker: &Asker, _: &mut Rng) -> Vec<Question> {
+    let of = |kind| {
+        let marks = model.of(kind).flat_map(|r| versions(model, asker, 's', r));
+        get(format!("/fhir/{kind}/_history?_count=5"), marks)
+    };
+    KINDS.into_iter().map(of).collect()
+}
+
+fn history_of_all(model: &Model, asker: &Asker, _: &mut Rng) -> Vec<Question> {
+    // Of everything at once a unit gets the actors that take part in what concerns it.
+    let all = model.resources.iter().filter(|r| r.units.contains(asker.unit));
+    vec![get("/fhir/_history?_count=20".into(), all.flat_map(|r| versions(model, asker, 's', r)))]
+}
+
+/// What is reached from the resources by references, as far as each can be read.
+fn reached<'m>(
+    model: &'m Model,
+    asker: &Asker,
+    from: Vec<&'m Resource>,
+    wanted: impl Fn(&str) -> bool,
+) -> BTreeSet<String> {
+    let (mut open, mut seen, mut marks) = (from, BTreeSet::new(), BTreeSet::new());
+    while let Some(r) = open.pop() {
+        if !seen.insert(r.name()) || !model.sees(asker, 'r', r) {
+            continue;
+        }
+        marks.extend(model.shown(asker, r));
+        open.extend(r.targets().filter(|name| wanted(name)).filter_map(|name| model.find(name)));
+    }
+    marks
+}
+
+fn everything(model: &Model, asker: &Asker, _: &mut Rng) -> Vec<Question> {
+    let of = |patient: &Resource| {
+        let name = patient.name();
+        let mut from = vec![patient];
+        for exchange in model.exchanges.iter().filter(|e| e.patient == name) {
+            from.extend(exchange.resources.iter().filter_map(|name| model.find(name)));
+        }
+        let wanted = |other: &str| !other.starts_with("Patient/") || other == name;
+        let marks = match model.sees(asker, 'r', patient) {
+            true => reached(model, asker, from, wanted),
+            false => BTreeSet::new(),
+        };
+        get(format!("/fhir/{name}/$everything?_count=3"), marks)
+    };
+    model.of("Patient").map(of).collect()
+}
+
+fn document(model: &Model, asker: &Asker, _: &mut Rng) -> Vec<Question> {
+    let of = |r| get(format!("/fhir/{}/$document", Resource::name(r)), reached(model, asker, vec![r], |_| true));
+    model.of("Composition").map(of).collect()
+}
+
+/// An identifier of something hidden is as good as one that nobody has.
+fn if_none_exist(model: &Model, asker: &Asker, _: &mut Rng) -> Vec<Question> {
+    let of = |r: &Resource| {
+        let value = format!("Procedure-{}", r.id);
+        let body = json!({
+            "resourceType": "Procedure", "status": "completed", "identifier": [{ "system": "urn:id", "value": value }],
+        });
+        let may = asker.may_ask("Procedure", 'c') && asker.may_ask("Procedure", 's');
+        let is_there = may && model.sees(asker, 's', r);
+        let mut question = get("/fhir/Procedure".into(), is_there.then(|| r.mark_now()));
+        question.request.method = "POST";
+        question.request.headers = vec![
+            ("Content-Type", "application/fhir+json".into()),
+            ("If-None-Exist", format!("identifier=urn:id|{value}")),
+        ];
+        question.request.body = Some(body.to_string());
+        question.status = Some(match (may, is_there) {
+            (_, true) => |s| s == 200,
+            (true, false) => |s| s == 422,
+            (false, false) => |s| s == 403,
+        });
+        question
+    };
+    model.of("Procedure").map(of).collect()
+}
+
+fn conditional_update(model: &Model, asker: &Asker, _: &mut Rng) -> Vec<Question> {
+    let of = |r: &Resource| {
+        let path = format!("/fhir/Task?identifier=urn:id|Task-{}", r.id);
+        let mut question = get(path, None);
+        question.request.method = "PUT";
+        question.request.headers =
+            vec![("Content-Type", "application/fhir+json".into()), ("If-Match", "W/\"99\"".into())];
+        question.request.body = Some(json!({ "resourceType": "Task" }).to_string());
+        question.status = Some(match (asker.may_ask("Task", 'u'), model.sees(asker, 'u', r)) {
+            (false, _) => |s| s == 403,
+            // Seen, and then not its own, or of an exchange that it takes no part in.
+            (true, true) => |s| matches!(s, 403 | 404 | 412),
+            (true, false) => |s| s == 404,
+        });
+        question
+    };
+    model.of("Task").map(of).collect()
+}
+
+fn exchanges(model: &Model, asker: &Asker, random: &mut Rng) -> Vec<Question> {
+    let seen = |kind: Option<vardkedja::domain::Kind>| -> BTreeSet<String> {
+        let all = model.exchanges.iter().filter(|e| kind.is_none_or(|kind| e.kind == kind));
+        all.filter(|e| model.sees_exchange(asker, 's', e)).map(|e| e.id.to_string()).collect()
+    };
+    let kind = pick(random, &vardkedja::domain::Kind::ALL);
+    let mut all = get("/v1/exchanges?limit=100".into(), None);
+    all.exchanges = Some(seen(None));
+    let mut of_kind = get(format!("/v1/exchanges?kind={}&limit=100", kind.name()), None);
+    of_kind.exchanges = Some(seen(Some(kind)));
+    vec![all, of_kind]
+}
+
+fn exchange(model: &Model, asker: &Asker, _: &mut Rng) -> Vec<Question> {
+    let of = |e: &super::model::Exchange| {
+        let mut question = get(format!("/v1/exchanges/{}", e.id), None);
+        if model.sees_exchange(asker, 'r', e) {
+            let read = |name: &&String| model.sees(asker, 'r', model.find(name).unwrap());
+            question.names = Some(e.resources.iter().filter(read).cloned().collect());
+            question.status = Some(|s| s == 200);
+        } else {
+            question.status = Some(|s| s == 404);
+        }
+        question
+    };
+    model.exchanges.iter().map(of).collect()
+}
+
+fn deliveries(model: &Model, asker: &Asker, _: &mut Rng) -> Vec<Question> {
+    let mut question = get("/v1/deliveries?limit=100".into(), None);
+    let seen = model.exchanges.iter().filter(|e| model.sees_exchange(asker, 's', e));
+    question.exchanges = Some(seen.map(|e| e.id.to_string()).collect());
+    vec![question]
+}
