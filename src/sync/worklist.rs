@@ -168,7 +168,7 @@ async fn list(gateway: &Gateway, delivery: &Delivery, now: DateTime<Utc>) -> Res
         && let Some(exchange) = gateway.store.exchange(&Filter::ALL, delivery.exchange).await?
     {
         let name = format!("Task/{}", task_id(delivery.id));
-        let current = current(gateway.store.resources(&Filter::ALL, &[name.clone()]).await?);
+        let current = current(gateway.store.resources(&Filter::ALL, std::slice::from_ref(&name)).await?);
         let stored = current.get(&name).map(|(_, task)| task);
         let is_open = stored.is_some_and(|task| task["status"] == "requested");
         // To the sender of what is held: the recipient of an answer that is kept from it is the exchange's sender itself.
