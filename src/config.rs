@@ -2,6 +2,7 @@
 //! `[limits]` and `[[partner]]` have files of their own, as have units and addresses.
 
 mod addresses;
+mod audit;
 mod limits;
 mod partner;
 mod units;
@@ -21,6 +22,7 @@ use crate::domain::delivery::Schedule;
 use crate::domain::outgoing::Outgoing;
 
 pub use addresses::Secret;
+pub use audit::AuditSettings;
 pub use limits::Limits;
 pub use partner::{Channel, Keys, Notice, Partner};
 pub use units::parse_units;
@@ -41,6 +43,7 @@ pub struct Config {
     pub limits: Limits,
     /// Whether it is recorded who read what.
     pub audit_reads: bool,
+    pub audit: AuditSettings,
     pub delivery: DeliverySettings,
     pub telemetry: Telemetry,
     /// How long a stop may take before it is made without waiting any longer.
@@ -107,7 +110,7 @@ pub enum ConfigError {
 struct Raw {
     gateway: RawGateway,
     limits: Limits,
-    audit: RawAudit,
+    audit: audit::RawAudit,
     delivery: RawDelivery,
     telemetry: Telemetry,
     outgoing: RawOutgoing,
@@ -128,12 +131,6 @@ struct RawGateway {
     profiles: PathBuf,
     drain_s: u64,
     drain_notice_s: u64,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawAudit {
-    reads: bool,
 }
 
 #[derive(Deserialize)]
@@ -266,6 +263,8 @@ fn check(raw: Raw, base: &Path) -> Result<Config, ConfigError> {
         ));
     }
     schedule("delivery.retry_s", raw.delivery.retry_s.clone())?;
+    let reads = raw.audit.reads;
+    let audit = audit::check(raw.audit, &base.join(&gateway.db), base)?;
     let folder = |path: PathBuf| (!path.as_os_str().is_empty()).then(|| base.join(path));
     Ok(Config {
         base_url: if gateway.base_url.is_empty() { format!("http://{listen}") } else { gateway.base_url },
@@ -277,7 +276,8 @@ fn check(raw: Raw, base: &Path) -> Result<Config, ConfigError> {
         mappings: folder(gateway.mappings),
         profiles: folder(gateway.profiles),
         limits: raw.limits,
-        audit_reads: raw.audit.reads,
+        audit_reads: reads,
+        audit,
         delivery: DeliverySettings {
             max_in_flight: raw.delivery.max_in_flight.max(1),
             poll_every: Duration::from_secs(raw.delivery.poll_s.max(1)),

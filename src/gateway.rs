@@ -11,7 +11,7 @@ use chrono::{DateTime, Utc};
 use serde_json::Value;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use crate::access::Keyring;
 use crate::config::{Channel, Config};
@@ -26,6 +26,8 @@ use crate::mapping::{Mappings, unwritten};
 use crate::partner::{Client, Guard, Notifier};
 use crate::store::{Options, Store, StoreError};
 use crate::sync::gate::Gates;
+use crate::sync::refused::Counts;
+use crate::sync::seal::{KeyError, Sealer};
 use crate::telemetry::{Figures, Traces};
 use crate::{api, assets, sync};
 
@@ -49,6 +51,10 @@ pub struct Gateway {
     /// Rung when there may be something to deliver.
     pub wake: Notify,
     pub figures: Figures,
+    /// Signs checkpoints of the audit log.
+    pub sealer: Sealer,
+    /// What is told in the audit log as a number.
+    pub counts: Counts,
     /// Which request caused what is delivered.
     pub traces: Traces,
     pub started_at: DateTime<Utc>,
@@ -78,6 +84,8 @@ pub enum StartError {
         #[source]
         source: reqwest::Error,
     },
+    #[error("the key of the audit log cannot be used (audit.key)")]
+    Key(#[source] KeyError),
     #[error("the server failed")]
     Serve(#[source] std::io::Error),
 }
@@ -161,9 +169,13 @@ impl Gateway {
         let units = config.directory.iter().map(|unit| (unit.hsa_id.clone(), unit.care_provider.clone())).collect();
         let store = Store::open(&config.db, Options { queue: config.limits.queue, units, ..Options::default() })
             .map_err(|source| StartError::Store { path: config.db.display().to_string(), source })?;
+        // After the store: its lock says that nobody else makes the key at the same time.
+        let sealer = Sealer::open(&config).map_err(StartError::Key)?;
         Ok(Self {
             gates: Gates::open(&config, Utc::now()),
             config,
+            sealer,
+            counts: Counts::default(),
             figures: Figures::new(store.meter()),
             traces: Traces::default(),
             started_at: Utc::now(),
@@ -279,6 +291,7 @@ pub async fn run(config: Config, listener: TcpListener, shutdown: impl Future<Ou
     let (stop, stopped) = watch::channel(false);
     let worker = tokio::spawn(sync::worker::run(Arc::clone(&gateway), stopped.clone()));
     let answers = tokio::spawn(sync::worker::listen(Arc::clone(&gateway), stopped));
+    let sealing = tokio::spawn(sync::seal::run(Arc::clone(&gateway), stop.subscribe()));
     let server = api::serve(Arc::clone(&gateway), listener).map_err(StartError::Serve)?;
     let handle = server.handle();
     let serving = tokio::spawn(server);
@@ -298,6 +311,11 @@ pub async fn run(config: Config, listener: TcpListener, shutdown: impl Future<Ou
     let mut left = 0;
     let mut count = || left = gateway.in_flight();
     let deliveries_ended = ended(worker, deadline, &mut count).await & ended(answers, deadline, || {}).await;
+    // Last: whatever was done until now is in the log.
+    let _ = ended(sealing, deadline, || {}).await;
+    if timeout(LAST_WRITES, sync::seal::end(&gateway, Utc::now())).await.is_err() {
+        tracing::error!("the audit log could not be sealed in time; the next start goes on from the last checkpoint");
+    }
     close(gateway).await;
     if requests_ended && deliveries_ended {
         tracing::info!("stopped");

@@ -24,6 +24,8 @@ pub enum Operation<'a> {
     SeeAnswers,
     /// See how the gateway is doing, from elsewhere than its own machine.
     SeeFigures,
+    /// See who saw, sent and got what: the audit log, and a patient's list of it.
+    SeeLog,
     /// Read, search, write a type of the FHIR face.
     Fhir(Right, &'a str),
     /// The history of everything, as far as it may be seen.
@@ -40,7 +42,7 @@ impl Operation<'_> {
         match self {
             Self::Submit(_) | Self::SeeExchanges | Self::Cancel | Self::Skip => &[Care],
             Self::SendAgain | Self::SeeDeliveries | Self::SeeAnswers => &[Care, Operations],
-            Self::SeeFigures => &[Operations],
+            Self::SeeFigures | Self::SeeLog => &[Operations],
             // What each purpose may do with a type is bounded when its scopes are read.
             Self::Fhir(..) | Self::SeeHistory | Self::Validate => &[Care, Registry, Operations],
         }
@@ -61,6 +63,7 @@ impl Operation<'_> {
             | Self::SeeExchanges
             | Self::SeeDeliveries
             | Self::SeeFigures
+            | Self::SeeLog
             | Self::SeeHistory
             | Self::Validate => {
                 return None;
@@ -83,6 +86,12 @@ impl Caller {
             // A partner's own token says nothing of scopes; whose scopes were not read gets nothing.
             return if self.purpose == Care && self.scopes.is_none() { Ok(()) } else { Err(other_purpose()) };
         };
+        if operation == Operation::SeeLog {
+            // The log is shown whole: a scope with criteria does not open it.
+            let lacks = |right: &&Right| grants.extent("AuditEvent", **right) != Extent::All;
+            let lacked = [Right::Read, Right::Search].iter().find(lacks).copied();
+            return lacked.map_or(Ok(()), |right| Err(missing_scope(right, "AuditEvent")));
+        }
         let (right, resource_type, is_part_enough) = match (operation, operation.scope()) {
             (Operation::Fhir(right, resource_type), _) => (right, resource_type, true),
             // Who runs the gateway has to do with deliveries, whatever they carry.
@@ -125,7 +134,7 @@ mod tests {
     use super::*;
     use crate::store::{Filter, Grants};
 
-    const ALL: [Operation<'_>; 15] = [
+    const ALL: [Operation<'_>; 16] = [
         Operation::Submit(Kind::RehabPlan),
         Operation::Submit(Kind::Referral),
         Operation::Submit(Kind::Handover),
@@ -137,6 +146,7 @@ mod tests {
         Operation::SeeDeliveries,
         Operation::SeeAnswers,
         Operation::SeeFigures,
+        Operation::SeeLog,
         Operation::Fhir(Right::Search, "Procedure"),
         Operation::Fhir(Right::Update, "Procedure"),
         Operation::SeeHistory,
@@ -184,6 +194,33 @@ mod tests {
     }
 
     #[test]
+    fn the_log_is_open_to_operations_with_a_scope_for_all_of_it() {
+        let with = |text: &str| {
+            let (conformance, _) = crate::Conformance::load(&crate::profile_files(None).unwrap());
+            let terminology = conformance.profiles.terminology();
+            let now = chrono::DateTime::UNIX_EPOCH;
+            let reader = crate::fhir::search::Reader { terminology, base_url: "http://x", now, hops: 2, in_url: false };
+            let scopes = Some(super::super::scope::read(text).into());
+            let caller = Caller { grants: None, scopes, ..caller(Purpose::Operations, Reach::Everything, &[]) };
+            caller.narrowed(&reader).may(Operation::SeeLog).is_ok()
+        };
+        assert!(
+            with("system/AuditEvent.rs") && with("system/*.read") && with("system/AuditEvent.r system/AuditEvent.s")
+        );
+        for text in [
+            "",
+            "system/AuditEvent.r",
+            "system/AuditEvent.s",
+            "system/AuditEvent.rs?patient=Patient/x",
+            "system/Task.rs",
+        ] {
+            assert!(!with(text), "{text}");
+        }
+        let registry = caller(Purpose::Registry, Reach::Registry("r".into()), &Right::ALL);
+        assert!(registry.may(Operation::SeeLog).is_err());
+    }
+
+    #[test]
     fn only_who_sits_at_the_machine_is_the_operator() {
         assert_eq!(open_to(&Caller::operator()).len(), ALL.len());
         assert_eq!(Caller::operator().filter(), Filter::ALL);
@@ -198,8 +235,8 @@ mod tests {
         let without = Caller { scopes: None, ..unread };
         assert_eq!(
             open_to(&without).len(),
-            ALL.len() - 1,
-            "in care a token without scopes is good for all its units may do"
+            ALL.len() - 2,
+            "in care a token without scopes is good for all its units may do: not for figures and the log"
         );
         let registry = Caller { purpose: Purpose::Registry, ..without };
         assert!(open_to(&registry).is_empty(), "and for nothing else");

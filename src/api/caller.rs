@@ -10,6 +10,7 @@ use chrono::{DateTime, Utc};
 
 use super::limits::{Pass, Turnstile};
 use super::problem::Problem;
+use super::refusals;
 use crate::Gateway;
 use crate::access::{Caller, Operation, admit};
 use crate::fhir::search::Reader;
@@ -32,6 +33,7 @@ impl FromRequest for Call {
         let turnstile = request.app_data::<web::Data<Turnstile>>().cloned();
         let authorization = once(request, "Authorization");
         let unit = once(request, "Vardkedja-Unit");
+        let request = request.clone();
         Box::pin(async move {
             let (authorization, unit) = (authorization?, unit?);
             let gateway = gateway.ok_or_else(|| Problem::bad_request("", "Ingen tjänst.", "No service."))?;
@@ -41,6 +43,7 @@ impl FromRequest for Call {
                     .await?;
             let caller = narrowed(&gateway, caller, now);
             let turnstile = turnstile.ok_or_else(|| Problem::bad_request("", "Ingen tjänst.", "No service."))?;
+            refusals::remember(&request, &caller);
             let pass = turnstile.into_inner().enter(&caller.name, Instant::now())?;
             Ok(Self { gateway, caller, now, _pass: pass })
         })

@@ -1,5 +1,6 @@
 //! The only incoming HTTP. One flat list of routes; a handler reads the request, makes one call, and writes the answer.
 
+mod access_log;
 mod blocks;
 mod body;
 mod caller;
@@ -11,6 +12,7 @@ mod limits;
 mod observe;
 mod ops;
 mod problem;
+mod refusals;
 mod resend;
 mod v1;
 
@@ -51,7 +53,12 @@ pub const ROUTES: &[(&str, &str)] = &[
     ("POST", "/v1/blocks/{id}/lift"),
     ("GET", "/v1/partners"),
     ("GET", "/v1/answers/held"),
+    ("GET", "/v1/patients/{id}/access-log"),
     ("GET", "/fhir/metadata"),
+    ("GET", "/fhir/AuditEvent"),
+    ("POST", "/fhir/AuditEvent/_search"),
+    ("GET", "/fhir/AuditEvent/{id}"),
+    ("GET", "/fhir/Patient/{id}/$access-log"),
     ("GET", "/fhir/_history"),
     ("POST", "/fhir/{type}/$validate"),
     ("POST", "/fhir/{type}/_search"),
@@ -100,7 +107,12 @@ fn routes(app: &mut web::ServiceConfig) {
         .route("/v1/blocks/{id}/lift", web::post().to(blocks::lifted))
         .route("/v1/partners", get().to(deliveries::partners))
         .route("/v1/answers/held", get().to(deliveries::held))
+        .route("/v1/patients/{id}/access-log", get().to(access_log::list))
         .route("/fhir/metadata", get().to(fhir::metadata))
+        .route("/fhir/AuditEvent", get().to(fhir::search_audit))
+        .route("/fhir/AuditEvent/_search", web::post().to(fhir::search_audit_post))
+        .route("/fhir/AuditEvent/{id}", get().to(fhir::read_audit))
+        .route("/fhir/Patient/{id}/$access-log", get().to(access_log::operation))
         .route("/fhir/_history", get().to(fhir::history_of_all))
         // What is no type is not taken for one by the methods that these two lack.
         .route("/fhir/metadata", web::to(problem::no_route))
@@ -138,6 +150,7 @@ pub fn serve(gateway: Arc<Gateway>, listener: TcpListener) -> std::io::Result<Se
             .wrap(middleware::from_fn(fhir::negotiate))
             .wrap(middleware::Compress::default())
             .wrap(middleware::from_fn(limits::check))
+            .wrap(middleware::from_fn(refusals::watch))
             .wrap(middleware::from_fn(observe::watch))
             .configure(routes)
     })

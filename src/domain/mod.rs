@@ -1,5 +1,6 @@
 //! Swedish and process facts: identifiers, code lists, exchanges, deliveries, the Task transition table. Pure.
 
+pub mod audit;
 pub mod block;
 pub mod breaker;
 pub mod bucket;
@@ -11,6 +12,7 @@ pub mod kind;
 pub mod kva;
 pub mod outgoing;
 pub mod person_id;
+pub mod tally;
 pub mod task;
 pub mod unit;
 pub mod window;

@@ -1,5 +1,6 @@
-//! What whoever runs the gateway types: status, backup, verify-backup, restore. Each says what it did in plain words.
+//! What whoever runs the gateway types: status, backup, verify-backup, restore, audit. Each says what it did in plain words.
 
+mod audit;
 mod copies;
 mod screen;
 
@@ -11,6 +12,7 @@ use chrono::Utc;
 use crate::store::look;
 use crate::sync::status::{Facts, State, Status, picture};
 
+pub use audit::{Verify, export as export_audit, verify as verify_audit};
 pub use copies::{back_up, restore, verify_backup};
 
 /// The status of a running gateway; false where something needs a person, and where nobody answers.

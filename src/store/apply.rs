@@ -2,6 +2,7 @@
 
 use chrono::Utc;
 
+use super::audit::Noted;
 use super::state::State;
 use super::statement::Statements;
 use super::{Commit, Expect, StoreError};
@@ -44,8 +45,8 @@ impl<'w, 'c> Writing<'w, 'c> {
         Self { statements, state, now_ms: Utc::now().timestamp_millis() }
     }
 
-    /// `times` has one entry for each put.
-    pub(super) fn apply(&mut self, commit: &Commit, times: &[Option<i64>]) -> Result<(), Refusal> {
+    /// `times` has one entry for each put, `notes` one for each audit row.
+    pub(super) fn apply(&mut self, commit: &Commit, times: &[Option<i64>], notes: &[Noted]) -> Result<(), Refusal> {
         for expect in &commit.expect {
             self.check(expect)?;
         }
@@ -90,8 +91,14 @@ impl<'w, 'c> Writing<'w, 'c> {
         if let Some(answer) = &commit.answer {
             self.put_answer(answer)?;
         }
-        for audit in &commit.audit {
-            self.append_audit(audit)?;
+        for (audit, noted) in commit.audit.iter().zip(notes) {
+            self.append_audit(audit, noted)?;
+        }
+        if let Some(checkpoint) = &commit.checkpoint {
+            self.put_checkpoint(checkpoint)?;
+        }
+        if let Some(prune) = commit.prune {
+            self.prune_audit(prune)?;
         }
         Ok(())
     }

@@ -1,5 +1,6 @@
 //! The one write verb: what is expected, what is written, and how it can fail.
 
+use super::audit::{Checkpoint, Prune};
 use super::block::{Block, Listed};
 use super::record::{Answer, Audit, Delivery, DeliveryChange, Document, Exchange, Inbound, Put};
 use chrono::{DateTime, Utc};
@@ -26,6 +27,10 @@ pub struct Commit {
     pub inbound: Vec<Inbound>,
     pub answer: Option<Answer>,
     pub audit: Vec<Audit>,
+    /// After `audit`: what is signed stands in the log.
+    pub checkpoint: Option<Checkpoint>,
+    /// Last of all: the oldest rows of the audit log that leave.
+    pub prune: Option<Prune>,
 }
 
 /// An attempt that is about to begin: on record before anything is sent, and taken back by the attempt's own record.

@@ -44,7 +44,13 @@ mod writer;
 use std::sync::Arc;
 
 pub use crate::fhir::search::{Clause, DateOp, Index, Span, TextMatch, TokenMatch};
-pub use backup::{BackupError, BackupNote, Manifest, Restored, back_up, last_backup, restore, verify_backup};
+pub use audit::{
+    AuditQuery, ChainHead, Checkpoint, CheckpointKind, Fault, Mark, Prune, Walked, checkpoints_of, rows_in_order,
+    walk_file,
+};
+pub use backup::{
+    BackupError, BackupNote, Manifest, Restored, back_up, last_backup, manifest_of, restore, verify_backup,
+};
 pub use block::{Block, Lifted, Listed, Outgoing};
 pub use commit::{Begun, Commit, Committed, Expect, Share, StoreError};
 pub use grants::{Extent, Grants, Right};

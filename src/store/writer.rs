@@ -11,6 +11,7 @@ use tokio::sync::oneshot;
 use tracing::Instrument as _;
 
 use super::apply::{Refusal, Writing};
+use super::audit::{Noted, note};
 use super::log::Keeper;
 use super::record::Put;
 use super::statement::Statements;
@@ -35,6 +36,8 @@ pub(super) struct Member {
     commit: Commit,
     /// When each version was made, as its own `meta.lastUpdated` says.
     times: Vec<Option<i64>>,
+    /// What each audit row is found by.
+    notes: Vec<Noted>,
     bytes: usize,
     answer: oneshot::Sender<Result<Committed, StoreError>>,
 }
@@ -52,8 +55,9 @@ impl Store {
     ) -> Result<oneshot::Receiver<Result<Committed, StoreError>>, StoreError> {
         let (answer, receiver) = oneshot::channel();
         let times = commit.put.iter().map(Put::said_at).collect();
+        let notes = commit.audit.iter().map(note).collect();
         let bytes = size(&commit);
-        self.send(Job::Commit(Box::new(Member { commit, times, bytes, answer })))?;
+        self.send(Job::Commit(Box::new(Member { commit, times, notes, bytes, answer })))?;
         Ok(receiver)
     }
 
@@ -198,7 +202,8 @@ impl<'c> Writer<'c> {
     fn try_member(&mut self, member: &Member) -> Result<Result<Committed, StoreError>, rusqlite::Error> {
         self.statements.run("SAVEPOINT member", [])?;
         let before = self.state.mark();
-        let applied = Writing::new(&self.statements, &mut self.state).apply(&member.commit, &member.times);
+        let applied =
+            Writing::new(&self.statements, &mut self.state).apply(&member.commit, &member.times, &member.notes);
         let refusal = match applied {
             Ok(()) => {
                 self.statements.run("RELEASE member", [])?;

@@ -9,9 +9,10 @@ use uuid::Uuid;
 
 use super::refusal::missing;
 use super::weigh::{Current, Scale, Weighed, current, instant};
-use super::{Refusal, TRIES};
+use super::{Refusal, TRIES, witness};
 use crate::Gateway;
 use crate::access::{Caller, Reach};
+use crate::domain::audit::{Deed, Event};
 use crate::domain::block::{Period, Scope};
 use crate::domain::{PersonId, Unit};
 use crate::fhir::canonical::{BASE, HSA_ID};
@@ -95,7 +96,7 @@ pub async fn register(
             expect,
             put: weighed.put,
             blocks: vec![block.clone()],
-            audit: vec![audit(caller, "block", &block, &wish.by, now)],
+            audit: vec![audit(gateway, caller, "register", &block, &wish.by, now)],
             ..Commit::default()
         };
         if let Committed::Done { .. } = gateway.store.commit(commit).await? {
@@ -143,7 +144,7 @@ pub async fn lift(
             expect,
             put: weighed.put,
             blocks: vec![lifted.clone()],
-            audit: vec![audit(caller, "lift-block", &lifted, by, now)],
+            audit: vec![audit(gateway, caller, "lift", &lifted, by, now)],
             ..Commit::default()
         };
         if let Committed::Done { .. } = gateway.store.commit(commit).await? {
@@ -286,16 +287,14 @@ fn consent(block: &Block) -> Value {
     })
 }
 
-fn audit(caller: &Caller, action: &str, block: &Block, by: &str, now: DateTime<Utc>) -> Audit {
-    Audit {
-        at: now,
-        actor: caller.name.clone(),
-        action: action.to_owned(),
-        object: format!("block/{}", block.id),
-        payload: json!({
-            "patient": format!("Patient/{}", block.patient), "kind": block.scope.kind(),
-            "provider": block.scope.provider(), "unit": block.scope.unit(), "by": by,
-        })
-        .to_string(),
-    }
+fn audit(gateway: &Gateway, caller: &Caller, change: &str, block: &Block, by: &str, now: DateTime<Utc>) -> Audit {
+    let who = witness::by(&gateway.config.directory, caller);
+    Event::new(now, who, Deed::Block, format!("block/{}", block.id))
+        .about([block.patient.clone()])
+        .with("change", change)
+        .with("kind", block.scope.kind())
+        .with("provider", block.scope.provider())
+        .with("blocked", block.scope.unit())
+        .with("decidedBy", by)
+        .into()
 }

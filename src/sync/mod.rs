@@ -5,6 +5,7 @@
 //! Everything here reads, decides, and commits once; a `Conflict` means that somebody was faster, and it is done again.
 
 pub mod abort;
+pub mod access_log;
 pub mod acknowledge;
 pub mod block;
 pub mod cancel;
@@ -16,6 +17,7 @@ pub mod gate;
 pub mod gather;
 mod held;
 pub mod identify;
+pub mod log;
 mod notice;
 pub mod package;
 pub mod particulars;
@@ -26,9 +28,11 @@ mod read;
 pub mod receipt;
 pub mod reconcile;
 pub mod refusal;
+pub mod refused;
 pub mod release;
 pub mod resend;
 pub mod route;
+pub mod seal;
 pub mod seen;
 pub mod status;
 pub mod submit;

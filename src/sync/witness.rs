@@ -1,15 +1,76 @@
 //! The record of who saw what: on disk before the answer leaves. A partner that reads its Task here has it.
+//!
+//! Everybody who does something says it here, by [`by`] and an [`Event`]; what an action wrote is added by [`wrote`].
+
+use std::collections::BTreeSet;
 
 use chrono::{DateTime, Utc};
-use serde_json::{Value, json};
+use serde_json::Value;
 use uuid::Uuid;
 
 use super::package::is_pushed;
 use super::{Refusal, TRIES};
 use crate::Gateway;
-use crate::access::{Caller, Reach};
-use crate::domain::{PartyRole, Stage};
+use crate::access::{Caller, Purpose, Reach};
+use crate::domain::audit::{By, Deed, Event};
+use crate::domain::{Directory, PartyRole, Stage};
 use crate::store::{Audit, Commit, Committed, Expect, Filter, Stored};
+use crate::telemetry::asked;
+
+/// Who a caller is in the audit log.
+pub fn by(directory: &Directory, caller: &Caller) -> By {
+    let purpose = match caller.purpose {
+        Purpose::Care => "care",
+        Purpose::Registry => "registry",
+        Purpose::Operations => "operations",
+    };
+    named_for(directory, &caller.name, caller.partner.as_deref(), Some(purpose))
+}
+
+/// The same, of somebody of whom no more than this is at hand.
+pub fn named_for(directory: &Directory, name: &str, client: Option<&str>, purpose: Option<&'static str>) -> By {
+    let asked = asked();
+    By {
+        name: name.to_owned(),
+        organisation: directory.find(name).map(|unit| unit.care_provider.to_ascii_uppercase()),
+        client: client.filter(|client| *client != name).map(str::to_owned),
+        purpose,
+        from: asked.map(|asked| asked.origin),
+        request: asked.map(|asked| asked.number),
+    }
+}
+
+/// Somebody of whom a name is at hand: a unit, a partner, a person who decided.
+pub fn named(gateway: &Gateway, name: &str) -> By {
+    named_for(&gateway.config.directory, name, None, None)
+}
+
+/// The row of an action, with the resources that its commit writes and the patients they are about.
+pub fn wrote(event: Event, commit: &Commit) -> Audit {
+    let names = commit.put.iter().map(|put| format!("{}/{}/{}", put.resource_type, put.id, put.version)).collect();
+    let of_put = commit.put.iter().filter_map(|put| match put.resource_type.as_str() {
+        "Patient" => Some(put.id.clone()),
+        _ => put.patient.clone(),
+    });
+    let patients: BTreeSet<String> = of_put.chain(commit.exchanges.iter().filter_map(|e| e.patient.clone())).collect();
+    let event = event.showing(names);
+    // Where the commit says nothing of a patient, the object may.
+    if patients.is_empty() { event.into() } else { event.about(patients).into() }
+}
+
+/// Whose the resources are.
+pub fn patients(resources: &[Stored]) -> BTreeSet<String> {
+    let of = |stored: &Stored| match stored.resource_type.as_str() {
+        "Patient" => Some(stored.id.clone()),
+        _ => stored.patient.clone(),
+    };
+    resources.iter().filter_map(of).collect()
+}
+
+/// Records something by itself.
+pub async fn tell(gateway: &Gateway, event: Event) -> Result<(), Refusal> {
+    put(gateway, event.into()).await
+}
 
 /// Records a read or a search.
 pub async fn record(
@@ -23,19 +84,22 @@ pub async fn record(
     if !gateway.config.audit_reads {
         return Ok(());
     }
-    let audit = audit(caller, action, object, payload, now);
+    let event = event(gateway, caller, action, object, now).with_all(payload);
+    put(gateway, in_words(event, action)).await
+}
+
+/// A word that has no deed of its own stands in the log as it was said.
+fn in_words(event: Event, action: &str) -> Audit {
+    Audit { action: action.to_owned(), ..event.into() }
+}
+
+async fn put(gateway: &Gateway, audit: Audit) -> Result<(), Refusal> {
     gateway.store.commit(Commit { audit: vec![audit], ..Commit::default() }).await?;
     Ok(())
 }
 
-fn audit(caller: &Caller, action: &str, object: &str, payload: &Value, now: DateTime<Utc>) -> Audit {
-    Audit {
-        at: now,
-        actor: caller.name.clone(),
-        action: action.to_owned(),
-        object: object.to_owned(),
-        payload: payload.to_string(),
-    }
+fn event(gateway: &Gateway, caller: &Caller, action: &str, object: &str, now: DateTime<Utc>) -> Event {
+    Event::new(now, by(&gateway.config.directory, caller), Deed::of(action), object)
 }
 
 /// Records that resources were shown, and that a unit which read something of an exchange here has got it.
@@ -47,8 +111,11 @@ pub async fn shown(
     resources: &[Stored],
     now: DateTime<Utc>,
 ) -> Result<(), Refusal> {
-    let names: Vec<String> = resources.iter().map(|r| format!("{}/{}/{}", r.resource_type, r.id, r.version)).collect();
-    record(gateway, caller, action, object, &json!({ "shown": names }), now).await?;
+    if gateway.config.audit_reads {
+        let names = resources.iter().map(|r| format!("{}/{}/{}", r.resource_type, r.id, r.version)).collect();
+        let event = event(gateway, caller, action, object, now).showing(names).about(patients(resources));
+        put(gateway, in_words(event, action)).await?;
+    }
     let told = |r: &&Stored| {
         !matches!(r.resource_type.as_str(), "Patient" | "Organization" | "Practitioner" | "PractitionerRole")
     };
@@ -79,9 +146,12 @@ async fn reach(gateway: &Gateway, caller: &Caller, id: Uuid, now: DateTime<Utc>)
         exchange.stage = Stage::of_all(exchange.recipients().map(|p| p.stage));
         exchange.revision += 1;
         exchange.updated_at = now;
+        let fetched = event(gateway, caller, Deed::Fetch.code(), &format!("exchange/{id}"), now)
+            .with("exchange", id.to_string())
+            .about(exchange.patient.clone());
         let commit = Commit {
             expect: vec![Expect::Revision { exchange: id, revision }],
-            audit: vec![audit(caller, "fetch", &format!("exchange/{id}"), &json!({ "exchange": id.to_string() }), now)],
+            audit: vec![fetched.into()],
             exchanges: vec![exchange],
             ..Commit::default()
         };

@@ -2,6 +2,7 @@
 
 mod access;
 mod answers;
+mod audit;
 mod backup;
 mod block;
 mod boundaries;

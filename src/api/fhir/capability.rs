@@ -35,7 +35,8 @@ pub async fn metadata(gateway: web::Data<Gateway>, request: HttpRequest) -> Answ
             }
         }
     }
-    let resources: Vec<Value> = types().iter().map(|name| resource(name)).collect();
+    let mut resources: Vec<Value> = types().iter().map(|name| resource(name)).collect();
+    resources.push(super::audit::capability());
     let statement = json!({
         "resourceType": "CapabilityStatement",
         "status": "active",
@@ -80,6 +81,10 @@ fn operations(resource_type: &str) -> Vec<Value> {
         vec![json!({ "name": "validate", "definition": "http://hl7.org/fhir/OperationDefinition/Resource-validate" })];
     let whole = WHOLE.iter().filter(|(name, _)| *name == resource_type);
     operations.extend(whole.map(|(_, definition)| json!({ "name": "everything", "definition": definition })));
+    if resource_type == "Patient" {
+        let definition = "https://vardkedja.example/fhir/OperationDefinition/Patient-access-log";
+        operations.push(json!({ "name": "access-log", "definition": definition }));
+    }
     if resource_type == "Composition" {
         let definition = "http://hl7.org/fhir/OperationDefinition/Composition-document";
         operations.push(json!({ "name": "document", "definition": definition }));

@@ -1,9 +1,10 @@
 //! The FHIR face: what a partner that speaks FHIR reads here, and the Tasks and Procedures it writes.
 
 mod asked;
+mod audit;
 mod capability;
 mod conditional;
-mod cursor;
+pub mod cursor;
 mod everything;
 mod history;
 mod media;
@@ -15,6 +16,7 @@ mod search;
 mod validate;
 mod write;
 
+pub use audit::{looked, observer, permit, read_audit, search_audit, search_audit_post, with_query};
 pub use capability::{instance_methods, metadata, type_methods};
 pub use everything::{document, everything, everything_post};
 pub use history::{history, history_of_all, history_of_type};
@@ -33,7 +35,7 @@ use crate::fhir::issue::{Code, Issue};
 use crate::fhir::search::types;
 use crate::store::Stored;
 
-const FHIR_JSON: &str = "application/fhir+json";
+pub const FHIR_JSON: &str = "application/fhir+json";
 
 /// The resource as it is stored, with its version and time.
 fn show(status: StatusCode, stored: &Stored) -> HttpResponse {

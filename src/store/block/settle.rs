@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 
 use chrono::Utc;
 use rusqlite::Connection;
-use serde_json::json;
 use uuid::Uuid;
 
 use super::super::apply::{Refusal, Writing};
+use super::super::audit::note;
 use super::super::record::Audit;
 use super::super::row::uuid;
 use super::super::state::State;
@@ -17,6 +17,7 @@ use super::super::{Commit, StoreError};
 use super::known::Known;
 use super::read::{MARKS, rules};
 use super::{Block, Listed, NOBODY};
+use crate::domain::audit::{By, Deed, Event};
 use crate::domain::block::{HELD, Rule};
 use crate::domain::delivery::State as DeliveryState;
 use crate::fhir::origin::{carried, tells_of_an_answer};
@@ -262,15 +263,13 @@ impl Writing<'_, '_> {
             db.run(STEP_BACK, (partner, patient, delivery.seq))?;
         }
         db.run(PROMOTE, (partner, patient))?;
-        let audit = Audit {
-            at: Utc::now(),
-            actor: "gateway".into(),
-            action: if hold { "withhold".into() } else { "release".into() },
-            object: format!("delivery/{}", delivery.id),
-            payload: json!({ "exchange": delivery.exchange.to_string(), "unit": delivery.unit, "why": "block" })
-                .to_string(),
-        };
-        self.append_audit(&audit)
+        let event = Event::new(Utc::now(), By::gateway(), Deed::Block, format!("delivery/{}", delivery.id))
+            .with("change", if hold { "withhold" } else { "release" })
+            .with("exchange", delivery.exchange.to_string())
+            .with("recipientUnit", delivery.unit.as_str());
+        let audit = Audit::from(event);
+        let noted = note(&audit);
+        self.append_audit(&audit, &noted)
     }
 }
 

@@ -102,6 +102,26 @@ async fn ask_everything(store: &Store) {
     store.worklist().await.unwrap();
     store.inbound_of(one.id).await.unwrap();
     store.verify_audit().await.unwrap();
+    let before = Some((0, 1));
+    for query in [
+        AuditQuery { patient: Some("p1".into()), before, ..AuditQuery::default() },
+        AuditQuery { failed: true, before, ..AuditQuery::default() },
+        AuditQuery { from: Some(at(0)), ..AuditQuery::default() },
+    ] {
+        store.audit_rows(&Filter::ALL, &query).await.unwrap();
+    }
+    store.audit_row(&Filter::ALL, 1).await.unwrap();
+    store.leaving(at(0), 5).await.unwrap();
+    let head = store.audit_head().await.unwrap();
+    store.audit_hash(head.seq).await.unwrap();
+    let (kind, token) = (CheckpointKind::Prune, "a.b.c".to_owned());
+    let made = Checkpoint { number: 1, kind, seq: head.seq, hash: head.hash, at: at(0), token };
+    store.done(Commit { checkpoint: Some(made), ..Commit::default() }).await;
+    store.last_checkpoint().await.unwrap();
+    store.checkpoints(0).await.unwrap();
+    let prune = Some(Prune { through: 0, most: 1 });
+    store.done(Commit { prune, ..Commit::default() }).await;
+    store.verify_audit().await.unwrap();
 }
 
 async fn ask_about_blocks(store: &Store, exchange: &Exchange, sent: &Delivery) {

@@ -153,6 +153,9 @@ impl Scene {
                 "id" if path.starts_with("/v1/blocks") => self.block.clone(),
                 // A referral has no handover to make a document of: tests/it/face.rs does that.
                 "id" if path.ends_with("$document") => "1".to_owned(),
+                // The row of the first document.
+                "id" if path.starts_with("/fhir/AuditEvent") => "1".to_owned(),
+                "id" if path.ends_with("access-log") => self.name_of("Patient").split_once('/').unwrap().1.to_owned(),
                 "id" if path.ends_with("$everything") => self.name_of("Patient").split_once('/').unwrap().1.to_owned(),
                 "id" => self.name_of("Task").split_once('/').unwrap().1.to_owned(),
                 "type" if body["resourceType"].is_string() && body["resourceType"] != "Parameters" => {
