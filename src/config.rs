@@ -1,10 +1,14 @@
 //! Settings: raw TOML and environment → a checked `Config`. `config.default.toml` beside this file is the manual.
-//! `[limits]` and `[[partner]]` have files of their own, as have units and addresses.
+//! `[limits]`, `[[partner]]`, `[[registry]]` and `[retention]` have files of their own, as have units and addresses.
+//! Longer than most files: one function checks what sections say of each other, and a quarter of it is tests.
 
 mod addresses;
 mod audit;
 mod limits;
 mod partner;
+mod registry;
+mod retention;
+mod statistics;
 mod units;
 
 use std::fs;
@@ -25,6 +29,9 @@ pub use addresses::Secret;
 pub use audit::AuditSettings;
 pub use limits::Limits;
 pub use partner::{Channel, Keys, Notice, Partner};
+pub use registry::{ALL_REGISTRIES, CodingKey, Identity, Registry};
+pub use retention::Retention;
+pub use statistics::Statistics;
 pub use units::parse_units;
 
 /// What the program runs on, checked.
@@ -46,6 +53,7 @@ pub struct Config {
     pub audit: AuditSettings,
     pub delivery: DeliverySettings,
     pub telemetry: Telemetry,
+    pub statistics: Statistics,
     /// How long a stop may take before it is made without waiting any longer.
     pub drain: Duration,
     /// How long `/health/ready` says no before connections are refused.
@@ -53,6 +61,9 @@ pub struct Config {
     /// Where the gateway may connect to.
     pub outgoing: Outgoing,
     pub partners: Vec<Partner>,
+    /// Quality registries that may get what was done.
+    pub registries: Vec<Registry>,
+    pub retention: Retention,
     /// Things that are legal but surprising, to be said at start.
     pub warnings: Vec<String>,
 }
@@ -113,9 +124,13 @@ struct Raw {
     audit: audit::RawAudit,
     delivery: RawDelivery,
     telemetry: Telemetry,
+    statistics: Statistics,
     outgoing: RawOutgoing,
+    retention: retention::RawRetention,
     #[serde(default)]
     partner: Vec<partner::RawPartner>,
+    #[serde(default)]
+    registry: Vec<registry::RawRegistry>,
 }
 
 #[derive(Deserialize)]
@@ -199,6 +214,7 @@ fn breaker_rule(raw: &RawDelivery) -> Result<breaker::Rule, ConfigError> {
 
 fn check(raw: Raw, base: &Path) -> Result<Config, ConfigError> {
     limits::check(&raw.limits)?;
+    statistics::check(&raw.statistics)?;
     check_waits("delivery.retry_s", &raw.delivery.retry_s)?;
     check_waits("delivery.poll_s", &[raw.delivery.poll_s])?;
     check_waits("delivery.probe_s", &raw.delivery.probe_s)?;
@@ -240,6 +256,15 @@ fn check(raw: Raw, base: &Path) -> Result<Config, ConfigError> {
         let schedule = schedule(&key, delays)?;
         partners.push(partner::check(&key, raw_partner, base, schedule, &outgoing, &mut warnings)?);
     }
+    let mut registries: Vec<Registry> = Vec::new();
+    for (index, raw_registry) in raw.registry.into_iter().enumerate() {
+        let key = format!("registry[{index}] ({})", raw_registry.name);
+        if registries.iter().any(|r| r.name == raw_registry.name) {
+            return Err(value(&key, "is named twice"));
+        }
+        registries.push(registry::check(&key, raw_registry, base)?);
+    }
+    let retention = retention::check(raw.retention, base)?;
     let authenticated = partners.iter().any(|p| p.keys.is_some());
     if !listen.ip().is_loopback() && !authenticated {
         return Err(value(
@@ -286,10 +311,13 @@ fn check(raw: Raw, base: &Path) -> Result<Config, ConfigError> {
             poll_full_every: Duration::from_secs(raw.delivery.poll_full_s),
         },
         telemetry: raw.telemetry,
+        statistics: raw.statistics,
         drain: Duration::from_secs(gateway.drain_s),
         drain_notice: Duration::from_secs(gateway.drain_notice_s),
         outgoing,
         partners,
+        registries,
+        retention,
         warnings,
     })
 }
@@ -308,6 +336,11 @@ impl Config {
     /// The configured partner of that name; a system that is not configured reads from us.
     pub fn partner(&self, name: &str) -> Option<&Partner> {
         self.partners.iter().find(|p| p.name == name)
+    }
+
+    /// The configured registry of that name.
+    pub fn registry(&self, name: &str) -> Option<&Registry> {
+        self.registries.iter().find(|r| r.name == name)
     }
 
     /// Whether callers must show a token.

@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::future::Future;
 use std::net::TcpListener;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -29,7 +29,7 @@ use crate::sync::gate::Gates;
 use crate::sync::refused::Counts;
 use crate::sync::seal::{KeyError, Sealer};
 use crate::telemetry::{Figures, Traces};
-use crate::{api, assets, sync};
+use crate::{api, assets, registry, sync};
 
 /// The gateway: settings, store, tables, and clients for its partners.
 #[derive(Debug)]
@@ -86,6 +86,8 @@ pub enum StartError {
     },
     #[error("the key of the audit log cannot be used (audit.key)")]
     Key(#[source] KeyError),
+    #[error("the code list in the database cannot be put in force")]
+    CodeList(#[source] StoreError),
     #[error("the server failed")]
     Serve(#[source] std::io::Error),
 }
@@ -93,7 +95,18 @@ pub enum StartError {
 /// What resources are validated against: the profiles, and the KVÅ list that the regional process team owns.
 pub struct Conformance {
     pub profiles: Profiles,
-    pub codes: CodeList,
+    codes: RwLock<InForce>,
+    /// The package's code list and measures, as resources that are kept in the store.
+    definitions: Vec<Value>,
+}
+
+/// The KVÅ list in force. Its version is that of the stored CodeSystem; 0 is the one of the package.
+#[derive(Debug, Clone, Default)]
+pub struct InForce {
+    pub version: u32,
+    pub list: Arc<CodeList>,
+    /// What the list calls its version itself.
+    pub edition: Option<String>,
 }
 
 impl std::fmt::Debug for Conformance {
@@ -122,12 +135,45 @@ impl Conformance {
                 CodeList::default()
             }
         };
-        (Self { profiles, codes }, issues)
+        let stored = |text: &String| {
+            let mut resource = serde_json::from_str::<Value>(text).ok()?;
+            if resource["resourceType"] == "CodeSystem" {
+                // Whatever a package of one's own calls it: this is where it is found and edited.
+                resource["id"] = Value::from(registry::definitions::KVA);
+            }
+            Some(resource)
+        };
+        let kept = |name: &str| name == KVA_FILE || name.starts_with("Measure-") && name.ends_with(".json");
+        let definitions: Vec<Value> =
+            files.iter().filter(|(name, _)| kept(name)).filter_map(|(_, text)| stored(text)).collect();
+        let of_kva = definitions.iter().find(|d| d["resourceType"] == "CodeSystem");
+        let edition = of_kva.and_then(|d| d["version"].as_str()).map(str::to_owned);
+        let codes = RwLock::new(InForce { version: 0, list: Arc::new(codes), edition });
+        (Self { profiles, codes, definitions }, issues)
+    }
+
+    /// The KVÅ list in force now. What is judged by one list takes it once.
+    pub fn codes(&self) -> InForce {
+        self.codes.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Puts a stored list in force, unless a later one is already.
+    pub fn put_in_force(&self, list: InForce) {
+        let mut codes = self.codes.write().unwrap_or_else(PoisonError::into_inner);
+        if codes.version < list.version {
+            *codes = list;
+        }
+    }
+
+    /// The package's code list and measures.
+    pub fn definitions(&self) -> &[Value] {
+        &self.definitions
     }
 
     /// Validates resources that go out or come in.
     pub fn validate(&self, resources: &[Value]) -> Vec<Issue> {
-        let context = Context { profiles: &self.profiles, codes: &self.codes };
+        let codes = self.codes().list;
+        let context = Context { profiles: &self.profiles, codes: &codes };
         resources.iter().flat_map(|r| validate::validate(r, &context)).collect()
     }
 }
@@ -167,8 +213,10 @@ impl Gateway {
             }
         }
         let units = config.directory.iter().map(|unit| (unit.hsa_id.clone(), unit.care_provider.clone())).collect();
-        let store = Store::open(&config.db, Options { queue: config.limits.queue, units, ..Options::default() })
-            .map_err(|source| StartError::Store { path: config.db.display().to_string(), source })?;
+        let registries = config.registries.iter().map(|r| (r.name.clone(), r.needs_information)).collect();
+        let store =
+            Store::open(&config.db, Options { queue: config.limits.queue, registries, units, ..Options::default() })
+                .map_err(|source| StartError::Store { path: config.db.display().to_string(), source })?;
         // After the store: its lock says that nobody else makes the key at the same time.
         let sealer = Sealer::open(&config).map_err(StartError::Key)?;
         Ok(Self {
@@ -288,9 +336,11 @@ fn refuse(what: &'static str, issues: &[Issue]) -> Result<(), StartError> {
 /// [`Config::drain`], and the store is closed. What is not delivered by then is in the store and is sent after the next start.
 pub async fn run(config: Config, listener: TcpListener, shutdown: impl Future<Output = ()>) -> Result<(), StartError> {
     let gateway = Arc::new(Gateway::open(config)?);
+    registry::definitions::settle(&gateway, Utc::now()).await.map_err(StartError::CodeList)?;
     let (stop, stopped) = watch::channel(false);
     let worker = tokio::spawn(sync::worker::run(Arc::clone(&gateway), stopped.clone()));
-    let answers = tokio::spawn(sync::worker::listen(Arc::clone(&gateway), stopped));
+    let answers = tokio::spawn(sync::worker::listen(Arc::clone(&gateway), stopped.clone()));
+    let removals = tokio::spawn(sync::remove::run(Arc::clone(&gateway), stopped));
     let sealing = tokio::spawn(sync::seal::run(Arc::clone(&gateway), stop.subscribe()));
     let server = api::serve(Arc::clone(&gateway), listener).map_err(StartError::Serve)?;
     let handle = server.handle();
@@ -311,6 +361,7 @@ pub async fn run(config: Config, listener: TcpListener, shutdown: impl Future<Ou
     let mut left = 0;
     let mut count = || left = gateway.in_flight();
     let deliveries_ended = ended(worker, deadline, &mut count).await & ended(answers, deadline, || {}).await;
+    ended(removals, deadline, || {}).await;
     // Last: whatever was done until now is in the log.
     let _ = ended(sealing, deadline, || {}).await;
     if timeout(LAST_WRITES, sync::seal::end(&gateway, Utc::now())).await.is_err() {

@@ -120,6 +120,20 @@ enum Verb {
         #[command(subcommand)]
         verb: AuditVerb,
     },
+    /// Gallring: show what is due to be removed by the rules of retention, or remove it from a database that no gateway has open.
+    Gallra {
+        #[arg(long)]
+        config: Option<PathBuf>,
+        /// Show what would go by each rule; the gateway may be running.
+        #[arg(long, required_unless_present = "run", conflicts_with = "run")]
+        dry_run: bool,
+        /// Remove it.
+        #[arg(long, requires = "by")]
+        run: bool,
+        /// Who decides: it stands in every stub.
+        #[arg(long)]
+        by: Option<String>,
+    },
     /// Try a parked delivery again.
     Retry {
         id: String,
@@ -243,6 +257,11 @@ fn run(verb: Verb) -> anyhow::Result<bool> {
         Verb::Audit { verb: AuditVerb::Export { config, db, to } } => {
             operations::export_audit(&Config::load(config.as_deref())?, db.as_deref(), to.as_deref())
         }
+        Verb::Gallra { config, run: true, by, .. } => {
+            let by = by.unwrap_or_default();
+            block_on(operations::remove_due(config.as_deref(), &by, chrono::Utc::now()))
+        }
+        Verb::Gallra { config, .. } => operations::show_due(config.as_deref(), chrono::Utc::now()),
         Verb::Retry { id, at } => {
             block_on(tools::post(&at.url, at.token()?, &format!("/v1/deliveries/{id}/retry"), serde_json::json!({})))
         }

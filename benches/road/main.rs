@@ -17,6 +17,7 @@ mod reads;
 mod receiver;
 mod rows;
 mod start;
+mod statistics;
 mod token;
 
 use std::path::PathBuf;
@@ -39,12 +40,13 @@ pub struct Plan {
 /// A part by its name on the command line.
 type Part = (&'static str, fn(&Plan, &mut Figures));
 
-const PARTS: [Part; 6] = [
+const PARTS: [Part; 7] = [
     ("mapping", mapping::measure),
     ("accepts", accepts::measure),
     ("delivery", delivery::measure),
     ("reads", reads::measure),
     ("start", start::measure),
+    ("statistics", statistics::measure),
     ("neighbours", neighbours::measure),
 ];
 

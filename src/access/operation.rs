@@ -26,12 +26,26 @@ pub enum Operation<'a> {
     SeeFigures,
     /// See who saw, sent and got what: the audit log, and a patient's list of it.
     SeeLog,
+    /// Get what was done, counted.
+    CountActs,
     /// Read, search, write a type of the FHIR face.
     Fhir(Right, &'a str),
     /// The history of everything, as far as it may be seen.
     SeeHistory,
     /// Have a resource looked at, of which nothing is kept.
     Validate,
+    /// See which registries there are, and what each knows a patient by.
+    SeeRegistries,
+    /// Register what a patient says of registries, and see it again.
+    HearPatient,
+    /// See what registries have got of a patient.
+    SeeDisclosures,
+    /// See what a registry must erase, say that it has, and how its codes have changed.
+    Erase,
+    /// Say that something must not be removed, and lift that.
+    Hold,
+    /// See what was removed.
+    SeeRemovals,
 }
 
 use Purpose::{Care, Operations, Registry};
@@ -41,10 +55,16 @@ impl Operation<'_> {
     fn purposes(self) -> &'static [Purpose] {
         match self {
             Self::Submit(_) | Self::SeeExchanges | Self::Cancel | Self::Skip => &[Care],
-            Self::SendAgain | Self::SeeDeliveries | Self::SeeAnswers => &[Care, Operations],
-            Self::SeeFigures | Self::SeeLog => &[Operations],
+            Self::SeeDisclosures => &[Care],
+            Self::SendAgain | Self::SeeDeliveries | Self::SeeAnswers | Self::HearPatient | Self::Hold => {
+                &[Care, Operations]
+            }
+            Self::SeeFigures | Self::SeeLog | Self::SeeRemovals => &[Operations],
+            Self::Erase => &[Registry, Operations],
             // What each purpose may do with a type is bounded when its scopes are read.
-            Self::Fhir(..) | Self::SeeHistory | Self::Validate => &[Care, Registry, Operations],
+            Self::Fhir(..) | Self::SeeHistory | Self::Validate | Self::SeeRegistries | Self::CountActs => {
+                &[Care, Registry, Operations]
+            }
         }
     }
 
@@ -59,13 +79,21 @@ impl Operation<'_> {
             Self::Submit(Kind::Activity) => (Right::Create, "Procedure", false),
             Self::Cancel | Self::SendAgain | Self::Skip => (Right::Update, "Task", false),
             Self::SeeAnswers => (Right::Search, "Task", false),
+            // Of what is covered; of nothing where that is nothing.
+            Self::CountActs => (Right::Search, "Procedure", true),
             Self::Fhir(..)
             | Self::SeeExchanges
             | Self::SeeDeliveries
             | Self::SeeFigures
             | Self::SeeLog
             | Self::SeeHistory
-            | Self::Validate => {
+            | Self::Validate
+            | Self::SeeRegistries
+            | Self::HearPatient
+            | Self::SeeDisclosures
+            | Self::Erase
+            | Self::Hold
+            | Self::SeeRemovals => {
                 return None;
             }
         })
@@ -94,7 +122,7 @@ impl Caller {
         }
         let (right, resource_type, is_part_enough) = match (operation, operation.scope()) {
             (Operation::Fhir(right, resource_type), _) => (right, resource_type, true),
-            // Who runs the gateway has to do with deliveries, whatever they carry.
+            // Who runs the gateway has to do with deliveries, whatever they carry, and with figures of nobody.
             (_, Some(_)) if self.purpose == Operations => return Ok(()),
             (_, Some(needed)) => needed,
             (_, None) => return Ok(()),
@@ -134,7 +162,7 @@ mod tests {
     use super::*;
     use crate::store::{Filter, Grants};
 
-    const ALL: [Operation<'_>; 16] = [
+    const ALL: [Operation<'_>; 23] = [
         Operation::Submit(Kind::RehabPlan),
         Operation::Submit(Kind::Referral),
         Operation::Submit(Kind::Handover),
@@ -147,10 +175,17 @@ mod tests {
         Operation::SeeAnswers,
         Operation::SeeFigures,
         Operation::SeeLog,
+        Operation::CountActs,
         Operation::Fhir(Right::Search, "Procedure"),
         Operation::Fhir(Right::Update, "Procedure"),
         Operation::SeeHistory,
         Operation::Validate,
+        Operation::SeeRegistries,
+        Operation::HearPatient,
+        Operation::SeeDisclosures,
+        Operation::Erase,
+        Operation::Hold,
+        Operation::SeeRemovals,
     ];
 
     /// Somebody with a token whose scopes allow these rights of everything.
@@ -168,7 +203,14 @@ mod tests {
     #[test]
     fn a_registry_reads_resources_and_nothing_else() {
         let registry = caller(Purpose::Registry, Reach::Registry("r".into()), &[Right::Read, Right::Search]);
-        let expected = [Operation::Fhir(Right::Search, "Procedure"), Operation::SeeHistory, Operation::Validate];
+        let expected = [
+            Operation::CountActs,
+            Operation::Fhir(Right::Search, "Procedure"),
+            Operation::SeeHistory,
+            Operation::Validate,
+            Operation::SeeRegistries,
+            Operation::Erase,
+        ];
         assert_eq!(open_to(&registry), expected);
     }
 
@@ -183,8 +225,14 @@ mod tests {
                 Operation::SeeDeliveries,
                 Operation::SeeAnswers,
                 Operation::SeeFigures,
+                Operation::CountActs,
                 Operation::SeeHistory,
-                Operation::Validate
+                Operation::Validate,
+                Operation::SeeRegistries,
+                Operation::HearPatient,
+                Operation::Erase,
+                Operation::Hold,
+                Operation::SeeRemovals
             ]
         );
         let filter = operations.filter();
@@ -235,7 +283,7 @@ mod tests {
         let without = Caller { scopes: None, ..unread };
         assert_eq!(
             open_to(&without).len(),
-            ALL.len() - 2,
+            ALL.len() - 4,
             "in care a token without scopes is good for all its units may do: not for figures and the log"
         );
         let registry = Caller { purpose: Purpose::Registry, ..without };

@@ -90,8 +90,8 @@ pub enum BackupError {
 
 const UNDELIVERED: &str =
     "SELECT partner, count(*) FROM delivery WHERE state IN ('waiting', 'parked') GROUP BY partner ORDER BY partner";
-const LAST_SEQ: &str =
-    "SELECT max((SELECT coalesce(max(seq), 0) FROM version), (SELECT coalesce(max(seq), 0) FROM delivery))";
+const LAST_SEQ: &str = "SELECT max((SELECT coalesce(max(seq), 0) FROM version), (SELECT coalesce(max(seq), 0) FROM delivery), \
+     (SELECT coalesce(max(seq), 0) FROM seq_given))";
 const TABLES: &str = "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%' ORDER BY name";
 
 /// Copies a database that may be in use to a file that must not be there yet. Nobody who writes has to wait.

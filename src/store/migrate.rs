@@ -5,13 +5,15 @@ use rusqlite::Connection;
 use super::StoreError;
 
 /// Step n takes a file of version n to n + 1. A step that was released never changes.
-const STEPS: [&str; 6] = [
+const STEPS: [&str; 8] = [
     include_str!("migrations/0001_first.sql"),
     include_str!("migrations/0002_search.sql"),
     include_str!("migrations/0003_delivery.sql"),
     include_str!("migrations/0004_begun.sql"),
     include_str!("migrations/0005_audit.sql"),
-    include_str!("migrations/0006_block.sql"),
+    include_str!("migrations/0006_rights.sql"),
+    include_str!("migrations/0007_statistics.sql"),
+    include_str!("migrations/0008_block.sql"),
 ];
 
 /// Runs the steps that the file has not seen, each in its own transaction. Returns how many.

@@ -15,8 +15,10 @@ use uuid::Uuid;
 use super::block;
 use super::look::look;
 use super::migrate::migrate;
+use super::objection::settle;
+use super::removal::overwrite;
 use super::writer::{self, Job, Writer};
-use super::{Commit, Meter, Store, StoreError, log, reader, reindex};
+use super::{Commit, Meter, Store, StoreError, fill, log, reader, reindex};
 
 /// How the store is run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,13 +27,15 @@ pub struct Options {
     pub queue: usize,
     /// How many reads run at the same time; more wait.
     pub readers: usize,
+    /// Registries that may get something, and whether each needs that patients were informed.
+    pub registries: Vec<(String, bool)>,
     /// Every unit that is known, with its care provider: an outer block is decided by it.
     pub units: Vec<(String, String)>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { queue: 1024, readers: 4, units: Vec::new() }
+        Self { queue: 1024, readers: 4, registries: Vec::new(), units: Vec::new() }
     }
 }
 
@@ -127,10 +131,12 @@ fn open(path: &Path, options: &Options, disk: Disk, temporary: Option<PathBuf>) 
     let connection = connect(path, disk)?;
     migrate(&connection)?;
     reindex::prepare(&connection)?;
+    fill::prepare(&connection)?;
     block::affiliate(&connection, &options.units)?;
     if disk == Disk::Durable {
         log::make_room(&connection).map_err(StoreError::Open)?;
     }
+    settle(&connection, &options.registries).map_err(StoreError::Open)?;
     let ready = Arc::new(AtomicBool::new(true));
     let (jobs, queue) = mpsc::channel(options.queue.max(1));
     let (reads, questions) = mpsc::channel(reader::QUEUE);
@@ -193,6 +199,7 @@ fn connect(path: &Path, disk: Disk) -> Result<Connection, StoreError> {
              PRAGMA temp_store = MEMORY;"
         ))?;
         log::set_up(&connection)?;
+        overwrite(&connection, false)?;
         Ok(connection)
     };
     set().map_err(StoreError::Open)

@@ -38,8 +38,8 @@ pub(super) struct Mark {
 
 impl State {
     pub(super) fn load(connection: &Connection) -> Result<Self, StoreError> {
-        let last =
-            "SELECT max((SELECT coalesce(max(seq), 0) FROM version), (SELECT coalesce(max(seq), 0) FROM delivery))";
+        let last = "SELECT max((SELECT coalesce(max(seq), 0) FROM version), (SELECT coalesce(max(seq), 0) FROM delivery), \
+             (SELECT coalesce(max(seq), 0) FROM seq_given))";
         let seq = connection.query_row(last, [], |row| row.get(0)).map_err(StoreError::Open)?;
         let head = Head::load(connection).map_err(StoreError::Open)?;
         Ok(Self {

@@ -62,6 +62,8 @@ pub enum LeftOut {
     NoParty,
     /// The consent it rests on is withdrawn, or its document was entered in error: only what says so may be sent again.
     NotInForce,
+    /// Its bytes were removed when their time was over; the sender may send the document anew.
+    Removed,
     /// A block keeps it from its unit; what it holds is sent by itself when it is lifted.
     Blocked,
     /// It is neither waiting, parked nor delivered any more.
@@ -86,6 +88,9 @@ impl LeftOut {
             }
             Self::NotInForce => {
                 "vilar på ett återkallat samtycke eller ett återtaget dokument; bara versionen som säger det kan sändas igen | rests on a withdrawn consent or a retracted document; only the version that says so may be sent again".into()
+            }
+            Self::Removed => {
+                "kopian är gallrad; sänd dokumentet på nytt | the copy was removed when its time was over; send the document anew".into()
             }
             Self::Blocked => "spärrad för enheten; sänds av sig själv när spärren hävs | blocked for the unit; sent by itself when the block is lifted".into(),
             Self::Over => "är redan avslutad | has ended".into(),
@@ -241,6 +246,7 @@ async fn allowed(
         return Ok(Err(LeftOut::Blocked));
     }
     let way = match judged.and_then(|way| at_party(way, delivery, exchange)) {
+        Ok(Way::Again) if delivery.body.is_empty() => return Ok(Err(LeftOut::Removed)),
         Ok(way) => way,
         Err(why) => return Ok(Err(why)),
     };

@@ -14,7 +14,8 @@ use crate::Gateway;
 use crate::access::{Caller, Purpose, Reach};
 use crate::domain::audit::{By, Deed, Event};
 use crate::domain::{Directory, PartyRole, Stage};
-use crate::store::{Audit, Commit, Committed, Expect, Filter, Stored};
+use crate::fhir::issue::{Code, Issue};
+use crate::store::{self, Audit, Commit, Committed, Disclosed, Expect, Filter, Stored};
 use crate::telemetry::asked;
 
 /// Who a caller is in the audit log.
@@ -98,8 +99,28 @@ async fn put(gateway: &Gateway, audit: Audit) -> Result<(), Refusal> {
     Ok(())
 }
 
+/// What a caller did.
+pub fn did(gateway: &Gateway, caller: &Caller, deed: Deed, object: impl Into<String>, now: DateTime<Utc>) -> Event {
+    Event::new(now, by(&gateway.config.directory, caller), deed, object)
+}
+
 fn event(gateway: &Gateway, caller: &Caller, action: &str, object: &str, now: DateTime<Utc>) -> Event {
-    Event::new(now, by(&gateway.config.directory, caller), Deed::of(action), object)
+    did(gateway, caller, Deed::of(action), object, now)
+}
+
+/// Whether a registry may read resource by resource. With codes it may not: it gets everything by `$export`, where every
+/// resource passes the one place that codes it.
+pub fn check_interactive(gateway: &Gateway, caller: &Caller) -> Result<(), Refusal> {
+    let Reach::Registry(name) = &caller.reach else { return Ok(()) };
+    if gateway.config.registry(name).is_some_and(|registry| !registry.is_coded()) {
+        return Ok(());
+    }
+    Err(Refusal::Forbidden(Issue::error(
+        Code::Forbidden,
+        "",
+        "Registret får kodade uppgifter: hämta dem med $export; att läsa och söka enskilda resurser är stängt.",
+        "The registry gets coded data: fetch it by $export; reading and searching single resources is closed.",
+    )))
 }
 
 /// Records that resources were shown, and that a unit which read something of an exchange here has got it.
@@ -111,6 +132,7 @@ pub async fn shown(
     resources: &[Stored],
     now: DateTime<Utc>,
 ) -> Result<(), Refusal> {
+    check_interactive(gateway, caller)?;
     if gateway.config.audit_reads {
         let names = resources.iter().map(|r| format!("{}/{}/{}", r.resource_type, r.id, r.version)).collect();
         let event = event(gateway, caller, action, object, now).showing(names).about(patients(resources));
@@ -119,6 +141,9 @@ pub async fn shown(
     let told = |r: &&Stored| {
         !matches!(r.resource_type.as_str(), "Patient" | "Organization" | "Practitioner" | "PractitionerRole")
     };
+    if let Reach::Registry(name) = &caller.reach {
+        return disclose(gateway, name, resources, now).await;
+    }
     // The operator looking on is not the recipient having it.
     let Reach::Units(units) = &caller.reach else { return Ok(()) };
     let names: Vec<String> = resources.iter().filter(told).map(|r| format!("{}/{}", r.resource_type, r.id)).collect();
@@ -126,6 +151,14 @@ pub async fn shown(
     for exchange in exchanges {
         reach(gateway, caller, exchange, now).await?;
     }
+    Ok(())
+}
+
+/// What a registry reads it has got: on disk before the answer leaves, so that it can be told to erase it.
+async fn disclose(gateway: &Gateway, registry: &str, resources: &[Stored], now: DateTime<Utc>) -> Result<(), Refusal> {
+    let resources = resources.iter().map(|r| format!("{}/{}", r.resource_type, r.id)).collect();
+    let disclosed = Disclosed { registry: registry.to_owned(), resources, key: None, at: now };
+    gateway.store.commit(Commit { deeds: vec![store::Deed::Disclosed(disclosed)], ..Commit::default() }).await?;
     Ok(())
 }
 

@@ -7,6 +7,7 @@ mod conditional;
 pub mod cursor;
 mod everything;
 mod history;
+mod measure;
 mod media;
 mod operations;
 mod prefer;
@@ -20,6 +21,7 @@ pub use audit::{looked, observer, permit, read_audit, search_audit, search_audit
 pub use capability::{instance_methods, metadata, type_methods};
 pub use everything::{document, everything, everything_post};
 pub use history::{history, history_of_all, history_of_type};
+pub use measure::{evaluate, evaluate_post};
 pub use media::negotiate;
 pub use read::{read, vread};
 pub use search::{search_get, search_post};

@@ -37,6 +37,15 @@ pub enum Deed {
     Statistics,
     /// The patient's block, opt-out or consent was recorded or lifted.
     Block,
+    /// The patient objected to a quality registry, took that back, or was informed of it.
+    Object,
+    Reconsider,
+    Inform,
+    /// A registry says that it has erased what it was told to.
+    Erased,
+    /// Something must not be removed, or may be again.
+    LegalHold,
+    LiftHold,
     Erase,
     Login,
     Token,
@@ -67,7 +76,7 @@ type Row = (Deed, &'static str, &'static str, Interaction, Option<&'static str>)
 
 use Interaction::{Disclosure, Login, Rest, Upkeep};
 
-const TABLE: [Row; 28] = [
+const TABLE: [Row; 34] = [
     (Deed::Read, "read", "R", Rest("read"), Some("läste")),
     (Deed::Vread, "vread", "R", Rest("vread"), Some("läste en tidigare version av")),
     (Deed::History, "history", "R", Rest("history"), Some("läste ändringshistoriken för")),
@@ -90,6 +99,18 @@ const TABLE: [Row; 28] = [
     (Deed::Export, "export", "R", Disclosure, Some("fick i ett uttag")),
     (Deed::Statistics, "statistics", "E", Rest("operation"), None),
     (Deed::Block, "block", "U", Rest("update"), Some("ändrade spärr eller samtycke för")),
+    (Deed::Object, "opt-out", "C", Rest("create"), Some("tog emot en invändning mot kvalitetsregister från")),
+    (
+        Deed::Reconsider,
+        "opt-out-lift",
+        "U",
+        Rest("update"),
+        Some("tog tillbaka en invändning mot kvalitetsregister för"),
+    ),
+    (Deed::Inform, "inform", "C", Rest("create"), Some("informerade om kvalitetsregister")),
+    (Deed::Erased, "erased", "U", Upkeep, None),
+    (Deed::LegalHold, "legal-hold", "C", Upkeep, None),
+    (Deed::LiftHold, "legal-hold-lift", "U", Upkeep, None),
     (Deed::Erase, "erase", "D", Rest("delete"), Some("gallrade")),
     (Deed::Login, "login", "E", Login, None),
     (Deed::Token, "token", "E", Login, None),
