@@ -8,13 +8,15 @@
 //! 1. **Nothing is acknowledged before it is committed to disk.**
 //! 2. **Nothing leaves except from a stored delivery; a resend is byte-identical and changes no content a second time.**
 //! 3. **Same patient, same partner: in order; a parked delivery holds its successors until it is retried, superseded or
-//!    skipped by a named person. A stuck patient or partner never holds up another.**
+//!    skipped by a named person. A stuck patient or partner never holds up another. What a patient has blocked is in nobody's
+//!    way, and leaves in order when the block is lifted.**
 //! 4. **No document is ever dropped: it is delivered, refused with findings, or parked where a person sees it.**
 //! 5. **Every mapped element can be traced to the row that made it; every source field that no row read is reported.**
 //! 6. **What an action did and the record that it was done are one commit; for reads, the record is on disk before the
 //!    answer leaves.**
 //! 7. **No personnummer, name or free text in any log, metric, URL that we make, or error text.**
 //! 8. **`domain`, `fhir` and `mapping` are pure: no clock, no socket, no file after load.**
+//! 9. **From the commit of a block (spärr) on, no path shows or sends what it closes, nor tells that it is there.**
 //!
 //! # The house
 //!

@@ -95,7 +95,16 @@ pub async fn held(call: Call) -> Answer {
         Reach::Units(_) | Reach::Registry(_) => Some(call.caller.partner.clone().unwrap_or_default()),
     };
     let held = call.gateway.store.held_inbound(partner.as_deref(), call.gateway.config.limits.page_max).await?;
-    let shown: Vec<Value> = held
+    let mut told = Vec::new();
+    for said in held {
+        // An exchange that a block keeps from the caller is none that it has answered in.
+        let is_kept = match said.exchange {
+            Some(id) if partner.is_some() => !concerns(&call, id).await?,
+            _ => false,
+        };
+        told.extend((!is_kept).then_some(said));
+    }
+    let shown: Vec<Value> = told
         .iter()
         .map(|i| json!({ "partner": i.partner, "key": i.key, "exchange": i.exchange.map(|e| e.to_string()), "at": instant(i.at), "finding": i.finding }))
         .collect();
@@ -122,7 +131,7 @@ async fn check_sender(call: &Call, exchange: Uuid) -> Result<(), Problem> {
 
 async fn own(call: &Call, id: &str) -> Result<Delivery, Problem> {
     let id: Uuid = id.parse().map_err(|_| refusal::missing("delivery"))?;
-    let query = DeliveryQuery { id: Some(id), ..DeliveryQuery::default() };
+    let query = DeliveryQuery { id: Some(id), filter: call.caller.filter(), ..DeliveryQuery::default() };
     let delivery = call.gateway.store.deliveries(&query).await?.into_iter().next();
     match delivery {
         Some(delivery) if concerns(call, delivery.exchange).await? => Ok(delivery),

@@ -1,6 +1,7 @@
 //! The only incoming HTTP. One flat list of routes; a handler reads the request, makes one call, and writes the answer.
 
 mod access_log;
+mod blocks;
 mod body;
 mod bulk;
 mod caller;
@@ -57,6 +58,10 @@ pub const ROUTES: &[(&str, &str)] = &[
     ("POST", "/v1/deliveries/resend"),
     ("POST", "/v1/deliveries/{id}/retry"),
     ("POST", "/v1/deliveries/{id}/skip"),
+    ("POST", "/v1/blocks"),
+    ("POST", "/v1/blocks/search"),
+    ("GET", "/v1/blocks/{id}"),
+    ("POST", "/v1/blocks/{id}/lift"),
     ("GET", "/v1/partners"),
     ("GET", "/v1/answers/held"),
     ("GET", "/v1/patients/{id}/access-log"),
@@ -142,6 +147,10 @@ fn routes(app: &mut web::ServiceConfig) {
         .route("/v1/deliveries/resend", web::post().to(resend::post))
         .route("/v1/deliveries/{id}/retry", web::post().to(deliveries::retry))
         .route("/v1/deliveries/{id}/skip", web::post().to(deliveries::skip))
+        .route("/v1/blocks", web::post().to(blocks::register))
+        .route("/v1/blocks/search", web::post().to(blocks::search))
+        .route("/v1/blocks/{id}", get().to(blocks::read))
+        .route("/v1/blocks/{id}/lift", web::post().to(blocks::lifted))
         .route("/v1/partners", get().to(deliveries::partners))
         .route("/v1/answers/held", get().to(deliveries::held))
         .route("/v1/patients/{id}/access-log", get().to(access_log::list))

@@ -24,6 +24,7 @@ pub struct Limits {
     pub search_terms: usize,
     pub search_hops: usize,
     pub search_includes: usize,
+    pub blocks: usize,
     pub queue: usize,
     pub header_s: u64,
     pub body_s: u64,
@@ -41,6 +42,9 @@ const LONGEST_URL: usize = 65_000;
 const MOST_WORKERS: usize = 256;
 /// An hour: longer than anybody waits for a request, in seconds.
 const LONGEST_REQUEST_S: usize = 3600;
+
+/// What a patient has is looked at as often as the patient has blocks, by the writer that all wait for.
+const MOST_BLOCKS: usize = 1000;
 
 /// Each hop is a statement within a statement.
 const MOST_HOPS: usize = 10;
@@ -85,6 +89,7 @@ pub(super) fn check(limits: &Limits) -> Result<(), ConfigError> {
         ("search_terms", limits.search_terms, MOST),
         ("search_hops", limits.search_hops, MOST_HOPS),
         ("search_includes", limits.search_includes, MOST),
+        ("blocks", limits.blocks, MOST_BLOCKS),
         ("queue", limits.queue, MOST),
     ];
     for (name, count, most) in counts {
@@ -121,6 +126,7 @@ mod tests {
             "search_terms",
             "search_hops",
             "search_includes",
+            "blocks",
             "queue",
             "header_s",
             "body_s",

@@ -1,6 +1,7 @@
 //! Swedish and process facts: identifiers, code lists, exchanges, deliveries, the Task transition table. Pure.
 
 pub mod audit;
+pub mod block;
 pub mod breaker;
 pub mod bucket;
 pub mod delivery;

@@ -10,6 +10,7 @@ pub mod document;
 pub mod guard;
 pub mod issue;
 pub mod lifecycle;
+pub mod origin;
 pub mod primitive;
 pub mod profile;
 pub mod protection;

@@ -91,6 +91,13 @@ impl<'w, 'c> Writing<'w, 'c> {
         for change in &commit.delivery_changes {
             self.change_delivery(change)?;
         }
+        for block in &commit.blocks {
+            self.put_block(block)?;
+        }
+        self.settle(commit)?;
+        for listed in &commit.listed {
+            self.list_held(listed)?;
+        }
         for inbound in &commit.inbound {
             self.put_inbound(inbound)?;
         }

@@ -1,6 +1,7 @@
 //! The one write verb: what is expected, what is written, and how it can fail.
 
 use super::audit::{Checkpoint, Prune};
+use super::block::{Block, Listed};
 use super::export::ExportChange;
 use super::record::{Answer, Assertion, Audit, Delivery, DeliveryChange, Document, Exchange, Inbound, Put};
 use super::rights::Deed;
@@ -21,6 +22,10 @@ pub struct Commit {
     /// Attempts that are about to begin; before `delivery_changes`.
     pub begun: Vec<Begun>,
     pub delivery_changes: Vec<DeliveryChange>,
+    /// Registered, or lifted where they are there already. What follows from them is settled in the same commit.
+    pub blocks: Vec<Block>,
+    /// Of which held deliveries the worklist has heard.
+    pub listed: Vec<Listed>,
     pub inbound: Vec<Inbound>,
     /// What patients wish, what registries got, what is held and removed; after everything else and before the audit rows.
     pub deeds: Vec<Deed>,
@@ -66,6 +71,8 @@ pub enum Expect {
     /// Nothing happened to the patient's exchanges since: [`Store::changes_of_patient`](super::Store::changes_of_patient)
     /// says the same.
     Unchanged { patient: String, changes: i64 },
+    /// Nothing happened to the patient's blocks since: [`Store::block_marks`](super::Store::block_marks) says the same.
+    Blocks { patient: String, marks: i64 },
     /// The caller has not used this Idempotency-Key.
     FreshKey { caller: String, key: String },
     /// The client has not used this assertion.

@@ -83,7 +83,7 @@ impl Question {
     /// What waits for a person is rare: from there to the exchanges.
     fn of_attention(query: &ExchangeQuery, visible: Option<&Sql>) -> Self {
         let sql = "SELECT e.updated_at AS at, e.id AS id FROM (SELECT exchange FROM delivery INDEXED BY delivery_parked \
-                   WHERE state = 'parked' AND action <> 'notice' UNION SELECT exchange FROM inbound INDEXED BY inbound_held \
+                   WHERE state = 'parked' AND held = 0 AND action <> 'notice' UNION SELECT exchange FROM inbound INDEXED BY inbound_held \
                    WHERE finding IS NOT NULL AND exchange IS NOT NULL) l CROSS JOIN exchange e ON e.id = l.exchange WHERE true";
         Self { sql: sql.into(), values: Vec::new() }.narrowed(query, visible, "e.updated_at", "e.id")
     }

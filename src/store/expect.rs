@@ -50,6 +50,7 @@ impl Writing<'_, '_> {
                 let found: Option<i64> = db.first(CHANGES_OF_PATIENT, [patient], |row| row.get("changes"))?;
                 Ok(found == Some(*changes))
             }
+            Expect::Blocks { patient, marks } => Ok(self.block_marks(patient)? == *marks),
             Expect::FreshKey { caller, key } => Ok(db.first(ANSWERED, (caller, key), found)?.is_none()),
             Expect::Unused { client, jti } => Ok(db.first(USED, (client, jti), found)?.is_none()),
             Expect::FewAssertions { client, most, at } => {

@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 
 use rusqlite::types::Value;
 
+use super::block::UNBLOCKED_PARTY;
 use super::query::Filter;
 use super::row::list;
 use super::search::Asked;
@@ -23,7 +24,7 @@ impl Asked<'_, '_> {
         let units = units(self.filter)?;
         let text = format!(
             "coalesce((SELECT max(p.role <> 'sender') FROM exchange o CROSS JOIN party p ON p.exchange = o.id \
-             WHERE o.patient = {row}.id AND +p.unit IN (SELECT value FROM json_each(?))), true)"
+             WHERE o.patient = {row}.id AND +p.unit IN (SELECT value FROM json_each(?)) AND {UNBLOCKED_PARTY}), true)"
         );
         Some(Sql::new(text, [Value::from(units)]))
     }

@@ -8,6 +8,7 @@ mod apply;
 mod assertion;
 mod audit;
 pub mod backup;
+pub mod block;
 pub mod commit;
 mod disclosure;
 mod due;
@@ -63,6 +64,7 @@ pub use audit::{
 pub use backup::{
     BackupError, BackupNote, Manifest, Restored, back_up, last_backup, manifest_of, restore, verify_backup,
 };
+pub use block::{Block, Lifted, Listed, Outgoing};
 pub use commit::{Begun, Commit, Committed, Expect, Share, StoreError};
 pub use due::{Due as Removable, Tally, look_due};
 pub use export::{

@@ -12,6 +12,7 @@ use rusqlite::{Connection, OpenFlags};
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
+use super::block;
 use super::look::look;
 use super::migrate::migrate;
 use super::objection::settle;
@@ -28,11 +29,13 @@ pub struct Options {
     pub readers: usize,
     /// Registries that may get something, and whether each needs that patients were informed.
     pub registries: Vec<(String, bool)>,
+    /// Every unit that is known, with its care provider: an outer block is decided by it.
+    pub units: Vec<(String, String)>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { queue: 1024, readers: 4, registries: Vec::new() }
+        Self { queue: 1024, readers: 4, registries: Vec::new(), units: Vec::new() }
     }
 }
 
@@ -132,6 +135,7 @@ fn open(path: &Path, options: &Options, disk: Disk, temporary: Option<PathBuf>) 
     migrate(&connection)?;
     reindex::prepare(&connection)?;
     fill::prepare(&connection)?;
+    block::affiliate(&connection, &options.units)?;
     if disk == Disk::Durable {
         log::make_room(&connection).map_err(StoreError::Open)?;
     }

@@ -14,7 +14,7 @@ use super::row::{instant, list, time, time_if_any, uuid, uuid_if_any, word};
 use super::search::Asked;
 use super::sql::Sql;
 use super::statement::Statements;
-use super::visible::and;
+use super::visible::{and, units};
 use super::{Store, StoreError};
 use crate::domain::delivery::State;
 
@@ -43,7 +43,7 @@ const ANY: &str = "SELECT * FROM delivery WHERE true";
 const WAITING: &str = "SELECT * FROM delivery INDEXED BY delivery_waiting WHERE state = 'waiting'";
 const PARKED: &str = "SELECT * FROM delivery INDEXED BY delivery_parked WHERE state = 'parked'";
 
-fn delivery(row: &Row<'_>) -> Result<Delivery, StoreError> {
+pub(super) fn delivery(row: &Row<'_>) -> Result<Delivery, StoreError> {
     Ok(Delivery {
         id: uuid(row, "id")?,
         exchange: uuid(row, "exchange")?,
@@ -63,6 +63,7 @@ fn delivery(row: &Row<'_>) -> Result<Delivery, StoreError> {
         note: row.get("note")?,
         urgent: row.get("urgent")?,
         resend_of: uuid_if_any(row, "resend_of")?,
+        held: row.get("held")?,
     })
 }
 
@@ -314,5 +315,10 @@ fn seen(db: &Statements<'_>, filter: &Filter) -> Result<Option<Sql>, StoreError>
     let Some(visible) = Asked::of(db, filter).exchange(Right::Search)? else { return Ok(None) };
     // The limit keeps SQLite from joining the two, which would have the deliveries sorted.
     let exchange = "(SELECT 1 FROM exchange e WHERE e.id = delivery.exchange AND ";
-    Ok(Some(Sql::new(exchange, []).then(&visible).text(" LIMIT 1)")))
+    let seen = Sql::new(exchange, []).then(&visible).text(" LIMIT 1)");
+    let Some(units) = units(filter) else { return Ok(Some(seen)) };
+    // What a block holds is the sender's business: from the recipient it is kept, and nobody else is to know whom it is kept from.
+    let sender = " AND (delivery.held = 0 OR EXISTS (SELECT 1 FROM party p WHERE p.exchange = delivery.exchange \
+                  AND p.role = 'sender' AND p.unit <> delivery.unit AND +p.unit IN (SELECT value FROM json_each(?))))";
+    Ok(Some(seen.text(sender).value(units)))
 }

@@ -37,6 +37,7 @@ const UNREACHED: &str = "SELECT DISTINCT x.exchange FROM json_each(?1) m \
                          CROSS JOIN resource r ON r.type = m.value ->> 0 AND r.id = m.value ->> 1 \
                          CROSS JOIN exchange_resource x ON x.rid = r.rid CROSS JOIN party p ON p.exchange = x.exchange \
                          WHERE p.role <> 'sender' AND p.stage = 'waiting' AND p.unit IN (SELECT value FROM json_each(?2)) \
+                         AND NOT EXISTS (SELECT 1 FROM withheld_exchange w WHERE w.exchange = p.exchange AND w.unit = p.unit) \
                          ORDER BY x.exchange";
 const DOCUMENT: &str = "SELECT * FROM document WHERE exchange = ?1 AND version = ?2";
 const IN_FORCE: &str = "SELECT * FROM document WHERE exchange = ?1 AND in_force = 1";

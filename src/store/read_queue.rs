@@ -26,17 +26,17 @@ const UNANSWERED: u32 = 10;
 const NEXT_WAITING: &str =
     "SELECT min(partner) FROM delivery INDEXED BY delivery_waiting WHERE state = 'waiting' AND partner > ?1";
 const NEXT_PARKED: &str =
-    "SELECT min(partner) FROM delivery INDEXED BY delivery_parked WHERE state = 'parked' AND partner > ?1";
+    "SELECT min(partner) FROM delivery INDEXED BY delivery_parked WHERE state = 'parked' AND held = 0 AND partner > ?1";
 const COUNT_WAITING: &str = "SELECT count(*) FROM (SELECT 1 FROM delivery INDEXED BY delivery_waiting \
                              WHERE state = 'waiting' AND partner = ?1 LIMIT ?2)";
 const COUNT_PARKED: &str = "SELECT count(*) FROM (SELECT 1 FROM delivery INDEXED BY delivery_parked \
-                            WHERE state = 'parked' AND partner = ?1 LIMIT ?2)";
+                            WHERE state = 'parked' AND held = 0 AND partner = ?1 LIMIT ?2)";
 const OLDEST_WAITING: &str = "SELECT created_at FROM delivery INDEXED BY delivery_waiting \
                               WHERE state = 'waiting' AND partner = ?1 ORDER BY seq LIMIT 1";
 const OLDEST_PARKED: &str = "SELECT created_at FROM delivery INDEXED BY delivery_parked \
-                             WHERE state = 'parked' AND partner = ?1 ORDER BY seq LIMIT 1";
+                             WHERE state = 'parked' AND held = 0 AND partner = ?1 ORDER BY seq LIMIT 1";
 const PARKED: &str = "SELECT id, partner, created_at, note, (SELECT class FROM attempt WHERE delivery = id ORDER BY number DESC LIMIT 1) AS class \
-                      FROM delivery INDEXED BY delivery_of_state WHERE state = 'parked' ORDER BY seq LIMIT ?1";
+                      FROM delivery INDEXED BY delivery_of_state WHERE state = 'parked' AND held = 0 ORDER BY seq LIMIT ?1";
 const COUNT_HELD: &str =
     "SELECT count(*) FROM (SELECT 1 FROM inbound INDEXED BY inbound_held_all WHERE finding IS NOT NULL LIMIT ?1)";
 const OLDEST_HELD: &str =

@@ -165,6 +165,8 @@ pub struct Delivery {
     pub urgent: bool,
     /// The delivered one whose bytes these are, sent again because somebody asked for it.
     pub resend_of: Option<Uuid>,
+    /// A block keeps it from its recipient: parked, in nobody's way, and sent by itself when the block is lifted.
+    pub held: bool,
 }
 
 /// A change of a delivery's state, with the attempt that led to it.

@@ -57,7 +57,8 @@ const LAST: &str = concat!(
     actors!(),
     " AND (r.type = 'Patient' AND r.id = ?1 OR NOT EXISTS (SELECT 1 FROM exchange_resource x WHERE x.rid = r.rid))"
 );
-const LET_GO: [&str; 4] = [
+const LET_GO: [&str; 5] = [
+    "DELETE FROM withheld WHERE rid = ?1",
     "DELETE FROM concern WHERE rid = ?1",
     "DELETE FROM exchange_resource WHERE rid = ?1",
     "DELETE FROM version WHERE rid = ?1",
@@ -65,7 +66,8 @@ const LET_GO: [&str; 4] = [
 ];
 const VERSIONS: &str = "SELECT count(*) FROM version WHERE rid = ?1";
 const DELIVERIES: &str = "SELECT id FROM delivery WHERE exchange = ?1";
-const OF_EXCHANGE: [(&str, &str); 7] = [
+const OF_EXCHANGE: [(&str, &str); 8] = [
+    ("withheld", "DELETE FROM withheld_exchange WHERE exchange = ?1"),
     ("deliveries", "DELETE FROM delivery WHERE exchange = ?1"),
     ("inbound", "DELETE FROM inbound WHERE exchange = ?1"),
     ("answers", "DELETE FROM answer WHERE exchange = ?1"),

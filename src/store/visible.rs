@@ -8,6 +8,7 @@ use rusqlite::types::Value;
 use serde_json::Value as Json;
 
 use super::StoreError;
+use super::block::{UNBLOCKED_PARTY, open_to};
 use super::grants::{Extent, Right};
 use super::known_patient::tells;
 use super::objection::may_get;
@@ -71,7 +72,7 @@ impl Asked<'_, '_> {
 
     /// The conditions beside scopes: a place for each reason to hide a resource. Without a type, of everything at once.
     fn grounds(&self, resource_type: Option<&str>, row: &str) -> Vec<Condition> {
-        let grounds = [self.concerns(resource_type, row), self.objected(row)];
+        let grounds = [self.concerns(resource_type, row), self.objected(row), self.unblocked(row)];
         grounds.into_iter().flatten().collect()
     }
 
@@ -92,6 +93,12 @@ impl Asked<'_, '_> {
         );
         let set = "SELECT t.rid FROM concern t WHERE t.unit IN (SELECT value FROM json_each(?))";
         Some(Condition::exact(Sql::new(holds, [units.clone()]), Sql::new(set, [units])))
+    }
+
+    /// Spärr: no block keeps the resource from a reader without a unit. From units it is kept by what concerns them: what a
+    /// block closes to one is not in `concern` while the block stands.
+    fn unblocked(&self, row: &str) -> Option<Condition> {
+        open_to(self.filter, row).map(|open| Condition { holds: Sql::new(open, []), set: None, is_exact: false })
     }
 
     /// A registry gets what no patient has objected to.
@@ -165,7 +172,10 @@ impl Asked<'_, '_> {
             Who::Registry(_) => return Ok(Some(Sql::new("e.revision < 0", []))),
             Who::Units(_) => {
                 // The `+` keeps SQLite from reading all that a unit has for every exchange that is asked.
-                let text = "EXISTS (SELECT 1 FROM party p WHERE p.exchange = e.id AND +p.unit IN (SELECT value FROM json_each(?)))";
+                let text = format!(
+                    "EXISTS (SELECT 1 FROM party p WHERE p.exchange = e.id AND +p.unit IN (SELECT value FROM json_each(?)) \
+                     AND {UNBLOCKED_PARTY})"
+                );
                 conditions.extend(units(self.filter).map(|units| Sql::new(text, [Value::from(units)])));
             }
         }

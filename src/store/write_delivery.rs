@@ -17,13 +17,15 @@ const INSERT: &str = "INSERT INTO delivery (seq, id, exchange, document_version,
 const HURRY: &str = "UPDATE delivery SET urgent = 1 \
                      WHERE partner = ?1 AND patient = ?2 AND state IN ('waiting', 'parked') AND urgent = 0";
 const STANDING: &str = "SELECT state, partner, patient, attempts FROM delivery WHERE id = ?1";
-const CHANGE: &str = "UPDATE delivery SET state = ?2, head = head AND ?3, due_at = ?4, note = ?5, attempts = ?6, \
+const CHANGE: &str = "UPDATE delivery SET state = ?2, head = head AND ?3, held = held AND ?2 = 'parked', due_at = ?4, note = ?5, attempts = ?6, \
                       first_attempt_at = coalesce(first_attempt_at, ?7), \
                       begun_at = CASE WHEN begun_at = ?7 THEN NULL ELSE begun_at END WHERE id = ?1";
 /// One whose outcome was never recorded stays: what came after it says nothing of it.
 const BEGIN: &str = "UPDATE delivery SET begun_at = coalesce(begun_at, ?2) WHERE id = ?1";
-const PROMOTE: &str = "UPDATE delivery SET head = 1 WHERE seq = (SELECT min(seq) FROM delivery \
-                       WHERE partner = ?1 AND patient = ?2 AND state IN ('waiting', 'parked'))";
+/// The first that no block holds, where nothing is: what a block let go of comes after what stands first already.
+pub(super) const PROMOTE: &str = "UPDATE delivery SET head = 1 WHERE seq = (SELECT min(seq) FROM delivery \
+                       WHERE partner = ?1 AND patient = ?2 AND state IN ('waiting', 'parked') AND held = 0) \
+                       AND NOT EXISTS (SELECT 1 FROM delivery WHERE partner = ?1 AND patient = ?2 AND head = 1)";
 const INSERT_ATTEMPT: &str = "INSERT INTO attempt (delivery, number, at, class, status, reason, duration_ms) \
                               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
 

@@ -18,6 +18,9 @@ const HIDE: &str =
     "DELETE FROM concern WHERE unit = ?3 AND rid = (SELECT rid FROM resource WHERE type = ?1 AND id = ?2)";
 const SIGHT: &str =
     "INSERT INTO sight (rid, unit, seq, gained) SELECT rid, ?3, ?4, ?5 FROM resource WHERE type = ?1 AND id = ?2";
+/// Nor when a block is lifted.
+const HIDE_WITHHELD: &str =
+    "DELETE FROM withheld WHERE unit = ?3 AND rid = (SELECT rid FROM resource WHERE type = ?1 AND id = ?2)";
 const BELONGS: &str = "INSERT INTO exchange_resource (exchange, rid) VALUES (?1, ?2) ON CONFLICT DO NOTHING";
 
 impl Writing<'_, '_> {
@@ -66,6 +69,7 @@ impl Writing<'_, '_> {
                 if self.statements.run(HIDE, (resource_type, id, &unit))? > 0 {
                     self.note_sight(resource_type, id, &unit, false)?;
                 }
+                self.statements.run(HIDE_WITHHELD, (resource_type, id, &unit))?;
             }
         }
         Ok(())

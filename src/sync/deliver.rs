@@ -26,7 +26,12 @@ pub async fn deliver(
     started_at: DateTime<Utc>,
     dice: f64,
 ) -> Result<Option<Outcome>, Refusal> {
-    if rests_on_consent(delivery) && !begin(gateway, delivery, started_at).await? {
+    let may_go = match rests_on_consent(delivery) {
+        true => begin(gateway, delivery, started_at).await?,
+        // Asked last of all: a block that was registered since it was found due has parked it.
+        false => !gateway.store.is_held(delivery.id).await?,
+    };
+    if !may_go {
         return Ok(None);
     }
     let _in_flight = gateway.figures.begin_attempt(&delivery.partner);
@@ -216,7 +221,8 @@ pub async fn staged(
     let mut states: Vec<State> = siblings
         .iter()
         .filter(|d| d.unit == delivery.unit && d.id != delivery.id && stages(d))
-        .map(|d| d.state)
+        // What a block holds has not come, and says no more than that.
+        .map(|d| if d.held { State::Waiting } else { d.state })
         .collect();
     states.push(to);
     let before = exchange.clone();

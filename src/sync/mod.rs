@@ -7,6 +7,7 @@
 pub mod abort;
 pub mod access_log;
 pub mod acknowledge;
+pub mod block;
 pub mod cancel;
 mod concerns;
 mod consent;
@@ -14,6 +15,7 @@ pub mod contribute;
 pub mod deliver;
 pub mod gate;
 pub mod gather;
+mod held;
 pub mod hold;
 pub mod identify;
 pub mod log;

@@ -130,6 +130,7 @@ pub fn delivery_of(address: &Address<'_>, action: Action, body: Vec<u8>) -> Deli
         note: None,
         urgent: false,
         resend_of: None,
+        held: false,
     }
 }
 

@@ -63,6 +63,7 @@ pub fn delivery(delivery: &Delivery) -> Value {
         "createdAt": instant(delivery.created_at),
         "dueAt": instant(delivery.due_at),
         "note": delivery.note,
+        "held": delivery.held,
     })
 }
 
@@ -81,7 +82,7 @@ pub async fn exchange(gateway: &Gateway, caller: &Caller, id: Uuid, now: DateTim
         }));
     }
     shown["versions"] = json!(versions);
-    let query = DeliveryQuery { exchange: Some(id), ..DeliveryQuery::default() };
+    let query = DeliveryQuery { exchange: Some(id), filter: caller.filter(), ..DeliveryQuery::default() };
     let (mut deliveries, mut attention) = (Vec::new(), Vec::new());
     for made in store.deliveries(&query).await? {
         let mut line = delivery(&made);
@@ -98,7 +99,11 @@ pub async fn exchange(gateway: &Gateway, caller: &Caller, id: Uuid, now: DateTim
         deliveries.push(line);
     }
     shown["deliveries"] = json!(deliveries);
-    let said = store.inbound_of(id).await?;
+    let mut said = store.inbound_of(id).await?;
+    if !store.withheld(&caller.filter(), id).await?.is_empty() {
+        // Of whose answers a block keeps anything, not even that they came is told.
+        said.retain(|i| caller.partner.as_ref() == Some(&i.partner));
+    }
     attention.extend(said.iter().filter_map(held));
     shown["attention"] = json!(attention);
     let answers: Vec<Value> = said
@@ -225,8 +230,10 @@ pub async fn document(gateway: &Gateway, caller: &Caller, id: Uuid) -> Result<Sh
             format!("Table {}, which mapped the document, is not here any more.", document.table),
         ))
     })?;
-    let current = current(store.resources(&caller.filter(), &exchange.resources).await?);
-    if current.len() < exchange.resources.len() {
+    let withheld = store.withheld(&caller.filter(), id).await?;
+    let names: Vec<String> = exchange.resources.iter().filter(|name| !withheld.contains(name)).cloned().collect();
+    let current = current(store.resources(&caller.filter(), &names).await?);
+    if current.len() < names.len() {
         return Err(Refusal::Forbidden(Issue::error(
             Code::Forbidden,
             "document",

@@ -47,6 +47,14 @@ pub async fn decide(
                 format!("The delivery has ended already ({}).", delivery.state.code()),
             )));
         }
+        if delivery.held && to == State::Waiting {
+            return Err(Refusal::Conflict(Issue::error(
+                Code::BusinessRule,
+                "delivery",
+                "En spärr håller leveransen; den sänds av sig själv när spärren hävs och inte dessförinnan.",
+                "A block holds the delivery; it is sent by itself when the block is lifted, and not before.",
+            )));
+        }
         let event = match decision {
             Decision::Retry => Event::new(now, who(), Deed::Retry, format!("delivery/{id}")),
             Decision::Skip { by, .. } => {
@@ -74,7 +82,7 @@ pub async fn decide(
         }
         if let Committed::Done { .. } = gateway.store.commit(commit).await? {
             gateway.wake.notify_one();
-            return Ok(Delivery { state: to, due_at: now, note, ..delivery });
+            return Ok(Delivery { state: to, due_at: now, note, held: false, ..delivery });
         }
     }
     Err(Refusal::Busy)
@@ -93,7 +101,8 @@ pub async fn retry_exchange(
         limit: u32::MAX, // one exchange has a few deliveries for each version, and none may be forgotten
         ..DeliveryQuery::default()
     };
-    let parked = gateway.store.deliveries(&query).await?;
+    let mut parked = gateway.store.deliveries(&query).await?;
+    parked.retain(|delivery| !delivery.held);
     for delivery in &parked {
         decide(gateway, delivery.id, Decision::Retry, actor, now).await?;
     }

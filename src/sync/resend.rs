@@ -17,7 +17,7 @@ use super::{Refusal, TRIES, witness};
 use crate::Gateway;
 use crate::domain::audit::{By, Deed, Event};
 use crate::domain::delivery::State;
-use crate::store::{Action, Commit, Committed, Delivery, DeliveryQuery, Exchange, Expect, Filter, Window};
+use crate::store::{Action, Commit, Committed, Delivery, DeliveryQuery, Exchange, Expect, Filter, Who, Window};
 
 /// What is asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,6 +64,8 @@ pub enum LeftOut {
     NotInForce,
     /// Its bytes were removed when their time was over; the sender may send the document anew.
     Removed,
+    /// A block keeps it from its unit; what it holds is sent by itself when it is lifted.
+    Blocked,
     /// It is neither waiting, parked nor delivered any more.
     Over,
 }
@@ -90,6 +92,7 @@ impl LeftOut {
             Self::Removed => {
                 "kopian är gallrad; sänd dokumentet på nytt | the copy was removed when its time was over; send the document anew".into()
             }
+            Self::Blocked => "spärrad för enheten; sänds av sig själv när spärren hävs | blocked for the unit; sent by itself when the block is lifted".into(),
             Self::Over => "är redan avslutad | has ended".into(),
         }
     }
@@ -115,7 +118,8 @@ pub async fn preview(
     let most = gateway.config.limits.page_max as usize;
     let mut found = match scope {
         Scope::Exchange(id) => {
-            let query = DeliveryQuery { exchange: Some(*id), after, ..DeliveryQuery::default() };
+            let filter = filter.clone();
+            let query = DeliveryQuery { exchange: Some(*id), after, filter, ..DeliveryQuery::default() };
             gateway.store.deliveries(&query).await?
         }
         Scope::Partner { name, from, to } => {
@@ -138,10 +142,20 @@ pub async fn preview(
     for delivery in found {
         match way(gateway, &delivery).await? {
             Ok(way) => plan.sends.push((delivery, way)),
+            // Whom a block keeps it from is the sender's business.
+            Err(LeftOut::Blocked) if !is_senders(gateway, filter, &delivery).await? => {}
             Err(why) => plan.left_out.push((delivery, why)),
         }
     }
     Ok(plan)
+}
+
+async fn is_senders(gateway: &Gateway, filter: &Filter, delivery: &Delivery) -> Result<bool, Refusal> {
+    let Who::Units(units) = &filter.who else { return Ok(filter.who == Who::Gateway) };
+    let exchange = gateway.store.exchange(filter, delivery.exchange).await?;
+    let sender = exchange.as_ref().and_then(Exchange::sender).map(|s| s.unit.as_str()).unwrap_or_default();
+    let is_own = units.iter().any(|unit| unit.eq_ignore_ascii_case(sender));
+    Ok(is_own && !delivery.unit.eq_ignore_ascii_case(sender))
 }
 
 /// Sends one again; the delivery that carries it now. What happened since the preview is looked at anew.
@@ -192,6 +206,7 @@ fn again(delivery: &Delivery, now: DateTime<Utc>) -> Delivery {
         begun_at: None,
         note: None,
         resend_of: Some(delivery.id),
+        held: false,
         ..delivery.clone()
     }
 }
@@ -224,6 +239,12 @@ async fn allowed(
     delivery: &Delivery,
     exchange: Option<&Exchange>,
 ) -> Result<Result<Way, LeftOut>, Refusal> {
+    if judged.is_ok()
+        && let Some(patient) = exchange.and_then(|e| e.patient.as_deref())
+        && (delivery.held || gateway.store.is_blocked(delivery, patient).await?)
+    {
+        return Ok(Err(LeftOut::Blocked));
+    }
     let way = match judged.and_then(|way| at_party(way, delivery, exchange)) {
         Ok(Way::Again) if delivery.body.is_empty() => return Ok(Err(LeftOut::Removed)),
         Ok(way) => way,
@@ -323,6 +344,7 @@ mod tests {
             note: None,
             urgent: false,
             resend_of: None,
+            held: false,
         }
     }
 

@@ -7,6 +7,7 @@ use uuid::Uuid;
 use super::abort;
 use super::consent::{consent_withdrawn, end_part, no_consent, only_here, stop_deliveries, tells_the_end};
 use super::contribute::told_by;
+use super::held::held_by_blocks;
 use super::identify::settle_patients;
 use super::notice::{News, notices};
 use super::package::is_pushed;
@@ -186,7 +187,15 @@ pub(super) async fn supersede(
     if kept_here {
         issues.push(not_forwarded());
     }
-    let receipt = receipt(gateway, &exchange, version, read.table, &issues, now, true);
+    let held = held_by_blocks(gateway, read, &exchange, &followed.plan, &resources).await?;
+    issues.extend(held.issues);
+    commit.expect.extend(held.expect);
+    // What a block keeps from the sender stays in the exchange, and is not in its receipt.
+    let told = Exchange {
+        resources: exchange.resources.iter().filter(|name| !held.withheld.contains(name)).cloned().collect(),
+        ..exchange.clone()
+    };
+    let receipt = receipt(gateway, &told, version, read.table, &issues, now, true);
     commit.documents.push(document(submission, read, id, version, receipt, true));
     commit.exchanges.push(exchange);
     Ok(commit)

@@ -196,3 +196,89 @@ async fn a_withdrawal_that_was_weighed_before_the_attempt_began_is_weighed_anew_
     assert!(goes_to(&alone.exchange(&first).await, NORTH));
     assert_eq!(deliver(&alone.gateway, &first, Utc::now(), 0.5).await.unwrap(), None, "it is skipped, and not sent");
 }
+
+/// A block of the unit that sends the documents here.
+fn block() -> super::block::Wish {
+    use crate::domain::block::{Period, Scope};
+    let patient = crate::domain::PersonId::parse("195009072553").unwrap();
+    let (unit, provider) = ("SE2321000131-E000000000101".to_owned(), "SE2321000131-E000000000001".to_owned());
+    let by = "SE2321000131-P000000000011".to_owned();
+    super::block::Wish { patient, scope: Scope::Inner { unit, provider }, period: Period::default(), by }
+}
+
+impl Alone {
+    async fn block(&self) -> crate::store::Block {
+        use super::block::{Registered, register};
+        match register(&self.gateway, &Caller::operator(), &block(), Utc::now()).await.unwrap() {
+            Registered::New(block) | Registered::There(block) => block,
+        }
+    }
+
+    async fn lift(&self, block: &crate::store::Block) {
+        super::block::lift(&self.gateway, &Caller::operator(), block.id, "SE2321000131-P1", Utc::now()).await.unwrap();
+    }
+}
+
+fn referral_to_north() -> Value {
+    serde_json::from_str(REFERRAL).unwrap()
+}
+
+#[actix_web::test]
+async fn a_block_registered_a_moment_before_wins_over_a_delivery_that_was_found_due() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let alone = alone_with(&listener);
+    alone.take_in(Kind::Referral, &referral_to_north()).await;
+    let due = alone.first().await;
+    let block = alone.block().await;
+    assert_eq!(deliver(&alone.gateway, &due, Utc::now(), 0.5).await.unwrap(), None);
+    listener.set_nonblocking(true).unwrap();
+    assert_eq!(listener.accept().unwrap_err().kind(), std::io::ErrorKind::WouldBlock, "nobody was called");
+    let held = alone.stands(due.id).await;
+    assert_eq!((held.state.code(), held.held, held.attempts), ("parked", true, 0));
+    alone.lift(&block).await;
+    let released = alone.stands(due.id).await;
+    assert_eq!((released.state.code(), released.held), ("waiting", false));
+    assert_eq!(alone.first().await.id, due.id);
+}
+
+#[actix_web::test]
+async fn what_was_under_way_when_a_block_came_is_on_record_and_stays_held() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let alone = alone_with(&listener);
+    alone.take_in(Kind::Referral, &referral_to_north()).await;
+    let due = alone.first().await;
+    let attempt = deliver(&alone.gateway, &due, Utc::now(), 0.5);
+    let called = tokio::task::spawn_blocking(move || listener.accept().unwrap());
+    let meanwhile = async {
+        let connection = called.await.unwrap();
+        let block = alone.block().await;
+        drop(connection);
+        block
+    };
+    let (outcome, block) = tokio::join!(attempt, meanwhile);
+    assert_eq!(outcome.unwrap().unwrap().class(), "transient");
+    let held = alone.stands(due.id).await;
+    assert_eq!((held.state.code(), held.held, held.attempts), ("parked", true, 1));
+    assert_eq!(deliver(&alone.gateway, &due, Utc::now(), 0.5).await.unwrap(), None);
+    alone.lift(&block).await;
+    assert_eq!(alone.stands(due.id).await.state.code(), "waiting");
+}
+
+#[actix_web::test]
+async fn a_document_that_was_read_before_a_block_came_is_read_again() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let alone = alone_with(&listener);
+    alone.take_in(Kind::RehabPlan, &plan(1)).await;
+    let composed = alone.compose(Kind::Referral, &referral_to_north()).await;
+    alone.block().await;
+    let ended = alone.gateway.store.commit(composed).await.unwrap();
+    assert!(matches!(ended, Committed::Conflict(Expect::Blocks { .. })), "{ended:?}");
+    let again = alone.compose(Kind::Referral, &referral_to_north()).await;
+    let receipt = String::from_utf8(again.documents[0].receipt.clone()).unwrap();
+    assert!(receipt.contains("spärrat"), "{receipt}");
+    assert!(matches!(alone.gateway.store.commit(again).await.unwrap(), Committed::Done { .. }));
+    // What stops a worker in the middle stops the worklist there too: it hears of what is held when it is asked again.
+    let told = super::worklist::tend(&alone.gateway, Utc::now()).await.unwrap();
+    assert!(told >= 1);
+    assert_eq!(super::worklist::tend(&alone.gateway, Utc::now()).await.unwrap(), 0);
+}

@@ -13,6 +13,7 @@ use super::deliver::deliver;
 use super::gate::{Closed, Ticket};
 use super::reconcile::{Round, reconcile};
 use super::waiting::resume;
+use super::worklist::tend;
 use crate::Gateway;
 use crate::domain::delivery::{Outcome, State};
 use crate::domain::window;
@@ -120,6 +121,7 @@ async fn hasten(gateway: &Gateway, flying: &mut Flying) -> Result<(), Refusal> {
 async fn launch(gateway: &Arc<Gateway>, flying: &mut Flying) -> Result<Option<DateTime<Utc>>, Refusal> {
     hasten(gateway, flying).await?;
     let now = Utc::now();
+    tend(gateway, now).await?;
     let Due { ready, next } = gateway.store.due(now, &flying.busy(), &gateway.gates.rooms(now)).await?;
     for delivery in ready {
         // Another partner may have taken the last place that is shared: it goes when one is free again.
@@ -224,6 +226,7 @@ async fn ask_capability(gateway: &Gateway, partner: &str) -> bool {
 /// Delivers everything that is due now, and what that makes due, then stops: how tests and the demo wait without a clock.
 pub async fn pump(gateway: &Gateway) -> Result<usize, Refusal> {
     let mut made = 0;
+    tend(gateway, Utc::now()).await?;
     loop {
         let due = gateway.store.due(Utc::now(), &[], &Rooms::upto(256)).await?.ready;
         if due.is_empty() {

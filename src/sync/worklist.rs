@@ -1,5 +1,6 @@
 //! The worklist: every parked delivery has a Task that says why it is parked and what to do, made and closed in the same
-//! commit as the parking and the decision. The sender's unit owns it, or for a notice whoever runs the gateway; it is never
+//! commit as the parking and the decision; what the writer itself decides, that a block holds a delivery or lets go of it, a
+//! moment after (`tend`), also after a kill. The sender's unit owns it, or for a notice whoever runs the gateway; it is never
 //! delivered to anybody.
 //!
 //! Its id follows from the delivery's, so a delivery that is parked again opens the same Task again, and the Task's history
@@ -14,7 +15,9 @@ use super::{Refusal, identify};
 use crate::Gateway;
 use crate::domain::delivery::{State, partner_of};
 use crate::fhir::canonical::{BASE, HSA_ID};
-use crate::store::{Action, Attempt, Commit, Delivery, DeliveryChange, DeliveryQuery, Exchange, Filter};
+use crate::store::{
+    Action, Attempt, Commit, Committed, Delivery, DeliveryChange, DeliveryQuery, Exchange, Expect, Filter, Listed,
+};
 
 /// The code of such a Task in our CodeSystem `worklist`.
 pub const PARKED: &str = "delivery-parked";
@@ -64,9 +67,19 @@ fn remedy(class: &str, action: Action) -> Remedy {
     Remedy { code, sv, en }
 }
 
+/// What a block holds: nobody has anything to do but to know.
+const BLOCKED: Remedy = Remedy {
+    code: "blocked",
+    sv: "Patienten har spärrat uppgifterna för mottagaren: leveransen sänds av sig själv när spärren hävs. Hoppa över den om den inte ska sändas alls.",
+    en: "The patient has blocked the data for the recipient: the delivery is sent by itself when the block is lifted. Skip it if it is not to be sent at all.",
+};
+
 /// A parked delivery as something that a person has to see to.
 pub(super) fn attention(delivery: &Delivery, last: Option<&Attempt>) -> Value {
-    let remedy = remedy(last.map_or("", |attempt| attempt.class.as_str()), delivery.action);
+    let remedy = match delivery.held {
+        true => BLOCKED,
+        false => remedy(last.map_or("", |attempt| attempt.class.as_str()), delivery.action),
+    };
     json!({
         "what": PARKED, "partner": partner_of(&delivery.partner).0, "delivery": delivery.id.to_string(),
         "since": instant(last.map_or(delivery.created_at, |attempt| attempt.at)),
@@ -97,7 +110,9 @@ pub(super) async fn follow(
         let stored = current.get(name).map(|(_, task)| task);
         let task = match deliveries.iter().find(|d| d.id == change.id) {
             Some(delivery) if change.to == State::Parked => {
-                Some(opened(gateway, exchange, delivery, change, stored, now))
+                let remedy = remedy(change.attempt.as_ref().map_or("", |attempt| &attempt.class), delivery.action);
+                let parked = Parked { delivery, remedy, note: change.note.as_deref() };
+                Some(opened(gateway, exchange, &parked, stored, now))
             }
             _ => stored.map(|task| closed(task, change, now)),
         };
@@ -120,17 +135,84 @@ pub fn task_id(delivery: Uuid) -> String {
     identify::id(&["worklist", &delivery.to_string()])
 }
 
+/// Tells the worklist of what blocks hold and have let go of: what the writer decides, a moment after it did. Where the
+/// program was stopped in between, at the next start. How many deliveries that were.
+pub async fn tend(gateway: &Gateway, now: DateTime<Utc>) -> Result<usize, Refusal> {
+    let mut told = 0;
+    loop {
+        let unlisted = gateway.store.unlisted(AT_ONCE).await?;
+        if unlisted.is_empty() {
+            return Ok(told);
+        }
+        let before = told;
+        for delivery in unlisted {
+            told += usize::from(list(gateway, &delivery, now).await?);
+        }
+        if told == before {
+            // Others are faster with every one of them: they come back when they are done.
+            return Ok(told);
+        }
+    }
+}
+
+/// Deliveries that are looked at together.
+const AT_ONCE: u32 = 100;
+
+/// False where something happened to it meanwhile: it is looked at again.
+async fn list(gateway: &Gateway, delivery: &Delivery, now: DateTime<Utc>) -> Result<bool, Refusal> {
+    let mut commit =
+        Commit { listed: vec![Listed { delivery: delivery.id, held: delivery.held }], ..Commit::default() };
+    commit.expect.push(Expect::Delivery { delivery: delivery.id, state: delivery.state });
+    // That there is something to read is told by a notice; that one is held, by nothing.
+    if delivery.action != Action::Notice
+        && let Some(exchange) = gateway.store.exchange(&Filter::ALL, delivery.exchange).await?
+    {
+        let name = format!("Task/{}", task_id(delivery.id));
+        let current = current(gateway.store.resources(&Filter::ALL, std::slice::from_ref(&name)).await?);
+        let stored = current.get(&name).map(|(_, task)| task);
+        let is_open = stored.is_some_and(|task| task["status"] == "requested");
+        // To the sender of what is held: the recipient of an answer that is kept from it is the exchange's sender itself.
+        let sender = exchange.sender().map(|s| s.unit.clone());
+        let is_for_sender = !sender.as_ref().is_some_and(|unit| unit.eq_ignore_ascii_case(&delivery.unit));
+        let units: Vec<String> = sender.into_iter().filter(|_| is_for_sender).collect();
+        let patient = exchange.patient.as_deref().filter(|_| is_for_sender);
+        let task = match delivery.held {
+            true => {
+                let parked = Parked { delivery, remedy: BLOCKED, note: delivery.note.as_deref() };
+                Some(opened(gateway, &exchange, &parked, stored, now))
+            }
+            false => stored.filter(|_| is_open).map(|task| ended(task, delivery.state, now)),
+        };
+        let scale = Scale { now, patient, units: &units, exchange: None };
+        let mut weighed = Weighed::default();
+        if let Some(task) = task {
+            scale.add(&task, &current, &mut weighed);
+        }
+        commit.put = weighed.put;
+        commit.expect.extend(weighed.expect);
+    }
+    Ok(matches!(gateway.store.commit(commit).await?, Committed::Done { .. }))
+}
+
+/// A delivery that the worklist is told of.
+struct Parked<'a> {
+    delivery: &'a Delivery,
+    remedy: Remedy,
+    note: Option<&'a str>,
+}
+
 fn opened(
     gateway: &Gateway,
     exchange: &Exchange,
-    delivery: &Delivery,
-    change: &DeliveryChange,
+    parked: &Parked<'_>,
     stored: Option<&Value>,
     now: DateTime<Utc>,
 ) -> Value {
-    let remedy = remedy(change.attempt.as_ref().map_or("", |attempt| attempt.class.as_str()), delivery.action);
-    // Nothing of the patient's waits: who runs the gateway mends the address, and needs not know about whom it was.
-    let is_notice = delivery.action == Action::Notice;
+    let Parked { delivery, remedy, note } = parked;
+    // Nothing of the patient's waits: who runs the gateway mends the address, and needs not know about whom it was. Nor is the
+    // recipient of an answer told that a block keeps one from it.
+    let is_for_sender = !exchange.sender().is_some_and(|sender| sender.unit.eq_ignore_ascii_case(&delivery.unit));
+    let is_notice = delivery.action == Action::Notice || (delivery.held && !is_for_sender);
     let mut task = json!({
         "resourceType": "Task",
         "id": task_id(delivery.id),
@@ -140,7 +222,7 @@ fn opened(
         "status": "requested",
         "statusReason": {
             "coding": [{ "system": format!("{BASE}/CodeSystem/parked-reason"), "code": remedy.code }],
-            "text": change.note,
+            "text": note,
         },
         "intent": "order",
         "priority": if delivery.urgent { "urgent" } else { "routine" },
@@ -180,9 +262,13 @@ fn owner(gateway: &Gateway, exchange: &Exchange, is_notice: bool) -> Value {
 
 /// Tried again: done with. Given up by a person or superseded: cancelled, and by whom or what stands in the delivery.
 fn closed(task: &Value, change: &DeliveryChange, now: DateTime<Utc>) -> Value {
+    ended(task, change.to, now)
+}
+
+fn ended(task: &Value, state: State, now: DateTime<Utc>) -> Value {
     let mut closed = task.clone();
     if let Some(object) = closed.as_object_mut() {
-        let status = if change.to == State::Skipped { "cancelled" } else { "completed" };
+        let status = if state == State::Skipped { "cancelled" } else { "completed" };
         object.insert("status".into(), json!(status));
         touch(object, now);
         object.shift_remove("statusReason");
@@ -203,6 +289,7 @@ mod tests {
         let mut codes: Vec<&str> =
             CLASSES.iter().filter(|c| **c != "delivered").map(|c| remedy(c, Action::Transaction).code).collect();
         codes.extend(CLASSES.map(|c| remedy(c, Action::Notice).code));
+        codes.push(BLOCKED.code);
         assert!(codes.iter().all(|code| known.contains(code)), "{codes:?} {known:?}");
         codes.dedup();
         assert_eq!(codes.len(), known.len());

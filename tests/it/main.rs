@@ -4,6 +4,7 @@ mod access;
 mod answers;
 mod audit;
 mod backup;
+mod block;
 mod boundaries;
 mod cancel;
 mod consent;

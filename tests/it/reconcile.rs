@@ -169,6 +169,7 @@ impl Still {
             note: None,
             urgent: false,
             resend_of: None,
+            held: false,
         };
         let id = exchange.id;
         let commit = Commit { exchanges: vec![exchange], deliveries: vec![delivery], ..Commit::default() };

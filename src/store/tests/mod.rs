@@ -2,6 +2,7 @@
 
 mod assertions;
 mod audit;
+mod block;
 mod exchanges;
 mod expectations;
 mod exports;
@@ -118,6 +119,7 @@ fn delivery(exchange: Uuid, partner: &str, patient: &str) -> Delivery {
         note: None,
         urgent: false,
         resend_of: None,
+        held: false,
     }
 }
 

@@ -5,6 +5,7 @@ use rusqlite::Connection;
 use super::*;
 use crate::domain::delivery::State;
 use crate::fhir::search;
+use crate::store::block::UNITS;
 use crate::store::read_exchange::RESOURCES;
 use crate::store::read_queue::OPEN;
 use crate::store::reindex::DEFINED;
@@ -92,6 +93,7 @@ async fn ask_everything(store: &Store) {
         }
     }
     store.attempts(sent.id).await.unwrap();
+    ask_about_blocks(store, &one, &sent).await;
     store.due(at(0), &[], &Rooms::upto(5)).await.unwrap();
     store.head_of("norr", "p1").await.unwrap();
     store.retrying("norr", at(0), 5).await.unwrap();
@@ -196,6 +198,32 @@ async fn ask_for_acts(store: &Store) {
         }
     }
     assert_eq!(store.codes_in_use().await.unwrap().len(), 1);
+}
+
+async fn ask_about_blocks(store: &Store, exchange: &Exchange, sent: &Delivery) {
+    use crate::domain::block::{Period, Scope};
+    let scope = Scope::Outer { provider: exchange.organisation.clone() };
+    let (id, patient, by) = (Uuid::now_v7(), String::from("p1"), String::from("SE-N"));
+    let (period, registered_at, lifted) = (Period::default(), at(0), Some(Lifted { at: at(0), by: by.clone() }));
+    let standing = Block { id, patient, scope, period, registered_at, registered_by: by.clone(), lifted: None };
+    let marks = Expect::Blocks { patient: "p1".into(), marks: 0 };
+    let again = Delivery { id: Uuid::now_v7(), ..sent.clone() };
+    store.done(Commit { expect: vec![marks], blocks: vec![standing.clone()], ..Commit::default() }).await;
+    let retried = vec![change(&again, State::Parked, State::Waiting)];
+    store.done(Commit { deliveries: vec![again], ..Commit::default() }).await;
+    store.done(Commit { delivery_changes: retried, ..Commit::default() }).await;
+    let hide = vec![Share { resources: vec!["Patient/p1".into()], units: vec![STRANGER.into()] }];
+    store.done(Commit { hide, ..Commit::default() }).await;
+    store.blocks_of("p1").await.unwrap();
+    store.block(id).await.unwrap();
+    store.is_held(sent.id).await.unwrap();
+    for held in store.unlisted(5).await.unwrap() {
+        let listed = vec![Listed { delivery: held.id, held: held.held }];
+        store.done(Commit { listed, ..Commit::default() }).await;
+    }
+    store.withheld(&units(&[ASKER]), exchange.id).await.unwrap();
+    store.is_blocked(sent, "p1").await.unwrap();
+    store.done(Commit { blocks: vec![Block { lifted, ..standing }], ..Commit::default() }).await;
 }
 
 /// With scopes that have criteria of every sort.
@@ -323,9 +351,9 @@ async fn no_statement_reads_a_whole_table() {
     let statements = seen::all();
     assert!(statements.len() > 80, "only {} statements were seen", statements.len());
     // A walk in the order of the table that a LIMIT ends, the sorting of what one exchange is made of, the few hundred
-    // parameters at the start, and the longest among the open Tasks, of which a LIMIT bounds how many are looked at: a person
+    // parameters and the units at the start, and the longest among the open Tasks, of which a LIMIT bounds how many are looked at: a person
     // asks, not a program.
-    let fine = ["SELECT * FROM delivery WHERE true ORDER BY seq LIMIT ?", RESOURCES, DEFINED, OPEN];
+    let fine = ["SELECT * FROM delivery WHERE true ORDER BY seq LIMIT ?", RESOURCES, DEFINED, OPEN, UNITS];
     let mut bad = Vec::new();
     for sql in statements {
         let steps = plan(&connection, &sql);

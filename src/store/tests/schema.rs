@@ -22,7 +22,11 @@ fn legal() -> Connection {
              INSERT INTO party VALUES (zeroblob(16), 0, 'SE-1', 'norr', 'recipient', 't', 'requested', 'waiting', 0);
              INSERT INTO document VALUES (zeroblob(16), 1, 'json', '', '', '', 0, 1, x'', x'');
              INSERT INTO delivery VALUES (1, zeroblob(16), zeroblob(16), 1, 'norr', 'SE-1', 'p', 'transaction', 'waiting', 1, 0, 0,
-                                          NULL, 0, 0, NULL, NULL, x'', NULL);
+                                          NULL, 0, 0, NULL, NULL, x'', NULL, 0, 0);
+             INSERT INTO block VALUES (zeroblob(16), 'p', 'PROV', NULL, 0, 1, 0, 'SE-P', NULL, NULL);
+             INSERT INTO affiliation VALUES ('SE-1', 'PROV');
+             INSERT INTO withheld VALUES (1, 'SE-2');
+             INSERT INTO withheld_exchange VALUES (zeroblob(16), 'SE-2');
              INSERT INTO attempt VALUES (zeroblob(16), 1, 0, 'transient', 503, NULL, 1);
              INSERT INTO fact_fill VALUES ('Procedure', 0);
              INSERT INTO fact_unit VALUES (1, 'SE-1');
@@ -100,13 +104,28 @@ fn illegal_states_are_refused_by_the_database_itself() {
         "UPDATE delivery SET attempts = 1",
         "UPDATE delivery SET first_attempt_at = 1",
         "INSERT INTO delivery SELECT 2, randomblob(16), exchange, 1, partner, unit, patient, action, state, 1, 0, 0, NULL, 0, 0,
-         NULL, NULL, x'', NULL FROM delivery",
+         NULL, NULL, x'', NULL, 0, 0 FROM delivery",
         "INSERT INTO delivery SELECT 2, randomblob(16), exchange, 1, partner, unit, 'q', action, state, 1, 0, 0, NULL, 0, 0,
-         id, NULL, x'', NULL FROM delivery",
+         id, NULL, x'', NULL, 0, 0 FROM delivery",
         "INSERT INTO delivery SELECT 2, randomblob(16), exchange, 1, partner, unit, 'q', 'notice', state, 1, 0, 0, NULL, 0, 0,
-         NULL, NULL, x'', NULL FROM delivery",
+         NULL, NULL, x'', NULL, 0, 0 FROM delivery",
         "UPDATE delivery SET urgent = 2",
         "UPDATE delivery SET resend_of = randomblob(16)",
+        "UPDATE delivery SET held = 1",
+        "UPDATE delivery SET held = 1, state = 'parked', note = 'why'",
+        "UPDATE delivery SET listed = 2",
+        "UPDATE block SET from_at = 2",
+        "UPDATE block SET unit = 'A'",
+        "UPDATE block SET patient = 'q'",
+        "UPDATE block SET lifted_at = 1",
+        "UPDATE block SET lifted_by = 'SE-P'",
+        "UPDATE block SET lifted_at = -1, lifted_by = 'SE-P'",
+        "DELETE FROM block",
+        "INSERT INTO block VALUES (randomblob(16), 'p', 'prov', NULL, NULL, NULL, 0, 'SE-P', NULL, NULL)",
+        "INSERT INTO block VALUES (randomblob(16), 'p', 'PROV', '', NULL, NULL, 0, 'SE-P', NULL, NULL)",
+        "INSERT INTO block VALUES (randomblob(16), 'p', 'PROV', NULL, 2, 1, 0, 'SE-P', NULL, NULL)",
+        "INSERT INTO affiliation VALUES ('se-1', 'PROV')",
+        "INSERT INTO withheld VALUES (7, 'SE-2')",
         "UPDATE attempt SET class = 'lost'",
         "UPDATE attempt SET reason = 'another'",
         "INSERT INTO attempt VALUES (zeroblob(16), 2, 0, 'lost', NULL, NULL, 1)",
@@ -146,6 +165,11 @@ fn legal_changes_of_the_same_rows_are_not_refused() {
         "UPDATE delivery SET attempts = 1, first_attempt_at = 5, note = 'timeout'",
         "UPDATE delivery SET urgent = 1",
         "UPDATE delivery SET state = 'parked', note = 'why'",
+        "UPDATE delivery SET held = 1, head = 0",
+        "UPDATE delivery SET listed = 1",
+        "UPDATE delivery SET held = 0, head = 1",
+        "UPDATE block SET lifted_at = 5, lifted_by = 'SE-P'",
+        "DELETE FROM block",
         "UPDATE delivery SET state = 'waiting', note = NULL",
         "UPDATE delivery SET state = 'delivered', head = 0",
         "UPDATE inbound SET finding = 'why'",

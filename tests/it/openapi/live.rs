@@ -50,6 +50,7 @@ pub struct Scene {
     hold: String,
     /// An export that is done, and one of its files.
     export: (String, String),
+    block: String,
 }
 
 const REGISTRY: &str = "[[registry]]\nname = \"cancer-rehab\"\nhsa_id = \"SE2321000131-E000000000777\"\n\
@@ -63,9 +64,9 @@ impl Scene {
     pub async fn empty(settings: &str) -> Self {
         let client = reqwest::Client::builder().no_proxy().build().unwrap();
         let gateway = TestGateway::start(settings).await;
-        let (delivery, opt_out, hold) = (String::new(), String::new(), String::new());
+        let (delivery, opt_out, hold, block) = (String::new(), String::new(), String::new(), String::new());
         let export = Default::default();
-        Self { gateway, client, refusing: None, exchange: Value::Null, delivery, opt_out, hold, export }
+        Self { gateway, client, refusing: None, exchange: Value::Null, delivery, opt_out, hold, export, block }
     }
 
     /// With a plan and a referral to a unit whose system reads from us.
@@ -137,6 +138,17 @@ impl Scene {
         panic!("nothing was parked");
     }
 
+    /// With a block.
+    pub async fn with_block(contract: &Contract) -> Self {
+        let mut scene = Self::empty("").await;
+        let media = &contract.doc["paths"]["/v1/blocks"]["post"]["requestBody"]["content"]["application/json"];
+        let body = media["examples"]["unit"]["value"].to_string().into_bytes();
+        let reply = scene.ask("POST", "/v1/blocks", &Ask { body, ..Ask::default() }).await;
+        assert_eq!(reply.status, 201, "{}", reply.text);
+        scene.block = reply.json()["id"].as_str().unwrap().to_owned();
+        scene
+    }
+
     async fn send_documents(&mut self, contract: &Contract) {
         for path in ["/v1/rehab-plans", "/v1/referrals"] {
             let media = &contract.doc["paths"][path]["post"]["requestBody"]["content"]["application/json"];
@@ -188,6 +200,7 @@ impl Scene {
                 "id" if path.starts_with("/bulk") => self.export.0.clone(),
                 "job" => self.export.0.clone(),
                 "file" => self.export.1.clone(),
+                "id" if path.starts_with("/v1/blocks") => self.block.clone(),
                 // A referral has no handover to make a document of: tests/it/face.rs does that.
                 "id" if path.ends_with("$document") => "1".to_owned(),
                 // The row of the first document.
@@ -242,6 +255,7 @@ async fn scene_for(operation: &Operation<'_>) -> Scene {
         }
         path if path.starts_with("/bulk") => Scene::with_export(operation.contract).await,
         path if path.starts_with("/fhir/Group") => Scene::empty(COHORT).await,
+        path if path.starts_with("/v1/blocks/{id}") => Scene::with_block(operation.contract).await,
         path if path.contains('{') || path.starts_with("/v1/exchanges") => {
             Scene::with_referral(operation.contract).await
         }

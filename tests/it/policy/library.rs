@@ -194,5 +194,6 @@ fn delivery(exchange: &Exchange) -> Delivery {
         note: None,
         urgent: false,
         resend_of: None,
+        held: false,
     }
 }
