@@ -1,10 +1,15 @@
 //! Settings: raw TOML and environment → a checked `Config`. `config.default.toml` beside this file is the manual.
-//! `[limits]` and `[[partner]]` have files of their own, as have units and addresses.
+//! `[limits]`, `[[partner]]`, `[[registry]]` and `[retention]` have files of their own, as have units and addresses.
+//! Longer than most files: one function checks what sections say of each other, and a quarter of it is tests.
 
 mod addresses;
+mod audit;
 mod export;
 mod limits;
 mod partner;
+mod registry;
+mod retention;
+mod statistics;
 mod units;
 
 use std::fs;
@@ -22,9 +27,13 @@ use crate::domain::delivery::Schedule;
 use crate::domain::outgoing::Outgoing;
 
 pub use addresses::Secret;
+pub use audit::AuditSettings;
 pub use export::{Cohort, Export};
 pub use limits::Limits;
 pub use partner::{Channel, Keys, Notice, Partner};
+pub use registry::{ALL_REGISTRIES, CodingKey, Identity, Registry};
+pub use retention::Retention;
+pub use statistics::Statistics;
 pub use units::parse_units;
 
 /// What the program runs on, checked.
@@ -43,8 +52,10 @@ pub struct Config {
     pub limits: Limits,
     /// Whether it is recorded who read what.
     pub audit_reads: bool,
+    pub audit: AuditSettings,
     pub delivery: DeliverySettings,
     pub telemetry: Telemetry,
+    pub statistics: Statistics,
     /// How long a stop may take before it is made without waiting any longer.
     pub drain: Duration,
     /// How long `/health/ready` says no before connections are refused.
@@ -54,6 +65,9 @@ pub struct Config {
     pub partners: Vec<Partner>,
     pub export: Export,
     pub cohorts: Vec<Cohort>,
+    /// Quality registries that may get what was done.
+    pub registries: Vec<Registry>,
+    pub retention: Retention,
     /// Things that are legal but surprising, to be said at start.
     pub warnings: Vec<String>,
 }
@@ -111,15 +125,19 @@ pub enum ConfigError {
 struct Raw {
     gateway: RawGateway,
     limits: Limits,
-    audit: RawAudit,
+    audit: audit::RawAudit,
     delivery: RawDelivery,
     telemetry: Telemetry,
+    statistics: Statistics,
     outgoing: RawOutgoing,
     export: export::RawExport,
     #[serde(default)]
+    cohort: Vec<export::RawCohort>,
+    retention: retention::RawRetention,
+    #[serde(default)]
     partner: Vec<partner::RawPartner>,
     #[serde(default)]
-    cohort: Vec<export::RawCohort>,
+    registry: Vec<registry::RawRegistry>,
 }
 
 #[derive(Deserialize)]
@@ -135,12 +153,6 @@ struct RawGateway {
     profiles: PathBuf,
     drain_s: u64,
     drain_notice_s: u64,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawAudit {
-    reads: bool,
 }
 
 #[derive(Deserialize)]
@@ -209,6 +221,7 @@ fn breaker_rule(raw: &RawDelivery) -> Result<breaker::Rule, ConfigError> {
 
 fn check(raw: Raw, base: &Path) -> Result<Config, ConfigError> {
     limits::check(&raw.limits)?;
+    statistics::check(&raw.statistics)?;
     check_waits("delivery.retry_s", &raw.delivery.retry_s)?;
     check_waits("delivery.poll_s", &[raw.delivery.poll_s])?;
     check_waits("delivery.probe_s", &raw.delivery.probe_s)?;
@@ -250,6 +263,15 @@ fn check(raw: Raw, base: &Path) -> Result<Config, ConfigError> {
         let schedule = schedule(&key, delays)?;
         partners.push(partner::check(&key, raw_partner, base, schedule, &outgoing, &mut warnings)?);
     }
+    let mut registries: Vec<Registry> = Vec::new();
+    for (index, raw_registry) in raw.registry.into_iter().enumerate() {
+        let key = format!("registry[{index}] ({})", raw_registry.name);
+        if registries.iter().any(|r| r.name == raw_registry.name) {
+            return Err(value(&key, "is named twice"));
+        }
+        registries.push(registry::check(&key, raw_registry, base)?);
+    }
+    let retention = retention::check(raw.retention, base)?;
     let authenticated = partners.iter().any(|p| p.keys.is_some());
     if !listen.ip().is_loopback() && !authenticated {
         return Err(value(
@@ -277,6 +299,8 @@ fn check(raw: Raw, base: &Path) -> Result<Config, ConfigError> {
     let export = export::check(raw.export, base, &db)?;
     let directory = Directory::new(units);
     let cohorts = export::check_cohorts(raw.cohort, &directory)?;
+    let reads = raw.audit.reads;
+    let audit = audit::check(raw.audit, &db, base)?;
     let folder = |path: PathBuf| (!path.as_os_str().is_empty()).then(|| base.join(path));
     Ok(Config {
         base_url: if gateway.base_url.is_empty() { format!("http://{listen}") } else { gateway.base_url },
@@ -288,7 +312,8 @@ fn check(raw: Raw, base: &Path) -> Result<Config, ConfigError> {
         mappings: folder(gateway.mappings),
         profiles: folder(gateway.profiles),
         limits: raw.limits,
-        audit_reads: raw.audit.reads,
+        audit_reads: reads,
+        audit,
         delivery: DeliverySettings {
             max_in_flight: raw.delivery.max_in_flight.max(1),
             poll_every: Duration::from_secs(raw.delivery.poll_s.max(1)),
@@ -297,12 +322,15 @@ fn check(raw: Raw, base: &Path) -> Result<Config, ConfigError> {
             poll_full_every: Duration::from_secs(raw.delivery.poll_full_s),
         },
         telemetry: raw.telemetry,
+        statistics: raw.statistics,
         drain: Duration::from_secs(gateway.drain_s),
         drain_notice: Duration::from_secs(gateway.drain_notice_s),
         outgoing,
         partners,
         export,
         cohorts,
+        registries,
+        retention,
         warnings,
     })
 }
@@ -321,6 +349,11 @@ impl Config {
     /// The configured partner of that name; a system that is not configured reads from us.
     pub fn partner(&self, name: &str) -> Option<&Partner> {
         self.partners.iter().find(|p| p.name == name)
+    }
+
+    /// The configured registry of that name.
+    pub fn registry(&self, name: &str) -> Option<&Registry> {
+        self.registries.iter().find(|r| r.name == name)
     }
 
     /// Whether callers must show a token.

@@ -4,14 +4,14 @@ use std::collections::{BTreeSet, HashMap};
 use std::future::Future;
 use std::net::TcpListener;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use crate::access::Keyring;
 use crate::config::{Channel, Config};
@@ -26,6 +26,8 @@ use crate::mapping::{Mappings, unwritten};
 use crate::partner::{Client, Guard, Notifier};
 use crate::store::{Options, Store, StoreError};
 use crate::sync::gate::Gates;
+use crate::sync::refused::Counts;
+use crate::sync::seal::{KeyError, Sealer};
 use crate::telemetry::{Figures, Traces};
 use crate::{api, assets, registry, sync};
 
@@ -50,6 +52,10 @@ pub struct Gateway {
     pub wake: Notify,
     pub exports: registry::Exports,
     pub figures: Figures,
+    /// Signs checkpoints of the audit log.
+    pub sealer: Sealer,
+    /// What is told in the audit log as a number.
+    pub counts: Counts,
     /// Which request caused what is delivered.
     pub traces: Traces,
     pub started_at: DateTime<Utc>,
@@ -79,6 +85,10 @@ pub enum StartError {
         #[source]
         source: reqwest::Error,
     },
+    #[error("the key of the audit log cannot be used (audit.key)")]
+    Key(#[source] KeyError),
+    #[error("the code list in the database cannot be put in force")]
+    CodeList(#[source] StoreError),
     #[error("the server failed")]
     Serve(#[source] std::io::Error),
 }
@@ -86,7 +96,18 @@ pub enum StartError {
 /// What resources are validated against: the profiles, and the KVÅ list that the regional process team owns.
 pub struct Conformance {
     pub profiles: Profiles,
-    pub codes: CodeList,
+    codes: RwLock<InForce>,
+    /// The package's code list and measures, as resources that are kept in the store.
+    definitions: Vec<Value>,
+}
+
+/// The KVÅ list in force. Its version is that of the stored CodeSystem; 0 is the one of the package.
+#[derive(Debug, Clone, Default)]
+pub struct InForce {
+    pub version: u32,
+    pub list: Arc<CodeList>,
+    /// What the list calls its version itself.
+    pub edition: Option<String>,
 }
 
 impl std::fmt::Debug for Conformance {
@@ -115,12 +136,45 @@ impl Conformance {
                 CodeList::default()
             }
         };
-        (Self { profiles, codes }, issues)
+        let stored = |text: &String| {
+            let mut resource = serde_json::from_str::<Value>(text).ok()?;
+            if resource["resourceType"] == "CodeSystem" {
+                // Whatever a package of one's own calls it: this is where it is found and edited.
+                resource["id"] = Value::from(registry::definitions::KVA);
+            }
+            Some(resource)
+        };
+        let kept = |name: &str| name == KVA_FILE || name.starts_with("Measure-") && name.ends_with(".json");
+        let definitions: Vec<Value> =
+            files.iter().filter(|(name, _)| kept(name)).filter_map(|(_, text)| stored(text)).collect();
+        let of_kva = definitions.iter().find(|d| d["resourceType"] == "CodeSystem");
+        let edition = of_kva.and_then(|d| d["version"].as_str()).map(str::to_owned);
+        let codes = RwLock::new(InForce { version: 0, list: Arc::new(codes), edition });
+        (Self { profiles, codes, definitions }, issues)
+    }
+
+    /// The KVÅ list in force now. What is judged by one list takes it once.
+    pub fn codes(&self) -> InForce {
+        self.codes.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Puts a stored list in force, unless a later one is already.
+    pub fn put_in_force(&self, list: InForce) {
+        let mut codes = self.codes.write().unwrap_or_else(PoisonError::into_inner);
+        if codes.version < list.version {
+            *codes = list;
+        }
+    }
+
+    /// The package's code list and measures.
+    pub fn definitions(&self) -> &[Value] {
+        &self.definitions
     }
 
     /// Validates resources that go out or come in.
     pub fn validate(&self, resources: &[Value]) -> Vec<Issue> {
-        let context = Context { profiles: &self.profiles, codes: &self.codes };
+        let codes = self.codes().list;
+        let context = Context { profiles: &self.profiles, codes: &codes };
         resources.iter().flat_map(|r| validate::validate(r, &context)).collect()
     }
 }
@@ -159,11 +213,16 @@ impl Gateway {
                 notifiers.insert(partner.name.clone(), notifier);
             }
         }
-        let store = Store::open(&config.db, Options { queue: config.limits.queue, ..Options::default() })
+        let registries = config.registries.iter().map(|r| (r.name.clone(), r.needs_information)).collect();
+        let store = Store::open(&config.db, Options { queue: config.limits.queue, registries, ..Options::default() })
             .map_err(|source| StartError::Store { path: config.db.display().to_string(), source })?;
+        // After the store: its lock says that nobody else makes the key at the same time.
+        let sealer = Sealer::open(&config).map_err(StartError::Key)?;
         Ok(Self {
             gates: Gates::open(&config, Utc::now()),
             config,
+            sealer,
+            counts: Counts::default(),
             figures: Figures::new(store.meter()),
             traces: Traces::default(),
             started_at: Utc::now(),
@@ -277,10 +336,13 @@ fn refuse(what: &'static str, issues: &[Issue]) -> Result<(), StartError> {
 /// [`Config::drain`], and the store is closed. What is not delivered by then is in the store and is sent after the next start.
 pub async fn run(config: Config, listener: TcpListener, shutdown: impl Future<Output = ()>) -> Result<(), StartError> {
     let gateway = Arc::new(Gateway::open(config)?);
+    registry::definitions::settle(&gateway, Utc::now()).await.map_err(StartError::CodeList)?;
     let (stop, stopped) = watch::channel(false);
     let worker = tokio::spawn(sync::worker::run(Arc::clone(&gateway), stopped.clone()));
     let exports = tokio::spawn(registry::worker::run(Arc::clone(&gateway), stopped.clone()));
-    let answers = tokio::spawn(sync::worker::listen(Arc::clone(&gateway), stopped));
+    let answers = tokio::spawn(sync::worker::listen(Arc::clone(&gateway), stopped.clone()));
+    let removals = tokio::spawn(sync::remove::run(Arc::clone(&gateway), stopped));
+    let sealing = tokio::spawn(sync::seal::run(Arc::clone(&gateway), stop.subscribe()));
     let server = api::serve(Arc::clone(&gateway), listener).map_err(StartError::Serve)?;
     let handle = server.handle();
     let serving = tokio::spawn(server);
@@ -301,6 +363,12 @@ pub async fn run(config: Config, listener: TcpListener, shutdown: impl Future<Ou
     let mut count = || left = gateway.in_flight();
     let deliveries_ended = ended(worker, deadline, &mut count).await & ended(answers, deadline, || {}).await;
     let exports_ended = ended(exports, deadline, || {}).await;
+    ended(removals, deadline, || {}).await;
+    // Last: whatever was done until now is in the log.
+    let _ = ended(sealing, deadline, || {}).await;
+    if timeout(LAST_WRITES, sync::seal::end(&gateway, Utc::now())).await.is_err() {
+        tracing::error!("the audit log could not be sealed in time; the next start goes on from the last checkpoint");
+    }
     close(gateway).await;
     if requests_ended && deliveries_ended && exports_ended {
         tracing::info!("stopped");

@@ -26,14 +26,14 @@
 //! | [`store`] | the only SQL |
 //! | [`partner`] | the only outgoing HTTP |
 //! | [`sync`] | the journeys: submit, deliver, acknowledge, reconcile, cancel, send again |
-//! | [`registry`] | the registries' journeys: export, comparison |
+//! | [`registry`] | what registries get of whom and what they must erase; exports and comparison; the KVÅ list in force, statistics, measures |
 //! | [`access`] | who is calling, for which units |
 //! | [`api`] | the only incoming HTTP: one flat list of routes |
 //! | [`telemetry`] | figures, the log, traces: what is seen of all of it from outside |
 //! | [`operations`] | backup, restore and status, for whoever runs it |
 //! | [`demo`] | the journey that `vardkedja demo` plays, and the primary care system it plays it against |
 //!
-//! Imports run one way: `api → {sync, registry, access} → {mapping, store, partner} → fhir → domain`.
+//! Imports run one way: `api → {registry, sync, access} → {mapping, store, partner} → fhir → domain`.
 //!
 //! # The walk of one referral
 //!
@@ -66,4 +66,4 @@ pub mod telemetry;
 pub mod tools;
 
 pub use assets::{mapping_files, profile_files};
-pub use gateway::{Conformance, Gateway, StartError, run};
+pub use gateway::{Conformance, Gateway, InForce, StartError, run};

@@ -115,6 +115,25 @@ enum Verb {
         #[arg(long)]
         force: bool,
     },
+    /// The audit log: who saw, sent and got what.
+    Audit {
+        #[command(subcommand)]
+        verb: AuditVerb,
+    },
+    /// Gallring: show what is due to be removed by the rules of retention, or remove it from a database that no gateway has open.
+    Gallra {
+        #[arg(long)]
+        config: Option<PathBuf>,
+        /// Show what would go by each rule; the gateway may be running.
+        #[arg(long, required_unless_present = "run", conflicts_with = "run")]
+        dry_run: bool,
+        /// Remove it.
+        #[arg(long, requires = "by")]
+        run: bool,
+        /// Who decides: it stands in every stub.
+        #[arg(long)]
+        by: Option<String>,
+    },
     /// Try a parked delivery again.
     Retry {
         id: String,
@@ -157,6 +176,34 @@ enum Verb {
         reason: String,
         #[command(flatten)]
         at: At,
+    },
+}
+
+#[derive(Subcommand)]
+enum AuditVerb {
+    /// Walk the whole log and hold it against its signed checkpoints; a gateway may go on serving. Exit code 1 where anything was
+    /// changed, removed, put in, exchanged, cut off or forged.
+    Verify {
+        /// The database, or a copy with its manifest beside it.
+        #[arg(long)]
+        db: PathBuf,
+        /// The file that checkpoints are appended to; without it, the one beside the database.
+        #[arg(long)]
+        checkpoints: Option<PathBuf>,
+        /// Public keys of the gateway (JWK set, JWK or PEM); without it, audit.jwks.json beside the database.
+        #[arg(long)]
+        public_key: Option<PathBuf>,
+    },
+    /// Write the log as AuditEvents, one JSON object a line, in the order of the chain.
+    Export {
+        #[arg(long)]
+        config: Option<PathBuf>,
+        /// A database, or a copy; without it, that of the settings.
+        #[arg(long)]
+        db: Option<PathBuf>,
+        /// A file that is not there yet; without it, standard output.
+        #[arg(long)]
+        to: Option<PathBuf>,
     },
 }
 
@@ -204,6 +251,17 @@ fn run(verb: Verb) -> anyhow::Result<bool> {
         Verb::Backup { db, to } => operations::back_up(&db, &to),
         Verb::VerifyBackup { file } => operations::verify_backup(&file),
         Verb::Restore { file, to, force } => operations::restore(&file, &to, force),
+        Verb::Audit { verb: AuditVerb::Verify { db, checkpoints, public_key } } => {
+            operations::verify_audit(&operations::Verify { db, checkpoints, public_key })
+        }
+        Verb::Audit { verb: AuditVerb::Export { config, db, to } } => {
+            operations::export_audit(&Config::load(config.as_deref())?, db.as_deref(), to.as_deref())
+        }
+        Verb::Gallra { config, run: true, by, .. } => {
+            let by = by.unwrap_or_default();
+            block_on(operations::remove_due(config.as_deref(), &by, chrono::Utc::now()))
+        }
+        Verb::Gallra { config, .. } => operations::show_due(config.as_deref(), chrono::Utc::now()),
         Verb::Retry { id, at } => {
             block_on(tools::post(&at.url, at.token()?, &format!("/v1/deliveries/{id}/retry"), serde_json::json!({})))
         }

@@ -8,7 +8,7 @@ use rusqlite::Connection;
 use crate::documents::{self, Document, NUMBER};
 use crate::load::once;
 use crate::program::{Program, fresh};
-use crate::rows::{Marks, Rows, write};
+use crate::rows::{Marks, Rows, UNITS, write};
 use crate::token::Key;
 
 /// Settings with the partners that the example units are served by. All clients of a run are one caller, so that the default
@@ -93,10 +93,15 @@ pub fn filled(folder: &Path, size: u64) -> Filled {
         (documents::referral(documents::SOUTH), "platform"),
         (documents::activity(), "reader"),
     ];
-    let (before, rows) = capture(folder, "journey", &sent);
-    let copies = size.div_ceil(rows.resources());
-    let path = folder.join(format!("filled-{size}.db"));
-    let made_of = folder.join(format!("filled-{size}.rows"));
+    filled_with(folder, "journey", &sent, |rows| size.div_ceil(rows.resources()))
+}
+
+/// The database with so many copies of these documents.
+pub fn filled_with(folder: &Path, name: &str, sent: &[(Document, &str)], copies: impl FnOnce(&Rows) -> u64) -> Filled {
+    let (before, rows) = capture(folder, name, sent);
+    let copies = copies(&rows);
+    let path = folder.join(format!("filled-{name}-{copies}.db"));
+    let made_of = folder.join(format!("filled-{name}-{copies}.rows"));
     // Another program writes other rows: then it is filled anew.
     let kind = format!("{} rows, {} bytes, {copies} copies", rows.count(), rows.bytes());
     if path.exists() && std::fs::read_to_string(&made_of).is_ok_and(|text| text == kind) {
@@ -106,6 +111,7 @@ pub fn filled(folder: &Path, size: u64) -> Filled {
     let _ = std::fs::remove_file(&path);
     std::fs::copy(&before, &path).expect("a copy");
     let db = open(&path, false);
+    add_units(&db);
     let mut marks = Marks::of(&db);
     let mut statements = rows.prepare(&db);
     while marks.copies < copies {
@@ -118,6 +124,13 @@ pub fn filled(folder: &Path, size: u64) -> Filled {
     drop(statements);
     drop(db);
     std::fs::write(made_of, kind).expect("a note");
-    eprintln!("    filled with {size} resources in {:.0} s", started.elapsed().as_secs_f64());
+    eprintln!("    filled with {} resources in {:.0} s", copies * rows.resources(), started.elapsed().as_secs_f64());
     Filled { path, rows, copies }
+}
+
+/// As many units as acts are spread over, whatever the directory knows of them.
+fn add_units(db: &Connection) {
+    for n in 1..=UNITS {
+        db.execute("INSERT INTO fact_unit VALUES (?1, 'SE-BENCH-' || ?1) ON CONFLICT DO NOTHING", [n]).expect("a unit");
+    }
 }

@@ -73,6 +73,16 @@ pub fn plan() -> Document {
 /// Its day, to find its places by.
 pub const DAY: &str = "2026-03-16";
 
+/// An activity with these main codes.
+pub fn activity_of(codes: &[&str]) -> Document {
+    let mut value = example(include_str!("../../mappings/examples/activity.small.source.json"));
+    value["id"] = json!(format!("{SOUTH}#A-{NUMBER}"));
+    value["contactId"] = json!(format!("{SOUTH}#K-{NUMBER}"));
+    value["unit"] = json!(SOUTH);
+    value["codes"] = codes.iter().map(|code| json!({ "code": code })).collect();
+    Document::new("/v1/activities", &value)
+}
+
 pub fn activity() -> Document {
     let mut value = example(include_str!("../../mappings/examples/activity.small.source.json"));
     value["id"] = json!(format!("{SOUTH}#A-{NUMBER}"));

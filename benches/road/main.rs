@@ -18,6 +18,7 @@ mod reads;
 mod receiver;
 mod rows;
 mod start;
+mod statistics;
 mod token;
 
 use std::path::PathBuf;
@@ -47,6 +48,7 @@ const PARTS: [Part; 7] = [
     ("reads", reads::measure),
     ("export", export::measure),
     ("start", start::measure),
+    ("statistics", statistics::measure),
     ("neighbours", neighbours::measure),
 ];
 

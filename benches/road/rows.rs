@@ -15,6 +15,8 @@ use crate::documents::{DAY, NUMBER, overwrite, person, places};
 
 /// Copies of the same day: a search by day finds so many, however large the database is.
 pub const A_DAY: u64 = 20;
+/// Units that acts are spread over.
+pub const UNITS: u32 = 100;
 const DAY_MS: i64 = 24 * 3600 * 1000;
 
 /// Where a hole is, and what is written into it.
@@ -40,6 +42,10 @@ enum Cell {
     Audit(i64),
     /// A moment of the day that moves on.
     Moment(i64),
+    /// The number of a day that moves on.
+    DayNumber(i64),
+    /// One unit after the other, for what is counted by unit.
+    Unit,
 }
 
 struct Table {
@@ -80,7 +86,11 @@ impl Rows {
         db.execute("ATTACH ?1 AS before", [before.to_str().expect("a path")]).expect("the database before");
         let names: Vec<String> = column(&db, "SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY rowid");
         let mut found = Vec::new();
-        for name in names.iter().filter(|n| !n.starts_with("sqlite_") && !["heartbeat", "mark"].contains(&n.as_str())) {
+        // Counters are the database's own work.
+        let kept = |name: &&String| {
+            !name.starts_with("sqlite_") && !["heartbeat", "mark", "act_month", "act_year"].contains(&name.as_str())
+        };
+        for name in names.iter().filter(kept) {
             let columns: Vec<String> = column(&db, &format!("SELECT name FROM pragma_table_info('{name}')"));
             let listed = columns.iter().map(|c| format!("\"{c}\"")).collect::<Vec<_>>().join(", ");
             let sql = format!("SELECT {listed} FROM main.\"{name}\" EXCEPT SELECT {listed} FROM before.\"{name}\"");
@@ -156,6 +166,8 @@ impl Rows {
             Cell::Seq(at) => Value::Integer(marks.seq + at),
             Cell::Audit(at) => Value::Integer(marks.audit + at),
             Cell::Moment(at) => Value::Integer(at + shift * DAY_MS),
+            Cell::DayNumber(at) => Value::Integer(at + shift),
+            Cell::Unit => Value::Integer(1 + i64::try_from(copy % u64::from(UNITS)).expect("a unit")),
             Cell::Stamp { bytes, is_text, holes } => {
                 let mut bytes = bytes.clone();
                 for (places, hole) in holes {
@@ -273,6 +285,11 @@ impl Keys {
         let place = |set: &BTreeSet<i64>, n: i64| set.range(..n).count() as i64;
         match (table, column, value) {
             (_, "rid", Value::Integer(n)) if self.rids.contains(n) => Cell::Rid(place(&self.rids, *n)),
+            ("act" | "milestone", "patient" | "contact", Value::Integer(n)) if self.rids.contains(n) => {
+                Cell::Rid(place(&self.rids, *n))
+            }
+            ("act" | "milestone", "day", Value::Integer(n)) => Cell::DayNumber(*n),
+            ("act", "unit", Value::Integer(_)) => Cell::Unit,
             ("resource" | "version" | "delivery", "seq", Value::Integer(n)) => Cell::Seq(place(&self.seqs, *n)),
             ("audit", "seq", Value::Integer(n)) => Cell::Audit(place(&self.audits, *n)),
             ("date", "lo" | "hi", Value::Integer(n)) if is_of_the_day(*n) => Cell::Moment(*n),

@@ -156,6 +156,11 @@ impl Caller {
         self.grants.as_ref().is_none_or(|grants| grants.extent(resource_type, Right::Read) == Extent::All)
     }
 
+    /// Whose acts it gets counted: for who runs the gateway all of them, because what is counted names nobody.
+    pub fn of_statistics(&self) -> Filter {
+        if self.purpose == Purpose::Operations { Filter::ALL } else { self.filter() }
+    }
+
     /// Whose deliveries it may see the state of: who runs the gateway has to see to all of them, and their bytes are shown to
     /// nobody.
     pub fn of_deliveries(&self) -> Filter {

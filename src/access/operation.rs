@@ -24,12 +24,28 @@ pub enum Operation<'a> {
     SeeAnswers,
     /// See how the gateway is doing, from elsewhere than its own machine.
     SeeFigures,
+    /// See who saw, sent and got what: the audit log, and a patient's list of it.
+    SeeLog,
+    /// Get what was done, counted.
+    CountActs,
     /// Read, search, write a type of the FHIR face.
     Fhir(Right, &'a str),
     /// The history of everything, as far as it may be seen.
     SeeHistory,
     /// Have a resource looked at, of which nothing is kept.
     Validate,
+    /// See which registries there are, and what each knows a patient by.
+    SeeRegistries,
+    /// Register what a patient says of registries, and see it again.
+    HearPatient,
+    /// See what registries have got of a patient.
+    SeeDisclosures,
+    /// See what a registry must erase, say that it has, and how its codes have changed.
+    Erase,
+    /// Say that something must not be removed, and lift that.
+    Hold,
+    /// See what was removed.
+    SeeRemovals,
 }
 
 use Purpose::{Care, Operations, Registry};
@@ -39,10 +55,16 @@ impl Operation<'_> {
     fn purposes(self) -> &'static [Purpose] {
         match self {
             Self::Submit(_) | Self::SeeExchanges | Self::Cancel | Self::Skip => &[Care],
-            Self::SendAgain | Self::SeeDeliveries | Self::SeeAnswers => &[Care, Operations],
-            Self::SeeFigures => &[Operations],
+            Self::SeeDisclosures => &[Care],
+            Self::SendAgain | Self::SeeDeliveries | Self::SeeAnswers | Self::HearPatient | Self::Hold => {
+                &[Care, Operations]
+            }
+            Self::SeeFigures | Self::SeeLog | Self::SeeRemovals => &[Operations],
+            Self::Erase => &[Registry, Operations],
             // What each purpose may do with a type is bounded when its scopes are read.
-            Self::Fhir(..) | Self::SeeHistory | Self::Validate => &[Care, Registry, Operations],
+            Self::Fhir(..) | Self::SeeHistory | Self::Validate | Self::SeeRegistries | Self::CountActs => {
+                &[Care, Registry, Operations]
+            }
         }
     }
 
@@ -57,12 +79,21 @@ impl Operation<'_> {
             Self::Submit(Kind::Activity) => (Right::Create, "Procedure", false),
             Self::Cancel | Self::SendAgain | Self::Skip => (Right::Update, "Task", false),
             Self::SeeAnswers => (Right::Search, "Task", false),
+            // Of what is covered; of nothing where that is nothing.
+            Self::CountActs => (Right::Search, "Procedure", true),
             Self::Fhir(..)
             | Self::SeeExchanges
             | Self::SeeDeliveries
             | Self::SeeFigures
+            | Self::SeeLog
             | Self::SeeHistory
-            | Self::Validate => {
+            | Self::Validate
+            | Self::SeeRegistries
+            | Self::HearPatient
+            | Self::SeeDisclosures
+            | Self::Erase
+            | Self::Hold
+            | Self::SeeRemovals => {
                 return None;
             }
         })
@@ -83,9 +114,15 @@ impl Caller {
             // A partner's own token says nothing of scopes; whose scopes were not read gets nothing.
             return if self.purpose == Care && self.scopes.is_none() { Ok(()) } else { Err(other_purpose()) };
         };
+        if operation == Operation::SeeLog {
+            // The log is shown whole: a scope with criteria does not open it.
+            let lacks = |right: &&Right| grants.extent("AuditEvent", **right) != Extent::All;
+            let lacked = [Right::Read, Right::Search].iter().find(lacks).copied();
+            return lacked.map_or(Ok(()), |right| Err(missing_scope(right, "AuditEvent")));
+        }
         let (right, resource_type, is_part_enough) = match (operation, operation.scope()) {
             (Operation::Fhir(right, resource_type), _) => (right, resource_type, true),
-            // Who runs the gateway has to do with deliveries, whatever they carry.
+            // Who runs the gateway has to do with deliveries, whatever they carry, and with figures of nobody.
             (_, Some(_)) if self.purpose == Operations => return Ok(()),
             (_, Some(needed)) => needed,
             (_, None) => return Ok(()),
@@ -125,7 +162,7 @@ mod tests {
     use super::*;
     use crate::store::{Filter, Grants};
 
-    const ALL: [Operation<'_>; 15] = [
+    const ALL: [Operation<'_>; 23] = [
         Operation::Submit(Kind::RehabPlan),
         Operation::Submit(Kind::Referral),
         Operation::Submit(Kind::Handover),
@@ -137,10 +174,18 @@ mod tests {
         Operation::SeeDeliveries,
         Operation::SeeAnswers,
         Operation::SeeFigures,
+        Operation::SeeLog,
+        Operation::CountActs,
         Operation::Fhir(Right::Search, "Procedure"),
         Operation::Fhir(Right::Update, "Procedure"),
         Operation::SeeHistory,
         Operation::Validate,
+        Operation::SeeRegistries,
+        Operation::HearPatient,
+        Operation::SeeDisclosures,
+        Operation::Erase,
+        Operation::Hold,
+        Operation::SeeRemovals,
     ];
 
     /// Somebody with a token whose scopes allow these rights of everything.
@@ -158,7 +203,14 @@ mod tests {
     #[test]
     fn a_registry_reads_resources_and_nothing_else() {
         let registry = caller(Purpose::Registry, Reach::Registry("r".into()), &[Right::Read, Right::Search]);
-        let expected = [Operation::Fhir(Right::Search, "Procedure"), Operation::SeeHistory, Operation::Validate];
+        let expected = [
+            Operation::CountActs,
+            Operation::Fhir(Right::Search, "Procedure"),
+            Operation::SeeHistory,
+            Operation::Validate,
+            Operation::SeeRegistries,
+            Operation::Erase,
+        ];
         assert_eq!(open_to(&registry), expected);
     }
 
@@ -173,14 +225,47 @@ mod tests {
                 Operation::SeeDeliveries,
                 Operation::SeeAnswers,
                 Operation::SeeFigures,
+                Operation::CountActs,
                 Operation::SeeHistory,
-                Operation::Validate
+                Operation::Validate,
+                Operation::SeeRegistries,
+                Operation::HearPatient,
+                Operation::Erase,
+                Operation::Hold,
+                Operation::SeeRemovals
             ]
         );
         let filter = operations.filter();
         assert_ne!(filter, Filter::ALL);
         assert_eq!(filter.who, crate::store::Who::Units(Vec::new()), "no unit's affairs are its own");
         assert_eq!(operations.of_deliveries(), Filter::ALL);
+    }
+
+    #[test]
+    fn the_log_is_open_to_operations_with_a_scope_for_all_of_it() {
+        let with = |text: &str| {
+            let (conformance, _) = crate::Conformance::load(&crate::profile_files(None).unwrap());
+            let terminology = conformance.profiles.terminology();
+            let now = chrono::DateTime::UNIX_EPOCH;
+            let reader = crate::fhir::search::Reader { terminology, base_url: "http://x", now, hops: 2, in_url: false };
+            let scopes = Some(super::super::scope::read(text).into());
+            let caller = Caller { grants: None, scopes, ..caller(Purpose::Operations, Reach::Everything, &[]) };
+            caller.narrowed(&reader).may(Operation::SeeLog).is_ok()
+        };
+        assert!(
+            with("system/AuditEvent.rs") && with("system/*.read") && with("system/AuditEvent.r system/AuditEvent.s")
+        );
+        for text in [
+            "",
+            "system/AuditEvent.r",
+            "system/AuditEvent.s",
+            "system/AuditEvent.rs?patient=Patient/x",
+            "system/Task.rs",
+        ] {
+            assert!(!with(text), "{text}");
+        }
+        let registry = caller(Purpose::Registry, Reach::Registry("r".into()), &Right::ALL);
+        assert!(registry.may(Operation::SeeLog).is_err());
     }
 
     #[test]
@@ -198,8 +283,8 @@ mod tests {
         let without = Caller { scopes: None, ..unread };
         assert_eq!(
             open_to(&without).len(),
-            ALL.len() - 1,
-            "in care a token without scopes is good for all its units may do"
+            ALL.len() - 4,
+            "in care a token without scopes is good for all its units may do: not for figures and the log"
         );
         let registry = Caller { purpose: Purpose::Registry, ..without };
         assert!(open_to(&registry).is_empty(), "and for nothing else");

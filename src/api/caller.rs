@@ -10,9 +10,11 @@ use chrono::{DateTime, Utc};
 
 use super::limits::{Pass, Turnstile};
 use super::problem::Problem;
+use super::refusals;
 use crate::Gateway;
 use crate::access::{Caller, Operation, admit};
 use crate::fhir::search::Reader;
+use crate::sync::witness::check_interactive;
 
 /// A call that was let in: the gateway, the caller, and the time that it is decided by.
 pub struct Call {
@@ -32,6 +34,8 @@ impl FromRequest for Call {
         let turnstile = request.app_data::<web::Data<Turnstile>>().cloned();
         let authorization = once(request, "Authorization");
         let unit = once(request, "Vardkedja-Unit");
+        let request = request.clone();
+        let shows_resources = request.match_pattern().is_some_and(|route| shows_resources(&route));
         Box::pin(async move {
             let (authorization, unit) = (authorization?, unit?);
             let gateway = gateway.ok_or_else(|| Problem::bad_request("", "Ingen tjänst.", "No service."))?;
@@ -39,12 +43,21 @@ impl FromRequest for Call {
             let caller =
                 admit(&gateway.config, &gateway.keyring, authorization.as_deref(), unit.as_deref(), now.timestamp())
                     .await?;
+            if shows_resources {
+                check_interactive(&gateway, &caller)?;
+            }
             let caller = narrowed(&gateway, caller, now);
             let turnstile = turnstile.ok_or_else(|| Problem::bad_request("", "Ingen tjänst.", "No service."))?;
+            refusals::remember(&request, &caller);
             let pass = turnstile.into_inner().enter(&caller.name, Instant::now())?;
             Ok(Self { gateway, caller, now, _pass: pass })
         })
     }
+}
+
+/// Routes that show resources one by one: closed to registries that get codes, before anything is looked for.
+fn shows_resources(route: &str) -> bool {
+    route == "/fhir/_history" || route.starts_with("/fhir/{type}") && !route.ends_with("$validate")
 }
 
 impl Call {
@@ -81,5 +94,18 @@ fn once(request: &HttpRequest, name: &str) -> Result<Option<String>, Problem> {
             "Rubriken ska stå där en gång, i ASCII-tecken.",
             "The header should stand there once, in ASCII characters.",
         )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::ROUTES;
+    use super::shows_resources;
+
+    #[test]
+    fn every_route_that_shows_single_resources_is_closed_to_registries_with_codes() {
+        let open = |route: &&str| route.starts_with("/fhir/") && !shows_resources(route);
+        let open: Vec<&str> = ROUTES.iter().map(|(_, route)| *route).filter(open).collect();
+        assert_eq!(open, ["/fhir/metadata", "/fhir/{type}/$validate"]);
     }
 }

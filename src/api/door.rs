@@ -19,7 +19,15 @@ use crate::Gateway;
 use crate::fhir::issue::{Code, Issue};
 
 /// Addresses under /v1 that take parameters; their handlers say which.
-const ASKED: [&str; 2] = ["/v1/exchanges", "/v1/deliveries"];
+const ASKED: [&str; 7] = [
+    "/v1/exchanges",
+    "/v1/deliveries",
+    "/v1/registries/{name}/erasures",
+    "/v1/registries/{name}/codes",
+    "/v1/removals",
+    "/v1/statistics/kva",
+    "/v1/statistics/indicators",
+];
 
 /// Middleware around every route.
 pub async fn check(
@@ -98,9 +106,9 @@ fn elsewhere(header: &str) -> Problem {
 
 /// Parameters that no handler would read.
 fn unread(request: &ServiceRequest) -> Option<Problem> {
-    let path = request.path();
-    let is_asked = request.query_string().is_empty() || ASKED.contains(&path);
-    if is_asked || !path.starts_with("/v1/") || request.match_pattern().is_none() {
+    let route = request.match_pattern()?;
+    let is_asked = request.query_string().is_empty() || ASKED.contains(&route.as_str());
+    if is_asked || !route.starts_with("/v1/") {
         return None;
     }
     Some(Problem::bad_request(

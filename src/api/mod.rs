@@ -1,5 +1,6 @@
 //! The only incoming HTTP. One flat list of routes; a handler reads the request, makes one call, and writes the answer.
 
+mod access_log;
 mod body;
 mod bulk;
 mod caller;
@@ -11,7 +12,10 @@ mod limits;
 mod observe;
 mod ops;
 mod problem;
+mod refusals;
+mod registries;
 mod resend;
+mod statistics;
 mod v1;
 
 use std::net::TcpListener;
@@ -47,7 +51,28 @@ pub const ROUTES: &[(&str, &str)] = &[
     ("POST", "/v1/deliveries/{id}/skip"),
     ("GET", "/v1/partners"),
     ("GET", "/v1/answers/held"),
+    ("GET", "/v1/patients/{id}/access-log"),
+    ("GET", "/v1/registries"),
+    ("POST", "/v1/registries/{name}/opt-outs"),
+    ("POST", "/v1/registries/{name}/opt-outs/search"),
+    ("GET", "/v1/registries/{name}/opt-outs/{id}"),
+    ("POST", "/v1/registries/{name}/opt-outs/{id}/lift"),
+    ("POST", "/v1/registries/{name}/information"),
+    ("GET", "/v1/registries/{name}/erasures"),
+    ("POST", "/v1/registries/{name}/erasures/confirm"),
+    ("GET", "/v1/registries/{name}/codes"),
+    ("POST", "/v1/disclosures/search"),
+    ("GET", "/v1/holds"),
+    ("POST", "/v1/holds"),
+    ("POST", "/v1/holds/{id}/lift"),
+    ("GET", "/v1/removals"),
+    ("GET", "/v1/statistics/kva"),
+    ("GET", "/v1/statistics/indicators"),
     ("GET", "/fhir/metadata"),
+    ("GET", "/fhir/AuditEvent"),
+    ("POST", "/fhir/AuditEvent/_search"),
+    ("GET", "/fhir/AuditEvent/{id}"),
+    ("GET", "/fhir/Patient/{id}/$access-log"),
     ("GET", "/fhir/_history"),
     ("GET", "/fhir/$export"),
     ("POST", "/fhir/$export"),
@@ -58,6 +83,8 @@ pub const ROUTES: &[(&str, &str)] = &[
     ("POST", "/fhir/$verify"),
     ("GET", "/fhir/Group"),
     ("GET", "/fhir/Group/{id}"),
+    ("GET", "/fhir/Measure/{id}/$evaluate-measure"),
+    ("POST", "/fhir/Measure/{id}/$evaluate-measure"),
     ("POST", "/fhir/{type}/$validate"),
     ("POST", "/fhir/{type}/_search"),
     ("GET", "/fhir/{type}/_history"),
@@ -104,7 +131,28 @@ fn routes(app: &mut web::ServiceConfig) {
         .route("/v1/deliveries/{id}/skip", web::post().to(deliveries::skip))
         .route("/v1/partners", get().to(deliveries::partners))
         .route("/v1/answers/held", get().to(deliveries::held))
+        .route("/v1/patients/{id}/access-log", get().to(access_log::list))
+        .route("/v1/registries", get().to(registries::list))
+        .route("/v1/registries/{name}/opt-outs", web::post().to(registries::opt_out))
+        .route("/v1/registries/{name}/opt-outs/search", web::post().to(registries::search))
+        .route("/v1/registries/{name}/opt-outs/{id}", get().to(registries::read))
+        .route("/v1/registries/{name}/opt-outs/{id}/lift", web::post().to(registries::lift))
+        .route("/v1/registries/{name}/information", web::post().to(registries::inform))
+        .route("/v1/registries/{name}/erasures", get().to(registries::erasures))
+        .route("/v1/registries/{name}/erasures/confirm", web::post().to(registries::confirm))
+        .route("/v1/registries/{name}/codes", get().to(registries::codes))
+        .route("/v1/disclosures/search", web::post().to(registries::disclosures))
+        .route("/v1/holds", get().to(registries::keeping::list))
+        .route("/v1/holds", web::post().to(registries::keeping::place))
+        .route("/v1/holds/{id}/lift", web::post().to(registries::keeping::lift))
+        .route("/v1/removals", get().to(registries::keeping::removals))
+        .route("/v1/statistics/kva", get().to(statistics::kva))
+        .route("/v1/statistics/indicators", get().to(statistics::indicators))
         .route("/fhir/metadata", get().to(fhir::metadata))
+        .route("/fhir/AuditEvent", get().to(fhir::search_audit))
+        .route("/fhir/AuditEvent/_search", web::post().to(fhir::search_audit_post))
+        .route("/fhir/AuditEvent/{id}", get().to(fhir::read_audit))
+        .route("/fhir/Patient/{id}/$access-log", get().to(access_log::operation))
         .route("/fhir/_history", get().to(fhir::history_of_all))
         .route("/fhir/$export", get().to(bulk::of_system))
         .route("/fhir/$export", web::post().to(bulk::of_system_post))
@@ -118,6 +166,8 @@ fn routes(app: &mut web::ServiceConfig) {
         // What is no type is not taken for one by the methods that these two lack.
         .route("/fhir/metadata", web::to(problem::no_route))
         .route("/fhir/_history", web::to(problem::no_route))
+        .route("/fhir/Measure/{id}/$evaluate-measure", get().to(fhir::evaluate))
+        .route("/fhir/Measure/{id}/$evaluate-measure", web::post().to(fhir::evaluate_post))
         .route("/fhir/{type}/$validate", web::post().to(fhir::validate))
         .route("/fhir/{type}/_search", web::post().to(fhir::search_post))
         .route("/fhir/{type}/_history", get().to(fhir::history_of_type))
@@ -154,6 +204,7 @@ pub fn serve(gateway: Arc<Gateway>, listener: TcpListener) -> std::io::Result<Se
             .wrap(middleware::from_fn(fhir::negotiate))
             .wrap(middleware::Compress::default())
             .wrap(middleware::from_fn(limits::check))
+            .wrap(middleware::from_fn(refusals::watch))
             .wrap(middleware::from_fn(observe::watch))
             .configure(routes)
     })

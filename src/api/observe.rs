@@ -13,7 +13,8 @@ use tracing::Instrument as _;
 use uuid::Uuid;
 
 use crate::Gateway;
-use crate::telemetry::{Served, TraceContext, begin, join};
+use crate::domain::audit::Origin;
+use crate::telemetry::{Asked, Served, TraceContext, begin, join, origin};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
@@ -42,7 +43,9 @@ pub async fn watch(
     let context = before.map_or_else(|| begin(&span, given), |before| join(&span, before));
     let number = given.unwrap_or(Uuid::from_u128(context.trace_id));
     span.record("id", tracing::field::display(number));
-    let answered = NUMBER.scope(number, context.scope(next.call(request).instrument(span.clone()))).await;
+    let asked = Asked { origin: from(&request), number };
+    let work = asked.scope(next.call(request).instrument(span.clone()));
+    let answered = NUMBER.scope(number, context.scope(work)).await;
     let mut response = answered?;
     let route = response.request().match_pattern().unwrap_or_else(|| "none".to_owned());
     let method = known(response.request().method());
@@ -65,6 +68,15 @@ pub async fn watch(
     }
     Ok(response)
 }
+
+/// Where it came from. What came through a proxy looks like the proxy.
+fn from(request: &ServiceRequest) -> Origin {
+    let is_forwarded = FORWARDED.iter().any(|header| request.headers().contains_key(*header));
+    origin(request.peer_addr().map(|peer| peer.ip()), is_forwarded)
+}
+
+/// Headers of proxies.
+pub const FORWARDED: [&str; 4] = ["forwarded", "x-forwarded-for", "x-real-ip", "via"];
 
 /// A method's name, where it is one that we know: a label has few values.
 fn known(method: &Method) -> &'static str {

@@ -7,6 +7,7 @@ use chrono::Utc;
 use serde_json::json;
 
 use super::caller::Call;
+use super::observe::FORWARDED;
 use super::problem::{Answer, Problem};
 use crate::Gateway;
 use crate::access::Operation;
@@ -49,9 +50,8 @@ pub async fn show(gateway: web::Data<Gateway>, request: HttpRequest) -> Answer {
 /// there it takes a token for operations.
 async fn admit(gateway: &Gateway, request: &HttpRequest) -> Result<(), Problem> {
     let is_local = || {
-        let forwarded = ["forwarded", "x-forwarded-for", "x-real-ip", "via"];
         request.peer_addr().is_some_and(|peer| peer.ip().to_canonical().is_loopback())
-            && !forwarded.iter().any(|header| request.headers().contains_key(*header))
+            && !FORWARDED.iter().any(|header| request.headers().contains_key(*header))
     };
     let may = match gateway.config.telemetry.open_to {
         OpenTo::Any => true,

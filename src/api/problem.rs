@@ -150,8 +150,8 @@ fn indexing() -> Problem {
     let issue = Issue::error(
         Code::Transient,
         "",
-        "Sökregistret byggs om efter en uppgradering; sök igen om en stund.",
-        "The search index is being rebuilt after an upgrade; search again in a while.",
+        "Det som söks eller räknas byggs om efter en uppgradering; fråga igen om en stund.",
+        "What is searched or counted is being rebuilt after an upgrade; ask again in a while.",
     );
     Problem { status: StatusCode::SERVICE_UNAVAILABLE, issues: vec![issue], retry_after_s: Some(10), allow: None }
 }

@@ -10,9 +10,11 @@ use super::body::{Body, media_type};
 use super::caller::Call;
 use super::problem::{Answer, Problem};
 use crate::access::Operation;
+use crate::domain::audit::{Deed, Event, Outcome};
 use crate::domain::{Format, Kind};
 use crate::fhir::issue::{Code, Issue};
-use crate::sync::{Answered, Refusal, Submission, submit as take_in};
+use crate::sync::{Answered, Refusal, Submission, submit as take_in, witness};
+use crate::telemetry::asked;
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 /// Above this, mapping and validation take so long (tens of milliseconds for a megabyte) that they go to a thread of
@@ -66,8 +68,15 @@ pub async fn submit(kind: Kind, sent: Sent) -> Answer {
     if sent.body.0.len() <= LARGE_BYTES {
         return Ok(respond(sent.take_in(kind, format).await?));
     }
-    let runtime = Handle::current();
-    Ok(respond(web::block(move || runtime.block_on(sent.take_in(kind, format))).await??))
+    let (runtime, asked) = (Handle::current(), asked());
+    let work = async move {
+        match asked {
+            // The audit log says where a document came from, whichever thread reads it.
+            Some(asked) => asked.scope(sent.take_in(kind, format)).await,
+            None => sent.take_in(kind, format).await,
+        }
+    };
+    Ok(respond(web::block(move || runtime.block_on(work)).await??))
 }
 
 impl Sent {
@@ -104,7 +113,7 @@ async fn lines(sent: Sent) -> Answer {
             ),
         ));
     }
-    let mut out = Vec::new();
+    let (mut out, mut refused) = (Vec::new(), Vec::new());
     for (index, line) in lines.into_iter().enumerate() {
         let key = sent.key.as_ref().map(|k| format!("{k}#{}", index + 1));
         let result = match one_line(&sent, line, key.as_deref()).await {
@@ -113,11 +122,20 @@ async fn lines(sent: Sent) -> Answer {
                 "receipt": serde_json::from_slice::<Value>(&answered.body).unwrap_or_default(),
             }),
             Err(problem) => {
+                refused.push(problem.status().as_u16());
                 json!({ "line": index + 1, "status": problem.status().as_u16(), "outcome": problem.outcome() })
             }
         };
         out.extend(result.to_string().bytes());
         out.push(b'\n');
+    }
+    if !refused.is_empty() {
+        let (call, lines) = (&sent.call, refused.len());
+        refused.sort_unstable();
+        refused.dedup();
+        let by = witness::by(&call.gateway.config.directory, &call.caller);
+        let event = Event::new(call.now, by, Deed::Refuse, "POST /v1/activities").ended(Outcome::Minor).about([]);
+        witness::tell(&call.gateway, event.with("lines", lines).with("statuses", refused)).await?;
     }
     Ok(HttpResponse::Ok().content_type("application/x-ndjson").body(out))
 }

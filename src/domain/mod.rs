@@ -1,8 +1,10 @@
 //! Swedish and process facts: identifiers, code lists, exchanges, deliveries, the Task transition table. Pure.
 
+pub mod audit;
 pub mod breaker;
 pub mod bucket;
 pub mod delivery;
+pub mod disclosure;
 pub mod exchange;
 pub mod hsa_id;
 pub mod icd10;
@@ -10,6 +12,9 @@ pub mod kind;
 pub mod kva;
 pub mod outgoing;
 pub mod person_id;
+pub mod retention;
+pub mod statistic;
+pub mod tally;
 pub mod task;
 pub mod unit;
 pub mod window;

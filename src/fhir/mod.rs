@@ -1,7 +1,10 @@
 //! FHIR R4 facts: the schema, findings, and what is built on them. Pure: no clock, no socket, no file.
 
+pub mod act;
+pub mod audit_event;
 pub mod bundle;
 pub mod canonical;
+pub mod code_list;
 pub mod cursor;
 pub mod document;
 pub mod guard;
@@ -9,6 +12,7 @@ pub mod issue;
 pub mod lifecycle;
 pub mod primitive;
 pub mod profile;
+pub mod protection;
 pub mod r4;
 pub mod resource;
 pub mod search;

@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::issue::{Code, Issue};
 use super::validate::{hint, nearest};
+use crate::domain::kva;
 
 /// The code systems and value sets of a package.
 #[derive(Default)]
@@ -141,6 +142,10 @@ impl Terminology {
                 listed.iter().filter_map(|c| c.get("code")?.as_str().map(str::to_owned)).collect();
             codes.sort_unstable();
             return Codes::These(codes);
+        }
+        // Which codes of KVÅ there are changes while the program runs, and is judged by the list in force.
+        if kva::is_system(system) {
+            return Codes::Any;
         }
         match self.systems.get(system) {
             Some(known) if known.complete && include.get("filter").is_none() => Codes::These(known.codes.clone()),

@@ -1,6 +1,9 @@
-//! What whoever runs the gateway types: status, backup, verify-backup, restore. Each says what it did in plain words.
+//! What whoever runs the gateway types: status, backup, verify-backup, restore, gallra, audit. Each says what it did in plain
+//! words.
 
+mod audit;
 mod copies;
+mod removal;
 mod screen;
 
 use std::path::Path;
@@ -11,7 +14,9 @@ use chrono::Utc;
 use crate::store::look;
 use crate::sync::status::{Facts, State, Status, picture};
 
+pub use audit::{Verify, export as export_audit, verify as verify_audit};
 pub use copies::{back_up, restore, verify_backup};
+pub use removal::{remove_due, show_due};
 
 /// The status of a running gateway; false where something needs a person, and where nobody answers.
 pub async fn status_of_gateway(url: &str, token: Option<String>, json: bool) -> anyhow::Result<bool> {

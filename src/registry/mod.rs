@@ -1,93 +1,44 @@
-//! The registries' journeys: whoever counts what was done gets it as files, and can see whether it has got it all.
+//! The registries' journeys: what a quality registry gets of whom and in what form, what it must erase, and what a patient may
+//! ask of it; the KVÅ list in force, and what was done, counted by it.
 //!
-//! `begin` takes an order and is done when it is on disk. `worker` sees to open exports; `writing` writes the files of
-//! one, piece by piece, and goes on after a crash where it is on record to have been. `kept` answers for an export that is there: how it stands, its manifest,
-//! its files, its end. `verify` compares what a registry holds with what it would get now. Each resource that goes out passes
-//! `outgoing`, and what a registry's agreement makes of it is in `terms`.
+//! `definitions` keeps the package's code list and measures in the store, `code_list` puts a new list in force, `statistics`
+//! counts acts by it, `indicators` counts people, and `tables` and `report` write the answers.
+//!
+//! What a registry fetches: `begin` takes an order for an export and is done when it is on disk. `worker` sees to open exports;
+//! `writing` writes the files of one, piece by piece, and goes on after a crash where it is on record to have been. `standing`
+//! answers for an export that is there: how it stands, its manifest, its files, its end. `verify` compares what a registry holds
+//! with what it would get now. Each resource that goes out passes `outgoing`, and what an agreement makes of it is in `terms`.
 
 pub mod begin;
+mod cipher;
+pub mod code_list;
+mod coded;
 pub mod cohort;
 pub mod criteria;
-pub mod kept;
+pub mod definitions;
+pub mod disclosure;
+pub mod exports;
+mod form;
+pub mod indicators;
+mod kept;
 pub mod manifest;
+pub mod objection;
 pub mod outgoing;
+pub mod report;
 pub mod request;
 mod spool;
+pub mod standing;
+pub mod statistics;
+pub mod tables;
 pub mod terms;
+#[cfg(test)]
+mod tests;
 pub mod verify;
 pub mod worker;
 mod writing;
 
-use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
-
-use chrono::{DateTime, Utc};
-use tokio::sync::Notify;
-use uuid::Uuid;
-
-use crate::domain::bucket::Bucket;
-
+pub use cipher::Cipher;
+pub use coded::{CODED, coded};
+pub use exports::{Comparing, Exports};
+pub use form::Form;
 pub use request::{Request, Wish};
-
-/// Questions of how an export is doing that may come at once.
-const POLLS: u32 = 10;
-/// Exports whose questions are counted.
-const COUNTED: usize = 10_000;
-
-/// What all who work on exports share.
-#[derive(Default)]
-pub struct Exports {
-    /// Rung when there is an export to work on, or one to stop working on.
-    pub wake: Notify,
-    polls: Mutex<HashMap<Uuid, Bucket>>,
-    /// Callers that are having something compared.
-    comparing: Mutex<Vec<String>>,
-}
-
-impl std::fmt::Debug for Exports {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Exports")
-    }
-}
-
-impl Exports {
-    /// Whether the export may be asked after again already.
-    pub fn may_poll(&self, export: Uuid, every_s: u64, now: DateTime<Utc>) -> bool {
-        let mut polls = self.polls.lock().unwrap_or_else(PoisonError::into_inner);
-        if polls.len() >= COUNTED {
-            polls.clear();
-        }
-        #[expect(clippy::cast_precision_loss, reason = "at most an hour")]
-        let rate = 1.0 / (every_s.max(1) as f64);
-        let new = || Bucket::new(rate, POLLS, now);
-        if let std::collections::hash_map::Entry::Vacant(entry) = polls.entry(export)
-            && let Some(bucket) = new()
-        {
-            entry.insert(bucket);
-        }
-        polls.get_mut(&export).is_none_or(|bucket| bucket.take(now))
-    }
-
-    /// One comparison of a caller at a time: it reads as much as an export.
-    pub fn compare(&self, caller: &str) -> Option<Comparing<'_>> {
-        let mut comparing = self.comparing.lock().unwrap_or_else(PoisonError::into_inner);
-        if comparing.iter().any(|name| name == caller) {
-            return None;
-        }
-        comparing.push(caller.to_owned());
-        Some(Comparing { of: self, caller: caller.to_owned() })
-    }
-}
-
-/// A comparison under way; another may begin when this is dropped.
-#[derive(Debug)]
-pub struct Comparing<'a> {
-    of: &'a Exports,
-    caller: String,
-}
-
-impl Drop for Comparing<'_> {
-    fn drop(&mut self) {
-        self.of.comparing.lock().unwrap_or_else(PoisonError::into_inner).retain(|name| *name != self.caller);
-    }
-}

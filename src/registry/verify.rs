@@ -128,7 +128,7 @@ pub async fn verify(
             )));
         }
         let any_of = read_filters(gateway, &question.request, kind, now).unwrap_or_default();
-        let here = of_type(gateway, caller, question, kind, seq, any_of, members.as_ref()).await?;
+        let here = of_type(gateway, caller, question, kind, (seq, now), any_of, members.as_ref()).await?;
         compared.resources += here.values().map(|here| here.sum.count).sum::<u64>();
         compared.differences.extend(differences(question, kind, here));
     }
@@ -157,7 +157,7 @@ async fn of_type(
     caller: &Caller,
     question: &Question,
     kind: &str,
-    seq: i64,
+    (seq, now): (i64, DateTime<Utc>),
     any_of: Vec<Vec<Clause>>,
     members: Option<&BTreeSet<String>>,
 ) -> Result<BTreeMap<String, Here>, Refusal> {
@@ -166,7 +166,7 @@ async fn of_type(
     let within: Arc<Vec<String>> = Arc::new(
         question.within.iter().filter(|range| range.resource_type == kind).map(|range| range.prefix.clone()).collect(),
     );
-    let line = Line::of(kind, &question.request, &Terms::of(gateway, caller));
+    let line = Line::of(kind, &question.request, &Terms::of(gateway, caller, now));
     // Over all ranges of the type: what is listed is kept in memory until it is known what differs.
     let left = Arc::new(AtomicUsize::new(if question.list { gateway.config.export.verify_listed } else { 0 }));
     let mut walk = Walk {
@@ -190,7 +190,7 @@ async fn of_type(
             let Passed::Stands { id, patient, body } = passed else { return ControlFlow::Continue(()) };
             let about = if is_patient { Some(id) } else { patient };
             let is_member = members.as_ref().as_ref().is_none_or(|all| about.is_some_and(|id| all.contains(id)));
-            if let Some(written) = is_member.then(|| line.write(id, body)).flatten() {
+            if let Some(written) = is_member.then(|| line.write(body)).flatten() {
                 let id = line.known_as(id);
                 let place = hex(&Sha256::digest(id.as_bytes()));
                 let is_in = within.is_empty() || within.iter().any(|prefix| place.starts_with(prefix.as_str()));

@@ -12,7 +12,7 @@ use tokio::task::{Id, JoinSet};
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use super::kept::clear;
+use super::standing::clear;
 use super::writing::{Stop, by_gateway, write};
 use crate::Gateway;
 use crate::store::{Commit, ExportChange, ExportState, StoreError};

@@ -18,17 +18,18 @@ use uuid::Uuid;
 use super::begin::is_actor;
 use super::cohort::criteria;
 use super::criteria::{criteria as criteria_of, reader};
-use super::kept::folder;
-use super::outgoing::Line;
+use super::disclosure::to_erase;
+use super::outgoing::{Line, deleted};
 use super::request::{Associated, Request, read_caller};
 use super::spool::{Bounds, Captured, Spool};
+use super::standing::folder;
 use super::terms::Terms;
 use crate::Gateway;
 use crate::access::Caller;
 use crate::fhir::issue::{Code, Issue, outcome};
 use crate::store::{
-    Audit, Clause, Commit, Committed, Export, ExportChange, ExportLevel, ExportState, FileKind, Filter, List,
-    Membership, Passed, StoreError, Targets, Walk, Walked,
+    Audit, Clause, Commit, Committed, Deed, Export, ExportChange, ExportLevel, ExportState, FileKind, Filter, HowFar,
+    List, Membership, Passed, StoreError, Targets, Walk,
 };
 
 /// Members and leavers come before the types.
@@ -40,6 +41,8 @@ const LEAVERS: u32 = 1;
 const PIECE_BYTES: u64 = 2 * 1024 * 1024;
 /// Patients that are put on a list in one commit.
 const LISTED_AT_ONCE: usize = 500;
+/// What is to be erased, in one question.
+const ERASED_AT_ONCE: u32 = 1000;
 /// An export that has come further is put on record at least so often, and whether it is still wanted is seen then.
 const RECORD_EVERY: Duration = Duration::from_secs(2);
 /// Rest while the intake waits for the disk.
@@ -104,7 +107,7 @@ pub(super) async fn write(gateway: &Gateway, id: Uuid, shutdown: &watch::Receive
     let spool = blocking(move || Spool::open(&folder, bounds, &recorded)).await?;
     let mut writing = Writing {
         filter: caller.filter(),
-        terms: Terms::of(gateway, &caller),
+        terms: Terms::of(gateway, &caller, export.created_at),
         gateway,
         shutdown,
         export,
@@ -179,7 +182,7 @@ impl Writing<'_> {
 
     /// Those who were in the group and are not, and those whom a decision let in or shut out.
     async fn find_leavers(&mut self) -> Result<(), Stop> {
-        if let Some(since) = self.export.since_seq {
+        if let Some(since) = self.export.since_at {
             let changes = self.terms.changes(self.gateway, since).await?;
             self.list(changes).await?;
         }
@@ -263,20 +266,24 @@ impl Writing<'_> {
     }
 
     /// One piece of the walk, written to the files on the reader's own thread.
-    async fn piece(&self, walk: Walk, line: Line) -> Result<(u64, Walked), Stop> {
+    async fn piece(&self, walk: Walk, line: Line) -> Result<(u64, HowFar), Stop> {
         let spool = Arc::clone(&self.spool);
         let kind = walk.resource_type.clone();
-        let progress = Arc::new(Mutex::new((0, Ok(()))));
+        let progress = Arc::new(Mutex::new((0, Ok(()), Vec::new())));
+        let is_registry = matches!(self.terms, Terms::Registry { .. });
         let told = Arc::clone(&progress);
         let mut bytes = 0;
         let pass = move |passed: Passed<'_>| {
             let mut spool = spool.lock().unwrap_or_else(PoisonError::into_inner);
             let mut told = told.lock().unwrap_or_else(PoisonError::into_inner);
             let added = match passed {
-                Passed::Stands { id, body, .. } => match line.write(id, body) {
+                Passed::Stands { id, body, .. } => match line.write(body) {
                     Some(written) => {
                         bytes += written.len() as u64;
                         told.0 += 1;
+                        if is_registry {
+                            told.2.push(format!("{kind}/{id}"));
+                        }
                         spool.add(FileKind::Output, &kind, &written)
                     }
                     None => Ok(()),
@@ -291,9 +298,23 @@ impl Writing<'_> {
         };
         let (pass, walked) = self.gateway.store.walk(&self.filter, walk, pass).await?;
         drop(pass);
-        let mut progress = progress.lock().unwrap_or_else(PoisonError::into_inner);
-        std::mem::replace(&mut progress.1, Ok(()))?;
-        Ok((progress.0, walked))
+        let (written, names) = {
+            let mut progress = progress.lock().unwrap_or_else(PoisonError::into_inner);
+            std::mem::replace(&mut progress.1, Ok(()))?;
+            (progress.0, std::mem::take(&mut progress.2))
+        };
+        self.note(names).await?;
+        Ok((written, walked))
+    }
+
+    /// Records what a registry is about to get, before a file with it can be fetched: it may have to erase it.
+    async fn note(&self, names: Vec<String>) -> Result<(), Stop> {
+        for piece in names.chunks(LISTED_AT_ONCE) {
+            let disclosed = self.terms.disclosed(piece.to_vec(), Utc::now());
+            let deeds: Vec<Deed> = disclosed.into_iter().map(Deed::Disclosed).collect();
+            self.commit(|| Commit { deeds: deeds.clone(), ..Commit::default() }).await?;
+        }
+        Ok(())
     }
 
     /// Lets what has been written go to the disk. Only one record is on its way at a time.
@@ -329,7 +350,10 @@ impl Writing<'_> {
     }
 
     async fn record(&self, change: ExportChange) -> Result<(), Stop> {
-        let commit = || Commit { exports: vec![change.clone()], ..Commit::default() };
+        self.commit(|| Commit { exports: vec![change.clone()], ..Commit::default() }).await
+    }
+
+    async fn commit(&self, commit: impl Fn() -> Commit) -> Result<(), Stop> {
         loop {
             match self.gateway.store.commit(commit()).await {
                 Ok(Committed::Done { .. }) => return Ok(()),
@@ -341,15 +365,34 @@ impl Writing<'_> {
         }
     }
 
+    /// What a registry must erase and has not said that it has, as it knows it.
+    async fn erasures(&self) -> Result<Vec<Vec<u8>>, Stop> {
+        let Terms::Registry { name, .. } = &self.terms else { return Ok(Vec::new()) };
+        let Some(registry) = self.gateway.config.registry(name) else { return Ok(Vec::new()) };
+        let (mut lines, mut after) = (Vec::new(), 0);
+        loop {
+            let list = to_erase(self.gateway, registry, after, ERASED_AT_ONCE).await;
+            let list = list.map_err(|_| Stop::Lost("what is to be erased"))?;
+            let Some(last) = list.last() else { return Ok(lines) };
+            after = last.seq;
+            let known = list.iter().filter_map(|one| Some(deleted(&one.resource_type, one.id.as_deref()?)));
+            lines.extend(known);
+        }
+    }
+
     async fn finish(&mut self) -> Result<(), Stop> {
         let mut notes = self.request.notes.clone();
         if self.export.level == ExportLevel::Group && self.export.since_seq.is_some() && self.export.basis.is_none() {
             notes.push(outcome(&[unknown_leavers()]));
         }
         self.settled().await?;
+        let erasures = self.erasures().await?;
         let spool = Arc::clone(&self.spool);
         let captured = blocking(move || {
             let mut spool = spool.lock().unwrap_or_else(PoisonError::into_inner);
+            for line in &erasures {
+                spool.add(FileKind::Deleted, "Bundle", line)?;
+            }
             for note in &notes {
                 spool.add(FileKind::Error, "OperationOutcome", note.to_string().as_bytes())?;
             }

@@ -2,9 +2,11 @@
 
 use chrono::Utc;
 
+use super::audit::Noted;
 use super::state::State;
 use super::statement::Statements;
 use super::{Commit, Expect, StoreError};
+use crate::fhir::act::Facts;
 
 /// Why a commit was not applied.
 #[derive(Debug)]
@@ -44,8 +46,14 @@ impl<'w, 'c> Writing<'w, 'c> {
         Self { statements, state, now_ms: Utc::now().timestamp_millis() }
     }
 
-    /// `times` has one entry for each put.
-    pub(super) fn apply(&mut self, commit: &Commit, times: &[Option<i64>]) -> Result<(), Refusal> {
+    /// `times` and `facts` have one entry for each put, `notes` one for each audit row.
+    pub(super) fn apply(
+        &mut self,
+        commit: &Commit,
+        times: &[Option<i64>],
+        facts: &[Option<Facts>],
+        notes: &[Noted],
+    ) -> Result<(), Refusal> {
         for expect in &commit.expect {
             self.check(expect)?;
         }
@@ -55,6 +63,12 @@ impl<'w, 'c> Writing<'w, 'c> {
         let times = times.iter().copied().chain(std::iter::repeat(None));
         for (put, said_at) in commit.put.iter().zip(times) {
             self.put_resource(put, said_at)?;
+        }
+        // After all of them: a fact names resources of the same commit.
+        for (put, facts) in commit.put.iter().zip(facts) {
+            if let Some(facts) = facts {
+                self.put_facts(&put.resource_type, &put.id, put.version == 1, facts)?;
+            }
         }
         for share in &commit.share {
             self.share(share)?;
@@ -80,14 +94,23 @@ impl<'w, 'c> Writing<'w, 'c> {
         for inbound in &commit.inbound {
             self.put_inbound(inbound)?;
         }
+        for deed in &commit.deeds {
+            self.put_deed(deed)?;
+        }
         if let Some(answer) = &commit.answer {
             self.put_answer(answer)?;
         }
         for change in &commit.exports {
             self.change_export(change)?;
         }
-        for audit in &commit.audit {
-            self.append_audit(audit)?;
+        for (audit, noted) in commit.audit.iter().zip(notes) {
+            self.append_audit(audit, noted)?;
+        }
+        if let Some(checkpoint) = &commit.checkpoint {
+            self.put_checkpoint(checkpoint)?;
+        }
+        if let Some(prune) = commit.prune {
+            self.prune_audit(prune)?;
         }
         Ok(())
     }

@@ -18,10 +18,10 @@ use super::meter::beside;
 use super::migrate::known_version;
 use super::open::lock;
 use super::read_queue::read_only;
-use super::record::Audit;
 use super::state::LAST_SEQ;
 use super::statement::Statements;
 use super::{Commit, Options, Store, StoreError};
+use crate::domain::audit::{By, Deed, Event};
 
 /// What a copy holds, so that anybody can see whether it still does.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -204,18 +204,19 @@ fn halfway(what: String, source: BackupError) -> BackupError {
 /// That a copy took the database's place belongs in its audit log.
 fn record(db: &Path, manifest: &Manifest, now: DateTime<Utc>) -> Result<(), StoreError> {
     let store = Store::open(db, Options::default())?;
-    let payload = serde_json::json!({ "madeAt": manifest.made_at, "sha256": manifest.sha256, "seq": manifest.seq });
-    let audit = Audit {
-        at: now,
-        actor: "operator".into(),
-        action: "restore".into(),
-        object: "database".into(),
-        payload: payload.to_string(),
-    };
-    let waiting = store.enqueue(Commit { audit: vec![audit], ..Commit::default() })?;
+    let event = Event::new(now, By::named("operator"), Deed::Restore, "database")
+        .with("madeAt", serde_json::json!(manifest.made_at))
+        .with("sha256", manifest.sha256.as_str())
+        .with("seq", manifest.seq);
+    let waiting = store.enqueue(Commit { audit: vec![event.into()], ..Commit::default() })?;
     let ended = waiting.blocking_recv().map_err(|_| StoreError::Stopped)?;
     store.close();
     ended.map(|_| ())
+}
+
+/// What a file is said to hold, where it is a copy.
+pub fn manifest_of(file: &Path) -> Option<Manifest> {
+    serde_json::from_slice(&fs::read(manifest_path(file)).ok()?).ok()
 }
 
 /// The newest copy of a database, where one was made.
@@ -253,7 +254,7 @@ fn describe(file: &Path, made_at: DateTime<Utc>) -> Result<Manifest, BackupError
 }
 
 /// Opens a copy that nobody writes to: without a lock, and without files beside it.
-fn still(file: &Path) -> Result<Connection, BackupError> {
+pub(super) fn still(file: &Path) -> Result<Connection, BackupError> {
     let path = fs::canonicalize(file).map_err(at(file))?;
     let mut name = String::from("file:");
     for byte in path.to_string_lossy().bytes() {

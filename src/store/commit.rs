@@ -1,7 +1,9 @@
 //! The one write verb: what is expected, what is written, and how it can fail.
 
+use super::audit::{Checkpoint, Prune};
 use super::export::ExportChange;
 use super::record::{Answer, Audit, Delivery, DeliveryChange, Document, Exchange, Inbound, Put};
+use super::rights::Deed;
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
@@ -20,9 +22,15 @@ pub struct Commit {
     pub begun: Vec<Begun>,
     pub delivery_changes: Vec<DeliveryChange>,
     pub inbound: Vec<Inbound>,
+    /// What patients wish, what registries got, what is held and removed; after everything else and before the audit rows.
+    pub deeds: Vec<Deed>,
     pub answer: Option<Answer>,
     pub exports: Vec<ExportChange>,
     pub audit: Vec<Audit>,
+    /// After `audit`: what is signed stands in the log.
+    pub checkpoint: Option<Checkpoint>,
+    /// Last of all: the oldest rows of the audit log that leave.
+    pub prune: Option<Prune>,
 }
 
 /// An attempt that is about to begin: on record before anything is sent, and taken back by the attempt's own record.
@@ -65,6 +73,14 @@ pub enum Expect {
     LaneEnd { exchange: Uuid, partner: String, seq: i64 },
     /// The delivery is in this state. Every [`DeliveryChange`] expects this of its own accord.
     Delivery { delivery: Uuid, state: crate::domain::delivery::State },
+    /// The unit has registered no objection of this person to this registry that is in force.
+    NoOptOut { system: String, value: String, registry: String, unit: String },
+    /// The objection is in force.
+    OptOut { id: Uuid },
+    /// The exchange is there.
+    Standing { exchange: Uuid },
+    /// Nothing stops the removal: no hold, and nothing more is expected. A [`Removal`](super::Removal) expects it of its own accord.
+    Removable { exchange: Uuid },
     /// Nothing of the delivery was sent since: so many attempts are on record, and none has begun whose outcome is not.
     Untried { delivery: Uuid, attempts: u32 },
     /// The export is not over. Every [`ExportChange`] expects this of its own accord.

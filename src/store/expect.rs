@@ -2,9 +2,11 @@
 
 use super::Expect;
 use super::apply::{Refusal, Writing};
+use super::objection::STANDING;
 use super::read_delivery::LANE_END;
 use super::read_exchange::{CHANGES_OF_PATIENT, REVISION, REVISION_OF_DOCUMENT};
 use super::read_resource::{BY_IDENTIFIER, VERSION_NOW, identified};
+use super::removal::REMOVABLE;
 use super::search::Asked;
 use super::write_export::{KEPT_OF, OPEN_OF};
 
@@ -12,6 +14,7 @@ const ANSWERED: &str = "SELECT 1 FROM answer WHERE caller = ?1 AND key = ?2";
 const HEARD: &str = "SELECT 1 FROM inbound WHERE partner = ?1 AND key = ?2";
 const ATTEMPTS: &str = "SELECT attempts FROM delivery WHERE id = ?1 AND begun_at IS NULL";
 const EXPORT: &str = "SELECT state FROM export_job WHERE id = ?1";
+const IN_FORCE: &str = "SELECT 1 FROM opt_out WHERE id = ?1 AND lifted_at IS NULL";
 const STATE: &str = "SELECT state FROM delivery WHERE id = ?1";
 
 impl Writing<'_, '_> {
@@ -57,6 +60,13 @@ impl Writing<'_, '_> {
                 let found: Option<String> = db.first(STATE, [delivery.as_bytes()], |row| row.get("state"))?;
                 Ok(found.as_deref() == Some(state.code()))
             }
+            Expect::NoOptOut { system, value, registry, unit } => {
+                let key = (system, value, registry, unit.to_ascii_uppercase());
+                Ok(db.first(STANDING, key, found)?.is_none())
+            }
+            Expect::OptOut { id } => Ok(db.first(IN_FORCE, [id.as_bytes()], found)?.is_some()),
+            Expect::Standing { exchange } => Ok(db.first(REVISION, [exchange.as_bytes()], found)?.is_some()),
+            Expect::Removable { exchange } => Ok(db.first(REMOVABLE, [exchange.as_bytes()], found)?.is_some()),
             Expect::Untried { delivery, attempts } => {
                 let found: Option<u32> = db.first(ATTEMPTS, [delivery.as_bytes()], |row| row.get("attempts"))?;
                 Ok(found == Some(*attempts))

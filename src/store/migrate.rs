@@ -5,12 +5,15 @@ use rusqlite::Connection;
 use super::StoreError;
 
 /// Step n takes a file of version n to n + 1. A step that was released never changes.
-const STEPS: [&str; 5] = [
+const STEPS: [&str; 8] = [
     include_str!("migrations/0001_first.sql"),
     include_str!("migrations/0002_search.sql"),
     include_str!("migrations/0003_delivery.sql"),
     include_str!("migrations/0004_begun.sql"),
-    include_str!("migrations/0005_export.sql"),
+    include_str!("migrations/0005_audit.sql"),
+    include_str!("migrations/0006_rights.sql"),
+    include_str!("migrations/0007_statistics.sql"),
+    include_str!("migrations/0008_export.sql"),
 ];
 
 /// Runs the steps that the file has not seen, each in its own transaction. Returns how many.
@@ -98,5 +101,49 @@ mod tests {
         assert!(connection.execute_batch("UPDATE delivery SET body = x'03'").is_err(), "its bytes never change");
         assert!(connection.execute_batch("UPDATE attempt SET at = 1").is_err());
         assert!(!schema(&connection).iter().any(|sql| sql.contains("_anew") || sql.contains("_aside")));
+    }
+
+    #[test]
+    fn rows_of_an_older_audit_log_are_found_by_their_patients_too() {
+        let connection = Connection::open_in_memory().unwrap();
+        for (version, sql) in (1..).zip(STEPS).take(4) {
+            connection.execute_batch(&format!("BEGIN; {sql}; PRAGMA user_version = {version}; COMMIT;")).unwrap();
+        }
+        let exchange = "01a20034-c153-76ba-ac64-76e0e2cb8702";
+        let blob = exchange.replace('-', "");
+        let audit = |seq: i64, object: &str, payload: &str| {
+            format!(
+                "INSERT INTO audit VALUES (1, {seq}, {seq}, 'u', 'read', '{object}', {payload}, iif({payload} IS NULL, NULL, x'00'), zeroblob(32), zeroblob(32), zeroblob(32));"
+            )
+        };
+        let rows = [
+            audit(1, &format!("exchange/{exchange}/document"), "'null'"),
+            audit(2, &format!("delivery/{exchange}"), "'{}'"),
+            audit(3, "Task/t1/_history/2", "NULL"),
+            audit(4, "Task", "'{\"shown\":[\"Task/t1/2\",\"Patient/p1/1\",7]}'"),
+            audit(5, "database", "'no JSON'"),
+        ];
+        connection
+            .execute_batch(&format!(
+                "INSERT INTO exchange VALUES (x'{blob}', 1, 'referral', 'json', 'o', 'd', 1, 0, 'p1', 'waiting', 1, 1);
+                 INSERT INTO delivery (seq, id, exchange, document_version, partner, unit, patient, action, state, head, attempts,
+                                       created_at, due_at, urgent, body)
+                   VALUES (7, x'{blob}', x'{blob}', 1, 'norr', 'u', 'p1', 'transaction', 'waiting', 1, 0, 10, 12, 0, x'01');
+                 INSERT INTO resource (type, id, version, seq, updated_at, patient)
+                   VALUES ('Task', 't1', 2, 1, 1, 'p1'), ('Patient', 'p1', 1, 2, 1, NULL);
+                 {}",
+                rows.concat()
+            ))
+            .unwrap();
+        assert_eq!(migrate(&connection).unwrap(), STEPS.len() - 4);
+        let found = |sql: &str| -> Vec<i64> {
+            let mut statement = connection.prepare(sql).unwrap();
+            statement.query_map([], |row| row.get(0)).unwrap().collect::<Result<_, _>>().unwrap()
+        };
+        assert_eq!(found("SELECT seq FROM audit_about WHERE about = 'Patient/p1' ORDER BY seq"), [1, 2, 3, 4]);
+        assert_eq!(found("SELECT seq FROM audit_about WHERE about = 'agent/u' ORDER BY seq"), [1, 2, 3, 4, 5]);
+        assert_eq!(found("SELECT seq FROM audit WHERE about = 'Patient/p1' AND form = 1 ORDER BY seq"), [1, 2, 3, 4]);
+        assert!(connection.execute("DELETE FROM audit_about", []).is_err());
+        assert!(connection.execute("UPDATE audit SET about = ''", []).is_err());
     }
 }

@@ -8,17 +8,23 @@ mod apply;
 mod audit;
 pub mod backup;
 pub mod commit;
+mod disclosure;
+mod due;
 mod exchanges;
 mod expect;
 mod export;
+mod fill;
 pub mod grants;
+mod hold;
 mod known_patient;
 mod log;
 mod look;
 pub mod meter;
 mod migrate;
+mod objection;
 mod open;
 pub mod query;
+mod read_act;
 mod read_delivery;
 mod read_exchange;
 mod read_export;
@@ -27,6 +33,8 @@ mod read_resource;
 mod reader;
 pub mod record;
 mod reindex;
+mod removal;
+pub mod rights;
 mod row;
 mod search;
 mod sql;
@@ -36,6 +44,7 @@ mod statement;
 mod tests;
 mod versions;
 mod visible;
+mod write_act;
 mod write_delivery;
 mod write_exchange;
 mod write_export;
@@ -46,22 +55,32 @@ mod writer;
 use std::sync::Arc;
 
 pub use crate::fhir::search::{Clause, DateOp, Index, Span, TextMatch, TokenMatch};
-pub use backup::{BackupError, BackupNote, Manifest, Restored, back_up, last_backup, restore, verify_backup};
+pub use audit::{
+    AuditQuery, ChainHead, Checkpoint, CheckpointKind, Fault, Mark, Prune, Walked, checkpoints_of, rows_in_order,
+    walk_file,
+};
+pub use backup::{
+    BackupError, BackupNote, Manifest, Restored, back_up, last_backup, manifest_of, restore, verify_backup,
+};
 pub use commit::{Begun, Commit, Committed, Expect, Share, StoreError};
+pub use due::{Due as Removable, Tally, look_due};
 pub use export::{
     Export, ExportChange, ExportFile, ExportLevel, ExportOrder, ExportState, FileKind, Membership, Until,
 };
 pub use grants::{Extent, Grants, Right};
 pub use meter::{Meter, Space};
+pub use objection::EVERY;
 pub use open::Options;
 pub use query::{DeliveryQuery, ExchangePage, ExchangeQuery, Filter, Include, Page, Search, Sort, SortBy, Who, Window};
+pub use read_act::{ActQuestion, ActRow, Apart, Reached, Span as ActSpan};
 pub use read_delivery::{Due, Room, Rooms, TURN};
 pub use read_exchange::OpenTask;
 pub use read_queue::{MOST_COUNTED, Parked, PartnerQueue, Queue, Unanswered, Worklist, look};
 pub use record::{
     Action, Answer, Attempt, Audit, Delivery, DeliveryChange, Document, Exchange, Inbound, Party, Put, Stored,
 };
-pub use search::{Criteria, Found, List, Passed, Targets, Walk, Walked};
+pub use rights::{Copies, Deed, Disclosed, DisclosedTo, Erasure, Hold, Informed, OptOut, Removal, Stub};
+pub use search::{Criteria, Found, HowFar, List, Passed, Targets, Walk};
 pub use versions::Versions;
 
 /// The database, as everyone else sees it: cheap to clone, closed when the last clone is dropped.

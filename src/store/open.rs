@@ -14,8 +14,10 @@ use uuid::Uuid;
 
 use super::look::look;
 use super::migrate::migrate;
+use super::objection::settle;
+use super::removal::overwrite;
 use super::writer::{self, Job, Writer};
-use super::{Commit, Meter, Store, StoreError, log, reader, reindex};
+use super::{Commit, Meter, Store, StoreError, fill, log, reader, reindex};
 
 /// How the store is run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,11 +26,13 @@ pub struct Options {
     pub queue: usize,
     /// How many reads run at the same time; more wait.
     pub readers: usize,
+    /// Registries that may get something, and whether each needs that patients were informed.
+    pub registries: Vec<(String, bool)>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { queue: 1024, readers: 4 }
+        Self { queue: 1024, readers: 4, registries: Vec::new() }
     }
 }
 
@@ -127,9 +131,11 @@ fn open(path: &Path, options: &Options, disk: Disk, temporary: Option<PathBuf>) 
     let connection = connect(path, disk)?;
     migrate(&connection)?;
     reindex::prepare(&connection)?;
+    fill::prepare(&connection)?;
     if disk == Disk::Durable {
         log::make_room(&connection).map_err(StoreError::Open)?;
     }
+    settle(&connection, &options.registries).map_err(StoreError::Open)?;
     let ready = Arc::new(AtomicBool::new(true));
     let (jobs, queue) = mpsc::channel(options.queue.max(1));
     let (reads, questions) = mpsc::channel(reader::QUEUE);
@@ -196,6 +202,7 @@ fn connect(path: &Path, disk: Disk) -> Result<Connection, StoreError> {
              PRAGMA temp_store = MEMORY;"
         ))?;
         log::set_up(&connection)?;
+        overwrite(&connection, false)?;
         Ok(connection)
     };
     set().map_err(StoreError::Open)

@@ -16,7 +16,7 @@ use super::{Store, StoreError};
 /// Columns of a [`Stored`], from `resource r` and `version v`.
 macro_rules! stored {
     () => {
-        "SELECT r.type, r.id, v.version, v.seq, v.at, v.body FROM "
+        "SELECT r.type, r.id, v.version, v.seq, v.at, v.body, r.patient FROM "
     };
 }
 
@@ -42,6 +42,7 @@ pub(super) fn stored(row: &Row<'_>) -> Result<Stored, StoreError> {
         seq: row.get("seq")?,
         updated_at: time(row, "at")?,
         body: row.get("body")?,
+        patient: row.get("patient")?,
     })
 }
 

@@ -3,6 +3,7 @@
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
+use crate::domain::audit::Event;
 use crate::domain::{Format, Kind, PartyRole, Stage, delivery, task};
 use crate::fhir::search::Index;
 
@@ -17,6 +18,8 @@ pub struct Stored {
     pub updated_at: DateTime<Utc>,
     /// The bytes as they were committed, `meta` included.
     pub body: Vec<u8>,
+    /// The id of the Patient it is about.
+    pub patient: Option<String>,
 }
 
 /// A resource version to commit. `version` is one more than the version it is expected to replace.
@@ -214,15 +217,24 @@ pub struct Answer {
     pub body: Vec<u8>,
 }
 
-/// A row of the audit log. The payload is hashed with a salt, so that it can be erased and the chain still holds.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A row of the audit log, as an [`Event`] makes it. The payload is hashed with a salt, so that it can be erased and the
+/// chain still holds; what is in it besides is [`Event::payload`], and by that rows are found: its `patients`, or else those
+/// that `shown`, `exchange` and the object belong to.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Audit {
     pub at: DateTime<Utc>,
     /// Who: a unit's HSA-id, a partner's name, or `gateway`.
     pub actor: String,
-    /// `submit`, `deliver`, `answer`, `read`, `search`, `cancel`, `retry`, `skip`.
+    /// The word of a [`Deed`](crate::domain::audit::Deed).
     pub action: String,
     /// `exchange/…`, `Task/…`, `delivery/…`.
     pub object: String,
     pub payload: String,
+}
+
+impl From<Event> for Audit {
+    fn from(event: Event) -> Self {
+        let payload = event.payload().to_string();
+        Self { at: event.at, actor: event.by.name, action: event.deed.code().into(), object: event.object, payload }
+    }
 }

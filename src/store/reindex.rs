@@ -25,7 +25,7 @@ pub(super) const DEFINED: &str = "SELECT type, name FROM param WHERE definition 
 /// Found again later, it must not be taken for what it was.
 const RETIRE: &str = "UPDATE param SET definition = '' WHERE type = ?1 AND name = ?2";
 
-const FIRST: &str = "SELECT type, done FROM reindex ORDER BY type LIMIT 1";
+const FIRST: &str = "SELECT type, done FROM reindex WHERE type > '' ORDER BY type LIMIT 1";
 const NEXT: &str = "SELECT r.rid, v.body FROM resource r INDEXED BY resource_of_type CROSS JOIN version v ON v.seq = r.seq \
      WHERE r.type = ?1 AND r.rid > ?2 ORDER BY r.rid LIMIT ?3";
 const GO_ON: &str = "UPDATE reindex SET done = ?2 WHERE type = ?1";

@@ -16,7 +16,8 @@ const MARK_EVERY_MS: i64 = 60_000;
 
 /// The last number that was given to anything.
 pub(super) const LAST_SEQ: &str = "SELECT max((SELECT coalesce(max(seq), 0) FROM version), \
-     (SELECT coalesce(max(seq), 0) FROM delivery), (SELECT coalesce(max(seq), 0) FROM sight))";
+     (SELECT coalesce(max(seq), 0) FROM delivery), (SELECT coalesce(max(seq), 0) FROM sight), \
+     (SELECT coalesce(max(seq), 0) FROM seq_given))";
 const LAST_MARK: &str = "SELECT at, seq FROM mark ORDER BY at DESC LIMIT 1";
 
 pub(super) struct State {

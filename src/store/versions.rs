@@ -19,7 +19,7 @@ const FEW: i64 = 10_000;
 
 const COUNT: &str =
     "SELECT count(*) FROM (SELECT 1 FROM concern WHERE unit IN (SELECT value FROM json_each(?1)) LIMIT ?2)";
-const COLUMNS: &str = "SELECT r.type, r.id, v.version, v.seq, v.at, v.body FROM ";
+const COLUMNS: &str = "SELECT r.type, r.id, v.version, v.seq, v.at, v.body, r.patient FROM ";
 /// Through one resource, through what the units may see, through everything.
 const OF_ONE: &str = "resource r CROSS JOIN version v ON v.rid = r.rid";
 const OF_FEW: &str = "(SELECT DISTINCT rid FROM concern WHERE unit IN (SELECT value FROM json_each(?))) l \

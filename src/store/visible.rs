@@ -10,6 +10,7 @@ use serde_json::Value as Json;
 use super::StoreError;
 use super::grants::{Extent, Right};
 use super::known_patient::tells;
+use super::objection::may_get;
 use super::query::{Filter, Search, Who};
 use super::record::Stored;
 use super::row::list;
@@ -18,8 +19,9 @@ use super::sql::Sql;
 use crate::domain::Kind;
 use crate::fhir::search::{Beyond, Clause, Index, holds, index, types};
 
-/// Who exists in care is no secret of a patient's, and every resource refers to them: among units scopes alone decide.
-const ACTORS: [&str; 3] = ["Organization", "Practitioner", "PractitionerRole"];
+/// Who exists in care is no secret of a patient's, and every resource refers to them; code lists and measures are about nobody:
+/// among units scopes alone decide.
+const OPEN: [&str; 5] = ["CodeSystem", "Measure", "Organization", "Practitioner", "PractitionerRole"];
 
 /// What a document is mainly about. An exchange is covered where every resource of these types in its version in force is, and
 /// there is one.
@@ -67,7 +69,7 @@ impl Asked<'_, '_> {
 
     /// The conditions beside scopes: a place for each reason to hide a resource. Without a type, of everything at once.
     fn grounds(&self, resource_type: Option<&str>, row: &str) -> Vec<Condition> {
-        let grounds = [self.concerns(resource_type, row)];
+        let grounds = [self.concerns(resource_type, row), self.objected(row)];
         grounds.into_iter().flatten().collect()
     }
 
@@ -79,7 +81,7 @@ impl Asked<'_, '_> {
     /// Disclosure: the resource concerns one of the units who ask. Of everything at once a unit gets the actors that take part
     /// in what concerns it.
     fn concerns(&self, resource_type: Option<&str>, row: &str) -> Option<Condition> {
-        if resource_type.is_some_and(|resource_type| ACTORS.contains(&resource_type)) {
+        if resource_type.is_some_and(|resource_type| OPEN.contains(&resource_type)) {
             return None;
         }
         let units = Value::from(units(self.filter)?);
@@ -88,6 +90,14 @@ impl Asked<'_, '_> {
         );
         let set = "SELECT t.rid FROM concern t WHERE t.unit IN (SELECT value FROM json_each(?))";
         Some(Condition::exact(Sql::new(holds, [units.clone()]), Sql::new(set, [units])))
+    }
+
+    /// A registry gets what no patient has objected to.
+    fn objected(&self, row: &str) -> Option<Condition> {
+        match &self.filter.who {
+            Who::Registry(name) => Some(may_get(name, row)),
+            Who::Gateway | Who::Units(_) => None,
+        }
     }
 
     /// Scopes: one of them covers the resource as it stands.
@@ -147,7 +157,8 @@ impl Asked<'_, '_> {
         let mut conditions = Vec::new();
         match &self.filter.who {
             Who::Gateway => {}
-            Who::Registry(_) => return Ok(Some(Sql::new("false", []))),
+            // Never true, and not told to SQLite as that: it finds no plan for nothing where an index is named.
+            Who::Registry(_) => return Ok(Some(Sql::new("e.revision < 0", []))),
             Who::Units(_) => {
                 // The `+` keeps SQLite from reading all that a unit has for every exchange that is asked.
                 let text = "EXISTS (SELECT 1 FROM party p WHERE p.exchange = e.id AND +p.unit IN (SELECT value FROM json_each(?)))";

@@ -46,6 +46,9 @@ impl Writing<'_, '_> {
         };
         db.run(INSERT_VERSION, (seq, rid, put.version, at, &put.body))?;
         self.put_index(rid, &put.resource_type, &put.index)?;
+        if put.resource_type == "Patient" {
+            self.meet_wishes(&put.id, &put.index)?;
+        }
         for unit in &put.units {
             db.run(INSERT_CONCERN, (rid, unit.to_ascii_uppercase()))?;
         }

@@ -11,10 +11,12 @@ use tokio::sync::oneshot;
 use tracing::Instrument as _;
 
 use super::apply::{Refusal, Writing};
+use super::audit::{Noted, note};
 use super::log::Keeper;
 use super::record::Put;
 use super::statement::Statements;
-use super::{Commit, Committed, Meter, Store, StoreError, log, reindex};
+use super::{Commit, Committed, Meter, Store, StoreError, fill, log, reindex};
+use crate::fhir::act::Facts;
 
 pub(super) use super::state::State;
 
@@ -35,6 +37,10 @@ pub(super) struct Member {
     commit: Commit,
     /// When each version was made, as its own `meta.lastUpdated` says.
     times: Vec<Option<i64>>,
+    /// What each audit row is found by.
+    notes: Vec<Noted>,
+    /// What statistics know of each version, where it is of a type that they know.
+    facts: Vec<Option<Facts>>,
     bytes: usize,
     answer: oneshot::Sender<Result<Committed, StoreError>>,
 }
@@ -52,8 +58,10 @@ impl Store {
     ) -> Result<oneshot::Receiver<Result<Committed, StoreError>>, StoreError> {
         let (answer, receiver) = oneshot::channel();
         let times = commit.put.iter().map(Put::said_at).collect();
+        let notes = commit.audit.iter().map(note).collect();
+        let facts = commit.put.iter().map(Put::facts).collect();
         let bytes = size(&commit);
-        self.send(Job::Commit(Box::new(Member { commit, times, bytes, answer })))?;
+        self.send(Job::Commit(Box::new(Member { commit, times, facts, notes, bytes, answer })))?;
         Ok(receiver)
     }
 
@@ -93,7 +101,8 @@ impl<'c> Writer<'c> {
     /// Writes until nobody can send any more and the queue is empty. Between groups, and while there are none, what is left to
     /// be indexed anew goes on.
     pub(super) fn run(mut self, mut queue: mpsc::Receiver<Job>) {
-        let mut is_indexing = reindex::is_due(self.statements.connection()).unwrap_or(false);
+        let connection = self.statements.connection();
+        let mut is_indexing = reindex::is_due(connection).unwrap_or(false) || fill::is_due(connection).unwrap_or(false);
         loop {
             let first = if is_indexing {
                 match queue.try_recv() {
@@ -117,9 +126,12 @@ impl<'c> Writer<'c> {
         }
     }
 
-    /// What it stops at is said; the parameters stay unready, and searches by them 503, until the program is started again.
+    /// What it stops at is said; the parameters stay unready, and searches by them and statistics 503, until the program is
+    /// started again.
     fn index_some(&mut self) -> bool {
-        match reindex::go_on(&self.statements, &mut self.state) {
+        let indexed = reindex::go_on(&self.statements, &mut self.state);
+        let made = indexed.and_then(|more| Ok(more || fill::go_on(&self.statements, &mut self.state)?));
+        match made {
             Ok(more) => more,
             Err(error) => {
                 tracing::error!(error = %error, "indexing anew stopped; it goes on when the program is started again");
@@ -199,7 +211,12 @@ impl<'c> Writer<'c> {
     fn try_member(&mut self, member: &Member) -> Result<Result<Committed, StoreError>, rusqlite::Error> {
         self.statements.run("SAVEPOINT member", [])?;
         let before = self.state.mark();
-        let applied = Writing::new(&self.statements, &mut self.state).apply(&member.commit, &member.times);
+        let applied = Writing::new(&self.statements, &mut self.state).apply(
+            &member.commit,
+            &member.times,
+            &member.facts,
+            &member.notes,
+        );
         let refusal = match applied {
             Ok(()) => {
                 self.statements.run("RELEASE member", [])?;

@@ -8,15 +8,16 @@ use super::notice::{News, notices};
 use super::package::{self, Address, Right, is_pushed};
 use super::refusal::missing;
 use super::weigh::{Current, Scale, Weighed, current, touch};
-use super::{Refusal, TRIES};
+use super::{Refusal, TRIES, witness};
 use crate::Gateway;
+use crate::domain::audit::{Deed, Event};
 use crate::domain::task::{self, Role, Status, Verdict};
 use crate::domain::{PartyRole, Stage};
 use crate::fhir::bundle::TaskMode;
 use crate::fhir::canonical::BASE;
 use crate::fhir::issue::{Code, Issue, any_error};
 use crate::fhir::resource::{reference_of, type_of};
-use crate::store::{Audit, Commit, Committed, Delivery, Exchange, Expect, Filter, Inbound};
+use crate::store::{Commit, Committed, Delivery, Exchange, Expect, Filter, Inbound};
 
 /// What the owner of a Task made of it, in our ids.
 #[derive(Debug, Clone)]
@@ -306,19 +307,15 @@ fn commit_of(
             body: heard.body.to_vec(),
             finding: None,
         }],
-        audit: vec![Audit {
-            at: now,
-            actor: heard.actor.to_owned(),
-            action: "answer".into(),
-            object: format!("Task/{}", task["id"].as_str().unwrap_or_default()),
-            payload: json!({
-                "exchange": exchange.id.to_string(), "status": change.status.code(),
-                "also": others.iter().filter_map(reference_of).collect::<Vec<_>>(),
-            })
-            .to_string(),
-        }],
         ..Commit::default()
     };
+    let object = format!("Task/{}", task["id"].as_str().unwrap_or_default());
+    let event = Event::new(now, witness::named(gateway, heard.actor), Deed::Answer, object)
+        .with("exchange", exchange.id.to_string())
+        .with("partner", heard.partner)
+        .with("status", change.status.code())
+        .with("also", others.iter().filter_map(reference_of).collect::<Vec<_>>());
+    commit.audit.push(witness::wrote(event, &commit));
     commit.deliveries.extend(notices(gateway, &exchange, exchange.sender().into_iter(), News::Answer, now));
     commit.deliveries.extend(reports(gateway, &exchange, tasks, change, current, now));
     commit.expect.push(Expect::Revision { exchange: before.id, revision: before.revision });
@@ -363,6 +360,7 @@ pub async fn hold(
     finding: String,
     now: DateTime<Utc>,
 ) -> Result<(), Refusal> {
+    let object = exchange.map_or_else(|| "inbound".to_owned(), |id| format!("exchange/{id}"));
     let commit = Commit {
         expect: vec![Expect::Unheard { partner: heard.partner.to_owned(), key: heard.key.to_owned() }],
         inbound: vec![Inbound {
@@ -373,13 +371,12 @@ pub async fn hold(
             body: heard.body.to_vec(),
             finding: Some(finding),
         }],
-        audit: vec![Audit {
-            at: now,
-            actor: heard.actor.to_owned(),
-            action: "hold".into(),
-            object: exchange.map_or_else(|| "inbound".to_owned(), |id| format!("exchange/{id}")),
-            payload: json!({ "key": heard.key }).to_string(),
-        }],
+        audit: vec![
+            Event::new(now, witness::named(gateway, heard.actor), Deed::Hold, object)
+                .with("partner", heard.partner)
+                .with("key", heard.key)
+                .into(),
+        ],
         ..Commit::default()
     };
     gateway.store.commit(commit).await?;

@@ -9,10 +9,11 @@ use super::notice::{News, notices};
 use super::package::{self, Address, Right, is_pushed};
 use super::refusal::missing;
 use super::weigh::{Scale, Weighed, current, set_status, touch};
-use super::{Refusal, TRIES, worklist};
+use super::{Refusal, TRIES, witness, worklist};
 use crate::Gateway;
 use crate::access::Caller;
 use crate::domain::Stage;
+use crate::domain::audit::{Deed, Event};
 use crate::domain::delivery::State;
 use crate::domain::task::{self, Role, Status, Verdict};
 use crate::fhir::bundle::TaskMode;
@@ -20,7 +21,7 @@ use crate::fhir::issue::{Code, Issue};
 use crate::fhir::resource::{reference_of, type_of};
 use crate::partner::NO_CONNECTION;
 use crate::store::{
-    Action, Attempt, Audit, Commit, Committed, Delivery, DeliveryChange, DeliveryQuery, Exchange, Expect, Filter,
+    Action, Attempt, Commit, Committed, Delivery, DeliveryChange, DeliveryQuery, Exchange, Expect, Filter,
 };
 
 /// What came of it, one line for each recipient.
@@ -159,13 +160,15 @@ async fn plan(
     commit.put = weighed.put;
     commit.expect = weighed.expect;
     commit.expect.push(Expect::Revision { exchange: before.id, revision: before.revision });
-    commit.audit.push(Audit {
-        at: now,
-        actor: caller.name.clone(),
-        action: "cancel".into(),
-        object: format!("exchange/{}", before.id),
-        payload: json!({ "cancelled": cancelled.cancelled, "asked": cancelled.asked }).to_string(),
-    });
+    let event = Event::new(
+        now,
+        witness::by(&gateway.config.directory, caller),
+        Deed::Cancel,
+        format!("exchange/{}", before.id),
+    )
+    .with("cancelled", json!(cancelled.cancelled))
+    .with("asked", json!(cancelled.asked));
+    commit.audit.push(witness::wrote(event, &commit));
     worklist::follow(gateway, &mut commit, &exchange, now).await?;
     commit.exchanges.push(exchange);
     Ok((commit, cancelled))

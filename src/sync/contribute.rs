@@ -7,14 +7,15 @@ use uuid::Uuid;
 use super::consent::rests_on_nothing;
 use super::route::unit_of;
 use super::weigh::{Current, Scale, Weighed, current};
-use super::{Refusal, TRIES};
+use super::{Refusal, TRIES, witness};
 use crate::Gateway;
 use crate::access::{Caller, Reach};
+use crate::domain::audit::{Deed, Event};
 use crate::domain::task::Status;
 use crate::fhir::issue::{Code, Issue, any_error};
 use crate::fhir::resource::{reference_of, references, type_of};
 use crate::fhir::search;
-use crate::store::{Audit, Commit, Committed, Exchange, Expect, Filter, Party, Right, Stored};
+use crate::store::{Commit, Committed, Exchange, Expect, Filter, Party, Right, Stored};
 
 /// What became of a create.
 #[derive(Debug, Clone)]
@@ -70,7 +71,7 @@ pub async fn create(
         }
         sign(&mut resource, caller, &exchange);
         check_scope(gateway, caller, &resource, now).await?;
-        let commit = commit_of(caller, &exchange, &resource, unless.as_ref(), now);
+        let commit = commit_of(gateway, caller, &exchange, &resource, unless.as_ref(), now);
         if let Committed::Done { .. } = gateway.store.commit(commit).await? {
             let stored = gateway.store.resource(&Filter::ALL, &resource_type, &id).await?;
             return stored.map(Created::New).ok_or(Refusal::Busy);
@@ -218,6 +219,7 @@ async fn check_scope(gateway: &Gateway, caller: &Caller, resource: &Value, now: 
         seq: 0,
         updated_at: now,
         body: resource.to_string().into_bytes(),
+        patient: None,
     };
     if gateway.store.covers(&caller.filter(), Right::Create, &new).await? {
         return Ok(());
@@ -231,6 +233,7 @@ async fn check_scope(gateway: &Gateway, caller: &Caller, resource: &Value, now: 
 }
 
 fn commit_of(
+    gateway: &Gateway,
     caller: &Caller,
     exchange: &Exchange,
     resource: &Value,
@@ -245,19 +248,11 @@ fn commit_of(
     let id = resource["id"].as_str().unwrap_or_default();
     let mut after = Exchange { revision: exchange.revision + 1, updated_at: now, ..exchange.clone() };
     after.resources.push(format!("{resource_type}/{id}"));
-    let mut commit = Commit {
-        put: weighed.put,
-        expect: weighed.expect,
-        exchanges: vec![after],
-        audit: vec![Audit {
-            at: now,
-            actor: caller.name.clone(),
-            action: "create".into(),
-            object: format!("{resource_type}/{id}"),
-            payload: json!({ "exchange": exchange.id.to_string() }).to_string(),
-        }],
-        ..Commit::default()
-    };
+    let mut commit = Commit { put: weighed.put, expect: weighed.expect, exchanges: vec![after], ..Commit::default() };
+    let who = witness::by(&gateway.config.directory, caller);
+    let event =
+        Event::new(now, who, Deed::Create, format!("{resource_type}/{id}")).with("exchange", exchange.id.to_string());
+    commit.audit.push(witness::wrote(event, &commit));
     commit.expect.push(Expect::Revision { exchange: exchange.id, revision: exchange.revision });
     if let Some((system, value)) = unless {
         commit.expect.push(Expect::NoIdentifier {

@@ -9,6 +9,7 @@ use tracing::Instrument as _;
 use super::package::apply_move;
 use super::{Refusal, TRIES, worklist};
 use crate::Gateway;
+use crate::domain::audit::{self, By, Deed, Event};
 use crate::domain::delivery::{Next, Outcome, State, after, partner_of};
 use crate::domain::{PartyRole, Stage};
 use crate::partner::Reply;
@@ -99,6 +100,15 @@ fn never(reason: &str) -> Reply {
     Reply { outcome: Outcome::Permanent { reason: reason.to_owned() }, status: None, took: Duration::ZERO }
 }
 
+/// How an attempt ended, in the audit log.
+fn told(outcome: &Outcome) -> audit::Outcome {
+    match outcome {
+        Outcome::Delivered => audit::Outcome::Success,
+        Outcome::Transient { .. } => audit::Outcome::Minor,
+        _ => audit::Outcome::Serious,
+    }
+}
+
 async fn record(
     gateway: &Gateway,
     delivery: &Delivery,
@@ -133,17 +143,16 @@ async fn record(
             duration_ms: u32::try_from(reply.took.as_millis()).unwrap_or(u32::MAX),
         }),
     };
-    let audit = Audit {
-        at: finished_at,
-        actor: "gateway".into(),
-        action: "deliver".into(),
-        object: format!("delivery/{}", delivery.id),
-        payload: json!({
-            "exchange": delivery.exchange.to_string(), "partner": delivery.partner, "unit": delivery.unit,
-            "class": reply.outcome.class(), "state": to.code(),
-        })
-        .to_string(),
-    };
+    let event = Event::new(finished_at, By::gateway(), Deed::Deliver, format!("delivery/{}", delivery.id))
+        .ended(told(&reply.outcome))
+        .with("exchange", delivery.exchange.to_string())
+        .with("documentVersion", delivery.document_version)
+        .with("action", delivery.action.code())
+        .with("partner", delivery.partner.as_str())
+        .with("unit", delivery.unit.as_str())
+        .with("class", reply.outcome.class())
+        .with("state", to.code());
+    let audit = Audit::from(event);
     for _ in 0..TRIES {
         let mut commit =
             Commit { delivery_changes: vec![change.clone()], audit: vec![audit.clone()], ..Commit::default() };

@@ -5,6 +5,7 @@
 //! Everything here reads, decides, and commits once; a `Conflict` means that somebody was faster, and it is done again.
 
 pub mod abort;
+pub mod access_log;
 pub mod acknowledge;
 pub mod cancel;
 mod concerns;
@@ -13,7 +14,9 @@ pub mod contribute;
 pub mod deliver;
 pub mod gate;
 pub mod gather;
+pub mod hold;
 pub mod identify;
+pub mod log;
 mod notice;
 pub mod package;
 pub mod particulars;
@@ -24,9 +27,12 @@ mod read;
 pub mod receipt;
 pub mod reconcile;
 pub mod refusal;
+pub mod refused;
 pub mod release;
+pub mod remove;
 pub mod resend;
 pub mod route;
+pub mod seal;
 pub mod seen;
 pub mod status;
 pub mod submit;

@@ -10,6 +10,7 @@ use crate::domain::delivery;
 use crate::domain::task::Status;
 use crate::fhir::bundle::{Dialect, TaskMode, transaction};
 use crate::fhir::canonical::RESOURCE_ID;
+use crate::fhir::protection::conceal_protected;
 use crate::fhir::resource::type_of;
 use crate::store::{Action, Delivery, Exchange, Party};
 
@@ -48,7 +49,7 @@ pub fn takes_provenance(gateway: &Gateway, partner: &str) -> bool {
     gateway.takes_provenance.lock().is_ok_and(|partners| partners.contains(partner))
 }
 
-/// The Bundle for one recipient: everything but other recipients' Tasks.
+/// The Bundle for one recipient: everything but other recipients' Tasks, and where a protected person lives.
 pub fn bundle(
     gateway: &Gateway,
     address: &Address<'_>,
@@ -58,12 +59,13 @@ pub fn bundle(
 ) -> Delivery {
     let none = Dialect::default();
     let dialect = gateway.config.partner(address.partner).map_or(&none, |p| &p.dialect);
-    let mine: Vec<Value> = resources
+    let mut mine: Vec<Value> = resources
         .iter()
         .filter(|r| type_of(r) != "Provenance" || takes_provenance(gateway, address.partner))
         .filter(|r| type_of(r) != "Task" || own_task.is_none_or(|id| r["id"] == id) || tasks == TaskMode::Replace)
         .cloned()
         .collect();
+    conceal_protected(&mut mine);
     let body = serde_json::to_vec(&transaction(&mine, tasks, dialect)).unwrap_or_default();
     Delivery { urgent: mine.iter().any(is_urgent), ..delivery_of(address, Action::Transaction, body) }
 }

@@ -16,6 +16,7 @@ use crate::domain::Format;
 use crate::domain::breaker::Standing;
 use crate::domain::delivery::{State, partner_of};
 use crate::fhir::issue::{Code, Issue};
+use crate::fhir::protection::conceal_protected;
 use crate::store::{Action, Delivery, DeliveryQuery, Exchange, Inbound, PartnerQueue};
 
 /// One line of a list of exchanges. Which Tasks there are and how they stand is told to who may read every Task.
@@ -236,6 +237,10 @@ pub async fn document(gateway: &Gateway, caller: &Caller, id: Uuid) -> Result<Sh
     let mut resources: Vec<Value> =
         exchange.resources.iter().filter_map(|name| current.get(name)).map(|(_, value)| value.clone()).collect();
     particulars::as_written(gateway, &exchange, &document, &mut resources);
+    // Where a protected person lives its sender reads, and nobody whom it was sent to.
+    if exchange.sender().is_none_or(|sender| !caller.may_act_for(&sender.unit)) {
+        conceal_protected(&mut resources);
+    }
     let back = table.back(&resources);
     let body = match table.format() {
         Format::Json => serde_json::to_vec_pretty(&back.tree).unwrap_or_default(),

@@ -10,9 +10,11 @@ use super::Refusal;
 use super::abort;
 use super::acknowledge::{Change, Heard, acknowledge, hold};
 use super::identify;
+use super::refused;
 use super::seen::Seen;
 use super::weigh::instant;
 use crate::Gateway;
+use crate::domain::audit::{self, By, Deed, Event};
 use crate::domain::delivery::Outcome;
 use crate::domain::task::Status;
 use crate::fhir::canonical::RESOURCE_ID;
@@ -36,6 +38,8 @@ pub struct Round {
     pub left: usize,
     /// Whether the partner could not be read; it is asked again in the next round.
     pub unreachable: bool,
+    /// Tasks that were asked for.
+    pub asked: usize,
 }
 
 /// One round over a partner's open Tasks.
@@ -49,7 +53,27 @@ pub async fn reconcile(gateway: &Gateway, partner: &str, now: DateTime<Utc>) -> 
     if let Ok(mut all) = gateway.seen.lock() {
         all.insert(partner.to_owned(), seen);
     }
+    if round.asked > 0 {
+        refused::polled(gateway, partner, event(partner, &round, done.is_ok(), now), now).await?;
+    }
     done.map(|()| round)
+}
+
+/// The round in the audit log. What it brought about a patient is recorded with the answer itself.
+fn event(partner: &str, round: &Round, is_done: bool, now: DateTime<Utc>) -> Event {
+    let outcome = match (is_done, round.unreachable) {
+        (true, false) => audit::Outcome::Success,
+        (true, true) => audit::Outcome::Minor,
+        (false, _) => audit::Outcome::Major,
+    };
+    Event::new(now, By::gateway(), Deed::Poll, format!("partner/{partner}"))
+        .ended(outcome)
+        .about([])
+        .with("partner", partner)
+        .with("asked", round.asked)
+        .with("read", round.read)
+        .with("applied", round.applied)
+        .with("held", round.held)
 }
 
 async fn read(
@@ -70,6 +94,7 @@ async fn read(
         let next = last.task.clone();
         let full = open.len() == AT_ONCE as usize;
         let open = with_aborts(gateway, open).await?;
+        round.asked += open.len();
         let tasks = match ask(client, &open, seen).await {
             Ok(tasks) => tasks,
             Err(outcome) => {

@@ -1,16 +1,16 @@
 //! What a person decides about deliveries that wait for one: try again, or skip.
 
 use chrono::{DateTime, Utc};
-use serde_json::json;
 use uuid::Uuid;
 
 use super::deliver::staged;
 use super::refusal::missing;
-use super::{Refusal, TRIES, worklist};
+use super::{Refusal, TRIES, witness, worklist};
 use crate::Gateway;
+use crate::domain::audit::{Deed, Event};
 use crate::domain::delivery::State;
 use crate::fhir::issue::{Code, Issue};
-use crate::store::{Audit, Commit, Committed, Delivery, DeliveryChange, DeliveryQuery, Expect, Filter};
+use crate::store::{Commit, Committed, Delivery, DeliveryChange, DeliveryQuery, Expect, Filter};
 
 /// What is to become of a delivery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,6 +31,7 @@ pub async fn decide(
     actor: &str,
     now: DateTime<Utc>,
 ) -> Result<Delivery, Refusal> {
+    let who = || witness::named(gateway, actor);
     for _ in 0..TRIES {
         let query = DeliveryQuery { id: Some(id), ..DeliveryQuery::default() };
         let delivery = gateway.store.deliveries(&query).await?.into_iter().next().ok_or_else(|| missing("delivery"))?;
@@ -46,6 +47,12 @@ pub async fn decide(
                 format!("The delivery has ended already ({}).", delivery.state.code()),
             )));
         }
+        let event = match decision {
+            Decision::Retry => Event::new(now, who(), Deed::Retry, format!("delivery/{id}")),
+            Decision::Skip { by, .. } => {
+                Event::new(now, who(), Deed::Skip, format!("delivery/{id}")).with("decidedBy", by)
+            }
+        };
         let mut commit = Commit {
             delivery_changes: vec![DeliveryChange {
                 id,
@@ -55,13 +62,7 @@ pub async fn decide(
                 note: note.clone(),
                 attempt: None,
             }],
-            audit: vec![Audit {
-                at: now,
-                actor: actor.to_owned(),
-                action: if to == State::Skipped { "skip".into() } else { "retry".into() },
-                object: format!("delivery/{id}"),
-                payload: json!({ "exchange": delivery.exchange.to_string(), "note": note }).to_string(),
-            }],
+            audit: vec![event.with("exchange", delivery.exchange.to_string()).into()],
             ..Commit::default()
         };
         if let Some(exchange) = staged(gateway, &delivery, to, now).await? {

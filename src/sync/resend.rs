@@ -8,15 +8,16 @@
 use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
-use serde_json::{Value, json};
+use serde_json::Value;
 use uuid::Uuid;
 
 use super::consent::rests_on_nothing;
 use super::release::{Decision, decide};
-use super::{Refusal, TRIES};
+use super::{Refusal, TRIES, witness};
 use crate::Gateway;
+use crate::domain::audit::{By, Deed, Event};
 use crate::domain::delivery::State;
-use crate::store::{Action, Audit, Commit, Committed, Delivery, DeliveryQuery, Exchange, Expect, Filter, Window};
+use crate::store::{Action, Commit, Committed, Delivery, DeliveryQuery, Exchange, Expect, Filter, Window};
 
 /// What is asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,6 +62,8 @@ pub enum LeftOut {
     NoParty,
     /// The consent it rests on is withdrawn, or its document was entered in error: only what says so may be sent again.
     NotInForce,
+    /// Its bytes were removed when their time was over; the sender may send the document anew.
+    Removed,
     /// It is neither waiting, parked nor delivered any more.
     Over,
 }
@@ -83,6 +86,9 @@ impl LeftOut {
             }
             Self::NotInForce => {
                 "vilar på ett återkallat samtycke eller ett återtaget dokument; bara versionen som säger det kan sändas igen | rests on a withdrawn consent or a retracted document; only the version that says so may be sent again".into()
+            }
+            Self::Removed => {
+                "kopian är gallrad; sänd dokumentet på nytt | the copy was removed when its time was over; send the document anew".into()
             }
             Self::Over => "är redan avslutad | has ended".into(),
         }
@@ -161,7 +167,7 @@ pub async fn resend(
             Ok(Way::Again) => {
                 let again = again(&delivery, now);
                 let end = later.last().map_or(delivery.seq, |last| last.seq);
-                let mut commit = commit_of(&delivery, &again, end, actor, now);
+                let mut commit = commit_of(&delivery, &again, end, witness::named(gateway, actor), now);
                 let revision = exchange.map(|e| Expect::Revision { exchange: e.id, revision: e.revision });
                 commit.expect.extend(revision);
                 if let Committed::Done { .. } = gateway.store.commit(commit).await? {
@@ -190,21 +196,17 @@ fn again(delivery: &Delivery, now: DateTime<Utc>) -> Delivery {
     }
 }
 
-fn commit_of(of: &Delivery, again: &Delivery, end: i64, actor: &str, now: DateTime<Utc>) -> Commit {
-    let payload = json!({ "exchange": of.exchange.to_string(), "of": of.id.to_string() });
+fn commit_of(of: &Delivery, again: &Delivery, end: i64, who: By, now: DateTime<Utc>) -> Commit {
+    let event = Event::new(now, who, Deed::Resend, format!("delivery/{}", again.id))
+        .with("exchange", of.exchange.to_string())
+        .with("of", of.id.to_string());
     Commit {
         expect: vec![
             Expect::Delivery { delivery: of.id, state: State::Delivered },
             Expect::LaneEnd { exchange: of.exchange, partner: of.partner.clone(), seq: end },
         ],
         deliveries: vec![again.clone()],
-        audit: vec![Audit {
-            at: now,
-            actor: actor.to_owned(),
-            action: "resend".into(),
-            object: format!("delivery/{}", again.id),
-            payload: payload.to_string(),
-        }],
+        audit: vec![event.into()],
         ..Commit::default()
     }
 }
@@ -223,6 +225,7 @@ async fn allowed(
     exchange: Option<&Exchange>,
 ) -> Result<Result<Way, LeftOut>, Refusal> {
     let way = match judged.and_then(|way| at_party(way, delivery, exchange)) {
+        Ok(Way::Again) if delivery.body.is_empty() => return Ok(Err(LeftOut::Removed)),
         Ok(way) => way,
         Err(why) => return Ok(Err(why)),
     };
@@ -292,6 +295,8 @@ fn contents(delivery: &Delivery) -> HashMap<String, Value> {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     fn delivery(state: State, entries: &[(&str, &str, &str)]) -> Delivery {

@@ -1,7 +1,6 @@
 //! Takes a document in: recall, read, decide what its version means, and one commit of everything that follows from it.
 
 use chrono::{DateTime, Utc};
-use serde_json::json;
 use uuid::Uuid;
 
 use super::identify::settle_patients;
@@ -9,12 +8,13 @@ use super::read::{Read, hash, read};
 use super::receipt::receipt;
 use super::supersede::{check_same, supersede};
 use super::waiting::resume;
-use super::{Refusal, TRIES};
+use super::{Refusal, TRIES, witness};
 use crate::Gateway;
 use crate::access::Caller;
+use crate::domain::audit::{Deed, Event};
 use crate::domain::{Format, Kind};
 use crate::fhir::issue::{Code, Issue};
-use crate::store::{Answer, Audit, Commit, Committed, Document, Exchange, Expect};
+use crate::store::{Answer, Commit, Committed, Document, Exchange, Expect};
 
 /// A document that somebody sends.
 #[derive(Debug, Clone)]
@@ -137,14 +137,13 @@ async fn attempt(
         return Err(Refusal::Busy);
     };
     let answer = answered(exchange, receipt);
-    commit.audit.push(Audit {
-        at: submission.now,
-        actor: submission.caller.name.clone(),
-        action: "submit".into(),
-        object: format!("exchange/{exchange}"),
-        payload: json!({ "kind": submission.kind.name(), "version": version, "unit": read.unit, "hash": read.hash })
-            .to_string(),
-    });
+    let who = witness::by(&gateway.config.directory, submission.caller);
+    let event = Event::new(submission.now, who, Deed::Submit, format!("exchange/{exchange}"))
+        .with("kind", submission.kind.name())
+        .with("version", version)
+        .with("unit", read.unit.as_str())
+        .with("hash", read.hash.as_str());
+    commit.audit.push(witness::wrote(event, &commit));
     if let Some(kept) = kept_answer(submission, request_hash, exchange, &answer) {
         commit.expect.push(Expect::FreshKey { caller: kept.caller.clone(), key: kept.key.clone() });
         commit.answer = Some(kept);

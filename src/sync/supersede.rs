@@ -28,6 +28,7 @@ use crate::domain::task::Status;
 use crate::domain::{Kind, PartyRole, Stage};
 use crate::fhir::issue::{Code, Issue, any_error};
 use crate::fhir::lifecycle::retract;
+use crate::fhir::protection::{conceal_protected, is_protected, spread};
 use crate::fhir::resource::{reference_of, type_of};
 use crate::store::{Action, Commit, DeliveryChange, DeliveryQuery, Exchange, Expect, Filter, Share};
 
@@ -85,6 +86,8 @@ pub(super) async fn supersede(
             _ => {}
         }
     }
+    spread(&mut resources);
+    let kept_here = resources.iter().any(is_protected) && conceal_protected(&mut resources.clone());
     let (mut fallen, stays) = fallen(&others, &current);
     fallen.extend(unasked(&stays, resources.iter().chain(&fallen), &current, now));
 
@@ -180,6 +183,9 @@ pub(super) async fn supersede(
     if read.envelope.entered_in_error && before.is_none() {
         issues.push(nothing_retracted());
     }
+    if kept_here {
+        issues.push(not_forwarded());
+    }
     let receipt = receipt(gateway, &exchange, version, read.table, &issues, now, true);
     commit.documents.push(document(submission, read, id, version, receipt, true));
     commit.exchanges.push(exchange);
@@ -212,6 +218,15 @@ fn nothing_retracted() -> Issue {
         "id",
         "Inget dokument med detta id har kommit hit: inget återtogs. Stämmer id:t, även stora och små bokstäver?",
         "No document with this id has come here: nothing was retracted. Is the id right, letter by letter?",
+    )
+}
+
+/// What a protected person's document had and its recipients do not get.
+fn not_forwarded() -> Issue {
+    Issue::information(
+        "patient",
+        "Patienten har skyddade personuppgifter: adress och telefon behålls här och lämnas inte vidare; märkningen följer med.",
+        "The patient has a protected identity: address and telephone are kept here and not passed on; the label goes along.",
     )
 }
 

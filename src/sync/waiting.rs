@@ -1,7 +1,6 @@
 //! An add-on code whose main activity has not come: parked whole, and taken up again when it comes.
 
 use chrono::{DateTime, Utc};
-use serde_json::json;
 use uuid::Uuid;
 
 use super::Refusal;
@@ -10,10 +9,12 @@ use super::receipt::receipt;
 use super::submit::{Submission, document};
 use super::supersede::supersede;
 use super::tie::waits;
+use super::witness;
 use crate::Gateway;
 use crate::access::Caller;
+use crate::domain::audit::{By, Deed, Event};
 use crate::domain::{Kind, PartyRole, Stage};
-use crate::store::{Audit, Commit, Committed, Exchange, ExchangeQuery, Expect, Filter, Party};
+use crate::store::{Commit, Committed, Exchange, ExchangeQuery, Expect, Filter, Party};
 
 /// An add-on whose main activity has not come: kept whole, and taken up again when it comes.
 pub(super) fn park(
@@ -95,13 +96,10 @@ pub async fn resume(gateway: &Gateway, unit: Option<&str>, now: DateTime<Utc>) -
             continue;
         }
         commit.documents.clear(); // it is there since it came
-        commit.audit.push(Audit {
-            at: now,
-            actor: "gateway".into(),
-            action: "resume".into(),
-            object: format!("exchange/{}", kept.exchange),
-            payload: json!({ "version": version, "unit": read.unit }).to_string(),
-        });
+        let event = Event::new(now, By::gateway(), Deed::Resume, format!("exchange/{}", kept.exchange))
+            .with("version", version)
+            .with("unit", read.unit.as_str());
+        commit.audit.push(witness::wrote(event, &commit));
         if let Committed::Done { .. } = gateway.store.commit(commit).await? {
             resumed += 1;
         }

@@ -1,15 +1,77 @@
 //! The record of who saw what: on disk before the answer leaves. A partner that reads its Task here has it.
+//!
+//! Everybody who does something says it here, by [`by`] and an [`Event`]; what an action wrote is added by [`wrote`].
+
+use std::collections::BTreeSet;
 
 use chrono::{DateTime, Utc};
-use serde_json::{Value, json};
+use serde_json::Value;
 use uuid::Uuid;
 
 use super::package::is_pushed;
 use super::{Refusal, TRIES};
 use crate::Gateway;
-use crate::access::{Caller, Reach};
-use crate::domain::{PartyRole, Stage};
-use crate::store::{Audit, Commit, Committed, Expect, Filter, Stored};
+use crate::access::{Caller, Purpose, Reach};
+use crate::domain::audit::{By, Deed, Event};
+use crate::domain::{Directory, PartyRole, Stage};
+use crate::fhir::issue::{Code, Issue};
+use crate::store::{self, Audit, Commit, Committed, Disclosed, Expect, Filter, Stored};
+use crate::telemetry::asked;
+
+/// Who a caller is in the audit log.
+pub fn by(directory: &Directory, caller: &Caller) -> By {
+    let purpose = match caller.purpose {
+        Purpose::Care => "care",
+        Purpose::Registry => "registry",
+        Purpose::Operations => "operations",
+    };
+    named_for(directory, &caller.name, caller.partner.as_deref(), Some(purpose))
+}
+
+/// The same, of somebody of whom no more than this is at hand.
+pub fn named_for(directory: &Directory, name: &str, client: Option<&str>, purpose: Option<&'static str>) -> By {
+    let asked = asked();
+    By {
+        name: name.to_owned(),
+        organisation: directory.find(name).map(|unit| unit.care_provider.to_ascii_uppercase()),
+        client: client.filter(|client| *client != name).map(str::to_owned),
+        purpose,
+        from: asked.map(|asked| asked.origin),
+        request: asked.map(|asked| asked.number),
+    }
+}
+
+/// Somebody of whom a name is at hand: a unit, a partner, a person who decided.
+pub fn named(gateway: &Gateway, name: &str) -> By {
+    named_for(&gateway.config.directory, name, None, None)
+}
+
+/// The row of an action, with the resources that its commit writes and the patients they are about.
+pub fn wrote(event: Event, commit: &Commit) -> Audit {
+    let names = commit.put.iter().map(|put| format!("{}/{}/{}", put.resource_type, put.id, put.version)).collect();
+    let of_put = commit.put.iter().filter_map(|put| match put.resource_type.as_str() {
+        "Patient" => Some(put.id.clone()),
+        _ => put.patient.clone(),
+    });
+    let patients: BTreeSet<String> = of_put.chain(commit.exchanges.iter().filter_map(|e| e.patient.clone())).collect();
+    let event = event.showing(names);
+    // Where the commit says nothing of a patient, the object may.
+    if patients.is_empty() { event.into() } else { event.about(patients).into() }
+}
+
+/// Whose the resources are.
+pub fn patients(resources: &[Stored]) -> BTreeSet<String> {
+    let of = |stored: &Stored| match stored.resource_type.as_str() {
+        "Patient" => Some(stored.id.clone()),
+        _ => stored.patient.clone(),
+    };
+    resources.iter().filter_map(of).collect()
+}
+
+/// Records something by itself.
+pub async fn tell(gateway: &Gateway, event: Event) -> Result<(), Refusal> {
+    put(gateway, event.into()).await
+}
 
 /// Records a read or a search.
 pub async fn record(
@@ -23,19 +85,42 @@ pub async fn record(
     if !gateway.config.audit_reads {
         return Ok(());
     }
-    let audit = audit(caller, action, object, payload, now);
+    let event = event(gateway, caller, action, object, now).with_all(payload);
+    put(gateway, in_words(event, action)).await
+}
+
+/// A word that has no deed of its own stands in the log as it was said.
+fn in_words(event: Event, action: &str) -> Audit {
+    Audit { action: action.to_owned(), ..event.into() }
+}
+
+async fn put(gateway: &Gateway, audit: Audit) -> Result<(), Refusal> {
     gateway.store.commit(Commit { audit: vec![audit], ..Commit::default() }).await?;
     Ok(())
 }
 
-fn audit(caller: &Caller, action: &str, object: &str, payload: &Value, now: DateTime<Utc>) -> Audit {
-    Audit {
-        at: now,
-        actor: caller.name.clone(),
-        action: action.to_owned(),
-        object: object.to_owned(),
-        payload: payload.to_string(),
+/// What a caller did.
+pub fn did(gateway: &Gateway, caller: &Caller, deed: Deed, object: impl Into<String>, now: DateTime<Utc>) -> Event {
+    Event::new(now, by(&gateway.config.directory, caller), deed, object)
+}
+
+fn event(gateway: &Gateway, caller: &Caller, action: &str, object: &str, now: DateTime<Utc>) -> Event {
+    did(gateway, caller, Deed::of(action), object, now)
+}
+
+/// Whether a registry may read resource by resource. With codes it may not: it gets everything by `$export`, where every
+/// resource passes the one place that codes it.
+pub fn check_interactive(gateway: &Gateway, caller: &Caller) -> Result<(), Refusal> {
+    let Reach::Registry(name) = &caller.reach else { return Ok(()) };
+    if gateway.config.registry(name).is_some_and(|registry| !registry.is_coded()) {
+        return Ok(());
     }
+    Err(Refusal::Forbidden(Issue::error(
+        Code::Forbidden,
+        "",
+        "Registret får kodade uppgifter: hämta dem med $export; att läsa och söka enskilda resurser är stängt.",
+        "The registry gets coded data: fetch it by $export; reading and searching single resources is closed.",
+    )))
 }
 
 /// Records that resources were shown, and that a unit which read something of an exchange here has got it.
@@ -47,11 +132,18 @@ pub async fn shown(
     resources: &[Stored],
     now: DateTime<Utc>,
 ) -> Result<(), Refusal> {
-    let names: Vec<String> = resources.iter().map(|r| format!("{}/{}/{}", r.resource_type, r.id, r.version)).collect();
-    record(gateway, caller, action, object, &json!({ "shown": names }), now).await?;
+    check_interactive(gateway, caller)?;
+    if gateway.config.audit_reads {
+        let names = resources.iter().map(|r| format!("{}/{}/{}", r.resource_type, r.id, r.version)).collect();
+        let event = event(gateway, caller, action, object, now).showing(names).about(patients(resources));
+        put(gateway, in_words(event, action)).await?;
+    }
     let told = |r: &&Stored| {
         !matches!(r.resource_type.as_str(), "Patient" | "Organization" | "Practitioner" | "PractitionerRole")
     };
+    if let Reach::Registry(name) = &caller.reach {
+        return disclose(gateway, name, resources, now).await;
+    }
     // The operator looking on is not the recipient having it.
     let Reach::Units(units) = &caller.reach else { return Ok(()) };
     let names: Vec<String> = resources.iter().filter(told).map(|r| format!("{}/{}", r.resource_type, r.id)).collect();
@@ -59,6 +151,14 @@ pub async fn shown(
     for exchange in exchanges {
         reach(gateway, caller, exchange, now).await?;
     }
+    Ok(())
+}
+
+/// What a registry reads it has got: on disk before the answer leaves, so that it can be told to erase it.
+async fn disclose(gateway: &Gateway, registry: &str, resources: &[Stored], now: DateTime<Utc>) -> Result<(), Refusal> {
+    let resources = resources.iter().map(|r| format!("{}/{}", r.resource_type, r.id)).collect();
+    let disclosed = Disclosed { registry: registry.to_owned(), resources, key: None, at: now };
+    gateway.store.commit(Commit { deeds: vec![store::Deed::Disclosed(disclosed)], ..Commit::default() }).await?;
     Ok(())
 }
 
@@ -79,9 +179,12 @@ async fn reach(gateway: &Gateway, caller: &Caller, id: Uuid, now: DateTime<Utc>)
         exchange.stage = Stage::of_all(exchange.recipients().map(|p| p.stage));
         exchange.revision += 1;
         exchange.updated_at = now;
+        let fetched = event(gateway, caller, Deed::Fetch.code(), &format!("exchange/{id}"), now)
+            .with("exchange", id.to_string())
+            .about(exchange.patient.clone());
         let commit = Commit {
             expect: vec![Expect::Revision { exchange: id, revision }],
-            audit: vec![audit(caller, "fetch", &format!("exchange/{id}"), &json!({ "exchange": id.to_string() }), now)],
+            audit: vec![fetched.into()],
             exchanges: vec![exchange],
             ..Commit::default()
         };

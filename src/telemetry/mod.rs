@@ -4,10 +4,12 @@
 
 mod figures;
 mod log;
+mod origin;
 #[cfg(feature = "otel")]
 mod otel;
 mod trace;
 
 pub use figures::{Attempted, CONTENT_TYPE, Figures, InFlight, Seen, SeenPartner, Served};
 pub use log::{Guard, LogError, start};
+pub use origin::{Asked, asked, origin};
 pub use trace::{TraceContext, Traces, begin, current, join};

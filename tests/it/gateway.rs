@@ -56,6 +56,15 @@ impl TestGateway {
     }
 }
 
+impl TestGateway {
+    /// Stops it, and does something with its folder before that goes away.
+    pub async fn stop_and(mut self, work: impl FnOnce()) {
+        self.stop.take();
+        (&mut self.server).await.unwrap().unwrap();
+        work();
+    }
+}
+
 impl Drop for TestGateway {
     fn drop(&mut self) {
         if let Some(folder) = &self.folder {

@@ -2,6 +2,7 @@
 
 mod access;
 mod answers;
+mod audit;
 mod backup;
 mod boundaries;
 mod cancel;
@@ -38,7 +39,10 @@ mod r4_table;
 mod receiver;
 mod reconcile;
 mod resend;
+mod retention;
+mod rights;
 mod search;
+mod statistics;
 mod submit;
 mod unmodified;
 mod worklist;

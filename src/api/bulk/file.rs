@@ -22,7 +22,7 @@ use super::super::limits::Connection;
 use super::super::problem::{Answer, Problem};
 use super::export_id;
 use crate::fhir::issue::{Code, Issue};
-use crate::registry::kept;
+use crate::registry::standing;
 use crate::sync::refusal::missing;
 
 /// What is read and sent at a time.
@@ -33,7 +33,7 @@ const NDJSON: &str = "application/fhir+ndjson";
 pub async fn file(call: Call, path: web::Path<(String, String)>, request: HttpRequest) -> Answer {
     let (id, name) = path.into_inner();
     let id = export_id(&id)?;
-    let kept::Sendable { path, file } = kept::file(&call.gateway, &call.caller, id, &name, call.now).await?;
+    let standing::Sendable { path, file } = standing::file(&call.gateway, &call.caller, id, &name, call.now).await?;
     let header = |name: HeaderName| request.headers().get(name).and_then(|value| value.to_str().ok());
     let range = header(RANGE);
     let tag = format!("\"{}\"", file.sha256.as_deref().unwrap_or_default());
@@ -54,7 +54,7 @@ pub async fn file(call: Call, path: web::Path<(String, String)>, request: HttpRe
     let opened = web::block(move || open(path, first)).await?;
     // The files of an export that came back from a copy of the database are not there.
     let opened = opened.map_err(|_| missing("file"))?;
-    kept::disclose(&call.gateway, &call.caller, id, &file, (first, length), call.now).await?;
+    standing::disclose(&call.gateway, &call.caller, id, &file, (first, length), call.now).await?;
     let mut response = HttpResponse::build(if part.is_some() { StatusCode::PARTIAL_CONTENT } else { StatusCode::OK });
     response
         .content_type(NDJSON)

@@ -8,13 +8,13 @@ use super::super::caller::Call;
 use super::super::problem::{Answer, Problem};
 use super::export_id;
 use crate::fhir::issue::{Code, Issue, outcome};
-use crate::registry::kept::{self, Standing};
+use crate::registry::standing::{self, Standing};
 
 /// `GET /bulk/jobs/{id}`
 pub async fn standing(call: Call, id: web::Path<String>) -> Answer {
     let id = export_id(&id)?;
     let every_s = call.gateway.config.export.poll.as_secs();
-    match kept::standing(&call.gateway, &call.caller, id, call.now).await? {
+    match standing::standing(&call.gateway, &call.caller, id, call.now).await? {
         Standing::Open(progress) => {
             if !call.gateway.exports.may_poll(id, every_s, call.now) {
                 return Err(Problem::too_many("export.poll_s", u32::try_from(every_s).unwrap_or(u32::MAX)));
@@ -50,7 +50,7 @@ pub async fn standing(call: Call, id: web::Path<String>) -> Answer {
 /// `DELETE /bulk/jobs/{id}`
 pub async fn remove(call: Call, id: web::Path<String>) -> Answer {
     let id = export_id(&id)?;
-    kept::remove(&call.gateway, &call.caller, id, call.now).await?;
+    standing::remove(&call.gateway, &call.caller, id, call.now).await?;
     let said = Issue::information(
         "",
         "Exporten är borttagen, och dess filer med den.",

@@ -14,7 +14,7 @@ use crate::fhir::guard::{Limits, Strictness};
 use crate::fhir::issue::{Code, Issue};
 use crate::fhir::search::types;
 use crate::registry::criteria::criteria;
-use crate::registry::kept;
+use crate::registry::standing;
 use crate::registry::verify::{Compared, MOST_DIGITS, Question, Range, verify as compare};
 use crate::store::{Audit, Commit};
 use crate::sync::Refusal;
@@ -42,7 +42,7 @@ pub async fn verify(call: Call, request: HttpRequest, body: Sent) -> Answer {
     let mut parameters = Vec::new();
     let mut is_same = true;
     for held in &asked.files {
-        let found = kept::file(&call.gateway, &call.caller, held.export, &held.name, call.now).await;
+        let found = standing::file(&call.gateway, &call.caller, held.export, &held.name, call.now).await;
         let ours = match found {
             Ok(found) => found.file.sha256,
             Err(Refusal::Missing(_)) => None,

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::super::problem::{Answer, Problem, told};
 use super::everything::WHOLE;
 use super::search::{documentation, includes, is_sortable};
-use super::{FHIR_JSON, query};
+use super::{FHIR_JSON, measure, query};
 use crate::Gateway;
 use crate::fhir::canonical::BASE;
 use crate::fhir::search::{Param, params, types};
@@ -17,6 +17,8 @@ const BULK: &str = "http://hl7.org/fhir/uv/bulkdata/OperationDefinition";
 /// Types that a partner may create, and update.
 pub const CREATED: [&str; 2] = ["Communication", "Procedure"];
 pub const UPDATED: [&str; 1] = ["Task"];
+/// Types of which a whole new version is put by whoever may.
+pub const EDITED: [&str; 1] = ["CodeSystem"];
 
 /// `GET /fhir/metadata`: open to all, it says nothing of anybody.
 pub async fn metadata(gateway: web::Data<Gateway>, request: HttpRequest) -> Answer {
@@ -41,6 +43,7 @@ pub async fn metadata(gateway: web::Data<Gateway>, request: HttpRequest) -> Answ
     }
     let mut resources: Vec<Value> = types().iter().map(|name| resource(name)).collect();
     resources.push(group());
+    resources.push(super::audit::capability());
     let statement = json!({
         "resourceType": "CapabilityStatement",
         "status": "active",
@@ -82,7 +85,11 @@ pub fn type_methods(resource_type: &str) -> Vec<&'static str> {
 }
 
 pub fn instance_methods(resource_type: &str) -> Vec<&'static str> {
-    if UPDATED.contains(&resource_type) { vec!["GET", "HEAD", "PUT", "PATCH"] } else { vec!["GET", "HEAD"] }
+    match resource_type {
+        name if UPDATED.contains(&name) => vec!["GET", "HEAD", "PUT", "PATCH"],
+        name if EDITED.contains(&name) => vec!["GET", "HEAD", "PUT"],
+        _ => vec!["GET", "HEAD"],
+    }
 }
 
 /// Groups are made of settings and computed when they are asked for: there is nothing to search them by.
@@ -106,10 +113,15 @@ fn operations(resource_type: &str) -> Vec<Value> {
     operations.extend(whole.map(|(_, definition)| json!({ "name": "everything", "definition": definition })));
     if resource_type == "Patient" {
         operations.push(json!({ "name": "export", "definition": format!("{BULK}/patient-export") }));
+        let definition = "https://vardkedja.example/fhir/OperationDefinition/Patient-access-log";
+        operations.push(json!({ "name": "access-log", "definition": definition }));
     }
     if resource_type == "Composition" {
         let definition = "http://hl7.org/fhir/OperationDefinition/Composition-document";
         operations.push(json!({ "name": "document", "definition": definition }));
+    }
+    if resource_type == "Measure" {
+        operations.push(json!({ "name": "evaluate-measure", "definition": measure::DEFINITION }));
     }
     operations
 }
@@ -122,11 +134,14 @@ fn resource(resource_type: &str) -> Value {
     if UPDATED.contains(&resource_type) {
         interactions.extend(["update", "patch"]);
     }
+    if EDITED.contains(&resource_type) {
+        interactions.push("update");
+    }
     let (forwards, backwards) = includes(resource_type);
     let mut said = json!({
         "type": resource_type,
         "interaction": interactions.iter().map(|code| json!({ "code": code })).collect::<Vec<_>>(),
-        "versioning": if UPDATED.contains(&resource_type) { "versioned-update" } else { "versioned" },
+        "versioning": if UPDATED.contains(&resource_type) || EDITED.contains(&resource_type) { "versioned-update" } else { "versioned" },
         "readHistory": true,
         "updateCreate": false,
         "conditionalCreate": CREATED.contains(&resource_type),

@@ -1,11 +1,13 @@
 //! The FHIR face: what a partner that speaks FHIR reads here, and the Tasks and Procedures it writes.
 
 mod asked;
+mod audit;
 mod capability;
 mod conditional;
-mod cursor;
+pub mod cursor;
 mod everything;
 mod history;
+mod measure;
 mod media;
 mod operations;
 mod prefer;
@@ -16,9 +18,11 @@ mod validate;
 mod write;
 
 pub use asked::{asked, parameters};
+pub use audit::{looked, observer, permit, read_audit, search_audit, search_audit_post, with_query};
 pub use capability::{instance_methods, metadata, type_methods};
 pub use everything::{document, everything, everything_post};
 pub use history::{history, history_of_all, history_of_type};
+pub use measure::{evaluate, evaluate_post};
 pub use media::{Sent, negotiate};
 pub use prefer::preferences;
 pub use query::pairs;
@@ -36,7 +40,7 @@ use crate::fhir::issue::{Code, Issue};
 use crate::fhir::search::types;
 use crate::store::Stored;
 
-const FHIR_JSON: &str = "application/fhir+json";
+pub const FHIR_JSON: &str = "application/fhir+json";
 
 /// The resource as it is stored, with its version and time.
 fn show(status: StatusCode, stored: &Stored) -> HttpResponse {

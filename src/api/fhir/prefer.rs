@@ -48,8 +48,14 @@ pub fn wish(request: &HttpRequest) -> Result<Return, Problem> {
     Ok(wish)
 }
 
-/// The answer to a write; the headers are the same whatever the body is.
-pub fn answer(status: StatusCode, stored: &Stored, wish: Return, location: Option<String>) -> HttpResponse {
+/// The answer to a write; the headers are the same whatever the body is. `found` is what was found and did not refuse it.
+pub fn answer(
+    status: StatusCode,
+    stored: &Stored,
+    wish: Return,
+    found: &[Issue],
+    location: Option<String>,
+) -> HttpResponse {
     let mut response = show(status, stored);
     if let Some(Ok(place)) = location.map(|l| l.parse()) {
         response.headers_mut().insert(LOCATION, place);
@@ -61,8 +67,9 @@ pub fn answer(status: StatusCode, stored: &Stored, wish: Return, location: Optio
             response.set_body("").map_into_boxed_body()
         }
         Return::Outcome => {
-            let done = Issue::information("", "Gjort.", "Done.");
-            response.set_body(outcome(&[done]).to_string()).map_into_boxed_body()
+            let mut told = found.to_vec();
+            told.push(Issue::information("", "Gjort.", "Done."));
+            response.set_body(outcome(&told).to_string()).map_into_boxed_body()
         }
     }
 }

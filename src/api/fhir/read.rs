@@ -9,7 +9,8 @@ use super::super::problem::Answer;
 use super::asked::asked;
 use super::conditional::is_known;
 use super::{FHIR_JSON, known_type, no_operation, show, unchanged};
-use crate::access::Operation;
+use crate::access::{Operation, Reach};
+use crate::fhir::protection::{conceal, is_protected};
 use crate::store::{Right, Stored};
 use crate::sync::refusal::missing;
 use crate::sync::{particulars, witness};
@@ -57,7 +58,29 @@ async fn one(
     if is_known(call, request, &stored).await? {
         return Ok(unchanged(&stored));
     }
-    Ok(show(StatusCode::OK, &stored))
+    Ok(show(StatusCode::OK, &concealed(call, stored)))
+}
+
+/// Whether where this person lives is kept from the caller. A registry never needs it.
+fn is_hidden_from(call: &Call, person: &Value) -> bool {
+    match call.caller.reach {
+        _ if call.caller.is_operator() => false,
+        Reach::Units(_) | Reach::Everything => is_protected(person),
+        Reach::Registry(_) => true,
+    }
+}
+
+/// A protected person as the caller may see them: where they live stays with the operator, and with the sender, who reads it in
+/// its own document.
+fn concealed(call: &Call, stored: Stored) -> Stored {
+    if !matches!(stored.resource_type.as_str(), "Patient" | "RelatedPerson") {
+        return stored;
+    }
+    let Ok(mut person) = serde_json::from_slice::<Value>(&stored.body) else { return stored };
+    if !is_hidden_from(call, &person) || !conceal(&mut person) {
+        return stored;
+    }
+    Stored { body: person.to_string().into_bytes(), ..stored }
 }
 
 pub fn link(relation: &str, url: &str) -> Value {
@@ -65,9 +88,13 @@ pub fn link(relation: &str, url: &str) -> Value {
 }
 
 pub(super) fn entry(call: &Call, stored: &Stored) -> Value {
+    let mut resource = serde_json::from_slice::<Value>(&stored.body).unwrap_or_default();
+    if matches!(stored.resource_type.as_str(), "Patient" | "RelatedPerson") && is_hidden_from(call, &resource) {
+        conceal(&mut resource);
+    }
     json!({
         "fullUrl": format!("{}/fhir/{}/{}", call.gateway.config.base_url, stored.resource_type, stored.id),
-        "resource": serde_json::from_slice::<Value>(&stored.body).unwrap_or_default(),
+        "resource": resource,
     })
 }
 

@@ -95,7 +95,8 @@ fn one_resource() -> Problem {
 
 fn findings(call: &Call, value: &Value, profiles: &[String]) -> Vec<Issue> {
     let conformance = &call.gateway.conformance;
-    let context = Context { profiles: &conformance.profiles, codes: &conformance.codes };
+    let codes = conformance.codes().list;
+    let context = Context { profiles: &conformance.profiles, codes: &codes };
     let mut held = Vec::new();
     let mut unknown = 0;
     for profile in profiles {

@@ -1,4 +1,5 @@
-//! What a partner writes: the Tasks it owns (PUT, PATCH), and what it did and answers (POST Procedure, Communication).
+//! What a partner writes: the Tasks it owns (PUT, PATCH), and what it did and answers (POST Procedure, Communication); and the
+//! process team its code list (PUT CodeSystem).
 
 use actix_web::http::StatusCode;
 use actix_web::http::header::{HeaderName, IF_MATCH};
@@ -9,7 +10,7 @@ use super::super::body::{Body, media_type};
 use super::super::caller::Call;
 use super::super::problem::{Answer, Problem, told};
 use super::asked::asked;
-use super::capability::{CREATED, UPDATED, instance_methods, type_methods};
+use super::capability::{CREATED, EDITED, UPDATED, instance_methods, type_methods};
 use super::conditional::{meant, version_in};
 use super::media::Sent;
 use super::prefer::{Return, answer, wish};
@@ -17,6 +18,7 @@ use super::{known_type, operations, query};
 use crate::access::Operation;
 use crate::fhir::guard::{Limits, Strictness};
 use crate::fhir::issue::{Code, Issue};
+use crate::registry::code_list;
 use crate::store::Right;
 use crate::sync::contribute::{self, Created};
 use crate::sync::refusal::Refusal;
@@ -24,14 +26,18 @@ use crate::sync::take;
 
 const IF_NONE_EXIST: HeaderName = HeaderName::from_static("if-none-exist");
 
-/// `PUT /fhir/Task/{id}` with If-Match: the owner moves its Task.
+/// `PUT /fhir/Task/{id}` with If-Match: the owner moves its Task. `PUT /fhir/CodeSystem/kva`: a new version of the KVÅ list.
 pub async fn update(call: Call, path: web::Path<(String, String)>, request: HttpRequest, body: Sent) -> Answer {
     let (resource_type, id) = path.into_inner();
-    allowed(&resource_type, &UPDATED, "PUT")?;
+    allowed(&resource_type, &[UPDATED, EDITED].concat(), "PUT")?;
     call.may(Operation::Fhir(Right::Update, &resource_type))?;
     asked(&request, &[], &call.gateway.config.limits)?;
     let (version, wish) = (if_match(&request)?, wish(&request)?);
     let value = resource(&call, &body, &resource_type)?;
+    if EDITED.contains(&resource_type.as_str()) {
+        let (stored, issues) = code_list::put(&call.gateway, &call.caller, &id, &value, version, call.now).await?;
+        return Ok(answer(StatusCode::OK, &stored, wish, &issues, None));
+    }
     moved(&call, &id, value, version, wish).await
 }
 
@@ -98,12 +104,12 @@ async fn moved(call: &Call, id: &str, value: Value, version: u32, wish: Return) 
     take::take(&call.gateway, &call.caller, id, &value, version, call.now).await?;
     let (store, caller) = (&call.gateway.store, &call.caller);
     if let Some(stored) = store.resource(&caller.filter(), "Task", id).await? {
-        return Ok(answer(StatusCode::OK, &stored, wish, None));
+        return Ok(answer(StatusCode::OK, &stored, wish, &[], None));
     }
     // Who may change it and not read it, or not as it has become, is told no more than that it is done.
     let stored = store.resource(&caller.within_reach(), "Task", id).await?;
     let stored = stored.ok_or_else(|| crate::sync::refusal::missing("Task"))?;
-    Ok(answer(StatusCode::OK, &stored, Return::Minimal, None))
+    Ok(answer(StatusCode::OK, &stored, Return::Minimal, &[], None))
 }
 
 /// `POST /fhir/{type}`, with If-None-Exist created once however often it is sent.
@@ -125,7 +131,7 @@ pub async fn create(call: Call, resource_type: web::Path<String>, request: HttpR
     };
     let location =
         format!("{}/fhir/{resource_type}/{}/_history/{}", call.gateway.config.base_url, stored.id, stored.version);
-    Ok(answer(status, stored, wish, Some(location)))
+    Ok(answer(status, stored, wish, &[], Some(location)))
 }
 
 pub(super) fn limits(call: &Call) -> Limits {

@@ -88,7 +88,8 @@ impl Profiles {
                     | "SearchParameter"
                     | "ImplementationGuide"
                     | "CapabilityStatement"
-                    | "OperationDefinition",
+                    | "OperationDefinition"
+                    | "Measure",
                 ) => {}
                 _ => issues.push(
                     Issue::warning(

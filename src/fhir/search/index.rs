@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::super::canonical::BASE;
+use super::super::protection::is_protected;
 use super::{Kind, Param, fold, moment, params};
 
 /// One search value of a resource.
@@ -48,7 +49,12 @@ impl Index {
 pub fn index(resource: &Value) -> Vec<Index> {
     let resource_type = resource["resourceType"].as_str().unwrap_or_default();
     let mut out = Vec::new();
+    let hides = is_protected(resource);
     for param in params(resource_type).iter().filter(|p| p.kept_as == p.name) {
+        // By where a protected person lives nobody finds them.
+        if hides && tells_where(param.name) {
+            continue;
+        }
         let before = out.len();
         for path in &param.paths {
             walk(resource, path, &mut |value| read(param, value, &mut out));
@@ -64,6 +70,10 @@ pub fn index(resource: &Value) -> Vec<Index> {
         out.truncate(kept);
     }
     out
+}
+
+fn tells_where(name: &str) -> bool {
+    matches!(name, "telecom" | "phone" | "email") || name.starts_with("address")
 }
 
 fn walk<'a>(value: &'a Value, path: &str, found: &mut impl FnMut(&'a Value)) {

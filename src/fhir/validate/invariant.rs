@@ -83,6 +83,12 @@ pub static RULES: &[Rule] = rules! {
         "cancelationReason hör till status cancelled eller noshow", "cancelationReason belongs to status cancelled or noshow";
     "Appointment.participant" "app-1" |o| has(o, "type") || has(o, "actor"), "en deltagare kräver type eller actor", "a participant needs type or actor";
     "AuditEvent.entity" "sev-1" |o| !(has(o, "name") && has(o, "query")), "name och query utesluter varandra", "name and query exclude each other";
+    "CodeSystem" "csd-1" |o| distinct_codes(o), "en kod förekommer en gång, också bland underordnade", "a code occurs once, those below others included";
+    "Measure" "mea-1" |o| nested(o, "group", "stratifier").all(|s| ["code", "description", "criteria"].iter().any(|n| s.get(*n).is_some()) != s.get("component").is_some()),
+        "en indelning har ett eget villkor eller delar, inte båda", "a stratifier has a criteria of its own or components, not both";
+    "MeasureReport" "mrp-1" |o| !(is(o, "type", &["data-collection"]) && has(o, "group")), "en rapport för insamling har inga grupper", "a report for data collection has no groups";
+    "MeasureReport" "mrp-2" |o| nested(o, "group", "stratifier").flat_map(|s| inner(s, "stratum")).all(|s| s.get("value").is_some() != s.get("component").is_some()),
+        "ett stratum har value eller component, ett av dem", "a stratum has value or component, one of them";
     "Bundle" "bdl-1" |o| unless(o, "total", is(o, "type", &["searchset", "history"])), "total hör till searchset och history", "total belongs to searchset and history";
     "Bundle" "bdl-2" |o| is(o, "type", &["searchset"]) || entries(o).all(|e| e.get("search").is_none()), "search hör till searchset", "search belongs to searchset";
     "Bundle" "bdl-3" |o| { let due = is(o, "type", &["batch", "transaction", "history"]); entries(o).all(|e| e.get("request").is_some() == due) },
@@ -126,6 +132,30 @@ pub static RULES: &[Rule] = rules! {
     "ServiceRequest" "prr-1" |o| unless(o, "orderDetail", has(o, "code")), "orderDetail kräver code", "orderDetail needs code";
     "Task" "inv-1" |o| in_order(o, "authoredOn", "lastModified"), "lastModified ska inte vara före authoredOn", "lastModified must not be before authoredOn";
 };
+
+/// The items of a list, and below each those of a list of its own.
+fn nested<'a>(o: &'a Object, outer: &str, name: &'a str) -> impl Iterator<Item = &'a Value> {
+    items(o, outer).flat_map(move |item| item.get(name).and_then(Value::as_array).into_iter().flatten())
+}
+
+fn inner<'a>(value: &'a Value, name: &str) -> impl Iterator<Item = &'a Value> {
+    value.get(name).and_then(Value::as_array).into_iter().flatten()
+}
+
+fn distinct_codes(o: &Object) -> bool {
+    fn collect<'a>(list: Option<&'a Value>, codes: &mut Vec<&'a str>) {
+        for concept in list.and_then(Value::as_array).into_iter().flatten() {
+            codes.extend(concept.get("code").and_then(Value::as_str));
+            collect(concept.get("concept"), codes);
+        }
+    }
+    let mut codes = Vec::new();
+    collect(o.get("concept"), &mut codes);
+    let all = codes.len();
+    codes.sort_unstable();
+    codes.dedup();
+    codes.len() == all
+}
 
 fn has(o: &Object, name: &str) -> bool {
     o.contains_key(name)

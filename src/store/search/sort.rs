@@ -11,7 +11,7 @@ use super::super::visible::and;
 use super::condition::Asked;
 use crate::fhir::search::{Index, Kind, index};
 
-const SHOWN: &str = "SELECT r.type, r.id, v.version, v.seq, v.at, v.body, r.rid FROM version v CROSS JOIN resource r ON r.rid = v.rid \
+const SHOWN: &str = "SELECT r.type, r.id, v.version, v.seq, v.at, v.body, r.patient, r.rid FROM version v CROSS JOIN resource r ON r.rid = v.rid \
      WHERE v.seq = ? AND r.type = ?";
 
 /// The value of each sort key, of the row `r`.

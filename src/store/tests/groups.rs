@@ -112,7 +112,7 @@ async fn a_full_disk_rolls_back_the_group_and_nothing_else() {
 #[tokio::test]
 async fn a_full_queue_refuses_before_acceptance() {
     let folder = Folder::new();
-    let store = Store::open(&folder.database(), Options { queue: 2, readers: 1 }).unwrap();
+    let store = Store::open(&folder.database(), Options { queue: 2, readers: 1, ..Options::default() }).unwrap();
     let release = store.hold_writer();
     let waiting = ["a", "b"].map(|id| store.enqueue(puts([put("Goal", id, 1)])).unwrap());
     assert!(matches!(store.commit(puts([put("Goal", "c", 1)])).await, Err(StoreError::Busy)));

@@ -4,6 +4,7 @@ mod audit;
 mod exchanges;
 mod expectations;
 mod exports;
+mod fill;
 mod filter;
 mod groups;
 mod lanes;
@@ -14,6 +15,7 @@ mod plans;
 mod queue;
 mod reindex;
 mod resources;
+mod rights;
 mod schema;
 mod search;
 

@@ -27,7 +27,9 @@ async fn ask_everything(store: &Store) {
             ..Commit::default()
         })
         .await;
-    for filter in [Filter::ALL, units(&[ASKER]), narrow()] {
+    let registries = Deed::Registries(vec![("rehab".to_owned(), false)]);
+    store.done(Commit { deeds: vec![registries], ..Commit::default() }).await;
+    for filter in [Filter::ALL, units(&[ASKER]), narrow(), Filter::registry("rehab")] {
         store.resource(&filter, "Patient", "p1").await.unwrap();
         store.version(&filter, "Patient", "p1", 1).await.unwrap();
         store.versions(&filter, &versions("Patient", "p1", 5, None)).await.unwrap();
@@ -56,9 +58,10 @@ async fn ask_everything(store: &Store) {
     }
     // When nothing is rare any more the other plan is made.
     store.done(puts((0..1100).map(crowded))).await;
-    for filter in [Filter::ALL, units(&[ASKER]), narrow()] {
+    for filter in [Filter::ALL, units(&[ASKER]), narrow(), Filter::registry("rehab")] {
         ask_by_search(store, &filter).await;
     }
+    ask_for_acts(store).await;
     store.patient_id(PNR, "195009072553").await.unwrap();
     store.exchange_of("org", Kind::Referral, "d1").await.unwrap();
     store.exchange_of_resource("Patient", "p1").await.unwrap();
@@ -101,6 +104,93 @@ async fn ask_everything(store: &Store) {
     store.worklist().await.unwrap();
     store.inbound_of(one.id).await.unwrap();
     store.verify_audit().await.unwrap();
+    let before = Some((0, 1));
+    for query in [
+        AuditQuery { patient: Some("p1".into()), before, ..AuditQuery::default() },
+        AuditQuery { failed: true, before, ..AuditQuery::default() },
+        AuditQuery { from: Some(at(0)), ..AuditQuery::default() },
+    ] {
+        store.audit_rows(&Filter::ALL, &query).await.unwrap();
+    }
+    store.audit_row(&Filter::ALL, 1).await.unwrap();
+    store.leaving(at(0), 5).await.unwrap();
+    let head = store.audit_head().await.unwrap();
+    store.audit_hash(head.seq).await.unwrap();
+    let (kind, token) = (CheckpointKind::Prune, "a.b.c".to_owned());
+    let made = Checkpoint { number: 1, kind, seq: head.seq, hash: head.hash, at: at(0), token };
+    store.done(Commit { checkpoint: Some(made), ..Commit::default() }).await;
+    store.last_checkpoint().await.unwrap();
+    store.checkpoints(0).await.unwrap();
+    let prune = Some(Prune { through: 0, most: 1 });
+    store.done(Commit { prune, ..Commit::default() }).await;
+    store.verify_audit().await.unwrap();
+    ask_of_rights(store).await;
+}
+
+/// What is asked of patients' rights and of what is due; what it writes is prepared by the tests of those.
+async fn ask_of_rights(store: &Store) {
+    let id = Uuid::now_v7();
+    store.opt_out(id).await.unwrap();
+    store.opt_outs(PNR, "195009072553").await.unwrap();
+    store.informed(PNR, "195009072553").await.unwrap();
+    store.objected_since("rehab", at(0)).await.unwrap();
+    store.returned_since("rehab", at(0)).await.unwrap();
+    store.erasures("rehab", 0, 9).await.unwrap();
+    store.disclosed("p1").await.unwrap();
+    store.to_erase("p1").await.unwrap();
+    store.held_by("rehab", 0, 9).await.unwrap();
+    store.hold(id).await.unwrap();
+    store.holds(9).await.unwrap();
+    store.removable(Kind::Referral, at(0), 9).await.unwrap();
+    store.stubs(at(0), 9).await.unwrap();
+    store.stub_of(id).await.unwrap();
+    let rules = crate::config::Config::parse("").unwrap().retention.rules;
+    store.tally(&rules, at(0)).await.unwrap();
+    for what in crate::domain::retention::What::ALL {
+        store.has_copies_due(what, at(0), at(0)).await.unwrap();
+    }
+    super::rights::write_everything(store).await;
+}
+
+/// Facts of every kind, and every question for them.
+async fn ask_for_acts(store: &Store) {
+    let own = |system: &str, code: &str| {
+        format!(r#"{{"coding":[{{"system":"https://vardkedja.example/fhir/CodeSystem/{system}","code":"{code}"}}]}}"#)
+    };
+    let nurse = format!(r#"{{"resourceType":"PractitionerRole","code":[{}]}}"#, own("profession", "contact-nurse"));
+    let team = r#"{"resourceType":"CareTeam","subject":{"reference":"Patient/p1"},"participant":[{"member":{"reference":"PractitionerRole/n"}}]}"#;
+    let act = |code: &str, more: &str| {
+        format!(
+            r#"{{"resourceType":"Procedure","status":"completed","code":{{"coding":[{{"system":"urn:oid:1.2.752.116.1.3.2.1.4","code":"{code}"}}]}},
+            "subject":{{"reference":"Patient/p1"}},"performedDateTime":"2026-01-31"{more}}}"#
+        )
+    };
+    let body = |put: Put, body: String| Put { body: body.into(), units: vec![ASKER.into()], ..put };
+    store
+        .done(puts([
+            body(put("PractitionerRole", "n", 1), nurse),
+            body(put("CareTeam", "t", 1), team.to_owned()),
+            body(put("Procedure", "a1", 1), act("DV143", r#","encounter":{"reference":"Encounter/e"}"#)),
+            body(
+                put("Procedure", "z1", 1),
+                act("ZV051", r#","partOf":[{"reference":"Procedure/a1"}],"encounter":{"reference":"Patient/p1"}"#),
+            ),
+        ]))
+        .await;
+    let day = |text: &str| text.parse().unwrap();
+    let span = ActSpan { code: "DV143".into(), first: day("2024-12-31"), last: day("2026-02-27") };
+    for filter in [Filter::ALL, units(&[ASKER])] {
+        for apart in 0..8 {
+            let apart = Apart { month: apart & 1 > 0, unit: apart & 2 > 0, patient: apart & 4 > 0 };
+            let question = ActQuestion { spans: vec![span.clone()], apart };
+            let acts = store.fold_acts(&filter, question, 0, |all, row| *all += row.acts).await.unwrap();
+            assert_eq!(acts, 1);
+        }
+        for kind in crate::fhir::act::Kind::ALL {
+            store.reached(&filter, kind, span.first, span.last).await.unwrap();
+        }
+    }
+    assert_eq!(store.codes_in_use().await.unwrap().len(), 1);
 }
 
 /// With scopes that have criteria of every sort.
@@ -212,7 +302,11 @@ fn reads_a_whole_table(step: &str) -> bool {
 /// Whether a question that is put for every row of a walk is answered from what belongs to that row.
 fn asks_one(step: &str, walk: bool) -> bool {
     let question = step.contains(" EXISTS USING ") || (walk && step.starts_with("SEARCH t "));
-    !question || ["rid=?", "rowid=?", "(exchange=?", "(job=? AND patient=?)"].iter().any(|key| step.contains(key))
+    // The registry that asks is one row, by its name.
+    !question
+        || ["rid=?", "rowid=?", "(exchange=?", "(job=? AND patient=?)", "registry_1 (name=?)"]
+            .iter()
+            .any(|key| step.contains(key))
 }
 
 #[tokio::test]

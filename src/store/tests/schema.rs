@@ -24,6 +24,11 @@ fn legal() -> Connection {
              INSERT INTO delivery VALUES (1, zeroblob(16), zeroblob(16), 1, 'norr', 'SE-1', 'p', 'transaction', 'waiting', 1, 0, 0,
                                           NULL, 0, 0, NULL, NULL, x'', NULL);
              INSERT INTO attempt VALUES (zeroblob(16), 1, 0, 'transient', 503, NULL, 1);
+             INSERT INTO fact_fill VALUES ('Procedure', 0);
+             INSERT INTO fact_unit VALUES (1, 'SE-1');
+             INSERT INTO act (rid, code, day, unit, patient, contact, distance) VALUES (1, 'DV143', 20484, 1, 1, 1, 0);
+             INSERT INTO act_add_on VALUES ('Procedure/t', 1);
+             INSERT INTO milestone VALUES (1, 'plan', 1, 20484, 1);
              INSERT INTO inbound VALUES ('norr', 'k', NULL, 0, NULL, x'');
              INSERT INTO mark VALUES (5, 1);
              INSERT INTO sight VALUES (1, 'SE-1', 2, 1);
@@ -105,6 +110,17 @@ fn illegal_states_are_refused_by_the_database_itself() {
         "UPDATE attempt SET reason = 'another'",
         "INSERT INTO attempt VALUES (zeroblob(16), 2, 0, 'lost', NULL, NULL, 1)",
         "INSERT INTO attempt VALUES (zeroblob(16), 2, 0, 'transient', 20, NULL, 1)",
+        "UPDATE fact_edition SET edition = -1",
+        "UPDATE fact_fill SET done = -1",
+        "UPDATE fact_unit SET hsa_id = 'se-1'",
+        "UPDATE act SET code = 'DV133'",
+        "UPDATE act SET day = 1",
+        "UPDATE act SET distance = 2",
+        "INSERT INTO act (rid, code, day, unit, distance) VALUES (2, 'DV143', 1, 1, 0)",
+        "UPDATE act_month SET acts = -1",
+        "UPDATE act_year SET acts = -1",
+        "UPDATE milestone SET kind = 'lost'",
+        "UPDATE milestone SET day = NULL",
         "UPDATE inbound SET finding = ''",
         "UPDATE answer SET status = 0",
         "UPDATE exchange SET created_at = 'yesterday'",
@@ -131,6 +147,29 @@ fn legal_changes_of_the_same_rows_are_not_refused() {
     ] {
         assert_eq!(connection.execute(sql, []), Ok(1), "{sql}");
     }
+}
+
+#[test]
+fn the_database_itself_counts_acts_by_month() {
+    let db = legal();
+    let counted = || -> String {
+        let all = "SELECT coalesce(group_concat(code || ' ' || month || ' ' || distance || ' ' || acts, ', '), '') FROM act_month";
+        db.query_row(all, [], |row| row.get(0)).unwrap()
+    };
+    let january = 2026 * 12;
+    // 2026-01-31 and the day after.
+    for (rid, day) in [(2, 20_484), (3, 20_485)] {
+        db.execute("INSERT INTO resource VALUES (?1, 'Procedure', ?1, 1, ?1, 0, NULL, NULL)", [rid]).unwrap();
+        db.execute("INSERT INTO act (rid, code, day, unit, distance) VALUES (?1, 'DV143', ?2, 1, 0)", [rid, day])
+            .unwrap();
+    }
+    assert_eq!(counted(), format!("DV143 {january} 0 2, DV143 {} 0 1", january + 1));
+    db.execute("UPDATE act SET distance = 1 WHERE rid = 2", []).unwrap();
+    assert_eq!(counted(), format!("DV143 {january} 0 1, DV143 {january} 1 1, DV143 {} 0 1", january + 1));
+    // With the resource its act goes, and with the act its count.
+    db.execute("DELETE FROM resource WHERE rid = 2", []).unwrap();
+    db.execute("DELETE FROM act WHERE rid = 3", []).unwrap();
+    assert_eq!(counted(), format!("DV143 {january} 0 1"));
 }
 
 #[tokio::test]

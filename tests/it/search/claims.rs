@@ -94,6 +94,10 @@ fn full(resource_type: &str, letter: &str) -> Value {
         }
         let target = targets(param).first().copied().unwrap_or_default();
         write(&mut made, resource_type, param.paths[0], letter, target);
+        // A version is a string that is searched as a token.
+        if param.kind == search::Kind::Token && made[param.paths[0]].is_string() {
+            made[param.paths[0]] = sample("code", letter, target);
+        }
     }
     made
 }

@@ -77,7 +77,11 @@ async fn search(call: Call, resource_type: &str, pairs: Vec<Pair>, request: &Htt
         false => found(&call, &asked).await?,
     };
     let shown: Vec<Stored> = page.matches.iter().chain(&included).cloned().collect();
-    witness::shown(gateway, &call.caller, "search", resource_type, &shown, call.now).await?;
+    // By which parameters, as they are known here; never what was looked for.
+    let names: Vec<&str> = asked.applied.iter().map(|pair| pair.name.as_str()).collect();
+    let object =
+        if names.is_empty() { resource_type.to_owned() } else { format!("{resource_type}?{}", names.join("&")) };
+    witness::shown(gateway, &call.caller, "search", &object, &shown, call.now).await?;
     answer(&call, &asked, &page, &included, total, is_form)
 }
 

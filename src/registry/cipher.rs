@@ -1,0 +1,111 @@
+//! The codes that stand for persons and things in what a registry gets: keyed, so that nobody without the key can make or
+//! match them, and the same for the same registry as long as its key is.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::sync::Arc;
+
+use aws_lc_rs::hmac;
+use uuid::Uuid;
+
+use crate::config::CodingKey;
+use crate::domain::Directory;
+
+/// Characters of a code behind its key's version. Each is one of sixteen letters: 160 bits, and no digit, so that a code is
+/// never taken for a personnummer by whoever looks for those.
+const LETTERS: usize = 40;
+
+/// Makes the codes of one registry under one version of its key.
+#[derive(Clone)]
+pub struct Cipher {
+    version: String,
+    key: Arc<hmac::Key>,
+    units: Arc<BTreeSet<String>>,
+}
+
+impl fmt::Debug for Cipher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Cipher({})", self.version)
+    }
+}
+
+impl Cipher {
+    /// `directory` says which HSA-ids are units': they stay as they are. Persons have HSA-ids too, and theirs do not.
+    pub fn new(key: &CodingKey, directory: &Directory) -> Self {
+        let mut units = BTreeSet::new();
+        for unit in directory.iter() {
+            units.extend([&unit.hsa_id, &unit.care_provider, &unit.orgnr].map(|id| id.to_ascii_uppercase()));
+        }
+        units.remove("");
+        Self {
+            version: key.version.clone(),
+            key: Arc::new(hmac::Key::new(hmac::HMAC_SHA256, key.secret())),
+            units: Arc::new(units),
+        }
+    }
+
+    /// Which version of the key it is.
+    pub fn version(&self) -> &str {
+        &self.version
+    }
+
+    /// The code of a value within its kind: a type of resource, an identifier system. Fits where FHIR wants an id.
+    pub fn code(&self, kind: &str, value: &str) -> String {
+        // The length keeps ("a", "bc") and ("ab", "c") apart.
+        let message = format!("{}\u{1f}{kind}\u{1f}{value}", kind.len());
+        let tag = hmac::sign(&self.key, message.as_bytes());
+        let nibbles = tag.as_ref().iter().flat_map(|byte| [byte >> 4, byte & 15]);
+        let letters: String = nibbles.take(LETTERS).map(|nibble| char::from(b'a' + nibble)).collect();
+        format!("{}-{letters}", self.version)
+    }
+
+    /// The code of a resource's id. A unit is no person and keeps its own, as far as that is one that we make.
+    pub fn id(&self, resource_type: &str, id: &str) -> String {
+        let is_unit = resource_type == "Organization" && Uuid::parse_str(id).is_ok();
+        if is_unit { id.to_owned() } else { self.code(resource_type, id) }
+    }
+
+    /// Whether it is the HSA-id or organisation number of a unit or care provider that the gateway knows.
+    pub fn is_unit(&self, id: &str) -> bool {
+        self.units.contains(&id.to_ascii_uppercase())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn cipher(version: &str, secret: &[u8]) -> Cipher {
+        Cipher::new(&CodingKey::new(version, secret.to_vec()).unwrap(), &Directory::default())
+    }
+
+    #[test]
+    fn the_same_key_makes_the_same_code_and_another_key_another() {
+        let (a, b) = (cipher("k1", &[1; 32]), cipher("k1", &[2; 32]));
+        assert_eq!(a.id("Patient", "p"), cipher("k1", &[1; 32]).id("Patient", "p"));
+        assert_ne!(a.id("Patient", "p"), b.id("Patient", "p"));
+        assert_ne!(a.id("Patient", "p"), a.id("Task", "p"), "the same id of two types is two things");
+        assert!(a.id("Patient", "p").starts_with("k1-"));
+        assert_eq!(format!("{a:?}"), "Cipher(k1)");
+    }
+
+    #[test]
+    fn a_hundred_thousand_ids_have_as_many_codes() {
+        let cipher = cipher("k1", &[7; 32]);
+        let codes: HashSet<String> = (0..100_000).map(|n| cipher.id("Patient", &n.to_string())).collect();
+        assert_eq!(codes.len(), 100_000);
+    }
+
+    proptest! {
+        #[test]
+        fn a_code_is_a_fhir_id_without_a_digit_of_its_own(kind in "[A-Za-z]{1,12}", value in ".{0,40}") {
+            let code = cipher("k", &[3; 32]).code(&kind, &value);
+            prop_assert!(code.len() <= 64 && code.chars().all(|c| c.is_ascii_lowercase() || c == '-'));
+            prop_assert_eq!(code.len(), 2 + LETTERS);
+        }
+    }
+}

@@ -1,0 +1,63 @@
+//! In what form a registry gets a resource: coded, or as it is without what it does not need.
+
+use serde_json::Value;
+
+use super::cipher::Cipher;
+use super::coded::coded;
+use crate::Gateway;
+use crate::config::Registry;
+use crate::fhir::protection::conceal;
+
+/// What becomes of each resource that goes out to a registry.
+#[derive(Debug, Clone)]
+pub enum Form {
+    Coded(Cipher),
+    /// Its agreement says why it gets the number and the name; where a patient lives it never needs (PDL 7 kap. 8 §).
+    Named,
+}
+
+impl Form {
+    /// The form of a registry's agreement, under its key in use or that of a version. `None`: it has no such key.
+    pub fn of(gateway: &Gateway, registry: &Registry, version: Option<&str>) -> Option<Self> {
+        if !registry.is_coded() {
+            return Some(Self::Named);
+        }
+        registry.key(version).map(|key| Self::Coded(Cipher::new(key, &gateway.config.directory)))
+    }
+
+    /// Whether a resource of that type goes out as other bytes than those that are stored.
+    pub fn changes(&self, resource_type: &str) -> bool {
+        match self {
+            Self::Coded(_) => true,
+            Self::Named => matches!(resource_type, "Patient" | "RelatedPerson"),
+        }
+    }
+
+    /// The resource as it goes out; `year` is this year's number. `None`: it does not.
+    pub fn write(&self, resource: &Value, year: i32) -> Option<Value> {
+        match self {
+            Self::Coded(cipher) => coded(resource, cipher, year),
+            Self::Named => {
+                let mut named = resource.clone();
+                conceal(&mut named);
+                Some(named)
+            }
+        }
+    }
+
+    /// The id that a resource has there.
+    pub fn id(&self, resource_type: &str, id: &str) -> String {
+        match self {
+            Self::Coded(cipher) => cipher.id(resource_type, id),
+            Self::Named => id.to_owned(),
+        }
+    }
+
+    /// The version of the key, to be recorded with what was disclosed.
+    pub fn key(&self) -> Option<&str> {
+        match self {
+            Self::Coded(cipher) => Some(cipher.version()),
+            Self::Named => None,
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! An export that is there: how it stands, its manifest, one of its files, and its end. To everyone but its client it is not.
+
+use std::path::PathBuf;
+
+use chrono::{DateTime, Utc};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::begin::audit;
+use super::manifest::manifest;
+use super::request::Request;
+use super::terms::Terms;
+use super::writing::STEPS_BEFORE_TYPES;
+use crate::Gateway;
+use crate::access::Caller;
+use crate::store::{Commit, Committed, Export, ExportChange, ExportFile, ExportState};
+use crate::sync::Refusal;
+use crate::sync::refusal::missing;
+
+/// How an export stands.
+#[derive(Debug)]
+pub enum Standing {
+    /// What `X-Progress` says.
+    Open(String),
+    Done {
+        manifest: Value,
+        expires_at: Option<DateTime<Utc>>,
+    },
+    Failed,
+}
+
+/// The client's own export.
+async fn own(gateway: &Gateway, caller: &Caller, id: Uuid) -> Result<Export, Refusal> {
+    gateway.store.export_of(&caller.name, id).await?.ok_or_else(|| missing("export"))
+}
+
+/// The same, where it may still go out: whoever has objected since must not be in it.
+async fn own_today(gateway: &Gateway, caller: &Caller, id: Uuid, now: DateTime<Utc>) -> Result<Export, Refusal> {
+    let export = own(gateway, caller, id).await?;
+    match Terms::of(gateway, caller, now).is_outdated(gateway, export.created_at).await? {
+        true => Err(missing("export")),
+        false => Ok(export),
+    }
+}
+
+/// Whether the export is the caller's, before anything is counted against it.
+pub async fn standing(gateway: &Gateway, caller: &Caller, id: Uuid, now: DateTime<Utc>) -> Result<Standing, Refusal> {
+    let export = own_today(gateway, caller, id, now).await?;
+    // What nobody has tidied away yet is gone all the same.
+    if export.expires_at.is_some_and(|at| at <= now) {
+        return Err(missing("export"));
+    }
+    Ok(match export.state {
+        ExportState::Open => Standing::Open(progress(&export)),
+        ExportState::Done => {
+            let files = gateway.store.export_files(id).await?;
+            let manifest = manifest(&export, &files, &gateway.config.base_url);
+            Standing::Done { manifest, expires_at: export.expires_at }
+        }
+        ExportState::Failed | ExportState::Gone => Standing::Failed,
+    })
+}
+
+fn progress(export: &Export) -> String {
+    let types = Request::read(&export.asked).map(|request| request.types).unwrap_or_default();
+    let done = export.step.saturating_sub(STEPS_BEFORE_TYPES) as usize;
+    match types.get(done) {
+        Some(kind) if export.step >= STEPS_BEFORE_TYPES => {
+            format!("{} resources; {kind}, {} of {} types", export.resources, done + 1, types.len())
+        }
+        _ => format!("{} resources; 0 of {} types", export.resources, types.len()),
+    }
+}
+
+/// A file to be sent: where it lies, and what is on record of it.
+#[derive(Debug)]
+pub struct Sendable {
+    pub path: PathBuf,
+    pub file: ExportFile,
+}
+
+/// A file of the caller's export that is whole.
+pub async fn file(
+    gateway: &Gateway,
+    caller: &Caller,
+    id: Uuid,
+    name: &str,
+    now: DateTime<Utc>,
+) -> Result<Sendable, Refusal> {
+    let export = own_today(gateway, caller, id, now).await?;
+    if export.state != ExportState::Done || export.expires_at.is_some_and(|at| at <= now) {
+        return Err(missing("file"));
+    }
+    let file = gateway.store.export_file(id, name).await?.ok_or_else(|| missing("file"))?;
+    Ok(Sendable { path: folder(gateway, id).join(&file.name), file })
+}
+
+/// Records what of a file is about to leave, and to whom; on disk before it leaves.
+pub async fn disclose(
+    gateway: &Gateway,
+    caller: &Caller,
+    id: Uuid,
+    file: &ExportFile,
+    (first, length): (u64, u64),
+    now: DateTime<Utc>,
+) -> Result<(), Refusal> {
+    let payload = json!({
+        "recipient": caller.name,
+        "file": file.name,
+        "type": file.resource_type,
+        "resources": file.lines,
+        "bytes": length,
+        "from": first,
+        "of": file.bytes,
+        "sha256": file.sha256,
+    });
+    let audit = vec![audit(caller, "export-file", id, &payload, now)];
+    gateway.store.commit(Commit { audit, ..Commit::default() }).await?;
+    Ok(())
+}
+
+/// Ends the export and takes its files away. What it was about stays on record.
+pub async fn remove(gateway: &Gateway, caller: &Caller, id: Uuid, now: DateTime<Utc>) -> Result<(), Refusal> {
+    let export = own(gateway, caller, id).await?;
+    let payload = json!({ "recipient": caller.name, "state": export.state.code(), "resources": export.resources });
+    let commit = Commit {
+        exports: vec![ExportChange::Remove { id }],
+        audit: vec![audit(caller, "export-delete", id, &payload, now)],
+        ..Commit::default()
+    };
+    if let Committed::Conflict(_) = gateway.store.commit(commit).await? {
+        return Err(missing("export"));
+    }
+    gateway.exports.wake.notify_one();
+    clear(gateway, id).await;
+    Ok(())
+}
+
+/// Where the files of an export lie.
+pub(super) fn folder(gateway: &Gateway, id: Uuid) -> PathBuf {
+    gateway.config.export.folder.join(id.to_string())
+}
+
+/// Takes the files of an export away. What cannot be taken away now is when the worker tidies up.
+pub(super) async fn clear(gateway: &Gateway, id: Uuid) {
+    let folder = folder(gateway, id);
+    let _ = tokio::task::spawn_blocking(move || std::fs::remove_dir_all(folder)).await;
+}

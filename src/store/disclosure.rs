@@ -1,0 +1,172 @@
+//! What registries have got, and what they must erase: a row for each resource and registry, which becomes a row of what is to
+//! be erased when the patient objects or the resource is removed.
+
+use chrono::{DateTime, Utc};
+use rusqlite::Row;
+
+use super::apply::{Refusal, Writing};
+use super::objection::EVERY;
+use super::rights::{Disclosed, DisclosedTo, Erasure};
+use super::row::time;
+use super::{Store, StoreError};
+
+const ID: &str = "SELECT id FROM registry WHERE name = ?1";
+const RID: &str = "SELECT rid FROM resource WHERE type = ?1 AND id = ?2";
+const RECORD: &str = "INSERT INTO disclosure (registry, rid, key, first_at, last_at) VALUES (?1, ?2, ?3, ?4, ?4) \
+                      ON CONFLICT (registry, rid) DO UPDATE SET key = excluded.key, last_at = excluded.last_at";
+/// What comes again need not be erased.
+const COMES_AGAIN: &str = "DELETE FROM erasure WHERE registry = ?1 AND type = ?2 AND id = ?3";
+const OBJECTS: &str = "SELECT 1 FROM resource r CROSS JOIN opt_out o INDEXED BY opt_out_of_patient \
+     ON o.patient = iif(r.type = 'Patient', r.id, r.patient) AND o.registry IN (?2, '*') AND o.lifted_at IS NULL WHERE r.rid = ?1 \
+     AND r.type NOT IN ('Organization', 'Practitioner', 'PractitionerRole')";
+/// The Patient and all that is about it; actors are about nobody.
+macro_rules! of_patient {
+    () => {
+        "resource r WHERE (r.patient = ?1 OR r.type = 'Patient' AND r.id = ?1) \
+         AND r.type NOT IN ('Organization', 'Practitioner', 'PractitionerRole')"
+    };
+}
+const WITHDRAW: &str = concat!(
+    "INSERT INTO erasure (registry, type, id, patient, key, reason, at) \
+     SELECT d.registry, r.type, r.id, ?1, d.key, 'opt-out', ?3 FROM (SELECT r.rid, r.type, r.id FROM ",
+    of_patient!(),
+    ") r CROSS JOIN disclosure d ON d.rid = r.rid CROSS JOIN registry g ON g.id = d.registry AND ?2 IN (g.name, '*') \
+     WHERE true ON CONFLICT (registry, type, id) DO NOTHING"
+);
+const FORGET: &str = concat!(
+    "DELETE FROM disclosure WHERE rid IN (SELECT r.rid FROM ",
+    of_patient!(),
+    ") AND registry IN (SELECT id FROM registry WHERE ?2 IN (name, '*'))"
+);
+/// Of registries to which no objection of the patient is left.
+const TAKE_BACK: &str = "DELETE FROM erasure WHERE patient = ?1 AND reason = 'opt-out' AND registry IN \
+     (SELECT g.id FROM registry g WHERE NOT EXISTS (SELECT 1 FROM opt_out o INDEXED BY opt_out_of_patient \
+      WHERE o.patient = ?1 AND o.registry IN (g.name, '*') AND o.lifted_at IS NULL))";
+const REMOVED: &str = "INSERT INTO erasure (registry, type, id, patient, key, reason, at) \
+     SELECT d.registry, r.type, r.id, NULL, d.key, 'removed', ?2 FROM disclosure d CROSS JOIN resource r ON r.rid = d.rid \
+     WHERE d.rid = ?1 ON CONFLICT (registry, type, id) DO NOTHING";
+const GONE: &str = "DELETE FROM disclosure WHERE rid = ?1";
+const INSERT: &str = "INSERT INTO erasure (registry, type, id, patient, key, reason, at) \
+     SELECT ?1, r.type, r.id, r.patient, ?3, 'opt-out', ?4 FROM resource r WHERE r.rid = ?2 \
+     ON CONFLICT (registry, type, id) DO UPDATE SET key = excluded.key";
+const CONFIRM: &str = "DELETE FROM erasure WHERE registry = ?1 AND seq <= ?2";
+const ERASURES: &str = "SELECT e.* FROM erasure e INDEXED BY erasure_of_registry \
+     WHERE e.registry = (SELECT id FROM registry WHERE name = ?1) AND e.seq > ?2 ORDER BY e.seq LIMIT ?3";
+const BY_PATIENT: &str = concat!(
+    "SELECT g.name, r.type, count(*) AS resources, min(d.first_at) AS first_at, max(d.last_at) AS last_at FROM \
+     (SELECT r.rid, r.type FROM ",
+    of_patient!(),
+    ") r CROSS JOIN disclosure d ON d.rid = r.rid CROSS JOIN registry g ON g.id = d.registry GROUP BY g.name, r.type ORDER BY g.name, r.type"
+);
+const TO_ERASE: &str = "SELECT g.name, e.type, count(*) AS resources, min(e.at) AS first_at, max(e.at) AS last_at \
+     FROM erasure e INDEXED BY erasure_of_patient CROSS JOIN registry g ON g.id = e.registry WHERE e.patient = ?1 \
+     GROUP BY g.name, e.type ORDER BY g.name, e.type";
+const CODED: &str = "SELECT r.rid, r.type, r.id FROM disclosure d CROSS JOIN resource r ON r.rid = d.rid \
+     WHERE d.registry = (SELECT id FROM registry WHERE name = ?1) AND d.rid > ?2 ORDER BY d.rid LIMIT ?3";
+
+impl Writing<'_, '_> {
+    /// Of a patient who objected meanwhile it is to be erased at once.
+    pub(super) fn disclose(&mut self, disclosed: &Disclosed) -> Result<(), Refusal> {
+        let db = self.statements;
+        let Some(registry) = self.registry(&disclosed.registry)? else {
+            return Err(Refusal::Corrupt("a registry that is not among the settings"));
+        };
+        let at = disclosed.at.timestamp_millis();
+        for (resource_type, id) in disclosed.resources.iter().filter_map(|name| name.split_once('/')) {
+            let rid = db.first(RID, (resource_type, id), |row| row.get::<_, i64>(0).map_err(Refusal::from))?;
+            let Some(rid) = rid else { continue };
+            let objects = db.first(OBJECTS, (rid, &disclosed.registry), |_| Ok::<_, Refusal>(()))?.is_some();
+            if objects {
+                db.run(INSERT, (registry, rid, &disclosed.key, at))?;
+                continue;
+            }
+            db.run(RECORD, (registry, rid, &disclosed.key, at))?;
+            db.run(COMES_AGAIN, (registry, resource_type, id))?;
+        }
+        Ok(())
+    }
+
+    /// Everything of the patient that the registry, or every one, has got is to be erased.
+    pub(super) fn withdraw(&mut self, patient: &str, registry: &str, at_ms: i64) -> Result<(), Refusal> {
+        debug_assert!(registry == EVERY || !registry.is_empty());
+        self.statements.run(WITHDRAW, (patient, registry, at_ms))?;
+        self.statements.run(FORGET, (patient, registry))?;
+        Ok(())
+    }
+
+    /// What was not erased yet need not be, where the patient objects no more.
+    pub(super) fn take_back(&mut self, patient: &str) -> Result<(), Refusal> {
+        self.statements.run(TAKE_BACK, [patient])?;
+        Ok(())
+    }
+
+    /// A resource is removed here: whoever has got it removes it too.
+    pub(super) fn erase_everywhere(&mut self, rid: i64, at_ms: i64) -> Result<(), Refusal> {
+        self.statements.run(REMOVED, (rid, at_ms))?;
+        self.statements.run(GONE, [rid])?;
+        Ok(())
+    }
+
+    pub(super) fn confirm(&mut self, registry: &str, through: i64) -> Result<(), Refusal> {
+        let registry = self.registry(registry)?;
+        self.statements.run(CONFIRM, (registry, through))?;
+        Ok(())
+    }
+
+    fn registry(&self, name: &str) -> Result<Option<i64>, Refusal> {
+        self.statements.first(ID, [name], |row| row.get(0).map_err(Refusal::from))
+    }
+}
+
+fn erasure(row: &Row<'_>) -> Result<Erasure, StoreError> {
+    Ok(Erasure {
+        seq: row.get("seq")?,
+        resource_type: row.get("type")?,
+        id: row.get("id")?,
+        key: row.get("key")?,
+        reason: row.get("reason")?,
+        at: time(row, "at")?,
+    })
+}
+
+fn disclosed_to(row: &Row<'_>) -> Result<DisclosedTo, StoreError> {
+    let (first_at, last_at): (DateTime<Utc>, DateTime<Utc>) = (time(row, "first_at")?, time(row, "last_at")?);
+    Ok(DisclosedTo {
+        registry: row.get("name")?,
+        resource_type: row.get("type")?,
+        resources: row.get("resources")?,
+        first_at,
+        last_at,
+    })
+}
+
+impl Store {
+    /// What the registry must erase, the first first; `after` is the `seq` of the last of the page before.
+    pub async fn erasures(&self, registry: &str, after: i64, limit: u32) -> Result<Vec<Erasure>, StoreError> {
+        let key = (registry.to_owned(), after, limit);
+        self.read(move |db| db.all(ERASURES, key, erasure)).await
+    }
+
+    /// What of a patient registries have, by registry and type.
+    pub async fn disclosed(&self, patient: &str) -> Result<Vec<DisclosedTo>, StoreError> {
+        let patient = patient.to_owned();
+        self.read(move |db| db.all(BY_PATIENT, [patient], disclosed_to)).await
+    }
+
+    /// What of a patient registries have got and must erase.
+    pub async fn to_erase(&self, patient: &str) -> Result<Vec<DisclosedTo>, StoreError> {
+        let patient = patient.to_owned();
+        self.read(move |db| db.all(TO_ERASE, [patient], disclosed_to)).await
+    }
+
+    /// What a registry has, a page at a time, for a list of old and new codes: its place, type and id.
+    pub async fn held_by(
+        &self,
+        registry: &str,
+        after: i64,
+        limit: u32,
+    ) -> Result<Vec<(i64, String, String)>, StoreError> {
+        let key = (registry.to_owned(), after, limit);
+        self.read(move |db| db.all(CODED, key, |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))).await
+    }
+}
