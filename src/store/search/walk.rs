@@ -31,7 +31,7 @@ const LAST: &str = "SELECT coalesce(max(rid), 0) AS last FROM resource";
 /// Requests that took longer than this before they were committed are counted as late.
 const SLACK_MS: i64 = 24 * 3600 * 1000;
 
-const STOOD: &str = "SELECT r.type, r.id, v.version, v.seq, v.at, v.body FROM version v CROSS JOIN resource r ON r.rid = v.rid \
+const STOOD: &str = "SELECT r.type, r.id, v.version, v.seq, v.at, v.body, r.patient FROM version v CROSS JOIN resource r ON r.rid = v.rid \
      WHERE v.rid = ?1 AND v.seq <= ?2 ORDER BY v.version DESC LIMIT 1";
 const BEFORE: &str = "SELECT 1 FROM version WHERE rid = ?1 AND seq <= ?2 LIMIT 1";
 const LIST: &str = "(SELECT value FROM json_each(?))";
