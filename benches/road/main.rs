@@ -41,7 +41,7 @@ pub struct Plan {
 /// A part by its name on the command line.
 type Part = (&'static str, fn(&Plan, &mut Figures));
 
-const PARTS: [Part; 7] = [
+const PARTS: [Part; 8] = [
     ("mapping", mapping::measure),
     ("accepts", accepts::measure),
     ("delivery", delivery::measure),
