@@ -1,4 +1,4 @@
-//! What all who work on exports share: who may ask how one is doing, and how often; one comparison of a caller at a time.
+//! What all who work on exports share: who is rung, who asked how often, and who is having something compared.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};

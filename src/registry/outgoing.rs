@@ -41,16 +41,20 @@ impl Line {
 
     /// What tells the client to erase a resource that it has.
     pub fn write_deleted(&self, id: &str) -> Vec<u8> {
-        let id = self.known_as(id);
-        let url = format!("{}/{id}", self.resource_type);
-        serde_json::json!({
-            "resourceType": "Bundle",
-            "type": "transaction",
-            "entry": [{ "request": { "method": "DELETE", "url": url } }],
-        })
-        .to_string()
-        .into_bytes()
+        deleted(&self.resource_type, &self.known_as(id))
     }
+}
+
+/// A Bundle that says that a resource is to be erased.
+pub fn deleted(resource_type: &str, id: &str) -> Vec<u8> {
+    let url = format!("{resource_type}/{id}");
+    serde_json::json!({
+        "resourceType": "Bundle",
+        "type": "transaction",
+        "entry": [{ "request": { "method": "DELETE", "url": url } }],
+    })
+    .to_string()
+    .into_bytes()
 }
 
 #[cfg(test)]
@@ -59,7 +63,7 @@ mod tests {
 
     #[test]
     fn stored_bytes_go_out_as_they_are_and_a_break_between_them_does_not_break_the_file() {
-        let line = Line::of("Task", &Request::default(), &Terms::default());
+        let line = Line::of("Task", &Request::default(), &Terms::Whole);
         let stored = br#"{"resourceType":"Task","id":"t","note":[{"text":"a\nb"}]}"#;
         assert!(matches!(line.write(stored), Some(Cow::Borrowed(bytes)) if bytes == stored));
         let broken = b"{\n \"resourceType\": \"Task\", \"decimal\": 1.10 }";
@@ -69,7 +73,7 @@ mod tests {
     #[test]
     fn a_part_says_that_it_is_one() {
         let request = Request { elements: vec!["Procedure.code".into()], ..Request::default() };
-        let line = Line::of("Procedure", &request, &Terms::default());
+        let line = Line::of("Procedure", &request, &Terms::Whole);
         let stored = br#"{"resourceType":"Procedure","id":"p","status":"completed","code":{},"note":[]}"#;
         let part: Value = serde_json::from_slice(&line.write(stored).unwrap()).unwrap();
         assert_eq!(part["meta"]["tag"][0]["code"], "SUBSETTED");

@@ -34,9 +34,18 @@ async fn own(gateway: &Gateway, caller: &Caller, id: Uuid) -> Result<Export, Ref
     gateway.store.export_of(&caller.name, id).await?.ok_or_else(|| missing("export"))
 }
 
+/// The same, where it may still go out: whoever has objected since must not be in it.
+async fn own_today(gateway: &Gateway, caller: &Caller, id: Uuid, now: DateTime<Utc>) -> Result<Export, Refusal> {
+    let export = own(gateway, caller, id).await?;
+    match Terms::of(gateway, caller, now).is_outdated(gateway, export.created_at).await? {
+        true => Err(missing("export")),
+        false => Ok(export),
+    }
+}
+
 /// Whether the export is the caller's, before anything is counted against it.
 pub async fn standing(gateway: &Gateway, caller: &Caller, id: Uuid, now: DateTime<Utc>) -> Result<Standing, Refusal> {
-    let export = own(gateway, caller, id).await?;
+    let export = own_today(gateway, caller, id, now).await?;
     // What nobody has tidied away yet is gone all the same.
     if export.expires_at.is_some_and(|at| at <= now) {
         return Err(missing("export"));
@@ -78,13 +87,9 @@ pub async fn file(
     name: &str,
     now: DateTime<Utc>,
 ) -> Result<Sendable, Refusal> {
-    let export = own(gateway, caller, id).await?;
+    let export = own_today(gateway, caller, id, now).await?;
     if export.state != ExportState::Done || export.expires_at.is_some_and(|at| at <= now) {
         return Err(missing("file"));
-    }
-    // A patient in it has said no since: it goes out to nobody, and a new export is without them.
-    if Terms::of(gateway, caller, now).is_overtaken(gateway, export.created_at).await? {
-        return Err(missing("export"));
     }
     let file = gateway.store.export_file(id, name).await?.ok_or_else(|| missing("file"))?;
     Ok(Sendable { path: folder(gateway, id).join(&file.name), file })

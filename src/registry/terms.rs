@@ -9,82 +9,90 @@ use serde_json::Value;
 use super::form::Form;
 use crate::Gateway;
 use crate::access::{Caller, Reach};
-use crate::store::{Deed, Disclosed, Membership, StoreError};
+use crate::fhir::protection::{conceal, is_protected};
+use crate::store::{Disclosed, Membership, StoreError};
 
 /// The terms of one client.
-#[derive(Debug, Clone, Default)]
-pub struct Terms {
-    registry: Option<Agreement>,
-}
-
-/// A registry's own.
 #[derive(Debug, Clone)]
-struct Agreement {
-    name: String,
-    /// `None`: there is no key to code by, and nothing goes out.
-    form: Option<Form>,
-    year: i32,
+pub enum Terms {
+    /// Everything as it is: the operator on this machine.
+    Whole,
+    /// Units: where a person with a protected identity lives is kept from them.
+    Care,
+    /// A registry, in the form of its agreement.
+    Registry { name: String, form: Form, year: i32 },
+    /// A registry without an agreement, or without a key: nothing.
+    Nothing,
 }
 
 impl Terms {
-    /// `at`: when it was asked for; what is written again after a crash is the same.
-    pub fn of(gateway: &Gateway, caller: &Caller, at: DateTime<Utc>) -> Self {
-        let Reach::Registry(name) = &caller.reach else { return Self::default() };
-        let form = gateway.config.registry(name).and_then(|registry| Form::of(gateway, registry, None));
-        Self { registry: Some(Agreement { name: name.clone(), form, year: at.year() }) }
+    pub fn of(gateway: &Gateway, caller: &Caller, now: DateTime<Utc>) -> Self {
+        match &caller.reach {
+            _ if caller.is_operator() => Self::Whole,
+            Reach::Everything | Reach::Units(_) => Self::Care,
+            Reach::Registry(name) => {
+                let form = gateway.config.registry(name).and_then(|registry| Form::of(gateway, registry, None));
+                form.map_or(Self::Nothing, |form| Self::Registry { name: name.clone(), form, year: now.year() })
+            }
+        }
     }
 
     /// The resource as the client gets it; `None` where it gets nothing of it.
     pub fn outgoing<'b>(&self, resource_type: &str, body: &'b [u8]) -> Option<Cow<'b, [u8]>> {
-        let Some(Agreement { form, year, .. }) = &self.registry else { return Some(Cow::Borrowed(body)) };
-        let form = form.as_ref()?;
-        if !form.changes(resource_type) {
-            return Some(Cow::Borrowed(body));
+        match self {
+            Self::Whole => Some(Cow::Borrowed(body)),
+            Self::Care if !matches!(resource_type, "Patient" | "RelatedPerson") => Some(Cow::Borrowed(body)),
+            Self::Care => {
+                let mut person: Value = serde_json::from_slice(body).ok()?;
+                if is_protected(&person) && conceal(&mut person) {
+                    return Some(Cow::Owned(person.to_string().into_bytes()));
+                }
+                Some(Cow::Borrowed(body))
+            }
+            Self::Registry { form, .. } if !form.changes(resource_type) => Some(Cow::Borrowed(body)),
+            Self::Registry { form, year, .. } => {
+                let resource: Value = serde_json::from_slice(body).ok()?;
+                Some(Cow::Owned(form.write(&resource, *year)?.to_string().into_bytes()))
+            }
+            Self::Nothing => None,
         }
-        let resource: Value = serde_json::from_slice(body).ok()?;
-        Some(Cow::Owned(form.write(&resource, *year)?.to_string().into_bytes()))
     }
 
     /// The id by which the client knows a resource.
     pub fn known_as<'i>(&self, resource_type: &str, id: &'i str) -> Cow<'i, str> {
-        match self.registry.as_ref().and_then(|agreement| agreement.form.as_ref()) {
-            Some(form) => Cow::Owned(form.id(resource_type, id)),
-            None => Cow::Borrowed(id),
+        match self {
+            Self::Registry { form, .. } => Cow::Owned(form.id(resource_type, id)),
+            Self::Whole | Self::Care | Self::Nothing => Cow::Borrowed(id),
         }
     }
 
-    /// Whether it goes on record of each resource that the client has got it: so that it can be told to erase it.
-    pub fn remembers(&self) -> bool {
-        self.registry.is_some()
-    }
-
-    /// What goes on record of resources (`Type/id`) that are handed over.
-    pub fn disclosed(&self, resources: Vec<String>, at: DateTime<Utc>) -> Vec<Deed> {
-        let Some(Agreement { name, form, .. }) = self.registry.as_ref().filter(|_| !resources.is_empty()) else {
-            return Vec::new();
-        };
-        let key = form.as_ref().and_then(Form::key).map(str::to_owned);
-        vec![Deed::Disclosed(Disclosed { registry: name.clone(), resources, key, at })]
+    /// The record that these resources went out, where the client is a registry: it may have to erase them.
+    pub fn disclosed(&self, resources: Vec<String>, at: DateTime<Utc>) -> Option<Disclosed> {
+        let Self::Registry { name, form, .. } = self else { return None };
+        let key = form.key().map(str::to_owned);
+        (!resources.is_empty()).then(|| Disclosed { registry: name.clone(), resources, key, at })
     }
 
     /// Patients of whom everything is to go out ([`Membership::New`]) or to be erased ([`Membership::Left`]) because of what was
-    /// decided since then.
+    /// decided since.
     pub async fn changes(
         &self,
         gateway: &Gateway,
         since: DateTime<Utc>,
     ) -> Result<Vec<(String, Membership)>, StoreError> {
-        let Some(Agreement { name, .. }) = &self.registry else { return Ok(Vec::new()) };
-        let objected = gateway.store.objected_since(name, since).await?;
+        let Self::Registry { name, .. } = self else { return Ok(Vec::new()) };
         let returned = gateway.store.returned_since(name, since).await?;
-        let left = objected.iter().cloned().map(|patient| (patient, Membership::Left));
-        let new = returned.into_iter().filter(|patient| !objected.contains(patient));
-        Ok(left.chain(new.map(|patient| (patient, Membership::New))).collect())
+        let left = gateway.store.objected_since(name, since).await?;
+        let returned = returned.into_iter().map(|patient| (patient, Membership::New));
+        Ok(returned.chain(left.into_iter().map(|patient| (patient, Membership::Left))).collect())
     }
 
-    /// Whether a patient has objected since what was made then was made: it holds what must not go out any more.
-    pub async fn is_overtaken(&self, gateway: &Gateway, made_at: DateTime<Utc>) -> Result<bool, StoreError> {
-        let Some(Agreement { name, .. }) = &self.registry else { return Ok(false) };
-        Ok(!gateway.store.objected_since(name, made_at).await?.is_empty())
+    /// Whether somebody who may be in what was made ready for the client then has objected since: then it must not go out.
+    pub async fn is_outdated(&self, gateway: &Gateway, made_at: DateTime<Utc>) -> Result<bool, StoreError> {
+        match self {
+            Self::Registry { name, .. } => Ok(!gateway.store.objected_since(name, made_at).await?.is_empty()),
+            Self::Nothing => Ok(true),
+            Self::Whole | Self::Care => Ok(false),
+        }
     }
 }

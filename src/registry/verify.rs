@@ -118,7 +118,6 @@ pub async fn verify(
     };
     let mut compared = Compared::default();
     let seq = gateway.store.last_seq().await?;
-    let terms = Terms::of(gateway, caller, now);
     for kind in &question.request.types {
         if !may_read(caller, kind) {
             return Err(Refusal::Forbidden(Issue::error(
@@ -129,7 +128,7 @@ pub async fn verify(
             )));
         }
         let any_of = read_filters(gateway, &question.request, kind, now).unwrap_or_default();
-        let here = of_type(gateway, &terms, caller, question, kind, seq, any_of, members.as_ref()).await?;
+        let here = of_type(gateway, caller, question, kind, (seq, now), any_of, members.as_ref()).await?;
         compared.resources += here.values().map(|here| here.sum.count).sum::<u64>();
         compared.differences.extend(differences(question, kind, here));
     }
@@ -153,14 +152,12 @@ async fn members(
     }
 }
 
-#[expect(clippy::too_many_arguments, reason = "what one question is made of")]
 async fn of_type(
     gateway: &Gateway,
-    terms: &Terms,
     caller: &Caller,
     question: &Question,
     kind: &str,
-    seq: i64,
+    (seq, now): (i64, DateTime<Utc>),
     any_of: Vec<Vec<Clause>>,
     members: Option<&BTreeSet<String>>,
 ) -> Result<BTreeMap<String, Here>, Refusal> {
@@ -169,7 +166,7 @@ async fn of_type(
     let within: Arc<Vec<String>> = Arc::new(
         question.within.iter().filter(|range| range.resource_type == kind).map(|range| range.prefix.clone()).collect(),
     );
-    let line = Line::of(kind, &question.request, terms);
+    let line = Line::of(kind, &question.request, &Terms::of(gateway, caller, now));
     // Over all ranges of the type: what is listed is kept in memory until it is known what differs.
     let left = Arc::new(AtomicUsize::new(if question.list { gateway.config.export.verify_listed } else { 0 }));
     let mut walk = Walk {

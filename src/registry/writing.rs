@@ -19,7 +19,8 @@ use uuid::Uuid;
 use super::begin::is_actor;
 use super::cohort::criteria;
 use super::criteria::{criteria as criteria_of, reader};
-use super::outgoing::Line;
+use super::disclosure::to_erase;
+use super::outgoing::{Line, deleted};
 use super::request::{Associated, Request, read_caller};
 use super::spool::{Bounds, Captured, Spool};
 use super::standing::folder;
@@ -29,8 +30,8 @@ use crate::access::Caller;
 use crate::domain::audit::{self, By, Event};
 use crate::fhir::issue::{Code, Issue, outcome};
 use crate::store::{
-    Audit, Clause, Commit, Committed, Deed, Export, ExportChange, ExportLevel, ExportState, FileKind, Filter, List,
-    Membership, Passed, StoreError, Stride, Targets, Walk,
+    Audit, Clause, Commit, Committed, Deed, Export, ExportChange, ExportLevel, ExportState, FileKind, Filter, HowFar,
+    List, Membership, Passed, StoreError, Targets, Walk,
 };
 use crate::sync::witness;
 
@@ -41,10 +42,10 @@ const LEAVERS: u32 = 1;
 
 /// Bytes of one piece: some ten milliseconds of the reader.
 const PIECE_BYTES: u64 = 2 * 1024 * 1024;
-/// Patients that one row of the log is about.
-const PATIENTS_OF_A_ROW: usize = 10_000;
 /// Patients that are put on a list in one commit.
 const LISTED_AT_ONCE: usize = 500;
+/// What is to be erased, in one question.
+const ERASED_AT_ONCE: u32 = 1000;
 /// An export that has come further is put on record at least so often, and whether it is still wanted is seen then.
 const RECORD_EVERY: Duration = Duration::from_secs(2);
 /// Rest while the intake waits for the disk.
@@ -82,7 +83,6 @@ struct Writing<'g> {
     recorded_at: Instant,
     /// On its way to the disk while the next pieces are read.
     settling: Option<Settling>,
-    handed: Handed,
 }
 
 /// What will be on record when it is on disk.
@@ -90,7 +90,6 @@ struct Settling {
     step: u32,
     position: i64,
     resources: u64,
-    handed: Handed,
     captured: JoinHandle<io::Result<Captured>>,
 }
 
@@ -120,29 +119,12 @@ pub(super) async fn write(gateway: &Gateway, id: Uuid, shutdown: &watch::Receive
         spool: Arc::new(Mutex::new(spool)),
         recorded_at: Instant::now(),
         settling: None,
-        handed: Handed::default(),
     };
     writing.run().await
 }
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> Result<T, Stop> {
     tokio::task::spawn_blocking(work).await.map_err(|_| Stop::Lost("a thread ended"))?.map_err(Stop::File)
-}
-
-/// What was written since the last record.
-#[derive(Debug, Default)]
-struct Handed {
-    /// `Type/id`, where that is remembered.
-    resources: Vec<String>,
-    /// Whom it is about.
-    patients: BTreeSet<String>,
-}
-
-impl Handed {
-    fn add(&mut self, mut more: Self) {
-        self.resources.append(&mut more.resources);
-        self.patients.append(&mut more.patients);
-    }
 }
 
 impl Writing<'_> {
@@ -287,11 +269,11 @@ impl Writing<'_> {
     }
 
     /// One piece of the walk, written to the files on the reader's own thread.
-    async fn piece(&mut self, walk: Walk, line: Line) -> Result<(u64, Stride), Stop> {
+    async fn piece(&self, walk: Walk, line: Line) -> Result<(u64, HowFar), Stop> {
         let spool = Arc::clone(&self.spool);
         let kind = walk.resource_type.clone();
-        let progress = Arc::new(Mutex::new((0, Ok(()), Handed::default())));
-        let remembers = self.terms.remembers();
+        let progress = Arc::new(Mutex::new((0, Ok(()), Vec::new(), BTreeSet::new())));
+        let is_registry = matches!(self.terms, Terms::Registry { .. });
         let told = Arc::clone(&progress);
         let mut bytes = 0;
         let pass = move |passed: Passed<'_>| {
@@ -302,12 +284,12 @@ impl Writing<'_> {
                     Some(written) => {
                         bytes += written.len() as u64;
                         told.0 += 1;
-                        if remembers {
-                            told.2.resources.push(format!("{kind}/{id}"));
+                        if is_registry {
+                            told.2.push(format!("{kind}/{id}"));
                         }
                         let patient = if kind == "Patient" { Some(id) } else { patient };
-                        if let Some(patient) = patient.filter(|patient| !told.2.patients.contains(*patient)) {
-                            told.2.patients.insert(patient.to_owned());
+                        if let Some(patient) = patient.filter(|patient| !told.3.contains(*patient)) {
+                            told.3.insert(patient.to_owned());
                         }
                         spool.add(FileKind::Output, &kind, &written)
                     }
@@ -323,10 +305,31 @@ impl Writing<'_> {
         };
         let (pass, walked) = self.gateway.store.walk(&self.filter, walk, pass).await?;
         drop(pass);
-        let mut progress = progress.lock().unwrap_or_else(PoisonError::into_inner);
-        std::mem::replace(&mut progress.1, Ok(()))?;
-        self.handed.add(std::mem::take(&mut progress.2));
-        Ok((progress.0, walked))
+        let (written, names, patients) = {
+            let mut progress = progress.lock().unwrap_or_else(PoisonError::into_inner);
+            std::mem::replace(&mut progress.1, Ok(()))?;
+            (progress.0, std::mem::take(&mut progress.2), std::mem::take(&mut progress.3))
+        };
+        self.note(names, patients).await?;
+        Ok((written, walked))
+    }
+
+    /// Records what is about to go out before a file with it can be fetched: each patient in the log, so that the patient can be
+    /// told, and each resource where a registry may have to erase it.
+    async fn note(&self, names: Vec<String>, patients: BTreeSet<String>) -> Result<(), Stop> {
+        let now = Utc::now();
+        if !patients.is_empty() {
+            let by = witness::by(&self.gateway.config.directory, &self.caller);
+            let event = Event::new(now, by, audit::Deed::Export, format!("export/{}", self.export.id));
+            let row: Audit = event.with("step", "written").about(patients).into();
+            self.commit(|| Commit { audit: vec![row.clone()], ..Commit::default() }).await?;
+        }
+        for piece in names.chunks(LISTED_AT_ONCE) {
+            let disclosed = self.terms.disclosed(piece.to_vec(), now);
+            let deeds: Vec<Deed> = disclosed.into_iter().map(Deed::Disclosed).collect();
+            self.commit(|| Commit { deeds: deeds.clone(), ..Commit::default() }).await?;
+        }
+        Ok(())
     }
 
     /// Lets what has been written go to the disk. Only one record is on its way at a time.
@@ -336,21 +339,17 @@ impl Writing<'_> {
         let spool = Arc::clone(&self.spool);
         let captured = blocking(move || spool.lock().unwrap_or_else(PoisonError::into_inner).capture()).await?;
         let captured = tokio::task::spawn_blocking(move || captured.sync().map(|()| captured));
-        let handed = std::mem::take(&mut self.handed);
-        self.settling = Some(Settling { step, position, resources, handed, captured });
+        self.settling = Some(Settling { step, position, resources, captured });
         self.recorded_at = Instant::now();
         Ok(())
     }
 
     /// What went to the disk is there, and is put on record.
     async fn settled(&mut self) -> Result<(), Stop> {
-        let Some(Settling { step, position, resources, handed, captured }) = self.settling.take() else {
-            return Ok(());
-        };
+        let Some(Settling { step, position, resources, captured }) = self.settling.take() else { return Ok(()) };
         let captured = captured.await.map_err(|_| Stop::Lost("a thread ended"))??;
         let (files, patients) = (captured.files, Vec::new());
-        let change = ExportChange::Advance { id: self.export.id, step, position, resources, files, patients };
-        self.record(change, handed).await
+        self.record(ExportChange::Advance { id: self.export.id, step, position, resources, files, patients }).await
     }
 
     /// Before there are files.
@@ -362,18 +361,14 @@ impl Writing<'_> {
 
     async fn put(&self, step: u32, position: i64, patients: Vec<(String, Membership)>) -> Result<(), Stop> {
         let (id, resources, files) = (self.export.id, self.export.resources, Vec::new());
-        self.record(ExportChange::Advance { id, step, position, resources, files, patients }, Handed::default()).await
+        self.record(ExportChange::Advance { id, step, position, resources, files, patients }).await
     }
 
-    /// What the client is to have got, and of whom, is on record before it can fetch it.
-    async fn record(&self, change: ExportChange, handed: Handed) -> Result<(), Stop> {
-        let (deeds, audit) = self.told(handed, Utc::now());
-        let commit = || Commit {
-            exports: vec![change.clone()],
-            deeds: deeds.clone(),
-            audit: audit.clone(),
-            ..Commit::default()
-        };
+    async fn record(&self, change: ExportChange) -> Result<(), Stop> {
+        self.commit(|| Commit { exports: vec![change.clone()], ..Commit::default() }).await
+    }
+
+    async fn commit(&self, commit: impl Fn() -> Commit) -> Result<(), Stop> {
         loop {
             match self.gateway.store.commit(commit()).await {
                 Ok(Committed::Done { .. }) => return Ok(()),
@@ -385,16 +380,19 @@ impl Writing<'_> {
         }
     }
 
-    /// What goes on record of what is handed over: each resource where the client can be told to erase it, and each patient in
-    /// the log, so that the patient can be told.
-    fn told(&self, handed: Handed, now: DateTime<Utc>) -> (Vec<Deed>, Vec<Audit>) {
-        let patients: Vec<String> = handed.patients.into_iter().collect();
-        let row = |patients: &[String]| {
-            let by = witness::by(&self.gateway.config.directory, &self.caller);
-            let event = Event::new(now, by, audit::Deed::Export, format!("export/{}", self.export.id));
-            event.with("step", "written").about(patients.to_vec()).into()
-        };
-        (self.terms.disclosed(handed.resources, now), patients.chunks(PATIENTS_OF_A_ROW).map(row).collect())
+    /// What a registry must erase and has not said that it has, as it knows it.
+    async fn erasures(&self) -> Result<Vec<Vec<u8>>, Stop> {
+        let Terms::Registry { name, .. } = &self.terms else { return Ok(Vec::new()) };
+        let Some(registry) = self.gateway.config.registry(name) else { return Ok(Vec::new()) };
+        let (mut lines, mut after) = (Vec::new(), 0);
+        loop {
+            let list = to_erase(self.gateway, registry, after, ERASED_AT_ONCE).await;
+            let list = list.map_err(|_| Stop::Lost("what is to be erased"))?;
+            let Some(last) = list.last() else { return Ok(lines) };
+            after = last.seq;
+            let known = list.iter().filter_map(|one| Some(deleted(&one.resource_type, one.id.as_deref()?)));
+            lines.extend(known);
+        }
     }
 
     async fn finish(&mut self) -> Result<(), Stop> {
@@ -403,9 +401,13 @@ impl Writing<'_> {
             notes.push(outcome(&[unknown_leavers()]));
         }
         self.settled().await?;
+        let erasures = self.erasures().await?;
         let spool = Arc::clone(&self.spool);
         let captured = blocking(move || {
             let mut spool = spool.lock().unwrap_or_else(PoisonError::into_inner);
+            for line in &erasures {
+                spool.add(FileKind::Deleted, "Bundle", line)?;
+            }
             for note in &notes {
                 spool.add(FileKind::Error, "OperationOutcome", note.to_string().as_bytes())?;
             }
@@ -425,10 +427,11 @@ impl Writing<'_> {
         };
         let finish = ExportChange::Finish { id, at: now, expires_at: now + self.gateway.config.export.keep };
         let payload = json!({ "recipient": self.caller.name, "resources": self.export.resources });
-        let handed = std::mem::take(&mut self.handed);
-        let (deeds, mut audit) = self.told(handed, now);
-        audit.push(by_gateway("done", id, &payload, now));
-        let commit = Commit { exports: vec![advance, finish], deeds, audit, ..Commit::default() };
+        let commit = Commit {
+            exports: vec![advance, finish],
+            audit: vec![by_gateway("done", id, &payload, now)],
+            ..Commit::default()
+        };
         match self.gateway.store.commit(commit).await? {
             Committed::Done { .. } => Ok(()),
             Committed::Conflict(_) => Err(Stop::Unwanted),
@@ -438,11 +441,8 @@ impl Writing<'_> {
 
 /// A row of the log of what nobody asked for just now.
 pub(super) fn by_gateway(step: &str, id: Uuid, payload: &Value, now: DateTime<Utc>) -> Audit {
-    Event::new(now, By::gateway(), audit::Deed::Export, format!("export/{id}"))
-        .with("step", step)
-        .with_all(payload)
-        .about([])
-        .into()
+    let event = Event::new(now, By::gateway(), audit::Deed::Export, format!("export/{id}"));
+    event.with("step", step).with_all(payload).about([]).into()
 }
 
 /// The criteria of a type; `None` where they cannot be read, which was tried when they came.

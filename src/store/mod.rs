@@ -84,7 +84,7 @@ pub use record::{
     Stored,
 };
 pub use rights::{Copies, Deed, Disclosed, DisclosedTo, Erasure, Hold, Informed, OptOut, Removal, Stub};
-pub use search::{Criteria, Found, List, Passed, Targets, Walk, Walked as Stride};
+pub use search::{Criteria, Found, HowFar, List, Passed, Targets, Walk};
 pub use versions::Versions;
 
 /// The database, as everyone else sees it: cheap to clone, closed when the last clone is dropped.

@@ -11,7 +11,7 @@ use super::super::row::list;
 use super::super::sql::Sql;
 use super::super::{Store, StoreError};
 use super::condition::Asked;
-use super::walk::Walked;
+use super::walk::HowFar;
 use crate::fhir::search::param;
 
 /// Patients that one piece of a walk looks at.
@@ -49,7 +49,7 @@ impl Store {
         criteria: &Criteria,
         basis: Option<Uuid>,
         after: i64,
-    ) -> Result<(Vec<Found>, Walked), StoreError> {
+    ) -> Result<(Vec<Found>, HowFar), StoreError> {
         let (filter, criteria) = (filter.clone(), criteria.clone());
         self.scan(move |db| {
             let asked = Asked::of(db, &filter);
@@ -62,7 +62,7 @@ impl Store {
                 let was_listed = basis.map(|basis| is_listed(db, basis, &patient)).transpose()?.unwrap_or(false);
                 Ok(Found { patient, was_listed })
             });
-            Ok((found.collect::<Result<_, StoreError>>()?, Walked { position: upto, is_end: upto >= last }))
+            Ok((found.collect::<Result<_, StoreError>>()?, HowFar { position: upto, is_end: upto >= last }))
         })
         .await
     }

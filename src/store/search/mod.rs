@@ -21,7 +21,7 @@ use super::{Store, StoreError};
 pub use cohort::{Criteria, Found};
 use compose::Query;
 pub(super) use condition::{Asked, Condition};
-pub use walk::{List, Passed, Targets, Walk, Walked};
+pub use walk::{HowFar, List, Passed, Targets, Walk};
 
 /// A condition that allows more rows than this does not lead.
 const RARE: i64 = 1000;

@@ -31,7 +31,7 @@ const LAST: &str = "SELECT coalesce(max(rid), 0) AS last FROM resource";
 /// Requests that took longer than this before they were committed are counted as late.
 const SLACK_MS: i64 = 24 * 3600 * 1000;
 
-const STOOD: &str = "SELECT r.type, r.id, v.version, v.seq, v.at, v.body FROM version v CROSS JOIN resource r ON r.rid = v.rid \
+const STOOD: &str = "SELECT r.type, r.id, v.version, v.seq, v.at, v.body, r.patient FROM version v CROSS JOIN resource r ON r.rid = v.rid \
      WHERE v.rid = ?1 AND v.seq <= ?2 ORDER BY v.version DESC LIMIT 1";
 const BEFORE: &str = "SELECT 1 FROM version WHERE rid = ?1 AND seq <= ?2 LIMIT 1";
 const LIST: &str = "(SELECT value FROM json_each(?))";
@@ -86,7 +86,7 @@ pub enum Passed<'r> {
 
 /// How far a piece of a walk came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Walked {
+pub struct HowFar {
     /// The last row that was looked at.
     pub position: i64,
     /// There is nothing behind it.
@@ -95,7 +95,7 @@ pub struct Walked {
 
 impl Store {
     /// One piece of the walk, on the reader that is kept for this. `pass` says when it has had enough; it is given back.
-    pub async fn walk<P>(&self, filter: &Filter, walk: Walk, mut pass: P) -> Result<(P, Walked), StoreError>
+    pub async fn walk<P>(&self, filter: &Filter, walk: Walk, mut pass: P) -> Result<(P, HowFar), StoreError>
     where
         P: FnMut(Passed<'_>) -> ControlFlow<()> + Send + 'static,
     {
@@ -112,7 +112,7 @@ fn piece(
     asked: &Asked<'_, '_>,
     walk: &Walk,
     pass: &mut impl FnMut(Passed<'_>) -> ControlFlow<()>,
-) -> Result<Walked, StoreError> {
+) -> Result<HowFar, StoreError> {
     let db = asked.db;
     let last = db.first(LAST, [], |row| Ok::<i64, StoreError>(row.get("last")?))?.unwrap_or(0);
     let upto = walk.after.saturating_add(PIECE);
@@ -165,7 +165,7 @@ fn piece(
         // Those are few and short; they are not left for the next piece.
         let _ = pass(Passed::Left { id });
     }
-    Ok(Walked { position: position.min(last.max(walk.after)), is_end: position >= last })
+    Ok(HowFar { position: position.min(last.max(walk.after)), is_end: position >= last })
 }
 
 /// Whether a version satisfies the filters by its own content.

@@ -234,7 +234,7 @@ async fn a_scope_narrows_a_walk_and_what_it_no_longer_covers_left() {
     };
     let mut grants = Grants::default();
     grants.allow("Task", Right::Read, vec![requested]);
-    let filter = Filter::registry("r").within(Arc::new(grants));
+    let filter = Filter::ALL.within(Arc::new(grants));
     store.done(puts([task("a", 1, "requested"), task("b", 1, "accepted"), task("c", 1, "requested")])).await;
     let first = store.last_seq().await.unwrap();
     assert_eq!(passed(&store, &filter, walk("Task", first), 9).await, ["a", "c"]);
