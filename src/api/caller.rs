@@ -98,16 +98,27 @@ mod tests {
 
     #[test]
     fn every_route_that_shows_single_resources_is_closed_to_registries_with_codes() {
-        // The log is an operation of its own, which no registry's purpose covers; measures count and show no resource.
+        // The log is an operation of its own, which no registry's purpose covers; measures count and show no resource, groups are
+        // criteria, and whatever an export hands out has passed the terms of the agreement.
         let is_log = |route: &str| route.contains("/AuditEvent") || route.ends_with("/$access-log");
         let open = |route: &&str| route.starts_with("/fhir/") && !shows_resources(route) && !is_log(route);
         let open: Vec<&str> = ROUTES.iter().map(|(_, route)| *route).filter(open).collect();
         assert_eq!(
             open,
             [
+                "/fhir/.well-known/smart-configuration",
                 "/fhir/metadata",
                 "/fhir/Measure/{id}/$evaluate-measure",
                 "/fhir/Measure/{id}/$evaluate-measure",
+                "/fhir/$export",
+                "/fhir/$export",
+                "/fhir/Patient/$export",
+                "/fhir/Patient/$export",
+                "/fhir/Group/{id}/$export",
+                "/fhir/Group/{id}/$export",
+                "/fhir/$verify",
+                "/fhir/Group",
+                "/fhir/Group/{id}",
                 "/fhir/{type}/$validate"
             ]
         );

@@ -163,7 +163,7 @@ async fn a_withdrawal_is_told_to_the_unit_whose_attempt_was_cut_off() {
     alone.cut_off(&first).await;
     // The next finds nobody there. That says nothing of the one before.
     drop(deaf);
-    deliver(&alone.gateway, &first, Utc::now(), 0.5).await.unwrap().unwrap();
+    deliver(&alone.gateway, &first, Utc::now() + chrono::Duration::seconds(1), 0.5).await.unwrap().unwrap();
     assert!(alone.stands(first.id).await.begun_at.is_some());
     alone.take_in(Kind::Handover, &sip(2, "withdrawn")).await;
     assert!(goes_to(&alone.exchange(&first).await, NORTH), "it may have the plan");

@@ -119,7 +119,7 @@ async fn every_disclosure_is_in_the_log_with_its_recipient_and_its_amount() {
     let names = alone.disclose("coded").await;
     assert!(names.len() >= 3, "{names:?}");
     let db = rusqlite::Connection::open(alone.folder.join("store.sqlite")).unwrap();
-    let row = "SELECT actor, object, payload FROM audit WHERE action = 'disclose'";
+    let row = "SELECT actor, object, payload FROM audit WHERE action = 'export'";
     let (actor, object, payload): (String, String, String) =
         db.query_row(row, [], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).unwrap();
     let payload: Value = serde_json::from_str(&payload).unwrap();

@@ -88,6 +88,8 @@ struct Sent {
 
 /// Everything that every unit sees, held against the rule.
 async fn check(store: &Store, sent: &[Sent], rules: &[Rule], what: &str) {
+    let registries = vec![("r".to_owned(), false)];
+    store.done(Commit { deeds: vec![Deed::Registries(registries)], ..Commit::default() }).await;
     for unit in UNITS {
         let reader = Reader { unit: Some(unit.into()), provider: provider(unit).map(str::to_owned) };
         let filter = units(&[unit]);

@@ -93,7 +93,6 @@ async fn ask_everything(store: &Store) {
         }
     }
     store.attempts(sent.id).await.unwrap();
-    ask_about_blocks(store, &one, &sent).await;
     store.due(at(0), &[], &Rooms::upto(5)).await.unwrap();
     store.head_of("norr", "p1").await.unwrap();
     store.retrying("norr", at(0), 5).await.unwrap();
@@ -132,6 +131,8 @@ async fn ask_everything(store: &Store) {
     store.done(Commit { prune, ..Commit::default() }).await;
     store.verify_audit().await.unwrap();
     ask_of_rights(store).await;
+    // Last: it leaves something in the lane.
+    ask_about_blocks(store, &one, &sent).await;
 }
 
 /// What is asked of patients' rights and of what is due; what it writes is prepared by the tests of those.

@@ -138,16 +138,16 @@ async fn every_disclosure_is_on_record_with_recipient_and_amount() {
     let part = bulk.ask("GET", url, &[("Vardkedja-Unit", UNIT), ("Range", "bytes=0-9")], None).await;
     assert_eq!(part.status, 206);
     bulk.ask("DELETE", &job, &[("Vardkedja-Unit", UNIT)], None).await;
-    let begun = bulk.recorded("export");
+    let begun = bulk.recorded("begin");
     assert_eq!((begun[0].0.as_str(), &begun[0].1["recipient"]), (UNIT, &json!(UNIT)));
-    assert_eq!(bulk.recorded("export-done")[0].1["resources"], 1);
-    let sent = bulk.recorded("export-file");
+    assert_eq!(bulk.recorded("done")[0].1["resources"], 1);
+    let sent = bulk.recorded("file");
     assert_eq!(sent.len(), 2);
     assert_eq!(
         (&sent[0].1["resources"], &sent[0].1["bytes"]),
         (&json!(1), &manifest["output"][0]["extension"]["bytes"])
     );
     assert_eq!(sent[1].1["bytes"], 10);
-    assert_eq!(bulk.recorded("export-delete").len(), 1);
+    assert_eq!(bulk.recorded("delete").len(), 1);
     bulk.close().await;
 }

@@ -190,7 +190,7 @@ async fn when_its_time_is_up_an_export_is_gone_and_so_are_its_files() {
     vardkedja::registry::worker::tidy(&bulk.gateway, now + chrono::TimeDelta::hours(49)).await;
     assert_eq!((bulk.get(&job).await.status, bulk.get(file).await.status), (404, 404));
     assert_eq!(std::fs::read_dir(&bulk.gateway.config.export.folder).unwrap().count(), 0);
-    assert_eq!(bulk.recorded("export-expire").len(), 1);
+    assert_eq!(bulk.recorded("expire").len(), 1);
     let rows = |bulk: &Bulk| -> i64 {
         let db = rusqlite::Connection::open(bulk.folder.join("gateway.sqlite")).unwrap();
         db.query_row("SELECT count(*) FROM export_job", [], |row| row.get(0)).unwrap()

@@ -212,12 +212,16 @@ impl Bulk {
         self.commit(Commit { put: puts.into_iter().collect(), ..Commit::default() }).await;
     }
 
-    /// Rows of the audit log with that action: actor and payload.
-    pub fn recorded(&self, action: &str) -> Vec<(String, Value)> {
+    /// Rows of the audit log of that step of an export: actor and payload.
+    pub fn recorded(&self, step: &str) -> Vec<(String, Value)> {
         let db = rusqlite::Connection::open(self.folder.join("gateway.sqlite")).unwrap();
-        let mut rows = db.prepare("SELECT actor, payload FROM audit WHERE action = ?1 ORDER BY seq").unwrap();
+        let mut rows = db
+            .prepare(
+                "SELECT actor, payload FROM audit WHERE action = 'export' AND payload ->> 'step' = ?1 ORDER BY seq",
+            )
+            .unwrap();
         let row = |row: &rusqlite::Row<'_>| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?));
-        let rows: Vec<(String, String)> = rows.query_map([action], row).unwrap().map(Result::unwrap).collect();
+        let rows: Vec<(String, String)> = rows.query_map([step], row).unwrap().map(Result::unwrap).collect();
         rows.into_iter().map(|(actor, payload)| (actor, serde_json::from_str(&payload).unwrap())).collect()
     }
 }

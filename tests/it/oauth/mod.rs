@@ -107,10 +107,11 @@ pub struct Door {
     running: Option<TestGateway>,
 }
 
-/// The client `registry`, whose keys are in `registry.json`.
+/// The client `registry`, whose keys are in `registry.json`, of a registry that gets numbers.
 pub fn registry(scopes: &str) -> String {
     format!(
-        "[[client]]\nid = \"registry\"\nname = \"Registret\"\nhsa_id = \"{ORGANISATION}\"\npurpose = \"registry\"\n\
+        "[[registry]]\nname = \"rehab\"\nhsa_id = \"{ORGANISATION}\"\nidentity = \"personnummer\"\nagreement = \"Avtal 1\"\n\
+         [[client]]\nid = \"registry\"\nname = \"Registret\"\nhsa_id = \"{ORGANISATION}\"\npurpose = \"registry\"\n\
          registry = \"rehab\"\njwks_file = \"registry.json\"\nscopes = {}\n",
         json!(scopes.split(' ').collect::<Vec<_>>())
     )

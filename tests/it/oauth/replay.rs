@@ -73,7 +73,8 @@ async fn a_kill_does_not_make_an_assertion_good_again() {
 async fn distinct_assertions_without_end_fill_nothing() {
     let (key, other) = (Key::es384("k1"), Key::es384("k2"));
     let settings = format!("[oauth]\nassertions = 20\n{}", registry("system/Procedure.rs"));
-    let other_client = registry("system/Procedure.rs").replace("registry.json", "other.json");
+    let both = registry("system/Procedure.rs").replace("registry.json", "other.json");
+    let other_client = format!("[[client]]{}", both.split_once("[[client]]").unwrap().1);
     let settings = format!("{settings}{}", other_client.replace("id = \"registry\"", "id = \"other\""));
     let door = Door::open(&[("registry.json", &key), ("other.json", &other)], &settings).await;
     let mut statuses = Vec::new();

@@ -4,6 +4,8 @@
 //! `cargo test --test it unmodified:: -- --ignored`. Where Python, Node or the registries are missing a test says so and
 //! leaves itself out.
 
+mod bulk;
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Mutex;
