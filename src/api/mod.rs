@@ -185,7 +185,8 @@ fn routes(app: &mut web::ServiceConfig) {
         .route("/fhir/$verify", web::post().to(bulk::verify))
         .route("/fhir/Group", get().to(bulk::groups))
         .route("/fhir/Group/{id}", get().to(bulk::group))
-        // What is no type is not taken for one by the methods that these two lack.
+        // What is no type is not taken for one by the methods that these lack.
+        .route("/fhir/.well-known/smart-configuration", web::to(problem::no_route))
         .route("/fhir/metadata", web::to(problem::no_route))
         .route("/fhir/_history", web::to(problem::no_route))
         .route("/fhir/Measure/{id}/$evaluate-measure", get().to(fhir::evaluate))

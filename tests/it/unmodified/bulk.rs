@@ -42,7 +42,7 @@ async fn smart_fetch_exports_what_a_registry_may_have() {
     std::fs::create_dir(&folder).unwrap();
     let (private, public) = private_jwks();
     std::fs::write(folder.join("registry.json"), public).unwrap();
-    std::fs::write(folder.join("private.json"), private).unwrap();
+    std::fs::write(folder.join("private.jwks"), private).unwrap();
     std::fs::write(folder.join("coding.keys"), format!("k1:{}\n", STANDARD.encode([7_u8; 32]))).unwrap();
     let sender = Key::es384("k1");
     std::fs::write(folder.join("sender.json"), sender.jwks()).unwrap();
@@ -63,7 +63,7 @@ async fn smart_fetch_exports_what_a_registry_may_have() {
     let mut fetch = Command::new(programs.join("smart-fetch"));
     fetch.arg("bulk").args(["--no-compression", "--type", "Procedure,Patient,Encounter", "--fhir-url"]);
     fetch.arg(format!("{}/fhir", door.url)).args(["--smart-client-id", "fetch", "--smart-key"]);
-    fetch.arg(folder.join("private.json")).arg(&out);
+    fetch.arg(folder.join("private.jwks")).arg(&out);
     actix_web::web::block(move || said(&mut fetch)).await.unwrap();
     let lines = |name: &str| -> Vec<Value> {
         let text = std::fs::read_to_string(out.join(format!("{name}.001.ndjson"))).unwrap();
