@@ -311,9 +311,9 @@ fn r4_expressions(kind: &str) -> Vec<(String, String)> {
         "Count" datatypes count, "Distance" datatypes distance, "Duration" datatypes duration, "Period" datatypes period,
         "Quantity" datatypes quantity, "Range" datatypes range, "Ratio" datatypes ratio, "Timing" datatypes timing,
         "Appointment" resources appointment, "AuditEvent" resources audit_event, "Bundle" resources bundle,
-        "CarePlan" resources care_plan, "Composition" resources composition, "Condition" resources condition,
-        "Consent" resources consent, "Goal" resources goal, "Group" resources group, "Observation" resources observation,
-        "Organization" resources organization, "Parameters" resources parameters, "Patient" resources patient,
+        "CarePlan" resources care_plan, "CodeSystem" resources code_system, "Composition" resources composition,
+        "Condition" resources condition, "Consent" resources consent, "Goal" resources goal, "Group" resources group, "Measure" resources measure,
+        "MeasureReport" resources measure_report, "Observation" resources observation, "Organization" resources organization, "Parameters" resources parameters, "Patient" resources patient,
         "QuestionnaireResponse" resources questionnaire_response, "ServiceRequest" resources service_request,
         "Task" resources task,
     )
