@@ -88,7 +88,8 @@ impl Rows {
         let mut found = Vec::new();
         // Counters are the database's own work.
         let kept = |name: &&String| {
-            !name.starts_with("sqlite_") && !["heartbeat", "act_month", "act_year", "mark"].contains(&name.as_str())
+            !name.starts_with("sqlite_")
+                && !["heartbeat", "act_month", "act_year", "mark", "audit_checkpoint"].contains(&name.as_str())
         };
         for name in names.iter().filter(kept) {
             let columns: Vec<String> = column(&db, &format!("SELECT name FROM pragma_table_info('{name}')"));
