@@ -1,4 +1,5 @@
 //! Everything a request needs, opened once; and the run of the program from there to the signal that stops it.
+//! Longer than most files: the order in which parts are opened and ended matters, and stands in one place.
 
 use std::collections::{BTreeSet, HashMap};
 use std::future::Future;

@@ -2,6 +2,7 @@
 //!
 //! Each step goes piece by piece, with a rest where the intake waits for the disk. How far it has come is put on record together
 //! with how much of each file is on disk, so that a killed process goes on from there and writes the same bytes.
+//! Longer than most files: what is written, what is recorded and in which order is one argument, and is read as one.
 
 use std::collections::BTreeSet;
 use std::io;

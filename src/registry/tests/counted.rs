@@ -1,5 +1,6 @@
 //! Statistics against a naive count of the same resources: random acts, corrections, retractions, add-ons and retired codes,
 //! asked by random questions about periods that cross months and the days when clocks change.
+//! Longer than most files: the naive count and the world it counts belong together.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
