@@ -1,5 +1,5 @@
 //! A patient's objection on every path of a registry, what it must erase, and what the gateway itself removes.
-//! Longer than most files: the rows that all of these need are made here once, and are half of it.
+//! Longer than most files: the rows that all of these need are made here once.
 
 use super::*;
 use crate::domain::retention::What;
