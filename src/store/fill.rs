@@ -5,6 +5,7 @@ use rusqlite::Connection;
 
 use super::StoreError;
 use super::apply::{Refusal, Writing};
+use super::reindex::in_one_commit;
 use super::state::State;
 use super::statement::Statements;
 use crate::fhir::act;
@@ -61,16 +62,7 @@ pub(super) fn go_on(db: &Statements<'_>, state: &mut State) -> Result<bool, Stor
     else {
         return Ok(false);
     };
-    db.run("BEGIN IMMEDIATE", [])?;
-    let before = state.mark();
-    let worked = batch(db, state, &resource_type, done).and_then(|()| Ok(db.run("COMMIT", [])?));
-    if let Err(error) = worked {
-        state.return_to(before);
-        if !db.connection().is_autocommit() {
-            let _ = db.run("ROLLBACK", []);
-        }
-        return Err(error);
-    }
+    in_one_commit(db, state, |state| batch(db, state, &resource_type, done))?;
     Ok(true)
 }
 

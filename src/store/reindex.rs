@@ -79,17 +79,26 @@ pub(super) fn go_on(db: &Statements<'_>, state: &mut State) -> Result<bool, Stor
     else {
         return Ok(false);
     };
+    in_one_commit(db, state, |state| batch(db, state, &resource_type, done))?;
+    Ok(true)
+}
+
+/// All of the work or none of it.
+pub(super) fn in_one_commit(
+    db: &Statements<'_>,
+    state: &mut State,
+    work: impl FnOnce(&mut State) -> Result<(), StoreError>,
+) -> Result<(), StoreError> {
     db.run("BEGIN IMMEDIATE", [])?;
     let before = state.mark();
-    let worked = batch(db, state, &resource_type, done).and_then(|()| Ok(db.run("COMMIT", [])?));
-    if let Err(error) = worked {
+    let worked = work(state).and_then(|()| Ok(db.run("COMMIT", []).map(drop)?));
+    if worked.is_err() {
         state.return_to(before);
         if !db.connection().is_autocommit() {
             let _ = db.run("ROLLBACK", []);
         }
-        return Err(error);
     }
-    Ok(true)
+    worked
 }
 
 fn batch(db: &Statements<'_>, state: &mut State, resource_type: &str, done: i64) -> Result<(), StoreError> {
