@@ -72,7 +72,10 @@ fn filled(folder: &Path, size: u64) -> PathBuf {
         .prepare("INSERT INTO resource VALUES (?1, 'Procedure', ?2, 1, ?1, 1790000000000, 'p', NULL)")
         .expect("a table");
     let mut version = db.prepare("INSERT INTO version VALUES (?1, ?1, 1, 1790000000000, ?2)").expect("a table");
-    for n in 1..=size.cast_signed() {
+    // The program has put its code list in already.
+    let sql = "SELECT max(ifnull((SELECT max(rid) FROM resource), 0), ifnull((SELECT max(seq) FROM version), 0))";
+    let taken: i64 = db.query_row(sql, [], |row| row.get(0)).expect("a number");
+    for n in taken + 1..=taken + size.cast_signed() {
         let id = format!("{n:08x}-0000-4000-8000-{n:012x}");
         resource.execute((n, &id)).expect("a row");
         version.execute((n, procedure(&id))).expect("a row");

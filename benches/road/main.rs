@@ -20,6 +20,7 @@ mod rows;
 mod start;
 mod statistics;
 mod token;
+mod tokens;
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -41,11 +42,12 @@ pub struct Plan {
 /// A part by its name on the command line.
 type Part = (&'static str, fn(&Plan, &mut Figures));
 
-const PARTS: [Part; 8] = [
+const PARTS: [Part; 9] = [
     ("mapping", mapping::measure),
     ("accepts", accepts::measure),
     ("delivery", delivery::measure),
     ("reads", reads::measure),
+    ("tokens", tokens::measure),
     ("export", export::measure),
     ("start", start::measure),
     ("statistics", statistics::measure),
