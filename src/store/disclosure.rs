@@ -27,8 +27,8 @@ macro_rules! of_patient {
     };
 }
 const WITHDRAW: &str = concat!(
-    "INSERT INTO erasure (registry, type, id, patient, key, reason, at) \
-     SELECT d.registry, r.type, r.id, ?1, d.key, 'opt-out', ?3 FROM (SELECT r.rid, r.type, r.id FROM ",
+    "INSERT INTO erasure (registry, type, id, patient, key, reason, at, first_at, last_at) \
+     SELECT d.registry, r.type, r.id, ?1, d.key, 'opt-out', ?3, d.first_at, d.last_at FROM (SELECT r.rid, r.type, r.id FROM ",
     of_patient!(),
     ") r CROSS JOIN disclosure d ON d.rid = r.rid CROSS JOIN registry g ON g.id = d.registry AND ?2 IN (g.name, '*') \
      WHERE true ON CONFLICT (registry, type, id) DO NOTHING"
@@ -38,17 +38,58 @@ const FORGET: &str = concat!(
     of_patient!(),
     ") AND registry IN (SELECT id FROM registry WHERE ?2 IN (name, '*'))"
 );
+/// What was to be erased for a block is so for the objection too: whichever ends first, the other stands.
+const ALSO_WITHDRAW: &str = "UPDATE erasure SET reason = 'opt-out' WHERE patient = ?1 AND withheld = 1 \
+     AND registry IN (SELECT id FROM registry WHERE ?2 IN (name, '*'))";
 /// Of registries to which no objection of the patient is left.
-const TAKE_BACK: &str = "DELETE FROM erasure WHERE patient = ?1 AND reason = 'opt-out' AND registry IN \
+macro_rules! objected_no_more {
+    () => {
+        "patient = ?1 AND reason = 'opt-out' AND registry IN \
+         (SELECT g.id FROM registry g WHERE NOT EXISTS (SELECT 1 FROM opt_out o INDEXED BY opt_out_of_patient \
+          WHERE o.patient = ?1 AND o.registry IN (g.name, '*') AND o.lifted_at IS NULL))"
+    };
+}
+const STILL_WITHHELD: &str =
+    concat!("UPDATE erasure SET reason = 'removed' WHERE withheld = 1 AND ", objected_no_more!());
+/// What the registry has not erased it still has.
+macro_rules! had_again {
+    ($which:literal) => {
+        concat!(
+            "INSERT INTO disclosure (registry, rid, key, first_at, last_at) \
+             SELECT e.registry, r.rid, e.key, coalesce(e.first_at, e.at), coalesce(e.last_at, e.at) FROM erasure e \
+             CROSS JOIN resource r ON r.type = e.type AND r.id = e.id WHERE e.seq IN (SELECT seq FROM erasure WHERE ",
+            $which,
+            ") ON CONFLICT DO NOTHING"
+        )
+    };
+}
+const HAS_STILL: &str = had_again!(
+    "patient = ?1 AND reason = 'opt-out' AND withheld = 0 AND registry IN \
      (SELECT g.id FROM registry g WHERE NOT EXISTS (SELECT 1 FROM opt_out o INDEXED BY opt_out_of_patient \
-      WHERE o.patient = ?1 AND o.registry IN (g.name, '*') AND o.lifted_at IS NULL))";
+      WHERE o.patient = ?1 AND o.registry IN (g.name, '*') AND o.lifted_at IS NULL))"
+);
+const TAKE_BACK: &str = concat!("DELETE FROM erasure WHERE withheld = 0 AND ", objected_no_more!());
+
+/// What a block closes to registries: what each has got of it is to be erased.
+const WITHHOLD: &str = "INSERT INTO erasure (registry, type, id, patient, key, reason, at, withheld, first_at, last_at) \
+     SELECT d.registry, r.type, r.id, iif(r.type = 'Patient', r.id, r.patient), d.key, 'removed', ?2, 1, d.first_at, d.last_at \
+     FROM disclosure d CROSS JOIN resource r ON r.rid = d.rid WHERE d.rid = ?1 ON CONFLICT (registry, type, id) DO NOTHING";
+const ALSO_WITHHELD: &str = "UPDATE erasure SET withheld = 1 WHERE (type, id) = (SELECT type, id FROM resource WHERE rid = ?1)";
+const HAS_OPEN: &str = had_again!(
+    "(type, id) = (SELECT type, id FROM resource WHERE rid = ?1) AND withheld = 1 AND reason = 'removed'"
+);
+const OPEN: &str = "DELETE FROM erasure WHERE (type, id) = (SELECT type, id FROM resource WHERE rid = ?1) AND withheld = 1 \
+     AND reason = 'removed'";
+const NO_LONGER_WITHHELD: &str =
+    "UPDATE erasure SET withheld = 0 WHERE (type, id) = (SELECT type, id FROM resource WHERE rid = ?1)";
+const IS_WITHHELD: &str = "SELECT 1 FROM withheld WHERE rid = ?1 AND unit = ''";
 const REMOVED: &str = "INSERT INTO erasure (registry, type, id, patient, key, reason, at) \
      SELECT d.registry, r.type, r.id, NULL, d.key, 'removed', ?2 FROM disclosure d CROSS JOIN resource r ON r.rid = d.rid \
      WHERE d.rid = ?1 ON CONFLICT (registry, type, id) DO NOTHING";
 const GONE: &str = "DELETE FROM disclosure WHERE rid = ?1";
-const INSERT: &str = "INSERT INTO erasure (registry, type, id, patient, key, reason, at) \
-     SELECT ?1, r.type, r.id, r.patient, ?3, 'opt-out', ?4 FROM resource r WHERE r.rid = ?2 \
-     ON CONFLICT (registry, type, id) DO UPDATE SET key = excluded.key";
+const INSERT: &str = "INSERT INTO erasure (registry, type, id, patient, key, reason, at, withheld) \
+     SELECT ?1, r.type, r.id, iif(r.type = 'Patient', r.id, r.patient), ?3, ?5, ?4, ?6 FROM resource r WHERE r.rid = ?2 \
+     ON CONFLICT (registry, type, id) DO UPDATE SET key = excluded.key, reason = excluded.reason, withheld = excluded.withheld";
 const CONFIRM: &str = "DELETE FROM erasure WHERE registry = ?1 AND seq <= ?2";
 const ERASURES: &str = "SELECT e.* FROM erasure e INDEXED BY erasure_of_registry \
      WHERE e.registry = (SELECT id FROM registry WHERE name = ?1) AND e.seq > ?2 ORDER BY e.seq LIMIT ?3";
@@ -65,7 +106,7 @@ const CODED: &str = "SELECT r.rid, r.type, r.id FROM disclosure d CROSS JOIN res
      WHERE d.registry = (SELECT id FROM registry WHERE name = ?1) AND d.rid > ?2 ORDER BY d.rid LIMIT ?3";
 
 impl Writing<'_, '_> {
-    /// Of a patient who objected meanwhile it is to be erased at once.
+    /// Of a patient who objected meanwhile it is to be erased at once; so is what a block has closed meanwhile.
     pub(super) fn disclose(&mut self, disclosed: &Disclosed) -> Result<(), Refusal> {
         let db = self.statements;
         let Some(registry) = self.registry(&disclosed.registry)? else {
@@ -76,8 +117,10 @@ impl Writing<'_, '_> {
             let rid = db.first(RID, (resource_type, id), |row| row.get::<_, i64>(0).map_err(Refusal::from))?;
             let Some(rid) = rid else { continue };
             let objects = db.first(OBJECTS, (rid, &disclosed.registry), |_| Ok::<_, Refusal>(()))?.is_some();
-            if objects {
-                db.run(INSERT, (registry, rid, &disclosed.key, at))?;
+            let is_withheld = db.first(IS_WITHHELD, [rid], |_| Ok::<_, Refusal>(()))?.is_some();
+            if objects || is_withheld {
+                let reason = if objects { "opt-out" } else { "removed" };
+                db.run(INSERT, (registry, rid, &disclosed.key, at, reason, is_withheld))?;
                 continue;
             }
             db.run(RECORD, (registry, rid, &disclosed.key, at))?;
@@ -90,13 +133,32 @@ impl Writing<'_, '_> {
     pub(super) fn withdraw(&mut self, patient: &str, registry: &str, at_ms: i64) -> Result<(), Refusal> {
         debug_assert!(registry == EVERY || !registry.is_empty());
         self.statements.run(WITHDRAW, (patient, registry, at_ms))?;
+        self.statements.run(ALSO_WITHDRAW, (patient, registry))?;
         self.statements.run(FORGET, (patient, registry))?;
         Ok(())
     }
 
     /// What was not erased yet need not be, where the patient objects no more.
     pub(super) fn take_back(&mut self, patient: &str) -> Result<(), Refusal> {
-        self.statements.run(TAKE_BACK, [patient])?;
+        for sql in [STILL_WITHHELD, HAS_STILL, TAKE_BACK] {
+            self.statements.run(sql, [patient])?;
+        }
+        Ok(())
+    }
+
+    /// A block has closed the resource to registries: those that have got it are to erase it.
+    pub(super) fn withhold_from_registries(&mut self, rid: i64) -> Result<(), Refusal> {
+        self.statements.run(WITHHOLD, (rid, self.now_ms))?;
+        self.statements.run(ALSO_WITHHELD, [rid])?;
+        self.statements.run(GONE, [rid])?;
+        Ok(())
+    }
+
+    /// It is open again: what was not erased yet need not be, unless the patient objects.
+    pub(super) fn give_back_to_registries(&mut self, rid: i64) -> Result<(), Refusal> {
+        for sql in [HAS_OPEN, OPEN, NO_LONGER_WITHHELD] {
+            self.statements.run(sql, [rid])?;
+        }
         Ok(())
     }
 

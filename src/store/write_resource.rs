@@ -53,7 +53,10 @@ impl Writing<'_, '_> {
             self.meet_wishes(&put.id, &put.index)?;
         }
         for unit in &put.units {
-            db.run(INSERT_CONCERN, (rid, unit.to_ascii_uppercase()))?;
+            let unit = unit.to_ascii_uppercase();
+            if db.run(INSERT_CONCERN, (rid, &unit))? > 0 && standing.is_some() {
+                self.shown.push((rid, unit));
+            }
         }
         if let Some(exchange) = put.exchange {
             db.run(BELONGS, (exchange.as_bytes(), rid))?;

@@ -1,0 +1,32 @@
+-- What a block closes is told to whoever had it, and what it opens again comes to them anew.
+
+-- When it was closed, in the order of commits; 0 where the one it is kept from never had it.
+ALTER TABLE withheld ADD COLUMN seq INTEGER NOT NULL DEFAULT 0;
+DROP INDEX withheld_from_unit;
+CREATE INDEX withheld_from_unit ON withheld (unit, seq, rid);
+
+-- What a registry must erase because a block closed it: told as removed, since of a block nothing is told. `first_at` and
+-- `last_at` are those of the disclosure that it was.
+ALTER TABLE erasure ADD COLUMN withheld INTEGER NOT NULL DEFAULT 0 CHECK (withheld IN (0, 1));
+ALTER TABLE erasure ADD COLUMN first_at INTEGER;
+ALTER TABLE erasure ADD COLUMN last_at INTEGER;
+CREATE INDEX erasure_of_resource ON erasure (type, id);
+
+-- Blocks that stand already: what was there before they were registered has been closed by them.
+UPDATE withheld SET seq = coalesce((
+  SELECT max(v.seq) FROM resource r
+    CROSS JOIN block b ON b.patient = iif(r.type = 'Patient', r.id, r.patient) AND b.lifted_at IS NULL
+    CROSS JOIN resource c ON c.type = 'Consent' AND c.id = lower(substr(hex(b.id), 1, 8) || '-' || substr(hex(b.id), 9, 4) || '-' ||
+                             substr(hex(b.id), 13, 4) || '-' || substr(hex(b.id), 17, 4) || '-' || substr(hex(b.id), 21))
+    CROSS JOIN version v ON v.rid = c.rid AND v.version = 1
+  WHERE r.rid = withheld.rid AND EXISTS (SELECT 1 FROM version o WHERE o.rid = r.rid AND o.seq < v.seq)), 0);
+INSERT OR IGNORE INTO sight (rid, unit, seq, gained) SELECT rid, unit, seq, 0 FROM withheld WHERE seq > 0;
+INSERT INTO erasure (registry, type, id, patient, key, reason, at, withheld, first_at, last_at)
+  SELECT d.registry, r.type, r.id, iif(r.type = 'Patient', r.id, r.patient), d.key, 'removed', unixepoch('now') * 1000, 1,
+         d.first_at, d.last_at
+  FROM withheld w CROSS JOIN disclosure d ON d.rid = w.rid CROSS JOIN resource r ON r.rid = w.rid WHERE w.unit = ''
+  ON CONFLICT (registry, type, id) DO UPDATE SET withheld = 1;
+UPDATE erasure SET withheld = 1 WHERE EXISTS (
+  SELECT 1 FROM resource r CROSS JOIN withheld w ON w.rid = r.rid AND w.unit = ''
+  WHERE r.type = erasure.type AND r.id = erasure.id);
+DELETE FROM disclosure WHERE rid IN (SELECT rid FROM withheld WHERE unit = '');
