@@ -7,7 +7,12 @@ use rusqlite::Row;
 use super::apply::{Refusal, Writing};
 use super::objection::EVERY;
 use super::rights::{Disclosed, DisclosedTo, Erasure};
+use super::grants::Right;
+use super::query::Filter;
 use super::row::time;
+use super::search::Asked;
+use super::sql::Sql;
+use super::visible::and;
 use super::{Store, StoreError};
 
 const ID: &str = "SELECT id FROM registry WHERE name = ?1";
@@ -22,8 +27,15 @@ const OBJECTS: &str = "SELECT 1 FROM resource r CROSS JOIN opt_out o INDEXED BY 
 /// The Patient and all that is about it; actors are about nobody.
 macro_rules! of_patient {
     () => {
-        "resource r WHERE (r.patient = ?1 OR r.type = 'Patient' AND r.id = ?1) \
-         AND r.type NOT IN ('Organization', 'Practitioner', 'PractitionerRole')"
+        of_patient!("?1")
+    };
+    ($patient:literal) => {
+        concat!(
+            "resource r CROSS JOIN (SELECT ",
+            $patient,
+            " AS id) p WHERE (r.patient = p.id OR r.type = 'Patient' AND r.id = p.id) \
+             AND r.type NOT IN ('Organization', 'Practitioner', 'PractitionerRole')"
+        )
     };
 }
 const WITHDRAW: &str = concat!(
@@ -95,13 +107,15 @@ const ERASURES: &str = "SELECT e.* FROM erasure e INDEXED BY erasure_of_registry
      WHERE e.registry = (SELECT id FROM registry WHERE name = ?1) AND e.seq > ?2 ORDER BY e.seq LIMIT ?3";
 const BY_PATIENT: &str = concat!(
     "SELECT g.name, r.type, count(*) AS resources, min(d.first_at) AS first_at, max(d.last_at) AS last_at FROM \
-     (SELECT r.rid, r.type FROM ",
-    of_patient!(),
-    ") r CROSS JOIN disclosure d ON d.rid = r.rid CROSS JOIN registry g ON g.id = d.registry GROUP BY g.name, r.type ORDER BY g.name, r.type"
+     (SELECT r.rid, r.type FROM resource r WHERE r.rid IN (SELECT r.rid FROM ",
+    of_patient!("?"),
+    ")"
 );
+const BY_TYPE: &str =
+    ") r CROSS JOIN disclosure d ON d.rid = r.rid CROSS JOIN registry g ON g.id = d.registry GROUP BY g.name, r.type ORDER BY g.name, r.type";
 const TO_ERASE: &str = "SELECT g.name, e.type, count(*) AS resources, min(e.at) AS first_at, max(e.at) AS last_at \
-     FROM erasure e INDEXED BY erasure_of_patient CROSS JOIN registry g ON g.id = e.registry WHERE e.patient = ?1 \
-     GROUP BY g.name, e.type ORDER BY g.name, e.type";
+     FROM erasure e INDEXED BY erasure_of_patient CROSS JOIN registry g ON g.id = e.registry WHERE e.patient = ?";
+const TO_ERASE_BY_TYPE: &str = " GROUP BY g.name, e.type ORDER BY g.name, e.type";
 const CODED: &str = "SELECT r.rid, r.type, r.id FROM disclosure d CROSS JOIN resource r ON r.rid = d.rid \
      WHERE d.registry = (SELECT id FROM registry WHERE name = ?1) AND d.rid > ?2 ORDER BY d.rid LIMIT ?3";
 
@@ -209,16 +223,30 @@ impl Store {
         self.read(move |db| db.all(ERASURES, key, erasure)).await
     }
 
-    /// What of a patient registries have, by registry and type.
-    pub async fn disclosed(&self, patient: &str) -> Result<Vec<DisclosedTo>, StoreError> {
-        let patient = patient.to_owned();
-        self.read(move |db| db.all(BY_PATIENT, [patient], disclosed_to)).await
+    /// What of a patient registries have, by registry and type, as far as the one who asks may see it.
+    pub async fn disclosed(&self, filter: &Filter, patient: &str) -> Result<Vec<DisclosedTo>, StoreError> {
+        let (filter, patient) = (filter.clone(), patient.to_owned());
+        self.read(move |db| {
+            let visible = Asked::of(db, &filter).visible_of_any_type(Right::Read)?;
+            and(Sql::new(BY_PATIENT, [patient.into()]), visible.as_ref()).text(BY_TYPE).all(db, disclosed_to)
+        })
+        .await
     }
 
-    /// What of a patient registries have got and must erase.
-    pub async fn to_erase(&self, patient: &str) -> Result<Vec<DisclosedTo>, StoreError> {
-        let patient = patient.to_owned();
-        self.read(move |db| db.all(TO_ERASE, [patient], disclosed_to)).await
+    /// What of a patient registries have got and must erase, as far as the one who asks may see it.
+    pub async fn to_erase(&self, filter: &Filter, patient: &str) -> Result<Vec<DisclosedTo>, StoreError> {
+        let (filter, patient) = (filter.clone(), patient.to_owned());
+        self.read(move |db| {
+            let mut sql = Sql::new(TO_ERASE, [patient.into()]);
+            if let Some(visible) = Asked::of(db, &filter).visible_of_any_type(Right::Read)? {
+                sql = sql
+                    .text(" AND EXISTS (SELECT 1 FROM resource r WHERE r.type = e.type AND r.id = e.id AND ")
+                    .then(&visible)
+                    .text(")");
+            }
+            sql.text(TO_ERASE_BY_TYPE).all(db, disclosed_to)
+        })
+        .await
     }
 
     /// What a registry has, a page at a time, for a list of old and new codes: its place, type and id.

@@ -20,7 +20,7 @@ const SIGHT: &str =
     "INSERT INTO sight (rid, unit, seq, gained) SELECT rid, ?3, ?4, ?5 FROM resource WHERE type = ?1 AND id = ?2";
 /// Nor when a block is lifted.
 const HIDE_WITHHELD: &str =
-    "DELETE FROM withheld WHERE unit = ?3 AND rid = (SELECT rid FROM resource WHERE type = ?1 AND id = ?2)";
+    "UPDATE withheld SET hidden = 1 WHERE unit = ?3 AND rid = (SELECT rid FROM resource WHERE type = ?1 AND id = ?2)";
 const BELONGS: &str = "INSERT INTO exchange_resource (exchange, rid) VALUES (?1, ?2) ON CONFLICT DO NOTHING";
 
 impl Writing<'_, '_> {

@@ -4,6 +4,7 @@ use super::super::apply::{Refusal, Writing};
 use super::NOBODY;
 
 const WITHHOLD: &str = "INSERT INTO withheld (rid, unit, seq) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING";
+const HIDDEN: &str = "SELECT 1 FROM withheld WHERE rid = ?1 AND unit = ?2 AND hidden = 1";
 const GIVE_UP: &str = "DELETE FROM withheld WHERE rid = ?1 AND unit = ?2";
 const SHOW: &str = "INSERT INTO concern (rid, unit) VALUES (?1, ?2) ON CONFLICT DO NOTHING";
 const SIGHT: &str = "INSERT INTO sight (rid, unit, seq, gained) VALUES (?1, ?2, ?3, ?4)";
@@ -24,7 +25,11 @@ impl Writing<'_, '_> {
     }
 
     pub(super) fn reopen(&mut self, rid: i64, who: &str) -> Result<(), Refusal> {
+        let is_hidden = self.statements.first(HIDDEN, (rid, who), |_| Ok::<_, Refusal>(()))?.is_some();
         self.statements.run(GIVE_UP, (rid, who))?;
+        if is_hidden {
+            return Ok(());
+        }
         let seq = self.state.next_seq();
         self.statements.run(SIGHT, (rid, who, seq, true))?;
         if who == NOBODY {

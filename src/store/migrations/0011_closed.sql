@@ -2,6 +2,17 @@
 
 -- When it was closed, in the order of commits; 0 where the one it is kept from never had it.
 ALTER TABLE withheld ADD COLUMN seq INTEGER NOT NULL DEFAULT 0;
+-- The unit is to see it no more when the block is lifted either. The row stays for as long as the block, because of what was
+-- made ready for the unit before.
+ALTER TABLE withheld ADD COLUMN hidden INTEGER NOT NULL DEFAULT 0 CHECK (hidden IN (0, 1));
+DROP TRIGGER concern_is_withheld;
+CREATE TRIGGER concern_is_withheld BEFORE INSERT ON concern
+  WHEN EXISTS (SELECT 1 FROM withheld w WHERE w.rid = NEW.rid AND w.unit = NEW.unit)
+    AND (SELECT type FROM resource WHERE rid = NEW.rid) NOT IN ('Organization', 'Practitioner', 'PractitionerRole', 'Location')
+BEGIN
+  UPDATE withheld SET hidden = 0 WHERE rid = NEW.rid AND unit = NEW.unit AND hidden = 1;
+  SELECT RAISE(IGNORE);
+END;
 DROP INDEX withheld_from_unit;
 CREATE INDEX withheld_from_unit ON withheld (unit, seq, rid);
 

@@ -25,7 +25,7 @@ fn legal() -> Connection {
                                           NULL, 0, 0, NULL, NULL, x'', NULL, 0, 0);
              INSERT INTO block VALUES (zeroblob(16), 'p', 'PROV', NULL, 0, 1, 0, 'SE-P', NULL, NULL);
              INSERT INTO affiliation VALUES ('SE-1', 'PROV');
-             INSERT INTO withheld VALUES (1, 'SE-2');
+             INSERT INTO withheld (rid, unit) VALUES (1, 'SE-2');
              INSERT INTO withheld_exchange VALUES (zeroblob(16), 'SE-2');
              INSERT INTO attempt VALUES (zeroblob(16), 1, 0, 'transient', 503, NULL, 1);
              INSERT INTO fact_fill VALUES ('Procedure', 0);
@@ -125,7 +125,7 @@ fn illegal_states_are_refused_by_the_database_itself() {
         "INSERT INTO block VALUES (randomblob(16), 'p', 'PROV', '', NULL, NULL, 0, 'SE-P', NULL, NULL)",
         "INSERT INTO block VALUES (randomblob(16), 'p', 'PROV', NULL, 2, 1, 0, 'SE-P', NULL, NULL)",
         "INSERT INTO affiliation VALUES ('se-1', 'PROV')",
-        "INSERT INTO withheld VALUES (7, 'SE-2')",
+        "INSERT INTO withheld (rid, unit) VALUES (7, 'SE-2')",
         "UPDATE attempt SET class = 'lost'",
         "UPDATE attempt SET reason = 'another'",
         "INSERT INTO attempt VALUES (zeroblob(16), 2, 0, 'lost', NULL, NULL, 1)",
