@@ -45,6 +45,8 @@ pub use units::parse_units;
 #[derive(Debug, Clone)]
 pub struct Config {
     pub listen: SocketAddr,
+    /// Callers come through a proxy of ours, which says where they come from.
+    pub behind_proxy: bool,
     pub db: PathBuf,
     pub hsa_id: String,
     pub name: String,
@@ -293,7 +295,8 @@ fn check(raw: Raw, base: &Path) -> Result<Config, ConfigError> {
     }
     let issuers = client::issuers(raw.issuer, base, &base_url, &clients, &outgoing, &mut warnings)?;
     let authenticated = !clients.is_empty();
-    oauth::listen(listen, authenticated, tls.as_ref(), gateway.behind_proxy)?;
+    let behind_proxy = gateway.behind_proxy;
+    oauth::listen(listen, authenticated, tls.as_ref(), behind_proxy)?;
     if !raw.audit.reads {
         if authenticated {
             return Err(value(
@@ -319,6 +322,7 @@ fn check(raw: Raw, base: &Path) -> Result<Config, ConfigError> {
     Ok(Config {
         base_url,
         listen,
+        behind_proxy,
         oauth: oauth::oauth(raw.oauth, base, &db)?,
         tls,
         db,

@@ -6,6 +6,7 @@ use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
 use super::jwt::{self, Meant, Opened};
+use super::keys::key;
 use super::shows;
 use super::token::{Denied, LIFETIME_S};
 use crate::Gateway;
@@ -41,9 +42,7 @@ pub async fn prove(
     now: DateTime<Utc>,
 ) -> Result<Assertion, Denied> {
     let keys = client.keys.as_ref().ok_or(Denied::UnknownIssuer)?;
-    let found = gateway
-        .keyring
-        .find(&gateway.config, keys, opened.kid.as_deref(), opened.algorithm, now.timestamp())
+    let found = key(gateway, keys, opened.kid.as_deref(), opened.algorithm, now.timestamp())
         .await
         .ok_or(Denied::UnknownKey)?;
     let audience = gateway.config.token_url();

@@ -92,6 +92,11 @@ impl From<StoreError> for Refused {
 
 const JWT_BEARER: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 
+/// The client that an assertion names, whoever made it.
+pub fn named<'g>(gateway: &'g Gateway, assertion: &str) -> Option<&'g str> {
+    assertion::named(gateway, assertion).ok().map(|(_, client)| client.id.as_str())
+}
+
 /// Gives a token to a client that proves who it is. Refusals are counted, and those of known clients are in the audit log, as
 /// far as its bound goes.
 pub async fn grant(

@@ -5,6 +5,7 @@
 //! a caller may name its unit in the header `Vardkedja-Unit`; without it the caller is the operator of this machine.
 
 mod assertion;
+pub mod attempts;
 pub mod grant;
 pub mod grants;
 pub mod jwt;

@@ -31,6 +31,10 @@ pub enum Deed {
     Deliver,
     /// A partner's copies of our Tasks were asked for.
     Poll,
+    /// A partner was asked what its server can do.
+    Capability,
+    /// Public keys were fetched from their owner's address.
+    FetchKeys,
     /// Something was handed to a quality registry or other recipient in bulk.
     Export,
     /// Figures were counted.
@@ -53,6 +57,8 @@ pub enum Deed {
     Token,
     Refuse,
     Restore,
+    /// A copy of the database was made.
+    Backup,
     /// Old rows of this log were removed behind a signed checkpoint.
     Prune,
     /// A word that this program does not know: of a newer one, or of another part of it.
@@ -78,7 +84,7 @@ type Row = (Deed, &'static str, &'static str, Interaction, Option<&'static str>)
 
 use Interaction::{Disclosure, Login, Rest, Upkeep};
 
-const TABLE: [Row; 35] = [
+const TABLE: [Row; 38] = [
     (Deed::Read, "read", "R", Rest("read"), Some("läste")),
     (Deed::Vread, "vread", "R", Rest("vread"), Some("läste en tidigare version av")),
     (Deed::History, "history", "R", Rest("history"), Some("läste ändringshistoriken för")),
@@ -98,6 +104,8 @@ const TABLE: [Row; 35] = [
     (Deed::Fetch, "fetch", "R", Disclosure, Some("hämtade")),
     (Deed::Deliver, "deliver", "R", Disclosure, Some("fick")),
     (Deed::Poll, "poll", "E", Rest("search"), None),
+    (Deed::Capability, "capability", "E", Rest("capabilities"), None),
+    (Deed::FetchKeys, "fetch-keys", "E", Upkeep, None),
     (Deed::Export, "export", "R", Disclosure, Some("fick i ett uttag")),
     (Deed::Statistics, "statistics", "E", Rest("operation"), None),
     (Deed::Block, "block", "U", Rest("update"), Some("ändrade spärr eller samtycke för")),
@@ -119,6 +127,7 @@ const TABLE: [Row; 35] = [
     (Deed::Token, "token", "E", Login, None),
     (Deed::Refuse, "refuse", "E", Rest("operation"), None),
     (Deed::Restore, "restore", "U", Upkeep, None),
+    (Deed::Backup, "backup", "E", Upkeep, None),
     (Deed::Prune, "prune", "D", Upkeep, None),
 ];
 
