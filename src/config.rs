@@ -288,6 +288,7 @@ fn check(raw: Raw, base: &Path) -> Result<Config, ConfigError> {
     let base_url = base_url.trim_end_matches('/').to_owned();
     let directory = Directory::new(units);
     let clients = client::check(raw.client, base, &partners, &directory, &outgoing, &mut warnings)?;
+    client::check_names(&clients, tls.as_ref())?;
     for client in &clients {
         if let Some(name) = client.registry.as_ref().filter(|name| !registries.iter().any(|r| r.name == **name)) {
             warnings.push(format!("client {:?}: there is no [[registry]] {name:?}, so it gets nothing", client.id));

@@ -5,6 +5,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
+use super::certificate::Certificate;
 use super::jwt::{self, Meant, Opened};
 use super::keys::key;
 use super::shows;
@@ -38,7 +39,7 @@ pub async fn prove(
     client: &Client,
     opened: &Opened,
     assertion: &str,
-    certificate: Option<[u8; 32]>,
+    certificate: Option<&Certificate>,
     now: DateTime<Utc>,
 ) -> Result<Assertion, Denied> {
     let keys = client.keys.as_ref().ok_or(Denied::UnknownIssuer)?;

@@ -8,6 +8,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use super::certificate::Certificate;
 use super::grants::{NO_PATIENTS, served};
 use super::scope::{self, Scope};
 use super::token::{ACCESS_TOKEN, Access, Denied, ours};
@@ -102,7 +103,7 @@ pub fn named<'g>(gateway: &'g Gateway, assertion: &str) -> Option<&'g str> {
 pub async fn grant(
     gateway: &Gateway,
     form: Form<'_>,
-    certificate: Option<[u8; 32]>,
+    certificate: Option<&Certificate>,
     now: DateTime<Utc>,
 ) -> Result<Granted, Refused> {
     let mut client = None;
@@ -124,7 +125,7 @@ pub async fn grant(
 async fn decide<'g>(
     gateway: &'g Gateway,
     form: Form<'_>,
-    certificate: Option<[u8; 32]>,
+    certificate: Option<&Certificate>,
     now: DateTime<Utc>,
     known: &mut Option<&'g Client>,
 ) -> Result<Granted, Refused> {

@@ -88,8 +88,8 @@ async fn no_path_shows_what_the_filtered_model_does_not_contain_and_each_shows_a
         let library = Library::open(&model).await;
         // Of each path that writes something for a caller, another who asked for it.
         let mut strangers: BTreeMap<&str, (&str, String)> = BTreeMap::new();
-        for _ in 0..14 {
-            let asker = Model::asker(&mut random);
+        for n in 0..14 {
+            let asker = Model::asker(n, &mut random);
             let Some(token) = library.token(&asker).await else {
                 let may = |right| KINDS.iter().any(|kind| asker.may_ask(kind, right));
                 assert!(!asker.sees_log() && !"cruds".chars().any(may), "world {seed}: nothing was granted: {asker:?}");

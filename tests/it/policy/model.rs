@@ -435,12 +435,13 @@ impl Model {
         resource.kind != "Organization" && (objects || self.is_withheld(resource, None))
     }
 
-    /// Somebody with random scopes, often enough with such as let something through.
-    pub fn asker(random: &mut Rng) -> Asker {
+    /// The `n`th of those who ask: each purpose comes, and with random scopes, often enough such as let something through.
+    pub fn asker(n: usize, random: &mut Rng) -> Asker {
         let (unit, partner) = pick(random, &UNITS);
-        let purpose = match random.u8(..) {
-            0..70 => Purpose::Registry(pick(random, &REGISTRIES).0),
-            70..110 => Purpose::Operations,
+        let purpose = match n {
+            0 | 1 => Purpose::Registry(REGISTRIES[n].0),
+            2 | 3 => Purpose::Operations,
+            _ if random.u8(..) < 30 => Purpose::Registry(pick(random, &REGISTRIES).0),
             _ => Purpose::Care,
         };
         let unit = (random.u8(..) < 200).then_some(unit);
@@ -468,8 +469,8 @@ impl Model {
                 scopes.push(Scope { kind, rights, criteria });
             }
         }
-        if purpose == Purpose::Operations && random.u8(..) < 200 {
-            let rights = pick(random, &["rs", "rs", "r"]);
+        if purpose == Purpose::Operations {
+            let rights = if n == 2 { "rs" } else { "r" };
             scopes.push(Scope { kind: Some("AuditEvent"), rights, criteria: Vec::new() });
         }
         Asker { purpose, unit, partner, scopes: Some(scopes) }
