@@ -43,9 +43,8 @@ pub async fn prove(
     now: DateTime<Utc>,
 ) -> Result<Assertion, Denied> {
     let keys = client.keys.as_ref().ok_or(Denied::UnknownIssuer)?;
-    let found = key(gateway, keys, opened.kid.as_deref(), opened.algorithm, now.timestamp())
-        .await
-        .ok_or(Denied::UnknownKey)?;
+    let found =
+        key(gateway, keys, opened.kid.as_deref(), opened.algorithm, now.timestamp()).await.ok_or(Denied::UnknownKey)?;
     let audience = gateway.config.token_url();
     let meant = Meant { audience: &[&audience], now: now.timestamp(), leeway_s: jwt::LEEWAY_S };
     let (claims, times): (Claims, _) = jwt::verify(assertion, opened, &found.key, meant)?;

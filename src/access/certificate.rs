@@ -252,12 +252,28 @@ mod tests {
         ] {
             assert!(!shown.is(&subject(other)), "{other}");
         }
-        assert!(!certificate(|params| params.distinguished_name = rcgen::DistinguishedName::new()).is(&subject("CN=journal")));
+        assert!(
+            !certificate(|params| params.distinguished_name = rcgen::DistinguishedName::new())
+                .is(&subject("CN=journal"))
+        );
     }
 
     #[test]
     fn a_text_that_is_no_name_is_not_taken_for_one() {
-        for wrong in ["", "journal", "CN=", "CN=a,", "CN=a,,C=SE", "XX=a", "CN=#0c01", "CN=\"a\"", "CN=a\\", "CN=a\\4", "CN=a;C=SE", "CN=\\ff"] {
+        for wrong in [
+            "",
+            "journal",
+            "CN=",
+            "CN=a,",
+            "CN=a,,C=SE",
+            "XX=a",
+            "CN=#0c01",
+            "CN=\"a\"",
+            "CN=a\\",
+            "CN=a\\4",
+            "CN=a;C=SE",
+            "CN=\\ff",
+        ] {
             assert!(DistinguishedName::parse(wrong).is_err(), "{wrong}");
         }
     }
@@ -293,6 +309,9 @@ mod tests {
     #[test]
     fn what_is_no_certificate_has_no_name() {
         let nothing = Certificate::read(b"no certificate");
-        assert!(!nothing.is(&subject("CN=journal")) && nothing.is(&Binding::Sha256(Sha256::digest(b"no certificate").into())));
+        assert!(
+            !nothing.is(&subject("CN=journal"))
+                && nothing.is(&Binding::Sha256(Sha256::digest(b"no certificate").into()))
+        );
     }
 }

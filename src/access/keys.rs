@@ -75,7 +75,8 @@ async fn record(gateway: &Gateway, fetched: &Fetched, now: i64) {
     let result = if fetched.result.is_ok() { "fetched" } else { "failed" };
     gateway.figures.keys_fetched(&fetched.address, result);
     let at = DateTime::from_timestamp(now, 0).unwrap_or_default();
-    let event = Event::new(at, By::gateway(), Deed::FetchKeys, "keys").about([]).with("address", fetched.address.as_str());
+    let event =
+        Event::new(at, By::gateway(), Deed::FetchKeys, "keys").about([]).with("address", fetched.address.as_str());
     let event = match &fetched.result {
         Ok(count) => event.with("keys", *count),
         Err(reason) => event.ended(Outcome::Minor).with("reason", reason.as_str()),
@@ -234,7 +235,8 @@ mod tests {
         let config = Config::load(None).unwrap();
         let keys = Keys::File(file.clone());
         let keyring = Keyring::default();
-        let find = async |now: i64| keyring.find(&config, &keys, Some("k1"), Algorithm::ES384, now).await.found.is_some();
+        let find =
+            async |now: i64| keyring.find(&config, &keys, Some("k1"), Algorithm::ES384, now).await.found.is_some();
         std::fs::write(&file, format!("{{ \"keys\": [{KEY}] }}")).unwrap();
         assert!(find(0).await);
         std::fs::write(&file, r#"{ "keys": [] }"#).unwrap();

@@ -108,9 +108,8 @@ async fn examine(gateway: &Gateway, token: &str, now: i64) -> Result<(Shown, i64
     }
     let partner = config.partner(&opened.iss).ok_or(Denied::UnknownIssuer)?;
     let keys = partner.keys.as_ref().ok_or(Denied::UnknownIssuer)?;
-    let Found { key, until } = key(gateway, keys, opened.kid.as_deref(), opened.algorithm, now)
-        .await
-        .ok_or(Denied::UnknownKey)?;
+    let Found { key, until } =
+        key(gateway, keys, opened.kid.as_deref(), opened.algorithm, now).await.ok_or(Denied::UnknownKey)?;
     let audience = [config.base_url.as_str(), config.hsa_id.as_str()];
     let meant = Meant { audience: &audience, now, leeway_s: jwt::LEEWAY_S };
     let (claims, times): (Own, _) = jwt::verify(token, &opened, &key, meant)?;
@@ -149,9 +148,8 @@ async fn outside(
     if !jwt::OUTSIDE.contains(&opened.algorithm) {
         return Err(Denied::Algorithm);
     }
-    let Found { key, until } = key(gateway, &issuer.keys, opened.kid.as_deref(), opened.algorithm, now)
-        .await
-        .ok_or(Denied::UnknownKey)?;
+    let Found { key, until } =
+        key(gateway, &issuer.keys, opened.kid.as_deref(), opened.algorithm, now).await.ok_or(Denied::UnknownKey)?;
     let audience: Vec<&str> = issuer.audience.iter().map(String::as_str).collect();
     let meant = Meant { audience: &audience, now, leeway_s: jwt::LEEWAY_S };
     let (claims, times): (Map<String, Value>, _) = jwt::verify(token, opened, &key, meant)?;

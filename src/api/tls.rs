@@ -4,6 +4,8 @@
 use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
 
+use crate::access::Certificate;
+use crate::config::Tls;
 use actix_tls::accept::rustls_0_23::TlsStream;
 use actix_web::HttpRequest;
 use actix_web::rt::net::TcpStream;
@@ -17,8 +19,6 @@ use rustls::server::{
 };
 use rustls::sign::CertifiedKey;
 use rustls::{DigitallySignedStruct, DistinguishedName, RootCertStore, ServerConfig, SignatureScheme};
-use crate::access::Certificate;
-use crate::config::Tls;
 
 /// Why certificates cannot be used.
 #[derive(Debug, thiserror::Error)]

@@ -199,7 +199,9 @@ mod tests {
 
     #[test]
     fn our_tokens_are_short_and_what_is_remembered_is_bounded() {
-        for key in ["token_s", "assertions", "attempts", "attempts_all", "reload_s", "jwks_s", "jwks_bytes", "form_bytes"] {
+        for key in
+            ["token_s", "assertions", "attempts", "attempts_all", "reload_s", "jwks_s", "jwks_bytes", "form_bytes"]
+        {
             for count in ["0", "4294967295"] {
                 let error = load(&format!("[oauth]\n{key} = {count}")).unwrap_err();
                 assert!(error.starts_with(&format!("oauth.{key}")), "{error}");

@@ -17,7 +17,8 @@ pub fn back_up(db: &Path, to: &Path) -> anyhow::Result<bool> {
     let _ = writeln!(out, "{} and its manifest are written ({} bytes).", to.display(), manifest.bytes);
     tell(&mut out, &manifest);
     if let Err(error) = store::leave_for_log(db, &manifest) {
-        let _ = writeln!(out, "The audit log will not tell of it: beside the database nothing could be left ({error}).");
+        let _ =
+            writeln!(out, "The audit log will not tell of it: beside the database nothing could be left ({error}).");
     }
     let _ = writeln!(
         out,

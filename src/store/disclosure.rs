@@ -5,10 +5,10 @@ use chrono::{DateTime, Utc};
 use rusqlite::Row;
 
 use super::apply::{Refusal, Writing};
-use super::objection::EVERY;
-use super::rights::{Disclosed, DisclosedTo, Erasure};
 use super::grants::Right;
+use super::objection::EVERY;
 use super::query::Filter;
+use super::rights::{Disclosed, DisclosedTo, Erasure};
 use super::row::time;
 use super::search::Asked;
 use super::sql::Sql;
@@ -86,10 +86,10 @@ const TAKE_BACK: &str = concat!("DELETE FROM erasure WHERE withheld = 0 AND ", o
 const WITHHOLD: &str = "INSERT INTO erasure (registry, type, id, patient, key, reason, at, withheld, first_at, last_at) \
      SELECT d.registry, r.type, r.id, iif(r.type = 'Patient', r.id, r.patient), d.key, 'removed', ?2, 1, d.first_at, d.last_at \
      FROM disclosure d CROSS JOIN resource r ON r.rid = d.rid WHERE d.rid = ?1 ON CONFLICT (registry, type, id) DO NOTHING";
-const ALSO_WITHHELD: &str = "UPDATE erasure SET withheld = 1 WHERE (type, id) = (SELECT type, id FROM resource WHERE rid = ?1)";
-const HAS_OPEN: &str = had_again!(
-    "(type, id) = (SELECT type, id FROM resource WHERE rid = ?1) AND withheld = 1 AND reason = 'removed'"
-);
+const ALSO_WITHHELD: &str =
+    "UPDATE erasure SET withheld = 1 WHERE (type, id) = (SELECT type, id FROM resource WHERE rid = ?1)";
+const HAS_OPEN: &str =
+    had_again!("(type, id) = (SELECT type, id FROM resource WHERE rid = ?1) AND withheld = 1 AND reason = 'removed'");
 const OPEN: &str = "DELETE FROM erasure WHERE (type, id) = (SELECT type, id FROM resource WHERE rid = ?1) AND withheld = 1 \
      AND reason = 'removed'";
 const NO_LONGER_WITHHELD: &str =
@@ -111,8 +111,7 @@ const BY_PATIENT: &str = concat!(
     of_patient!("?"),
     ")"
 );
-const BY_TYPE: &str =
-    ") r CROSS JOIN disclosure d ON d.rid = r.rid CROSS JOIN registry g ON g.id = d.registry GROUP BY g.name, r.type ORDER BY g.name, r.type";
+const BY_TYPE: &str = ") r CROSS JOIN disclosure d ON d.rid = r.rid CROSS JOIN registry g ON g.id = d.registry GROUP BY g.name, r.type ORDER BY g.name, r.type";
 const TO_ERASE: &str = "SELECT g.name, e.type, count(*) AS resources, min(e.at) AS first_at, max(e.at) AS last_at \
      FROM erasure e INDEXED BY erasure_of_patient CROSS JOIN registry g ON g.id = e.registry WHERE e.patient = ?";
 const TO_ERASE_BY_TYPE: &str = " GROUP BY g.name, e.type ORDER BY g.name, e.type";

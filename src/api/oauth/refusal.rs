@@ -45,7 +45,8 @@ impl Refusal {
 
     /// So many attempts have failed that no more are looked at now.
     pub fn too_many(TooMany(retry_after_s): TooMany) -> Self {
-        let why = "too many attempts that failed came from this source, or from all (oauth.attempts, oauth.attempts_all)";
+        let why =
+            "too many attempts that failed came from this source, or from all (oauth.attempts, oauth.attempts_all)";
         Self { retry_after_s, is_proved: false, ..Self::of(Fault::TooMany) }.with(why)
     }
 

@@ -12,13 +12,13 @@ use rusqlite::params_from_iter;
 use rusqlite::types::Value;
 use uuid::Uuid;
 
+use super::super::block::readers;
 use super::super::export::Until;
 use super::super::grants::Right;
+use super::super::query::{Filter, Who};
 use super::super::read_resource::stored;
 use super::super::record::Stored;
 use super::super::sql::Sql;
-use super::super::block::readers;
-use super::super::query::{Filter, Who};
 use super::super::visible::{and, units};
 use super::super::{Store, StoreError};
 use super::condition::Asked;

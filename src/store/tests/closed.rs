@@ -86,7 +86,14 @@ async fn what_a_registry_is_to_erase_for_a_block_and_for_an_objection_stands_unt
                 (false, true) => vec!["removed"; 2],
                 (false, false) => Vec::new(),
             };
-            assert_eq!((reasons.as_slice(), has), (expected.iter().map(|r| (*r).to_owned()).collect::<Vec<_>>().as_slice(), 2 - u32::try_from(expected.len()).unwrap()), "{order} after {what}");
+            assert_eq!(
+                (reasons.as_slice(), has),
+                (
+                    expected.iter().map(|r| (*r).to_owned()).collect::<Vec<_>>().as_slice(),
+                    2 - u32::try_from(expected.len()).unwrap()
+                ),
+                "{order} after {what}"
+            );
         }
     }
 }
@@ -126,7 +133,9 @@ async fn an_export_from_before_a_block_is_closed_for_those_from_whom_it_keeps_so
     let after = both.store.last_seq().await.unwrap();
     let closed = async |filter: &Filter, seq: i64| both.store.has_closed(filter, walk(seq)).await.unwrap();
     let (a, b, c) = (units(&[UNITS[0]]), units(&[UNITS[1]]), units(&[UNITS[2]]));
-    for (filter, expected) in [(&a, false), (&b, true), (&c, false), (&Filter::registry("r"), true), (&Filter::ALL, false)] {
+    for (filter, expected) in
+        [(&a, false), (&b, true), (&c, false), (&Filter::registry("r"), true), (&Filter::ALL, false)]
+    {
         assert_eq!(closed(filter, before).await, expected, "{filter:?}");
         assert!(!closed(filter, after).await, "made after it: {filter:?}");
     }

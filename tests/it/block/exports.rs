@@ -26,10 +26,9 @@ fn settings() -> String {
              scopes = [\"system/*.cruds\"]\n"
         );
     }
-    for (name, identity) in [
-        ("named", "identity = \"personnummer\"\nagreement = \"Avtal 1\""),
-        ("coded", "key_file = \"coded.keys\""),
-    ] {
+    for (name, identity) in
+        [("named", "identity = \"personnummer\"\nagreement = \"Avtal 1\""), ("coded", "key_file = \"coded.keys\"")]
+    {
         all += &format!(
             "[[registry]]\nname = \"{name}\"\nhsa_id = \"{ORGANISATION}\"\n{identity}\n[[client]]\nid = \"{name}\"\n\
              name = \"x\"\nhsa_id = \"{ORGANISATION}\"\npurpose = \"registry\"\nregistry = \"{name}\"\n\
@@ -124,11 +123,8 @@ impl Exports {
                     let line: Value = serde_json::from_str(line).unwrap();
                     match kind {
                         "output" => {
-                            let name = format!(
-                                "{}/{}",
-                                line["resourceType"].as_str().unwrap(),
-                                line["id"].as_str().unwrap()
-                            );
+                            let name =
+                                format!("{}/{}", line["resourceType"].as_str().unwrap(), line["id"].as_str().unwrap());
                             got.output.insert(name);
                         }
                         _ => {
@@ -264,8 +260,7 @@ async fn while_exports_are_written_nothing_that_a_block_closes_goes_out_after_it
     let world = Exports::open().await;
     world.send(1, PATIENT).await;
     let first = world.export("south", &format!("/fhir/$export?{TYPES}")).await;
-    let secret: Vec<String> =
-        first.output.iter().map(|name| name.split_once('/').unwrap().1.to_owned()).collect();
+    let secret: Vec<String> = first.output.iter().map(|name| name.split_once('/').unwrap().1.to_owned()).collect();
     world.send(2, OTHER).await;
     let (mut jobs, mut gone, mut shown) = (Vec::new(), 0, 0);
     for round in 0..12 {

@@ -8,8 +8,7 @@ fn settings(bounds: &str, gateway: &str) -> String {
 
 async fn open(bounds: &str, gateway: &str) -> (Door, Key) {
     let key = Key::es384("k1");
-    let door =
-        Door::open(&[("registry.json", &key), ("journal.json", &key)], &settings(bounds, gateway)).await;
+    let door = Door::open(&[("registry.json", &key), ("journal.json", &key)], &settings(bounds, gateway)).await;
     (door, key)
 }
 

@@ -8,6 +8,7 @@ mod keys;
 mod outgoing;
 mod readme;
 mod replay;
+mod rotation;
 mod tls;
 mod token;
 

@@ -42,12 +42,12 @@ impl Empty {
         body: Option<Value>,
     ) -> Reply {
         let partner = super::model::UNITS.iter().find(|(u, _)| *u == unit).unwrap().1;
-        let token =
-            self.0.token_for(&of_unit(unit, partner), Some(scope).filter(|s| !s.is_empty()));
+        let token = self.0.token_for(&of_unit(unit, partner), Some(scope).filter(|s| !s.is_empty()));
         let mut all = vec![("Content-Type", "application/json".to_owned())];
         all.extend(headers.iter().map(|(name, value)| (*name, (*value).to_owned())));
         let body = body.map(|body| body.to_string());
-        let answer = self.0.ask(&token, &Request { method, path: path.into(), headers: all, body, ..Request::default() }).await;
+        let answer =
+            self.0.ask(&token, &Request { method, path: path.into(), headers: all, body, ..Request::default() }).await;
         Reply { status: answer.status, location: None, text: answer.pages.concat() }
     }
 
@@ -229,7 +229,8 @@ async fn a_unit_that_only_sent_reads_of_the_patient_what_it_said_itself_on_every
         let token = world.0.token_for(&of_unit(unit, partner), None);
         let headers = form.iter().map(|(n, v)| (*n, (*v).to_owned())).collect();
         let body = Some(format!("name:contains={name}&_summary=count"));
-        let request = Request { method: "POST", path: "/fhir/Patient/_search".into(), headers, body, ..Request::default() };
+        let request =
+            Request { method: "POST", path: "/fhir/Patient/_search".into(), headers, body, ..Request::default() };
         let answer = world.0.ask(&token, &request).await;
         serde_json::from_str::<Value>(&answer.pages[0]).unwrap()["total"].clone()
     };

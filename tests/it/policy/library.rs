@@ -9,16 +9,16 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::Utc;
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use serde_json::json;
+use vardkedja::domain::block::{Period, Scope};
 use vardkedja::domain::{Format, PartyRole, Stage, delivery};
 use vardkedja::fhir::search::index;
-use vardkedja::domain::block::{Period, Scope};
 use vardkedja::store::{
     self, Action, Commit, Committed, Deed, Delivery, Disclosed, Informed, Lifted, OptOut, Options, Party, Put, Store,
 };
 
 use super::model::{Asker, Block, Exchange, Model, NUMBERS, Purpose, REGISTRIES, Resource, UNITS, provider};
-use crate::oauth::{FORM, JWT_BEARER, form};
 use crate::gateway::TestGateway;
+use crate::oauth::{FORM, JWT_BEARER, form};
 
 const US: &str = "SE2321000131-E000000000900";
 

@@ -126,7 +126,9 @@ async fn no_path_shows_what_the_filtered_model_does_not_contain_and_each_shows_a
                         + question.exchanges.map_or(0, |e| e.len())
                         + question.names.map_or(0, |n| n.len())
                         + question.figures.map_or(0, |(_, said)| usize::from(has_numbers(&said)))
-                        + usize::from(matches!(answer.status, 304 | 412) || (path.contains("udit") && answer.status == 200))
+                        + usize::from(
+                            matches!(answer.status, 304 | 412) || (path.contains("udit") && answer.status == 200),
+                        )
                         + usize::from(*path == "access-log" && answer.status == 200);
                     *shown.entry(path).or_default() += showed;
                 }

@@ -309,7 +309,8 @@ impl Asker {
 
     /// Whether any resource of the type could be covered: otherwise the answer is 403, whatever there is.
     pub fn may_ask(&self, kind: &str, right: char) -> bool {
-        self.is_for(kind, right) && self.scopes.as_ref().is_none_or(|scopes| scopes.iter().any(|scope| scope.is_about(kind, right)))
+        self.is_for(kind, right)
+            && self.scopes.as_ref().is_none_or(|scopes| scopes.iter().any(|scope| scope.is_about(kind, right)))
     }
 
     fn may_all(&self, kind: &str, right: char) -> bool {
@@ -419,8 +420,7 @@ impl Model {
                 && self.blocks_of(&name).next().is_some()
                 && !self.resources.iter().any(|other| sees(&other));
         }
-        came_with(resource.name())
-            .any(|e| self.blocks_of(&e.patient).any(|block| block.keeps(resource.author, reader)))
+        came_with(resource.name()).any(|e| self.blocks_of(&e.patient).any(|block| block.keeps(resource.author, reader)))
     }
 
     /// Whether a block keeps the exchange from the unit: it is its sender's.
