@@ -9,6 +9,7 @@ mod export;
 mod limits;
 mod oauth;
 mod partner;
+mod redirect;
 mod registry;
 mod retention;
 mod statistics;
@@ -27,6 +28,7 @@ use crate::domain::Directory;
 use crate::domain::breaker;
 use crate::domain::delivery::Schedule;
 use crate::domain::outgoing::Outgoing;
+use crate::domain::redirect::Rule;
 
 pub use addresses::Secret;
 pub use audit::AuditSettings;
@@ -70,6 +72,8 @@ pub struct Config {
     pub partners: Vec<Partner>,
     /// Quality registries that may get what was done.
     pub registries: Vec<Registry>,
+    /// Who may send on what it was asked to do.
+    pub redirect: Rule,
     pub retention: Retention,
     pub export: Export,
     pub cohorts: Vec<Cohort>,
@@ -141,6 +145,7 @@ struct Raw {
     statistics: Statistics,
     outgoing: RawOutgoing,
     export: export::RawExport,
+    redirect: redirect::RawRedirect,
     retention: retention::RawRetention,
     #[serde(default)]
     partner: Vec<partner::RawPartner>,
@@ -279,6 +284,7 @@ fn check(raw: Raw, base: &Path) -> Result<Config, ConfigError> {
         }
         registries.push(registry::check(&key, raw_registry, base)?);
     }
+    let redirect = redirect::check(&raw.redirect)?;
     let retention = retention::check(raw.retention, base)?;
     let tls = oauth::tls(raw.tls, base)?;
     let scheme = if tls.is_some() { "https" } else { "http" };
@@ -344,6 +350,7 @@ fn check(raw: Raw, base: &Path) -> Result<Config, ConfigError> {
         outgoing,
         partners,
         registries,
+        redirect,
         retention,
         export,
         cohorts,

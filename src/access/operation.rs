@@ -14,6 +14,8 @@ pub enum Operation<'a> {
     SeeExchanges,
     /// Take a request back.
     Cancel,
+    /// Answer what a unit is asked.
+    Answer,
     /// Try parked deliveries again, or send again what was sent.
     SendAgain,
     /// Decide that something is never delivered.
@@ -54,7 +56,7 @@ impl Operation<'_> {
     /// Purposes that it is open to.
     fn purposes(self) -> &'static [Purpose] {
         match self {
-            Self::Submit(_) | Self::SeeExchanges | Self::Cancel | Self::Skip => &[Care],
+            Self::Submit(_) | Self::SeeExchanges | Self::Cancel | Self::Answer | Self::Skip => &[Care],
             Self::SeeDisclosures => &[Care],
             Self::SendAgain | Self::SeeDeliveries | Self::SeeAnswers | Self::HearPatient | Self::Hold => {
                 &[Care, Operations]
@@ -78,6 +80,8 @@ impl Operation<'_> {
             Self::Submit(Kind::Handover) => (Right::Create, "Task", false),
             Self::Submit(Kind::Activity) => (Right::Create, "Procedure", false),
             Self::Cancel | Self::SendAgain | Self::Skip => (Right::Update, "Task", false),
+            // Of those that are covered.
+            Self::Answer => (Right::Update, "Task", true),
             Self::SeeAnswers => (Right::Search, "Task", false),
             // Of what is covered; of nothing where that is nothing.
             Self::CountActs => (Right::Search, "Procedure", true),
@@ -162,13 +166,14 @@ mod tests {
     use super::*;
     use crate::store::{Filter, Grants};
 
-    const ALL: [Operation<'_>; 23] = [
+    const ALL: [Operation<'_>; 24] = [
         Operation::Submit(Kind::RehabPlan),
         Operation::Submit(Kind::Referral),
         Operation::Submit(Kind::Handover),
         Operation::Submit(Kind::Activity),
         Operation::SeeExchanges,
         Operation::Cancel,
+        Operation::Answer,
         Operation::SendAgain,
         Operation::Skip,
         Operation::SeeDeliveries,

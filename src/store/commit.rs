@@ -3,7 +3,7 @@
 use super::audit::{Checkpoint, Prune};
 use super::block::{Block, Listed};
 use super::export::ExportChange;
-use super::record::{Answer, Assertion, Audit, Delivery, DeliveryChange, Document, Exchange, Inbound, Put};
+use super::record::{Answer, Assertion, Audit, Delivery, DeliveryChange, Document, Exchange, Inbound, Move, Put};
 use super::rights::Deed;
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
@@ -27,6 +27,8 @@ pub struct Commit {
     /// Of which held deliveries the worklist has heard.
     pub listed: Vec<Listed>,
     pub inbound: Vec<Inbound>,
+    /// Moves of Tasks that are among `put`.
+    pub moves: Vec<Move>,
     /// What patients wish, what registries got, what is held and removed; after everything else and before the audit rows.
     pub deeds: Vec<Deed>,
     pub answer: Option<Answer>,

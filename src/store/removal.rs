@@ -66,10 +66,11 @@ const LET_GO: [&str; 5] = [
 ];
 const VERSIONS: &str = "SELECT count(*) FROM version WHERE rid = ?1";
 const DELIVERIES: &str = "SELECT id FROM delivery WHERE exchange = ?1";
-const OF_EXCHANGE: [(&str, &str); 8] = [
+const OF_EXCHANGE: [(&str, &str); 9] = [
     ("withheld", "DELETE FROM withheld_exchange WHERE exchange = ?1"),
     ("deliveries", "DELETE FROM delivery WHERE exchange = ?1"),
     ("inbound", "DELETE FROM inbound WHERE exchange = ?1"),
+    ("moves", "DELETE FROM move WHERE exchange = ?1"),
     ("answers", "DELETE FROM answer WHERE exchange = ?1"),
     ("documents", "DELETE FROM document WHERE exchange = ?1"),
     ("parties", "DELETE FROM party WHERE exchange = ?1"),

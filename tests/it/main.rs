@@ -47,5 +47,6 @@ mod search;
 mod statistics;
 mod submit;
 mod unmodified;
+mod workflow;
 mod worklist;
 mod world;

@@ -1,0 +1,1 @@
+//! Placer and filler at random against a naive model.
