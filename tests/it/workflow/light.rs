@@ -208,14 +208,14 @@ async fn a_participant_of_a_sip_answers_for_itself() {
     let exchange = reply.location.unwrap();
     let areas = json!({ "status": "accepted", "areas": [{ "area": "fatigue", "status": "accepted" }] });
     assert_eq!(answer(&world, &exchange, SOUTH, areas).await.status, 422, "a SIP is answered as a whole");
+    let on = answer(&world, &exchange, SOUTH, json!({ "redirectTo": NORTH })).await;
+    assert_eq!(on.status, 422, "the consent names its participants: {}", on.text);
     taken(&world, &exchange, SOUTH, json!({ "status": "accepted", "text": "Vi kommer." })).await;
     let line = standing(&world, &exchange, SOUTH).await;
     assert_eq!(line["status"], "accepted", "{line:#}");
     let shown = document(&world, &exchange, ONCOLOGY).await;
     let mine = shown["participants"].as_array().unwrap().iter().find(|p| p["unit"] == SOUTH).unwrap().clone();
     assert_eq!(mine["state"]["answer"]["text"], "Vi kommer.", "{shown:#}");
-    let on = answer(&world, &exchange, SOUTH, json!({ "redirectTo": NORTH })).await;
-    assert_eq!(on.status, 422, "the consent names its participants: {}", on.text);
     world.close().await;
 }
 
