@@ -157,3 +157,26 @@ async fn a_riv_referral_that_was_sent_on_names_its_new_recipient_and_who_sent_it
     assert!(forwarded.is_some_and(|f| f.contains(SOUTH)), "{shown}");
     world.close().await;
 }
+
+#[actix_web::test]
+async fn a_unit_sends_on_at_its_own_server() {
+    let world = World::open().await;
+    let exchange = world.refer(&referral(1)).await;
+    world.until(&exchange, "delivered").await;
+    let task = world.task(&exchange, NORTH).await;
+    let mut theirs = world.people().task(&task).await.unwrap();
+    theirs["status"] = json!("rejected");
+    theirs["statusReason"] = json!({ "text": "Listad i söder." });
+    theirs["output"] = json!([{ "type": { "text": "redirected-to" }, "valueReference": {
+        "type": "Organization", "identifier": { "system": "urn:oid:1.2.752.29.4.19", "value": SOUTH },
+    } }]);
+    let url = format!("{}/fhir/Task/{}", world.clinic, theirs["id"].as_str().unwrap());
+    let headers = [("Content-Type", "application/fhir+json")];
+    let put = world.ask("PUT", &url, &headers, Some(theirs.to_string())).await;
+    assert_eq!(put.status, 200, "{}", put.text);
+    world.until(&exchange, "waiting").await;
+    assert_eq!(standing(&world, &exchange, NORTH).await["redirectedTo"], SOUTH);
+    taken(&world, &exchange, SOUTH, json!({ "status": "accepted" })).await;
+    assert_eq!(document(&world, &exchange, ONCOLOGY).await["state"]["status"], "accepted");
+    world.close().await;
+}
