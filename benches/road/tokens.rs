@@ -24,7 +24,9 @@ pub fn measure(plan: &Plan, figures: &mut Figures) {
     ));
     let folder = fresh(&plan.folder, "tokens");
     let key = Key::new(&folder);
-    let program = Program::start(&folder, &folder.join("gateway.db"), &settings(None, None, ""));
+    // One client asks for more tokens than any would be given.
+    let many_assertions = settings(None, None, "[oauth]\nassertions = 1000000");
+    let program = Program::start(&folder, &folder.join("gateway.db"), &many_assertions);
     let smart = once(program.address, &get("/.well-known/smart-configuration", "")).1;
     let smart: serde_json::Value = serde_json::from_slice(&smart).expect("JSON");
     let audience = smart["token_endpoint"].as_str().expect("an address").to_owned();
