@@ -64,7 +64,7 @@ impl Gateway {
             .map_err(|source| StartError::Files { what: "mapping tables", source })?;
         let (mappings, issues) = Mappings::load(&files);
         refuse("mapping tables", &issues)?;
-        let files = assets::profile_files(config.profiles.as_deref())
+        let files = assets::package_files(config.profiles.as_deref(), config.rules.as_deref())
             .map_err(|source| StartError::Files { what: "profiles", source })?;
         let (conformance, issues) = Conformance::load(&files);
         refuse("profiles", &issues)?;
