@@ -214,8 +214,9 @@ impl Gateway {
         refuse("mapping tables", &unwritten(&mappings, &conformance.profiles))?;
         let registries = config.registries.iter().map(|r| (r.name.clone(), r.needs_information)).collect();
         let units = config.directory.iter().map(|unit| (unit.hsa_id.clone(), unit.care_provider.clone())).collect();
+        let clocks = Some(Arc::new(config.clocks.rules.clone()));
         let store =
-            Store::open(&config.db, Options { queue: config.limits.queue, registries, units, ..Options::default() })
+            Store::open(&config.db, Options { queue: config.limits.queue, registries, units, clocks, ..Options::default() })
                 .map_err(|source| StartError::Store { path: config.db.display().to_string(), source })?;
         // Behind the database's lock, so that no two processes make keys for each other.
         let signer = if config.signs() {

@@ -48,7 +48,8 @@ const OWN: &str = concat!(
     "SELECT r.rid, r.type, r.id FROM exchange_resource x CROSS JOIN resource r ON r.rid = x.rid \
      WHERE x.exchange = ?1 AND r.type <> 'Patient' AND r.type NOT IN ",
     actors!(),
-    " AND NOT EXISTS (SELECT 1 FROM exchange_resource y WHERE y.rid = x.rid AND y.exchange <> ?1)"
+    " AND NOT EXISTS (SELECT 1 FROM exchange_resource y WHERE y.rid = x.rid AND y.exchange <> ?1) \
+     UNION SELECT r.rid, r.type, r.id FROM escalation_task t CROSS JOIN resource r ON r.rid = t.rid WHERE t.exchange = ?1"
 );
 const ANOTHER: &str = "SELECT 1 FROM exchange WHERE patient = ?1 AND id <> ?2 LIMIT 1";
 /// With a patient's last exchange goes the Patient, and what else is about nobody but them.
@@ -66,7 +67,13 @@ const LET_GO: [&str; 5] = [
 ];
 const VERSIONS: &str = "SELECT count(*) FROM version WHERE rid = ?1";
 const DELIVERIES: &str = "SELECT id FROM delivery WHERE exchange = ?1";
-const OF_EXCHANGE: [(&str, &str); 8] = [
+const OF_EXCHANGE: [(&str, &str); 13] = [
+    ("waits", "DELETE FROM wait WHERE exchange = ?1"),
+    ("clocks", "DELETE FROM clocked WHERE exchange = ?1"),
+    ("pauses", "DELETE FROM pause WHERE exchange = ?1"),
+    ("escalations", "DELETE FROM escalation WHERE exchange = ?1"),
+    ("items", "DELETE FROM escalation_task WHERE exchange = ?1"),
+
     ("withheld", "DELETE FROM withheld_exchange WHERE exchange = ?1"),
     ("deliveries", "DELETE FROM delivery WHERE exchange = ?1"),
     ("inbound", "DELETE FROM inbound WHERE exchange = ?1"),
@@ -77,6 +84,7 @@ const OF_EXCHANGE: [(&str, &str); 8] = [
     ("holds", "UPDATE hold SET exchange = NULL WHERE exchange = ?1 AND exchange IS NOT NULL AND lifted_at IS NOT NULL"),
 ];
 const ATTEMPTS: &str = "DELETE FROM attempt WHERE delivery IN (SELECT id FROM delivery WHERE exchange = ?1)";
+const FORGET_DEATH: &str = "DELETE FROM deceased WHERE patient = ?1";
 const EXCHANGE: &str = "DELETE FROM exchange WHERE id = ?1";
 /// The row about the thing itself, and those about what is behind it: its history, its document.
 const SAID: [&str; 2] = [
@@ -174,6 +182,7 @@ impl Writing<'_, '_> {
         }
         if let Some(patient) = patient.filter(|_| is_last) {
             let last = db.all(LAST, [&patient], named)?;
+            db.run(FORGET_DEATH, [&patient])?;
             for one in &last {
                 versions += self.let_go(one.rid, removal)?;
             }

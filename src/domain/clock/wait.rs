@@ -17,7 +17,7 @@ pub struct Wait {
     pub step: Step,
     /// The Task that asks to stop, where that is what is not answered; otherwise empty.
     pub subject: String,
-    /// The id of the Task that the unit owns.
+    /// The id of the Task that the unit owns, or is asked to stop.
     pub task: Option<String>,
     pub since: DateTime<Utc>,
     /// The recipient waits for the sender, and has to do nothing meanwhile.
@@ -74,7 +74,7 @@ pub fn waits(before: &[Wait], standing: &Standing<'_>, now: DateTime<Utc>) -> Ve
             unit: taker.unit.to_owned(),
             step: Step::NoAbortAnswer,
             subject: abort.id.clone(),
-            task: Some(abort.id.clone()),
+            task: Some(abort.of.clone()),
             since: asked.map_or(now, |w| w.since),
             is_on_hold: false,
         });
