@@ -46,6 +46,10 @@ pub enum Operation<'a> {
     Hold,
     /// See what was removed.
     SeeRemovals,
+    /// See what is open and whose move it is.
+    SeeLoops,
+    /// Pause the clocks of what was sent, and let them run on.
+    PauseClocks,
 }
 
 use Purpose::{Care, Operations, Registry};
@@ -55,8 +59,8 @@ impl Operation<'_> {
     fn purposes(self) -> &'static [Purpose] {
         match self {
             Self::Submit(_) | Self::SeeExchanges | Self::Cancel | Self::Skip => &[Care],
-            Self::SeeDisclosures => &[Care],
-            Self::SendAgain | Self::SeeDeliveries | Self::SeeAnswers | Self::HearPatient | Self::Hold => {
+            Self::SeeDisclosures | Self::PauseClocks => &[Care],
+            Self::SeeLoops | Self::SendAgain | Self::SeeDeliveries | Self::SeeAnswers | Self::HearPatient | Self::Hold => {
                 &[Care, Operations]
             }
             Self::SeeFigures | Self::SeeLog | Self::SeeRemovals => &[Operations],
@@ -77,7 +81,7 @@ impl Operation<'_> {
             // Every handover asks somebody for something.
             Self::Submit(Kind::Handover) => (Right::Create, "Task", false),
             Self::Submit(Kind::Activity) => (Right::Create, "Procedure", false),
-            Self::Cancel | Self::SendAgain | Self::Skip => (Right::Update, "Task", false),
+            Self::Cancel | Self::SendAgain | Self::Skip | Self::PauseClocks => (Right::Update, "Task", false),
             Self::SeeAnswers => (Right::Search, "Task", false),
             // Of what is covered; of nothing where that is nothing.
             Self::CountActs => (Right::Search, "Procedure", true),
@@ -93,7 +97,8 @@ impl Operation<'_> {
             | Self::SeeDisclosures
             | Self::Erase
             | Self::Hold
-            | Self::SeeRemovals => {
+            | Self::SeeRemovals
+            | Self::SeeLoops => {
                 return None;
             }
         })
@@ -162,7 +167,7 @@ mod tests {
     use super::*;
     use crate::store::{Filter, Grants};
 
-    const ALL: [Operation<'_>; 23] = [
+    const ALL: [Operation<'_>; 25] = [
         Operation::Submit(Kind::RehabPlan),
         Operation::Submit(Kind::Referral),
         Operation::Submit(Kind::Handover),
@@ -186,6 +191,8 @@ mod tests {
         Operation::Erase,
         Operation::Hold,
         Operation::SeeRemovals,
+        Operation::SeeLoops,
+        Operation::PauseClocks,
     ];
 
     /// Somebody with a token whose scopes allow these rights of everything.
@@ -232,7 +239,8 @@ mod tests {
                 Operation::HearPatient,
                 Operation::Erase,
                 Operation::Hold,
-                Operation::SeeRemovals
+                Operation::SeeRemovals,
+                Operation::SeeLoops
             ]
         );
         let filter = operations.filter();

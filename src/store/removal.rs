@@ -48,9 +48,10 @@ const OWN: &str = concat!(
     "SELECT r.rid, r.type, r.id FROM exchange_resource x CROSS JOIN resource r ON r.rid = x.rid \
      WHERE x.exchange = ?1 AND r.type <> 'Patient' AND r.type NOT IN ",
     actors!(),
-    " AND NOT EXISTS (SELECT 1 FROM exchange_resource y WHERE y.rid = x.rid AND y.exchange <> ?1) \
-     UNION SELECT r.rid, r.type, r.id FROM escalation_task t CROSS JOIN resource r ON r.rid = t.rid WHERE t.exchange = ?1"
+    " AND NOT EXISTS (SELECT 1 FROM exchange_resource y WHERE y.rid = x.rid AND y.exchange <> ?1)"
 );
+/// Tasks that told what was overdue in it.
+const ITEMS: &str = "SELECT r.rid, r.type, r.id FROM escalation_task t CROSS JOIN resource r ON r.rid = t.rid WHERE t.exchange = ?1";
 const ANOTHER: &str = "SELECT 1 FROM exchange WHERE patient = ?1 AND id <> ?2 LIMIT 1";
 /// With a patient's last exchange goes the Patient, and what else is about nobody but them.
 const LAST: &str = concat!(
@@ -162,6 +163,7 @@ impl Writing<'_, '_> {
             db.first(KIND, [id], |row| Ok::<_, Refusal>((row.get::<_, String>(0)?, row.get::<_, Option<String>>(1)?)))?;
         let (kind, patient) = found.ok_or(Refusal::Corrupt("an exchange"))?;
         let mut own: Vec<Named> = db.all(OWN, [id], named)?;
+        own.extend(db.all(ITEMS, [id], named)?);
         let mut objects = vec![format!("exchange/{}", removal.exchange)];
         objects.extend(db.all(DELIVERIES, [id], |row| {
             let id: [u8; 16] = row.get(0)?;

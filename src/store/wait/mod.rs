@@ -15,6 +15,7 @@ use uuid::Uuid;
 
 use crate::domain::clock::{Counted, Priority, Sort, Step};
 
+pub(super) use read::open_counts;
 pub(super) use rebuild::rebuild;
 
 /// A wait as it is kept.
