@@ -5,6 +5,7 @@
 mod addresses;
 mod audit;
 mod client;
+mod clocks;
 mod export;
 mod limits;
 mod oauth;
@@ -31,6 +32,7 @@ use crate::domain::outgoing::Outgoing;
 pub use addresses::Secret;
 pub use audit::AuditSettings;
 pub use client::{Client, Issuer, Keys, MOST_AGREED};
+pub use clocks::ClockSettings;
 pub use export::{Cohort, Export};
 pub use limits::Limits;
 use limits::check_waits;
@@ -73,6 +75,8 @@ pub struct Config {
     /// Quality registries that may get what was done.
     pub registries: Vec<Registry>,
     pub retention: Retention,
+    /// When what is owed is overdue.
+    pub clocks: ClockSettings,
     pub export: Export,
     pub cohorts: Vec<Cohort>,
     /// Who may get a token: those of `[[client]]`, and partners with keys.
@@ -144,6 +148,7 @@ struct Raw {
     outgoing: RawOutgoing,
     export: export::RawExport,
     retention: retention::RawRetention,
+    clocks: clocks::RawClocks,
     #[serde(default)]
     partner: Vec<partner::RawPartner>,
     oauth: oauth::RawOauth,
@@ -283,6 +288,7 @@ fn check(raw: Raw, base: &Path) -> Result<Config, ConfigError> {
         registries.push(registry::check(&key, raw_registry, base)?);
     }
     let retention = retention::check(raw.retention, base)?;
+    let clocks = clocks::check(raw.clocks, base)?;
     let tls = oauth::tls(raw.tls, base)?;
     let scheme = if tls.is_some() { "https" } else { "http" };
     let base_url = if gateway.base_url.is_empty() { format!("{scheme}://{listen}") } else { gateway.base_url };
@@ -349,6 +355,7 @@ fn check(raw: Raw, base: &Path) -> Result<Config, ConfigError> {
         partners,
         registries,
         retention,
+        clocks,
         export,
         cohorts,
         clients,

@@ -48,6 +48,10 @@ pub enum Operation<'a> {
     Hold,
     /// See what was removed.
     SeeRemovals,
+    /// See what is open and whose move it is.
+    SeeLoops,
+    /// Pause the clocks of what was sent, and let them run on.
+    PauseClocks,
 }
 
 use Purpose::{Care, Operations, Registry};
@@ -57,11 +61,14 @@ impl Operation<'_> {
     fn purposes(self) -> &'static [Purpose] {
         match self {
             Self::Submit(_) | Self::SeeExchanges | Self::Cancel | Self::Skip => &[Care],
-            Self::SeeDisclosures => &[Care],
+            Self::SeeDisclosures | Self::PauseClocks => &[Care],
             Self::AskRules => &[Care, Operations],
-            Self::SendAgain | Self::SeeDeliveries | Self::SeeAnswers | Self::HearPatient | Self::Hold => {
-                &[Care, Operations]
-            }
+            Self::SeeLoops
+            | Self::SendAgain
+            | Self::SeeDeliveries
+            | Self::SeeAnswers
+            | Self::HearPatient
+            | Self::Hold => &[Care, Operations],
             Self::SeeFigures | Self::SeeLog | Self::SeeRemovals => &[Operations],
             Self::Erase => &[Registry, Operations],
             // What each purpose may do with a type is bounded when its scopes are read.
@@ -80,7 +87,7 @@ impl Operation<'_> {
             // Every handover asks somebody for something.
             Self::Submit(Kind::Handover) => (Right::Create, "Task", false),
             Self::Submit(Kind::Activity) => (Right::Create, "Procedure", false),
-            Self::Cancel | Self::SendAgain | Self::Skip => (Right::Update, "Task", false),
+            Self::Cancel | Self::SendAgain | Self::Skip | Self::PauseClocks => (Right::Update, "Task", false),
             Self::SeeAnswers => (Right::Search, "Task", false),
             // Of what is covered; of nothing where that is nothing.
             Self::CountActs => (Right::Search, "Procedure", true),
@@ -97,7 +104,8 @@ impl Operation<'_> {
             | Self::SeeDisclosures
             | Self::Erase
             | Self::Hold
-            | Self::SeeRemovals => {
+            | Self::SeeRemovals
+            | Self::SeeLoops => {
                 return None;
             }
         })
@@ -166,7 +174,7 @@ mod tests {
     use super::*;
     use crate::store::{Filter, Grants};
 
-    const ALL: [Operation<'_>; 24] = [
+    const ALL: &[Operation<'_>] = &[
         Operation::Submit(Kind::RehabPlan),
         Operation::Submit(Kind::Referral),
         Operation::Submit(Kind::Handover),
@@ -191,6 +199,8 @@ mod tests {
         Operation::Erase,
         Operation::Hold,
         Operation::SeeRemovals,
+        Operation::SeeLoops,
+        Operation::PauseClocks,
     ];
 
     /// Somebody with a token whose scopes allow these rights of everything.
@@ -202,7 +212,7 @@ mod tests {
     }
 
     fn open_to(caller: &Caller) -> Vec<Operation<'static>> {
-        ALL.into_iter().filter(|operation| caller.may(*operation).is_ok()).collect()
+        ALL.iter().copied().filter(|operation| caller.may(*operation).is_ok()).collect()
     }
 
     #[test]
@@ -238,7 +248,8 @@ mod tests {
                 Operation::HearPatient,
                 Operation::Erase,
                 Operation::Hold,
-                Operation::SeeRemovals
+                Operation::SeeRemovals,
+                Operation::SeeLoops
             ]
         );
         let filter = operations.filter();

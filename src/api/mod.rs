@@ -10,6 +10,7 @@ mod door;
 mod exchanges;
 mod fhir;
 mod limits;
+mod loops;
 mod oauth;
 mod observe;
 mod ops;
@@ -55,6 +56,10 @@ pub const ROUTES: &[(&str, &str)] = &[
     ("GET", "/v1/exchanges/{id}/document"),
     ("POST", "/v1/exchanges/{id}/cancel"),
     ("POST", "/v1/exchanges/{id}/retry"),
+    ("GET", "/v1/exchanges/{id}/timeline"),
+    ("POST", "/v1/exchanges/{id}/clocks/pause"),
+    ("POST", "/v1/exchanges/{id}/clocks/resume"),
+    ("GET", "/v1/open-loops"),
     ("GET", "/v1/deliveries"),
     ("POST", "/v1/deliveries/resend"),
     ("POST", "/v1/deliveries/{id}/retry"),
@@ -115,6 +120,7 @@ pub const ROUTES: &[(&str, &str)] = &[
     ("GET", "/fhir/{type}/{id}/$everything"),
     ("POST", "/fhir/{type}/{id}/$everything"),
     ("GET", "/fhir/{type}/{id}/$document"),
+    ("GET", "/fhir/{type}/{id}/$timeline"),
     ("GET", "/fhir/{type}/{id}/_history"),
     ("GET", "/fhir/{type}/{id}/_history/{version}"),
     ("GET", "/bulk/jobs/{id}"),
@@ -147,6 +153,10 @@ fn routes(app: &mut web::ServiceConfig) {
         .route("/v1/exchanges/{id}/document", get().to(exchanges::document))
         .route("/v1/exchanges/{id}/cancel", web::post().to(exchanges::cancel))
         .route("/v1/exchanges/{id}/retry", web::post().to(exchanges::retry))
+        .route("/v1/exchanges/{id}/timeline", get().to(loops::timeline))
+        .route("/v1/exchanges/{id}/clocks/pause", web::post().to(loops::pause))
+        .route("/v1/exchanges/{id}/clocks/resume", web::post().to(loops::resume))
+        .route("/v1/open-loops", get().to(loops::list))
         .route("/v1/deliveries", get().to(deliveries::list))
         .route("/v1/deliveries/resend", web::post().to(resend::post))
         .route("/v1/deliveries/{id}/retry", web::post().to(deliveries::retry))
@@ -211,6 +221,7 @@ fn routes(app: &mut web::ServiceConfig) {
         .route("/fhir/{type}/{id}/$everything", get().to(fhir::everything))
         .route("/fhir/{type}/{id}/$everything", web::post().to(fhir::everything_post))
         .route("/fhir/{type}/{id}/$document", get().to(fhir::document))
+        .route("/fhir/{type}/{id}/$timeline", get().to(fhir::timeline))
         .route("/fhir/{type}/{id}/_history", get().to(fhir::history))
         .route("/fhir/{type}/{id}/_history/{version}", get().to(fhir::vread))
         .route("/bulk/jobs/{id}", get().to(bulk::standing))

@@ -46,6 +46,7 @@ mod statement;
 mod tests;
 mod versions;
 mod visible;
+mod wait;
 mod write_act;
 mod write_delivery;
 mod write_exchange;
@@ -86,6 +87,9 @@ pub use record::{
 pub use rights::{Copies, Deed, Disclosed, DisclosedTo, Erasure, Hold, Informed, OptOut, Removal, Stub};
 pub use search::{Criteria, Found, HowFar, List, Passed, Targets, Walk};
 pub use versions::Versions;
+pub use wait::{
+    DECEASED, Escalated, HeldBy, OpenCount, PauseChange, PauseRow, Place, Raised, StepCount, WaitQuery, Waiting,
+};
 
 /// The database, as everyone else sees it: cheap to clone, closed when the last clone is dropped.
 #[derive(Clone)]

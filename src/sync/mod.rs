@@ -9,6 +9,7 @@ pub mod access_log;
 pub mod acknowledge;
 pub mod block;
 pub mod cancel;
+pub mod clocks;
 mod concerns;
 mod consent;
 pub mod contribute;
@@ -44,6 +45,7 @@ pub mod take;
 #[cfg(test)]
 mod tests;
 mod tie;
+pub mod timeline;
 mod veil;
 mod waiting;
 pub mod weigh;
