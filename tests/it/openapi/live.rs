@@ -378,8 +378,7 @@ async fn every_request_without_a_body_is_answered_as_the_file_says() {
             Some("subject") => scene.name_of("Patient"),
             _ => p["example"].to_string().trim_matches('"').to_owned(),
         };
-        let query: Vec<(String, String)> =
-            all.map(|p| (p["name"].as_str().unwrap().to_owned(), example(p))).collect();
+        let query: Vec<(String, String)> = all.map(|p| (p["name"].as_str().unwrap().to_owned(), example(p))).collect();
         let needed = |part: &str| {
             let required = operation.parameters(part).into_iter().filter(|p| p["required"] == true);
             required.map(|p| (p["name"].as_str().unwrap().to_owned(), p["example"].clone())).collect::<Vec<_>>()
