@@ -242,7 +242,7 @@ async fn a_region_brings_its_own_rules_in_a_folder() {
     let world = World::open_as_in(|folder, clinic| {
         let rules = own(folder);
         format!(
-            "[gateway]\nrules = {rules:?}\n[delivery]\nretry_s = [1]\n\
+            "rules = {rules:?}\n[delivery]\nretry_s = [1]\n\
              [[partner]]\nname = \"primary-care\"\nchannel = \"push\"\nfhir_base = \"{clinic}/fhir\"\n"
         )
     })
@@ -261,7 +261,7 @@ async fn a_region_brings_its_own_rules_in_a_folder() {
 
 #[test]
 fn the_fields_of_the_contract_are_those_of_the_code_system() {
-    let contract: Value = serde_yaml_ng::from_str(include_str!("../../openapi.yaml")).expect("the contract is YAML");
+    let contract: Value = serde_saphyr::from_str(include_str!("../../openapi.yaml")).expect("the contract is YAML");
     let mut said = BTreeSet::new();
     for (name, field) in contract["components"]["schemas"]["AssessmentInput"]["properties"].as_object().unwrap() {
         match field["properties"].as_object() {
