@@ -5,6 +5,7 @@ pub mod block;
 pub mod breaker;
 pub mod bucket;
 pub mod business_status;
+pub mod clock;
 pub mod delivery;
 pub mod disclosure;
 pub mod exchange;

@@ -47,6 +47,7 @@ mod statement;
 mod tests;
 mod versions;
 mod visible;
+mod wait;
 mod write_act;
 mod write_delivery;
 mod write_exchange;
@@ -63,7 +64,7 @@ pub use audit::{
     walk_file,
 };
 pub use backup::{
-    BackupError, BackupNote, Manifest, Restored, back_up, last_backup, manifest_of, restore, verify_backup,
+    BackupError, BackupNote, Manifest, Restored, back_up, is_of, last_backup, manifest_of, restore, verify_backup,
 };
 pub use block::{Block, Lifted, Listed, Outgoing};
 pub use commit::{Begun, Commit, Committed, Expect, Share, StoreError};
@@ -87,6 +88,9 @@ pub use record::{
 pub use rights::{Copies, Deed, Disclosed, DisclosedTo, Erasure, Hold, Informed, OptOut, Removal, Stub};
 pub use search::{Criteria, Found, HowFar, List, Passed, Targets, Walk};
 pub use versions::Versions;
+pub use wait::{
+    DECEASED, Escalated, HeldBy, OpenCount, PauseChange, PauseRow, Place, Raised, StepCount, WaitQuery, Waiting,
+};
 
 /// The database, as everyone else sees it: cheap to clone, closed when the last clone is dropped.
 #[derive(Clone)]
