@@ -1,6 +1,8 @@
 //! What registries have got, and what they must erase: a row for each resource and registry, which becomes a row of what is to
 //! be erased when the patient objects or the resource is removed.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Utc};
 use rusqlite::Row;
 
@@ -16,14 +18,55 @@ use super::visible::and;
 use super::{Store, StoreError};
 
 const ID: &str = "SELECT id FROM registry WHERE name = ?1";
-const RID: &str = "SELECT rid FROM resource WHERE type = ?1 AND id = ?2";
-const RECORD: &str = "INSERT INTO disclosure (registry, rid, key, first_at, last_at) VALUES (?1, ?2, ?3, ?4, ?4) \
-                      ON CONFLICT (registry, rid) DO UPDATE SET key = excluded.key, last_at = excluded.last_at";
+/// `?1`: the registry, `?2`: its name, `?3`: the type, `?4`: ids as a JSON array. Actors are about nobody.
+macro_rules! given {
+    () => {
+        "json_each(?4) m CROSS JOIN resource r ON r.type = ?3 AND r.id = m.value WHERE "
+    };
+}
+macro_rules! objects {
+    () => {
+        "(r.type NOT IN ('Organization', 'Practitioner', 'PractitionerRole') AND EXISTS \
+         (SELECT 1 FROM opt_out o INDEXED BY opt_out_of_patient WHERE o.patient = iif(r.type = 'Patient', r.id, r.patient) \
+          AND o.registry IN (?2, '*') AND o.lifted_at IS NULL))"
+    };
+}
+macro_rules! withheld {
+    () => {
+        "EXISTS (SELECT 1 FROM withheld w WHERE w.rid = r.rid AND w.unit = '')"
+    };
+}
+/// What somebody who objects must have erased it has got all the same.
+const RECORD: &str = concat!(
+    "INSERT INTO disclosure (registry, rid, key, first_at, last_at) SELECT ?1, r.rid, ?5, ?6, ?6 FROM ",
+    given!(),
+    "true ON CONFLICT (registry, rid) DO UPDATE SET key = excluded.key, last_at = excluded.last_at"
+);
 /// What comes again need not be erased.
-const COMES_AGAIN: &str = "DELETE FROM erasure WHERE registry = ?1 AND type = ?2 AND id = ?3";
-const OBJECTS: &str = "SELECT 1 FROM resource r CROSS JOIN opt_out o INDEXED BY opt_out_of_patient \
-     ON o.patient = iif(r.type = 'Patient', r.id, r.patient) AND o.registry IN (?2, '*') AND o.lifted_at IS NULL WHERE r.rid = ?1 \
-     AND r.type NOT IN ('Organization', 'Practitioner', 'PractitionerRole')";
+const COMES_AGAIN: &str = concat!(
+    "DELETE FROM erasure WHERE registry = ?1 AND type = ?3 AND id IN (SELECT r.id FROM ",
+    given!(),
+    "NOT ",
+    objects!(),
+    " AND NOT ",
+    withheld!(),
+    ")"
+);
+/// Of a patient who objected meanwhile it is to be erased at once; so is what a block has closed meanwhile.
+const ERASE: &str = concat!(
+    "INSERT INTO erasure (registry, type, id, patient, key, reason, at, withheld) \
+     SELECT ?1, r.type, r.id, iif(r.type = 'Patient', r.id, r.patient), ?5, iif(",
+    objects!(),
+    ", 'opt-out', 'removed'), ?6, ",
+    withheld!(),
+    " FROM ",
+    given!(),
+    "(",
+    objects!(),
+    " OR ",
+    withheld!(),
+    ") ON CONFLICT (registry, type, id) DO UPDATE SET key = excluded.key, reason = excluded.reason, withheld = excluded.withheld"
+);
 /// The Patient and all that is about it; actors are about nobody.
 macro_rules! of_patient {
     () => {
@@ -31,28 +74,27 @@ macro_rules! of_patient {
     };
     ($patient:literal) => {
         concat!(
-            "resource r CROSS JOIN (SELECT ",
+            "resource r WHERE (r.patient = ",
             $patient,
-            " AS id) p WHERE (r.patient = p.id OR r.type = 'Patient' AND r.id = p.id) \
-             AND r.type NOT IN ('Organization', 'Practitioner', 'PractitionerRole')"
+            " OR r.type = 'Patient' AND r.id = ",
+            $patient,
+            ") AND r.type NOT IN ('Organization', 'Practitioner', 'PractitionerRole')"
         )
     };
 }
+/// That the registry need not erase what it has.
+macro_rules! kept {
+    () => {
+        "NOT EXISTS (SELECT 1 FROM erasure e WHERE e.registry = d.registry AND e.type = r.type AND e.id = r.id)"
+    };
+}
 const WITHDRAW: &str = concat!(
-    "INSERT INTO erasure (registry, type, id, patient, key, reason, at, first_at, last_at) \
-     SELECT d.registry, r.type, r.id, ?1, d.key, 'opt-out', ?3, d.first_at, d.last_at FROM (SELECT r.rid, r.type, r.id FROM ",
+    "INSERT INTO erasure (registry, type, id, patient, key, reason, at) \
+     SELECT d.registry, r.type, r.id, ?1, d.key, 'opt-out', ?3 FROM (SELECT r.rid, r.type, r.id FROM ",
     of_patient!(),
     ") r CROSS JOIN disclosure d ON d.rid = r.rid CROSS JOIN registry g ON g.id = d.registry AND ?2 IN (g.name, '*') \
-     WHERE true ON CONFLICT (registry, type, id) DO NOTHING"
+     WHERE true ON CONFLICT (registry, type, id) DO UPDATE SET reason = 'opt-out'"
 );
-const FORGET: &str = concat!(
-    "DELETE FROM disclosure WHERE rid IN (SELECT r.rid FROM ",
-    of_patient!(),
-    ") AND registry IN (SELECT id FROM registry WHERE ?2 IN (name, '*'))"
-);
-/// What was to be erased for a block is so for the objection too: whichever ends first, the other stands.
-const ALSO_WITHDRAW: &str = "UPDATE erasure SET reason = 'opt-out' WHERE patient = ?1 AND withheld = 1 \
-     AND registry IN (SELECT id FROM registry WHERE ?2 IN (name, '*'))";
 /// Of registries to which no objection of the patient is left.
 macro_rules! objected_no_more {
     () => {
@@ -61,83 +103,67 @@ macro_rules! objected_no_more {
           WHERE o.patient = ?1 AND o.registry IN (g.name, '*') AND o.lifted_at IS NULL))"
     };
 }
+/// What a block closes too is to be erased for that: whichever ends first, the other stands.
 const STILL_WITHHELD: &str =
     concat!("UPDATE erasure SET reason = 'removed' WHERE withheld = 1 AND ", objected_no_more!());
-/// What the registry has not erased it still has.
-macro_rules! had_again {
-    ($which:literal) => {
-        concat!(
-            "INSERT INTO disclosure (registry, rid, key, first_at, last_at) \
-             SELECT e.registry, r.rid, e.key, coalesce(e.first_at, e.at), coalesce(e.last_at, e.at) FROM erasure e \
-             CROSS JOIN resource r ON r.type = e.type AND r.id = e.id WHERE e.seq IN (SELECT seq FROM erasure WHERE ",
-            $which,
-            ") ON CONFLICT DO NOTHING"
-        )
-    };
-}
-const HAS_STILL: &str = had_again!(
-    "patient = ?1 AND reason = 'opt-out' AND withheld = 0 AND registry IN \
-     (SELECT g.id FROM registry g WHERE NOT EXISTS (SELECT 1 FROM opt_out o INDEXED BY opt_out_of_patient \
-      WHERE o.patient = ?1 AND o.registry IN (g.name, '*') AND o.lifted_at IS NULL))"
-);
 const TAKE_BACK: &str = concat!("DELETE FROM erasure WHERE withheld = 0 AND ", objected_no_more!());
-
-/// What a block closes to registries: what each has got of it is to be erased.
-const WITHHOLD: &str = "INSERT INTO erasure (registry, type, id, patient, key, reason, at, withheld, first_at, last_at) \
-     SELECT d.registry, r.type, r.id, iif(r.type = 'Patient', r.id, r.patient), d.key, 'removed', ?2, 1, d.first_at, d.last_at \
-     FROM disclosure d CROSS JOIN resource r ON r.rid = d.rid WHERE d.rid = ?1 ON CONFLICT (registry, type, id) DO NOTHING";
-const ALSO_WITHHELD: &str =
-    "UPDATE erasure SET withheld = 1 WHERE (type, id) = (SELECT type, id FROM resource WHERE rid = ?1)";
-const HAS_OPEN: &str =
-    had_again!("(type, id) = (SELECT type, id FROM resource WHERE rid = ?1) AND withheld = 1 AND reason = 'removed'");
+/// What a block closes to registries each that has got it must erase. It is told as removed: of a block nothing is told.
+const WITHHOLD: &str = "INSERT INTO erasure (registry, type, id, patient, key, reason, at, withheld) \
+     SELECT d.registry, r.type, r.id, iif(r.type = 'Patient', r.id, r.patient), d.key, 'removed', ?2, 1 \
+     FROM disclosure d CROSS JOIN resource r ON r.rid = d.rid WHERE d.rid = ?1 \
+     ON CONFLICT (registry, type, id) DO UPDATE SET withheld = 1";
 const OPEN: &str = "DELETE FROM erasure WHERE (type, id) = (SELECT type, id FROM resource WHERE rid = ?1) AND withheld = 1 \
      AND reason = 'removed'";
-const NO_LONGER_WITHHELD: &str =
-    "UPDATE erasure SET withheld = 0 WHERE (type, id) = (SELECT type, id FROM resource WHERE rid = ?1)";
-const IS_WITHHELD: &str = "SELECT 1 FROM withheld WHERE rid = ?1 AND unit = ''";
+const NO_LONGER_WITHHELD: &str = "UPDATE erasure SET withheld = 0 WHERE (type, id) = (SELECT type, id FROM resource WHERE rid = ?1) AND withheld = 1";
 const REMOVED: &str = "INSERT INTO erasure (registry, type, id, patient, key, reason, at) \
      SELECT d.registry, r.type, r.id, NULL, d.key, 'removed', ?2 FROM disclosure d CROSS JOIN resource r ON r.rid = d.rid \
-     WHERE d.rid = ?1 ON CONFLICT (registry, type, id) DO NOTHING";
+     WHERE d.rid = ?1 ON CONFLICT (registry, type, id) DO UPDATE SET reason = 'removed', patient = NULL, withheld = 0";
 const GONE: &str = "DELETE FROM disclosure WHERE rid = ?1";
-const INSERT: &str = "INSERT INTO erasure (registry, type, id, patient, key, reason, at, withheld) \
-     SELECT ?1, r.type, r.id, iif(r.type = 'Patient', r.id, r.patient), ?3, ?5, ?4, ?6 FROM resource r WHERE r.rid = ?2 \
-     ON CONFLICT (registry, type, id) DO UPDATE SET key = excluded.key, reason = excluded.reason, withheld = excluded.withheld";
+/// What is erased there, the registry has no more; until then it has it, also where the objection is taken back meanwhile.
+const HAS_NO_MORE: &str = "DELETE FROM disclosure WHERE registry = ?1 AND rid IN (SELECT r.rid FROM erasure e INDEXED BY erasure_of_registry \
+     CROSS JOIN resource r ON r.type = e.type AND r.id = e.id WHERE e.registry = ?1 AND e.seq <= ?2)";
 const CONFIRM: &str = "DELETE FROM erasure WHERE registry = ?1 AND seq <= ?2";
 const ERASURES: &str = "SELECT e.* FROM erasure e INDEXED BY erasure_of_registry \
      WHERE e.registry = (SELECT id FROM registry WHERE name = ?1) AND e.seq > ?2 ORDER BY e.seq LIMIT ?3";
 const BY_PATIENT: &str = concat!(
     "SELECT g.name, r.type, count(*) AS resources, min(d.first_at) AS first_at, max(d.last_at) AS last_at FROM \
-     (SELECT r.rid, r.type FROM resource r WHERE r.rid IN (SELECT r.rid FROM ",
-    of_patient!("?"),
-    ")"
+     (SELECT r.rid, r.type, r.id FROM ",
+    of_patient!("?")
 );
-const BY_TYPE: &str = ") r CROSS JOIN disclosure d ON d.rid = r.rid CROSS JOIN registry g ON g.id = d.registry GROUP BY g.name, r.type ORDER BY g.name, r.type";
+const BY_TYPE: &str = concat!(
+    ") r CROSS JOIN disclosure d ON d.rid = r.rid CROSS JOIN registry g ON g.id = d.registry WHERE ",
+    kept!(),
+    " GROUP BY g.name, r.type ORDER BY g.name, r.type"
+);
 const TO_ERASE: &str = "SELECT g.name, e.type, count(*) AS resources, min(e.at) AS first_at, max(e.at) AS last_at \
-     FROM erasure e INDEXED BY erasure_of_patient CROSS JOIN registry g ON g.id = e.registry WHERE e.patient = ?";
+     FROM erasure e INDEXED BY erasure_of_patient CROSS JOIN registry g ON g.id = e.registry";
+const THERE: &str = " CROSS JOIN resource r ON r.type = e.type AND r.id = e.id";
 const TO_ERASE_BY_TYPE: &str = " GROUP BY g.name, e.type ORDER BY g.name, e.type";
-const CODED: &str = "SELECT r.rid, r.type, r.id FROM disclosure d CROSS JOIN resource r ON r.rid = d.rid \
-     WHERE d.registry = (SELECT id FROM registry WHERE name = ?1) AND d.rid > ?2 ORDER BY d.rid LIMIT ?3";
+const CODED: &str = concat!(
+    "SELECT r.rid, r.type, r.id FROM disclosure d CROSS JOIN resource r ON r.rid = d.rid \
+     WHERE d.registry = (SELECT id FROM registry WHERE name = ?1) AND d.rid > ?2 AND ",
+    kept!(),
+    " ORDER BY d.rid LIMIT ?3"
+);
 
 impl Writing<'_, '_> {
-    /// Of a patient who objected meanwhile it is to be erased at once; so is what a block has closed meanwhile.
+    /// Of a patient who objected meanwhile it is to be erased at once.
     pub(super) fn disclose(&mut self, disclosed: &Disclosed) -> Result<(), Refusal> {
         let db = self.statements;
         let Some(registry) = self.registry(&disclosed.registry)? else {
             return Err(Refusal::Corrupt("a registry that is not among the settings"));
         };
-        let at = disclosed.at.timestamp_millis();
+        let mut by_type: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
         for (resource_type, id) in disclosed.resources.iter().filter_map(|name| name.split_once('/')) {
-            let rid = db.first(RID, (resource_type, id), |row| row.get::<_, i64>(0).map_err(Refusal::from))?;
-            let Some(rid) = rid else { continue };
-            let objects = db.first(OBJECTS, (rid, &disclosed.registry), |_| Ok::<_, Refusal>(()))?.is_some();
-            let is_withheld = db.first(IS_WITHHELD, [rid], |_| Ok::<_, Refusal>(()))?.is_some();
-            if objects || is_withheld {
-                let reason = if objects { "opt-out" } else { "removed" };
-                db.run(INSERT, (registry, rid, &disclosed.key, at, reason, is_withheld))?;
-                continue;
-            }
-            db.run(RECORD, (registry, rid, &disclosed.key, at))?;
-            db.run(COMES_AGAIN, (registry, resource_type, id))?;
+            by_type.entry(resource_type).or_default().push(id);
+        }
+        let at = disclosed.at.timestamp_millis();
+        for (resource_type, ids) in by_type {
+            let ids = serde_json::json!(ids).to_string();
+            let given = (registry, &disclosed.registry, resource_type, &ids);
+            db.run(COMES_AGAIN, given)?;
+            db.run(RECORD, (given.0, given.1, given.2, given.3, &disclosed.key, at))?;
+            db.run(ERASE, (given.0, given.1, given.2, given.3, &disclosed.key, at))?;
         }
         Ok(())
     }
@@ -146,32 +172,26 @@ impl Writing<'_, '_> {
     pub(super) fn withdraw(&mut self, patient: &str, registry: &str, at_ms: i64) -> Result<(), Refusal> {
         debug_assert!(registry == EVERY || !registry.is_empty());
         self.statements.run(WITHDRAW, (patient, registry, at_ms))?;
-        self.statements.run(ALSO_WITHDRAW, (patient, registry))?;
-        self.statements.run(FORGET, (patient, registry))?;
         Ok(())
     }
 
     /// What was not erased yet need not be, where the patient objects no more.
     pub(super) fn take_back(&mut self, patient: &str) -> Result<(), Refusal> {
-        for sql in [STILL_WITHHELD, HAS_STILL, TAKE_BACK] {
-            self.statements.run(sql, [patient])?;
-        }
+        self.statements.run(STILL_WITHHELD, [patient])?;
+        self.statements.run(TAKE_BACK, [patient])?;
         Ok(())
     }
 
     /// A block has closed the resource to registries: those that have got it are to erase it.
     pub(super) fn withhold_from_registries(&mut self, rid: i64) -> Result<(), Refusal> {
         self.statements.run(WITHHOLD, (rid, self.now_ms))?;
-        self.statements.run(ALSO_WITHHELD, [rid])?;
-        self.statements.run(GONE, [rid])?;
         Ok(())
     }
 
     /// It is open again: what was not erased yet need not be, unless the patient objects.
     pub(super) fn give_back_to_registries(&mut self, rid: i64) -> Result<(), Refusal> {
-        for sql in [HAS_OPEN, OPEN, NO_LONGER_WITHHELD] {
-            self.statements.run(sql, [rid])?;
-        }
+        self.statements.run(OPEN, [rid])?;
+        self.statements.run(NO_LONGER_WITHHELD, [rid])?;
         Ok(())
     }
 
@@ -184,6 +204,7 @@ impl Writing<'_, '_> {
 
     pub(super) fn confirm(&mut self, registry: &str, through: i64) -> Result<(), Refusal> {
         let registry = self.registry(registry)?;
+        self.statements.run(HAS_NO_MORE, (registry, through))?;
         self.statements.run(CONFIRM, (registry, through))?;
         Ok(())
     }
@@ -227,7 +248,9 @@ impl Store {
         let (filter, patient) = (filter.clone(), patient.to_owned());
         self.read(move |db| {
             let visible = Asked::of(db, &filter).visible_of_any_type(Right::Read)?;
-            and(Sql::new(BY_PATIENT, [patient.into()]), visible.as_ref()).text(BY_TYPE).all(db, disclosed_to)
+            and(Sql::new(BY_PATIENT, [patient.clone().into(), patient.into()]), visible.as_ref())
+                .text(BY_TYPE)
+                .all(db, disclosed_to)
         })
         .await
     }
@@ -236,13 +259,9 @@ impl Store {
     pub async fn to_erase(&self, filter: &Filter, patient: &str) -> Result<Vec<DisclosedTo>, StoreError> {
         let (filter, patient) = (filter.clone(), patient.to_owned());
         self.read(move |db| {
-            let mut sql = Sql::new(TO_ERASE, [patient.into()]);
-            if let Some(visible) = Asked::of(db, &filter).visible_of_any_type(Right::Read)? {
-                sql = sql
-                    .text(" AND EXISTS (SELECT 1 FROM resource r WHERE r.type = e.type AND r.id = e.id AND ")
-                    .then(&visible)
-                    .text(")");
-            }
+            let visible = Asked::of(db, &filter).visible_of_any_type(Right::Read)?;
+            let sql = Sql::new(TO_ERASE, []).text(if visible.is_some() { THERE } else { "" });
+            let sql = and(sql.text(" WHERE e.patient = ?").value(patient), visible.as_ref());
             sql.text(TO_ERASE_BY_TYPE).all(db, disclosed_to)
         })
         .await

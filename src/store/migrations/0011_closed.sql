@@ -16,11 +16,8 @@ END;
 DROP INDEX withheld_from_unit;
 CREATE INDEX withheld_from_unit ON withheld (unit, seq, rid);
 
--- What a registry must erase because a block closed it: told as removed, since of a block nothing is told. `first_at` and
--- `last_at` are those of the disclosure that it was.
+-- What a registry must erase because a block closed it: told as removed, since of a block nothing is told.
 ALTER TABLE erasure ADD COLUMN withheld INTEGER NOT NULL DEFAULT 0 CHECK (withheld IN (0, 1));
-ALTER TABLE erasure ADD COLUMN first_at INTEGER;
-ALTER TABLE erasure ADD COLUMN last_at INTEGER;
 CREATE INDEX erasure_of_resource ON erasure (type, id);
 
 -- Blocks that stand already: what was there before they were registered has been closed by them.
@@ -32,12 +29,10 @@ UPDATE withheld SET seq = coalesce((
     CROSS JOIN version v ON v.rid = c.rid AND v.version = 1
   WHERE r.rid = withheld.rid AND EXISTS (SELECT 1 FROM version o WHERE o.rid = r.rid AND o.seq < v.seq)), 0);
 INSERT OR IGNORE INTO sight (rid, unit, seq, gained) SELECT rid, unit, seq, 0 FROM withheld WHERE seq > 0;
-INSERT INTO erasure (registry, type, id, patient, key, reason, at, withheld, first_at, last_at)
-  SELECT d.registry, r.type, r.id, iif(r.type = 'Patient', r.id, r.patient), d.key, 'removed', unixepoch('now') * 1000, 1,
-         d.first_at, d.last_at
+INSERT INTO erasure (registry, type, id, patient, key, reason, at, withheld)
+  SELECT d.registry, r.type, r.id, iif(r.type = 'Patient', r.id, r.patient), d.key, 'removed', unixepoch('now') * 1000, 1
   FROM withheld w CROSS JOIN disclosure d ON d.rid = w.rid CROSS JOIN resource r ON r.rid = w.rid WHERE w.unit = ''
   ON CONFLICT (registry, type, id) DO UPDATE SET withheld = 1;
 UPDATE erasure SET withheld = 1 WHERE EXISTS (
   SELECT 1 FROM resource r CROSS JOIN withheld w ON w.rid = r.rid AND w.unit = ''
   WHERE r.type = erasure.type AND r.id = erasure.id);
-DELETE FROM disclosure WHERE rid IN (SELECT rid FROM withheld WHERE unit = '');
