@@ -12,6 +12,7 @@ mod partner;
 mod registry;
 mod retention;
 mod statistics;
+mod transfer;
 mod units;
 
 use std::fs;
@@ -27,6 +28,7 @@ use crate::domain::Directory;
 use crate::domain::breaker;
 use crate::domain::delivery::Schedule;
 use crate::domain::outgoing::Outgoing;
+use crate::domain::transfer::Policy;
 
 pub use addresses::Secret;
 pub use audit::AuditSettings;
@@ -71,6 +73,8 @@ pub struct Config {
     /// Quality registries that may get what was done.
     pub registries: Vec<Registry>,
     pub retention: Retention,
+    /// What a transfer between levels of care must carry.
+    pub transfer: Policy,
     pub export: Export,
     pub cohorts: Vec<Cohort>,
     /// Who may get a token: those of `[[client]]`, and partners with keys.
@@ -142,6 +146,7 @@ struct Raw {
     outgoing: RawOutgoing,
     export: export::RawExport,
     retention: retention::RawRetention,
+    transfer: transfer::RawTransfer,
     #[serde(default)]
     partner: Vec<partner::RawPartner>,
     oauth: oauth::RawOauth,
@@ -280,6 +285,7 @@ fn check(raw: Raw, base: &Path) -> Result<Config, ConfigError> {
         registries.push(registry::check(&key, raw_registry, base)?);
     }
     let retention = retention::check(raw.retention, base)?;
+    let transfer = transfer::check(&raw.transfer, base)?;
     let tls = oauth::tls(raw.tls, base)?;
     let scheme = if tls.is_some() { "https" } else { "http" };
     let base_url = if gateway.base_url.is_empty() { format!("{scheme}://{listen}") } else { gateway.base_url };
@@ -345,6 +351,7 @@ fn check(raw: Raw, base: &Path) -> Result<Config, ConfigError> {
         partners,
         registries,
         retention,
+        transfer,
         export,
         cohorts,
         clients,

@@ -12,6 +12,8 @@ pub enum Operation<'a> {
     Submit(Kind),
     /// List exchanges, read one, read its document. Which ones, the store decides by what they are mainly about.
     SeeExchanges,
+    /// See who is responsible for what about a patient.
+    SeeResponsibility,
     /// Take a request back.
     Cancel,
     /// Try parked deliveries again, or send again what was sent.
@@ -55,7 +57,7 @@ impl Operation<'_> {
     fn purposes(self) -> &'static [Purpose] {
         match self {
             Self::Submit(_) | Self::SeeExchanges | Self::Cancel | Self::Skip => &[Care],
-            Self::SeeDisclosures => &[Care],
+            Self::SeeDisclosures | Self::SeeResponsibility => &[Care],
             Self::SendAgain | Self::SeeDeliveries | Self::SeeAnswers | Self::HearPatient | Self::Hold => {
                 &[Care, Operations]
             }
@@ -78,6 +80,7 @@ impl Operation<'_> {
             Self::Submit(Kind::Handover) => (Right::Create, "Task", false),
             Self::Submit(Kind::Activity) => (Right::Create, "Procedure", false),
             Self::Cancel | Self::SendAgain | Self::Skip => (Right::Update, "Task", false),
+            Self::SeeResponsibility => (Right::Read, "EpisodeOfCare", true),
             Self::SeeAnswers => (Right::Search, "Task", false),
             // Of what is covered; of nothing where that is nothing.
             Self::CountActs => (Right::Search, "Procedure", true),
@@ -162,12 +165,13 @@ mod tests {
     use super::*;
     use crate::store::{Filter, Grants};
 
-    const ALL: [Operation<'_>; 23] = [
+    const ALL: [Operation<'_>; 24] = [
         Operation::Submit(Kind::RehabPlan),
         Operation::Submit(Kind::Referral),
         Operation::Submit(Kind::Handover),
         Operation::Submit(Kind::Activity),
         Operation::SeeExchanges,
+        Operation::SeeResponsibility,
         Operation::Cancel,
         Operation::SendAgain,
         Operation::Skip,

@@ -5,6 +5,7 @@ mod blocks;
 mod body;
 mod bulk;
 mod caller;
+mod consultations;
 mod deliveries;
 mod door;
 mod exchanges;
@@ -17,6 +18,7 @@ mod problem;
 mod refusals;
 mod registries;
 mod resend;
+mod responsible;
 mod statistics;
 mod tls;
 mod v1;
@@ -54,6 +56,9 @@ pub const ROUTES: &[(&str, &str)] = &[
     ("GET", "/v1/exchanges/{id}/document"),
     ("POST", "/v1/exchanges/{id}/cancel"),
     ("POST", "/v1/exchanges/{id}/retry"),
+    ("POST", "/v1/exchanges/{id}/consultations"),
+    ("POST", "/v1/responsibility/search"),
+    ("GET", "/v1/patients/{id}/responsibility"),
     ("GET", "/v1/deliveries"),
     ("POST", "/v1/deliveries/resend"),
     ("POST", "/v1/deliveries/{id}/retry"),
@@ -143,6 +148,9 @@ fn routes(app: &mut web::ServiceConfig) {
         .route("/v1/exchanges/{id}/document", get().to(exchanges::document))
         .route("/v1/exchanges/{id}/cancel", web::post().to(exchanges::cancel))
         .route("/v1/exchanges/{id}/retry", web::post().to(exchanges::retry))
+        .route("/v1/exchanges/{id}/consultations", web::post().to(consultations::record))
+        .route("/v1/responsibility/search", web::post().to(responsible::search))
+        .route("/v1/patients/{id}/responsibility", get().to(responsible::of_patient))
         .route("/v1/deliveries", get().to(deliveries::list))
         .route("/v1/deliveries/resend", web::post().to(resend::post))
         .route("/v1/deliveries/{id}/retry", web::post().to(deliveries::retry))

@@ -4,6 +4,7 @@ pub mod audit;
 pub mod block;
 pub mod breaker;
 pub mod bucket;
+pub mod charge;
 pub mod delivery;
 pub mod disclosure;
 pub mod exchange;
@@ -17,6 +18,7 @@ pub mod retention;
 pub mod statistic;
 pub mod tally;
 pub mod task;
+pub mod transfer;
 pub mod unit;
 pub mod window;
 

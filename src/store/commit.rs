@@ -2,6 +2,7 @@
 
 use super::audit::{Checkpoint, Prune};
 use super::block::{Block, Listed};
+use super::charge::Moved;
 use super::export::ExportChange;
 use super::record::{Answer, Assertion, Audit, Delivery, DeliveryChange, Document, Exchange, Inbound, Put};
 use super::rights::Deed;
@@ -26,6 +27,8 @@ pub struct Commit {
     pub blocks: Vec<Block>,
     /// Of which held deliveries the worklist has heard.
     pub listed: Vec<Listed>,
+    /// Who has charge of what: steps that follow, in order.
+    pub moved: Vec<Moved>,
     pub inbound: Vec<Inbound>,
     /// What patients wish, what registries got, what is held and removed; after everything else and before the audit rows.
     pub deeds: Vec<Deed>,
@@ -73,6 +76,8 @@ pub enum Expect {
     Unchanged { patient: String, changes: i64 },
     /// Nothing happened to the patient's blocks since: [`Store::block_marks`](super::Store::block_marks) says the same.
     Blocks { patient: String, marks: i64 },
+    /// Nothing moved for the patient since: [`Store::moves`](super::Store::moves) says the same `last`.
+    Moves { patient: String, last: i64 },
     /// The caller has not used this Idempotency-Key.
     FreshKey { caller: String, key: String },
     /// The client has not used this assertion.

@@ -66,16 +66,19 @@ const LET_GO: [&str; 5] = [
 ];
 const VERSIONS: &str = "SELECT count(*) FROM version WHERE rid = ?1";
 const DELIVERIES: &str = "SELECT id FROM delivery WHERE exchange = ?1";
-const OF_EXCHANGE: [(&str, &str); 8] = [
+const OF_EXCHANGE: [(&str, &str); 9] = [
     ("withheld", "DELETE FROM withheld_exchange WHERE exchange = ?1"),
     ("deliveries", "DELETE FROM delivery WHERE exchange = ?1"),
     ("inbound", "DELETE FROM inbound WHERE exchange = ?1"),
     ("answers", "DELETE FROM answer WHERE exchange = ?1"),
     ("documents", "DELETE FROM document WHERE exchange = ?1"),
     ("parties", "DELETE FROM party WHERE exchange = ?1"),
+    // What it moved stays moved, by something that is known no more.
+    ("moves", "UPDATE charge_move SET exchange = NULL, origin = (SELECT randomblob(16)) WHERE exchange = ?1 AND exchange IS NOT NULL"),
     ("links", "DELETE FROM exchange_resource WHERE exchange = ?1"),
     ("holds", "UPDATE hold SET exchange = NULL WHERE exchange = ?1 AND exchange IS NOT NULL AND lifted_at IS NOT NULL"),
 ];
+const MOVES: &str = "DELETE FROM charge_move WHERE patient = ?1";
 const ATTEMPTS: &str = "DELETE FROM attempt WHERE delivery IN (SELECT id FROM delivery WHERE exchange = ?1)";
 const EXCHANGE: &str = "DELETE FROM exchange WHERE id = ?1";
 /// The row about the thing itself, and those about what is behind it: its history, its document.
@@ -173,6 +176,7 @@ impl Writing<'_, '_> {
             versions += self.let_go(rid, removal)?;
         }
         if let Some(patient) = patient.filter(|_| is_last) {
+            db.run(MOVES, [&patient])?;
             let last = db.all(LAST, [&patient], named)?;
             for one in &last {
                 versions += self.let_go(one.rid, removal)?;

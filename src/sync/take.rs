@@ -6,6 +6,7 @@ use sha2::{Digest, Sha256};
 
 use super::Refusal;
 use super::abort;
+use super::consultation;
 use super::acknowledge::{Applied, Change, Heard, acknowledge};
 use super::refusal::missing;
 use super::worklist;
@@ -89,7 +90,16 @@ fn stale(current: u32, expected: u32) -> Refusal {
 /// A Task of our own worklist ends with what it asks for, and by nothing else.
 fn check_worklist(stored: &Stored) -> Result<(), Refusal> {
     let task: Value = serde_json::from_slice(&stored.body).map_err(|_| missing("Task"))?;
-    if task["code"]["coding"][0]["code"] != worklist::PARKED {
+    let code = task["code"]["coding"][0]["code"].as_str().unwrap_or_default();
+    if code == consultation::MISSING {
+        return Err(Refusal::Conflict(Issue::error(
+            Code::BusinessRule,
+            "Task.status",
+            "Uppgiften avslutas när samråden registreras (POST /v1/exchanges/{id}/consultations) eller remissen tas tillbaka.",
+            "The Task ends when the consultations are recorded (POST /v1/exchanges/{id}/consultations) or the referral is taken back.",
+        )));
+    }
+    if code != worklist::PARKED {
         return Ok(());
     }
     Err(Refusal::Conflict(Issue::error(

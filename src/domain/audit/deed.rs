@@ -22,6 +22,8 @@ pub enum Deed {
     /// A document that waited for another was taken up.
     Resume,
     Cancel,
+    /// Who has charge of what was moved, by what was done in the same commit.
+    Responsibility,
     Retry,
     Skip,
     Resend,
@@ -78,7 +80,7 @@ type Row = (Deed, &'static str, &'static str, Interaction, Option<&'static str>)
 
 use Interaction::{Disclosure, Login, Rest, Upkeep};
 
-const TABLE: [Row; 35] = [
+const TABLE: [Row; 36] = [
     (Deed::Read, "read", "R", Rest("read"), Some("läste")),
     (Deed::Vread, "vread", "R", Rest("vread"), Some("läste en tidigare version av")),
     (Deed::History, "history", "R", Rest("history"), Some("läste ändringshistoriken för")),
@@ -92,6 +94,7 @@ const TABLE: [Row; 35] = [
     (Deed::Hold, "hold", "C", Upkeep, None),
     (Deed::Resume, "resume", "U", Upkeep, None),
     (Deed::Cancel, "cancel", "U", Rest("update"), Some("återtog")),
+    (Deed::Responsibility, "responsibility", "U", Rest("update"), Some("flyttade")),
     (Deed::Retry, "retry", "U", Upkeep, None),
     (Deed::Skip, "skip", "U", Upkeep, None),
     (Deed::Resend, "resend", "U", Upkeep, None),
