@@ -107,7 +107,11 @@ impl Form {
         let is_hsa = |text: &String| HsaId::parse(text).is_ok();
         let unit = self.text(at, part, "unit").filter(is_hsa).map(|unit| unit.to_ascii_uppercase());
         if unit.is_none() {
-            self.wrong("primaryCare.unit", "HSA-id för enheten som tillfrågades", "the HSA-id of the unit that was asked");
+            self.wrong(
+                "primaryCare.unit",
+                "HSA-id för enheten som tillfrågades",
+                "the HSA-id of the unit that was asked",
+            );
         }
         let person = self.text(at, part, "hsaId");
         if person.as_ref().is_some_and(|person| !is_hsa(person)) {

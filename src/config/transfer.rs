@@ -253,7 +253,10 @@ impl File<'_> {
             };
             let can_hold = mode == Some(Mode::Referral) && must.iter().all(|demand| demand.carry.can_follow());
             if effect_read == Effect::Hold && mode.is_some() && !can_hold {
-                self.wrong(effect.span(), "hold is for referrals that lack a consultation: nothing else can be added later");
+                self.wrong(
+                    effect.span(),
+                    "hold is for referrals that lack a consultation: nothing else can be added later",
+                );
             }
             missing.push((format, effect_read));
         }
@@ -309,7 +312,8 @@ mod tests {
     #[test]
     fn a_rule_says_what_is_lacked_from_specialist_to_primary_care_only_and_while_it_is_valid() {
         use crate::domain::transfer::{Finding, Transfer};
-        let policy = parse(&RULES.replacen("to = [\"primary\"]", "to = [\"primary\"]\nvalid_to = \"2026-12-31\"", 1)).unwrap();
+        let policy =
+            parse(&RULES.replacen("to = [\"primary\"]", "to = [\"primary\"]\nvalid_to = \"2026-12-31\"", 1)).unwrap();
         let day = |text: &str| text.parse::<NaiveDate>().unwrap();
         let areas = ["fatigue".to_owned(), "nutrition".to_owned()];
         let said = |mode, format, region, from, to, carries: &[Evidence], on| -> Vec<String> {
@@ -336,10 +340,19 @@ mod tests {
             said(Mode::Active, json, "14", specialist, primary, &[Evidence::OralContact], today),
             ["warn consultation-patient", "NUT-3"]
         );
-        assert_eq!(said(Mode::Sip, json, "14", specialist, primary, &[Evidence::Consent], today), ["refuse meeting", "FAT-S3", "NUT-3"]);
-        assert!(said(Mode::Referral, json, "14", primary, specialist, &[], today).is_empty(), "the way back asks for nothing");
+        assert_eq!(
+            said(Mode::Sip, json, "14", specialist, primary, &[Evidence::Consent], today),
+            ["refuse meeting", "FAT-S3", "NUT-3"]
+        );
+        assert!(
+            said(Mode::Referral, json, "14", primary, specialist, &[], today).is_empty(),
+            "the way back asks for nothing"
+        );
         assert!(said(Mode::Referral, json, "14", specialist, Level::Municipality, &[], today).is_empty());
-        assert!(said(Mode::Referral, json, "07", specialist, primary, &[], today).is_empty(), "another region has no such rule");
+        assert!(
+            said(Mode::Referral, json, "07", specialist, primary, &[], today).is_empty(),
+            "another region has no such rule"
+        );
         assert_eq!(said(Mode::Referral, json, "14", specialist, primary, &[], "2027-01-01"), ["FAT-S3"]);
     }
 }

@@ -59,13 +59,8 @@ pub enum Evidence {
 }
 
 impl Evidence {
-    pub const ALL: [Self; 5] = [
-        Self::ConsultationPatient,
-        Self::ConsultationPrimaryCare,
-        Self::OralContact,
-        Self::Consent,
-        Self::Meeting,
-    ];
+    pub const ALL: [Self; 5] =
+        [Self::ConsultationPatient, Self::ConsultationPrimaryCare, Self::OralContact, Self::Consent, Self::Meeting];
 
     pub fn code(self) -> &'static str {
         match self {

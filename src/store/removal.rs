@@ -74,7 +74,10 @@ const OF_EXCHANGE: [(&str, &str); 9] = [
     ("documents", "DELETE FROM document WHERE exchange = ?1"),
     ("parties", "DELETE FROM party WHERE exchange = ?1"),
     // What it moved stays moved, by something that is known no more.
-    ("moves", "UPDATE charge_move SET exchange = NULL, origin = (SELECT randomblob(16)) WHERE exchange = ?1 AND exchange IS NOT NULL"),
+    (
+        "moves",
+        "UPDATE charge_move SET exchange = NULL, origin = (SELECT randomblob(16)) WHERE exchange = ?1 AND exchange IS NOT NULL",
+    ),
     ("links", "DELETE FROM exchange_resource WHERE exchange = ?1"),
     ("holds", "UPDATE hold SET exchange = NULL WHERE exchange = ?1 AND exchange IS NOT NULL AND lifted_at IS NOT NULL"),
 ];

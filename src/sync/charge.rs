@@ -387,3 +387,140 @@ fn episode(exchange: &Exchange, charge: &Charge, stands: bool, stored: Option<&V
     }
     episode
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{Format, PartyRole, Stage};
+    use crate::store::Party;
+
+    const SENDER: &str = "SE2321000131-E000000000101";
+    const OWNER: &str = "SE2321000131-E000000000203";
+
+    fn exchange() -> Exchange {
+        let party = |unit: &str, role, task: Option<&str>| Party {
+            unit: unit.into(),
+            partner: "p".into(),
+            role,
+            task: task.map(str::to_owned),
+            status: task.map(|_| Status::Requested),
+            stage: Stage::Waiting,
+        };
+        Exchange {
+            id: Uuid::from_u128(1),
+            revision: 1,
+            kind: Kind::Referral,
+            format: Format::Json,
+            organisation: "o".into(),
+            document: "d".into(),
+            version: 1,
+            entered_in_error: false,
+            patient: Some("p".into()),
+            stage: Stage::Waiting,
+            created_at: DateTime::UNIX_EPOCH,
+            updated_at: DateTime::UNIX_EPOCH,
+            parties: vec![party(SENDER, PartyRole::Sender, None), party(OWNER, PartyRole::Recipient, Some("t"))],
+            resources: Vec::new(),
+        }
+    }
+
+    fn area(code: &str) -> Value {
+        json!({ "coding": [{ "system": format!("{BASE}/CodeSystem/rehab-area"), "code": code }] })
+    }
+
+    fn request(responsibility: &str) -> Value {
+        json!({
+            "resourceType": "ServiceRequest", "id": "r",
+            "category": [
+                { "coding": [{ "system": format!("{BASE}/CodeSystem/care-responsibility"), "code": responsibility }] },
+                area("fatigue"), area("tobacco"), area("nutrition"),
+            ],
+        })
+    }
+
+    fn task(status: &str, business: Option<&str>) -> Value {
+        let mut task = json!({ "resourceType": "Task", "id": "t", "status": status });
+        if let Some(code) = business {
+            let coding = json!({ "system": format!("{BASE}/CodeSystem/business-status"), "code": code });
+            task["businessStatus"] = json!({ "coding": [coding] });
+        }
+        task
+    }
+
+    /// A part of the Task, about one area.
+    fn part(code: &str, status: &str) -> Value {
+        json!({
+            "resourceType": "Task", "id": format!("t-{code}"), "status": status,
+            "partOf": [{ "reference": "Task/t" }], "reasonCode": area(code),
+        })
+    }
+
+    fn answers(resources: &[Value]) -> String {
+        let said = read(&exchange(), resources, |_| true);
+        let word = |part: &Part| format!("{} {:?}", part.area, part.answer);
+        said.parts.iter().map(word).collect::<Vec<_>>().join(", ")
+    }
+
+    #[test]
+    fn where_a_request_is_answered_area_by_area_each_moves_by_itself() {
+        let whole = [request("takeover"), task("accepted", None)];
+        assert_eq!(answers(&whole), "fatigue Yes, tobacco Yes, nutrition Yes");
+        let parts = [
+            request("takeover"),
+            task("accepted", Some("partly-accepted")),
+            part("fatigue", "accepted"),
+            part("tobacco", "rejected"),
+        ];
+        assert_eq!(answers(&parts), "fatigue Yes, tobacco No, nutrition Open", "what nobody has answered is open");
+        let ended =
+            [request("takeover"), task("cancelled", None), part("fatigue", "accepted"), part("tobacco", "rejected")];
+        assert_eq!(answers(&ended), "fatigue No, tobacco No, nutrition No", "with the whole its parts are over");
+        let later =
+            [request("takeover"), task("in-progress", None), part("fatigue", "failed"), part("nutrition", "completed")];
+        assert_eq!(answers(&later), "fatigue No, tobacco Open, nutrition Yes");
+    }
+
+    #[test]
+    fn what_is_sent_on_or_only_asked_about_moves_nothing() {
+        let redirected = [request("takeover"), task("completed", Some("redirected"))];
+        assert_eq!(answers(&redirected), "fatigue No, tobacco No, nutrition No");
+        let asked = [request("consultation"), task("accepted", None)];
+        assert_eq!(answers(&asked), "fatigue No, tobacco No, nutrition No");
+        let silent = [
+            json!({ "resourceType": "ServiceRequest", "id": "r", "category": [area("fatigue")] }),
+            task("accepted", None),
+        ];
+        assert_eq!(answers(&silent), "fatigue No");
+        let said = read(&exchange(), &silent, |_| true);
+        assert!(said.states.is_empty(), "who does not say that it remains has said nothing");
+        assert_eq!(read(&exchange(), &asked, |_| true).states, ["fatigue", "tobacco", "nutrition"]);
+    }
+
+    #[test]
+    fn an_episode_tells_what_it_was_before() {
+        let at = |text: &str| text.parse::<DateTime<Utc>>().unwrap();
+        let step = |n: u128, step, unit: &str, minute: &str| Move {
+            id: Uuid::from_u128(n),
+            origin: Uuid::from_u128(1),
+            exchange: Some(Uuid::from_u128(1)),
+            at: at(minute),
+            step,
+            area: "fatigue".into(),
+            unit: unit.into(),
+        };
+        use crate::domain::charge::Step;
+        let first = step(7, Step::States, SENDER, "2026-03-01T08:00:00Z");
+        let open = charges(std::slice::from_ref(&first)).remove(0);
+        let active = episode(&exchange(), &open, true, None, at("2026-03-01T08:00:00Z"));
+        assert_eq!((&active["status"], active.get("statusHistory")), (&json!("active"), None));
+        let gives = step(8, Step::Gives, SENDER, "2026-03-05T08:00:00Z");
+        let ended = charges(&[first, gives]).remove(0);
+        let finished = episode(&exchange(), &ended, true, Some(&active), at("2026-03-05T08:00:00Z"));
+        assert_eq!(finished["period"]["end"], "2026-03-05T08:00:00.000Z");
+        assert_eq!(finished["statusHistory"][0]["period"]["end"], "2026-03-05T08:00:00.000Z");
+        let never = episode(&exchange(), &ended, false, Some(&finished), at("2026-03-09T08:00:00Z"));
+        assert_eq!(never["status"], "entered-in-error");
+        let history: Vec<&Value> = never["statusHistory"].as_array().unwrap().iter().map(|h| &h["status"]).collect();
+        assert_eq!(history, ["active", "finished"]);
+    }
+}

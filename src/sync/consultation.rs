@@ -122,7 +122,8 @@ pub(super) async fn park(
 ) -> Result<Commit, Refusal> {
     if before.is_some_and(|b| b.recipients().next().is_some()) {
         // What has been sent is not called back; the sender adds what is missing, or writes a new one.
-        let as_errors = read.lacks.iter().map(|lack| Issue { severity: crate::fhir::issue::Severity::Error, ..lack.clone() });
+        let as_errors =
+            read.lacks.iter().map(|lack| Issue { severity: crate::fhir::issue::Severity::Error, ..lack.clone() });
         return Err(Refusal::Findings(read.issues.iter().cloned().chain(as_errors).collect()));
     }
     let partner = gateway.config.directory.find(&read.unit).map_or(String::new(), |u| u.partner.clone());
@@ -228,12 +229,8 @@ pub(super) async fn abandon(
     exchange: &Exchange,
     now: DateTime<Utc>,
 ) -> Result<(), Refusal> {
-    let mut after = Exchange {
-        revision: exchange.revision + 1,
-        updated_at: now,
-        stage: Stage::Cancelled,
-        ..exchange.clone()
-    };
+    let mut after =
+        Exchange { revision: exchange.revision + 1, updated_at: now, stage: Stage::Cancelled, ..exchange.clone() };
     after.parties.iter_mut().for_each(|party| party.stage = Stage::Cancelled);
     let mut commit = Commit {
         expect: vec![Expect::Revision { exchange: exchange.id, revision: exchange.revision }],
@@ -340,9 +337,7 @@ fn add(
     }
     let consulted_name = reference_of(&consulted).unwrap_or_default();
     let mut made = vec![consulted];
-    for (kind, one, recipient) in
-        [(KINDS[0], &had.patient, &patient), (KINDS[1], &had.primary_care, &consulted_name)]
-    {
+    for (kind, one, recipient) in [(KINDS[0], &had.patient, &patient), (KINDS[1], &had.primary_care, &consulted_name)] {
         let mut communication = json!({
             "resourceType": "Communication",
             "id": communication_id(exchange.id, kind),

@@ -6,8 +6,8 @@ use uuid::Uuid;
 
 use super::abort;
 use super::charge::{self, Speaks};
-use super::consultation;
 use super::consent::{consent_withdrawn, end_part, no_consent, only_here, stop_deliveries, tells_the_end};
+use super::consultation;
 use super::contribute::told_by;
 use super::held::held_by_blocks;
 use super::identify::settle_patients;

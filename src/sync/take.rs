@@ -6,8 +6,8 @@ use sha2::{Digest, Sha256};
 
 use super::Refusal;
 use super::abort;
-use super::consultation;
 use super::acknowledge::{Applied, Change, Heard, acknowledge};
+use super::consultation;
 use super::refusal::missing;
 use super::worklist;
 use crate::Gateway;

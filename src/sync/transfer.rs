@@ -86,8 +86,18 @@ pub(super) fn weigh(
                 weighed.issues.push(Issue::warning(
                     Code::BusinessRule,
                     "areas",
-                    format!("För {} nämner riktlinjen {}, inte {}. {cited}", rule.area, named(Mode::sv).join(", "), mode.sv()),
-                    format!("For {} the guideline names {}, not {}. {cited}", rule.area, named(Mode::en).join(", "), mode.en()),
+                    format!(
+                        "För {} nämner riktlinjen {}, inte {}. {cited}",
+                        rule.area,
+                        named(Mode::sv).join(", "),
+                        mode.sv()
+                    ),
+                    format!(
+                        "For {} the guideline names {}, not {}. {cited}",
+                        rule.area,
+                        named(Mode::en).join(", "),
+                        mode.en()
+                    ),
                 ));
             }
         }
@@ -120,7 +130,9 @@ fn areas(resources: &[Value]) -> Vec<String> {
     for resource in resources {
         match type_of(resource) {
             "ServiceRequest" | "Composition" => concepts.extend(list(&resource["category"])),
-            "CarePlan" => concepts.extend(list(&resource["activity"]).iter().flat_map(|a| list(&a["detail"]["reasonCode"]))),
+            "CarePlan" => {
+                concepts.extend(list(&resource["activity"]).iter().flat_map(|a| list(&a["detail"]["reasonCode"])))
+            }
             _ => {}
         }
     }
@@ -135,8 +147,7 @@ fn carried(resources: &[Value]) -> Vec<Evidence> {
     for resource in resources {
         match type_of(resource) {
             "Communication" => {
-                let kinds =
-                    [Evidence::ConsultationPatient, Evidence::ConsultationPrimaryCare, Evidence::OralContact];
+                let kinds = [Evidence::ConsultationPatient, Evidence::ConsultationPrimaryCare, Evidence::OralContact];
                 found.extend(kinds.into_iter().filter(|kind| is(resource, kind.code())));
             }
             "Consent" => found.push(Evidence::Consent),

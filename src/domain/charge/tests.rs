@@ -124,7 +124,10 @@ fn an_area_that_a_new_version_adds_is_nobodys_until_the_owner_speaks_and_one_tha
     history.say(1, &takeover(&["fatigue", "tobacco"], Status::Requested, false));
     history.say(1, &takeover(&["fatigue", "tobacco"], Status::Accepted, true));
     history.say(1, &takeover(&["fatigue", "nutrition"], Status::Accepted, false));
-    assert_eq!((history.has("fatigue"), history.has("tobacco"), history.has("nutrition")), ("P".into(), "S".into(), "S".into()));
+    assert_eq!(
+        (history.has("fatigue"), history.has("tobacco"), history.has("nutrition")),
+        ("P".into(), "S".into(), "S".into())
+    );
     history.say(1, &takeover(&["fatigue", "nutrition"], Status::InProgress, true));
     assert_eq!(history.has("nutrition"), "P");
 }
@@ -216,7 +219,8 @@ const AREAS: [&str; 3] = ["fatigue", "nutrition", "tobacco"];
 impl Referral {
     fn answer(&self, area: usize) -> Answer {
         let errand = if self.takeover { Errand::Takeover } else { Errand::Consultation };
-        let status = if self.refused.contains(&area) && !self.status.is_final() { Status::Rejected } else { self.status };
+        let status =
+            if self.refused.contains(&area) && !self.status.is_final() { Status::Rejected } else { self.status };
         answer(errand, status, false)
     }
 
@@ -282,7 +286,11 @@ fn random_histories_come_to_what_a_model_without_moves_says_at_every_moment() {
                 if one.retracted {
                     continue;
                 }
-                let role = if random.u8(..) < 170 { crate::domain::task::Role::Filler } else { crate::domain::task::Role::Placer };
+                let role = if random.u8(..) < 170 {
+                    crate::domain::task::Role::Filler
+                } else {
+                    crate::domain::task::Role::Placer
+                };
                 let open = crate::domain::task::moves(one.status, role);
                 match (role, random.u8(..4)) {
                     (crate::domain::task::Role::Placer, 0) => one.retracted = true,
@@ -309,15 +317,19 @@ fn random_histories_come_to_what_a_model_without_moves_says_at_every_moment() {
             let now = history.now();
             for (area, name) in AREAS.iter().enumerate() {
                 let holders = now.get(*name).cloned().unwrap_or_default();
-                let about: Vec<&Referral> =
-                    referrals.iter().filter(|r| !r.retracted && (r.areas.contains(&area) || r.agreed.contains(&area))).collect();
-                let ever: usize = history.moves.iter().filter(|m| m.area == *name).map(|m| m.origin).collect::<BTreeSet<_>>().len();
+                let about: Vec<&Referral> = referrals
+                    .iter()
+                    .filter(|r| !r.retracted && (r.areas.contains(&area) || r.agreed.contains(&area)))
+                    .collect();
+                let ever: usize =
+                    history.moves.iter().filter(|m| m.area == *name).map(|m| m.origin).collect::<BTreeSet<_>>().len();
                 if let ([one], 1) = (&about[..], ever) {
                     let expected = if one.agrees(area) { one.owner } else { one.sender };
                     assert_eq!(holders, BTreeSet::from([UNITS[expected].to_owned()]), "seed {seed}, {name}");
                 }
                 for one in about.iter().filter(|r| r.agrees(area)) {
-                    let passed_on = referrals.iter().any(|r| !r.retracted && r.sender == one.owner && (r.agrees(area) || ever > 1));
+                    let passed_on =
+                        referrals.iter().any(|r| !r.retracted && r.sender == one.owner && (r.agrees(area) || ever > 1));
                     assert!(
                         passed_on || holders.contains(UNITS[one.owner]),
                         "seed {seed}: {} said yes to {name} and nobody took it from it: {holders:?}",
@@ -326,7 +338,10 @@ fn random_histories_come_to_what_a_model_without_moves_says_at_every_moment() {
                 }
                 for holder in &holders {
                     let spoke = |r: &Referral| UNITS[r.owner] == holder || UNITS[r.sender] == holder;
-                    assert!(referrals.iter().any(|r| !r.retracted && spoke(r)), "seed {seed}: {holder} never spoke of {name}");
+                    assert!(
+                        referrals.iter().any(|r| !r.retracted && spoke(r)),
+                        "seed {seed}: {holder} never spoke of {name}"
+                    );
                 }
                 if about.iter().any(|r| r.agrees(area)) {
                     assert!(!holders.is_empty(), "seed {seed}: {name} was lost between two");
