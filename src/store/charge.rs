@@ -64,7 +64,7 @@ impl Writing<'_, '_> {
 
 impl Store {
     /// Every step of the patient's, in order, for the gateway itself.
-    pub async fn moves(&self, patient: &str) -> Result<Moves, StoreError> {
+    pub async fn charge_moves(&self, patient: &str) -> Result<Moves, StoreError> {
         let patient = patient.to_owned();
         self.read(move |db| {
             let found = db.all(OF_PATIENT, [&patient], step)?;

@@ -51,7 +51,7 @@ pub(super) async fn follow(
         let own = |id: &str| speaks == Speaks::Owner && spoke.iter().any(|s| s == id);
         own(task["id"].as_str().unwrap_or_default()) || parts_of(&resources, task).any(|part| own(id_in(part)))
     });
-    let before = gateway.store.moves(patient).await?;
+    let before = gateway.store.charge_moves(patient).await?;
     let past: Vec<&Move> = before.steps.iter().filter(|m| m.exchange == Some(exchange.id)).collect();
     let new = steps(&said, &past);
     if new.is_empty() {
@@ -73,7 +73,7 @@ pub(super) async fn follow(
     let contact = in_contact(gateway, commit, &resources).await?;
     let changed = changed(&charges(&before.steps), &charges(&all));
     let episodes = write(gateway, commit, exchange, &changed, contact.as_ref(), now).await?;
-    commit.expect.push(Expect::Moves { patient: patient.to_owned(), last: before.last });
+    commit.expect.push(Expect::Charges { patient: patient.to_owned(), last: before.last });
     let told: Vec<String> = made.iter().map(|m| format!("{} {} {}", m.step.code(), m.area, m.unit)).collect();
     let names = commit.put.iter().filter(|p| p.resource_type == "EpisodeOfCare");
     let names = names.map(|p| format!("{}/{}/{}", p.resource_type, p.id, p.version)).collect();
@@ -82,7 +82,7 @@ pub(super) async fn follow(
         .showing(names)
         .with("steps", told);
     commit.audit.push(event.into());
-    commit.moved.extend(made.into_iter().map(|step| Moved { patient: patient.to_owned(), step }));
+    commit.charges.extend(made.into_iter().map(|step| Moved { patient: patient.to_owned(), step }));
     Ok(episodes)
 }
 

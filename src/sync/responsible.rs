@@ -43,7 +43,7 @@ pub async fn answer(gateway: &Gateway, caller: &Caller, asked: &Question<'_>) ->
     let filter = caller.filter();
     let store = &gateway.store;
     let all: Vec<Charge> = match asked.patient {
-        Some(patient) => charges(&store.moves(patient).await?.steps),
+        Some(patient) => charges(&store.charge_moves(patient).await?.steps),
         None => Vec::new(),
     };
     let names: Vec<String> = all.iter().map(|c| format!("EpisodeOfCare/{}", episode_id(c))).collect();

@@ -1,363 +1,276 @@
-//! Who has the patient now: asked at every moment, moved by answers and by nothing else, and kept from whom it does not concern.
+//! Who is responsible, asked over HTTP: as JSON and as FHIR, by whom it may be, and nothing of it kept but that it was asked.
+
+use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use crate::consent::{hand_over, sip};
-use crate::world::{NORTH, ONCOLOGY, REHAB_TEAM, Reply, SOUTH, World, referral_to};
+use crate::world::{NORTH, ONCOLOGY, REHAB_TEAM, Reply, SOUTH, World, plan};
 
-const PATIENT: &str = "195009072553";
-const HOME_CARE: &str = "SE2120001355-E000000000501";
+const RULES: &str = "vgr-cancerrehabilitering";
+const APPLY: &str = "/fhir/PlanDefinition/vgr-cancerrehabilitering/$apply";
 
-/// The line of an area: its answer and the units.
-async fn who(world: &World, unit: &str, area: &str, at: Option<&str>) -> String {
-    let mut asked = json!({ "patient": PATIENT, "area": area });
-    if let Some(at) = at {
-        asked["at"] = json!(at);
-    }
-    let reply = world.post("/v1/responsibility/search", unit, &asked).await;
-    assert_eq!(reply.status, 200, "{}", reply.text);
-    let line = reply.json()["areas"][0].clone();
-    assert_eq!(line["area"], area);
-    let mut units: Vec<String> =
-        line["responsible"].as_array().unwrap().iter().map(|r| r["unit"].as_str().unwrap().to_owned()).collect();
-    units.sort();
-    format!("{} {}", line["answer"].as_str().unwrap(), units.join(" ")).trim().to_owned()
+async fn ask(world: &World, unit: &str, question: &Value) -> Reply {
+    world.post("/v1/responsibility", unit, question).await
 }
 
-/// Moves the unit's Task in the exchange, here.
-async fn step(world: &World, exchange: &str, unit: &str, change: Value) -> Reply {
-    let path = format!("/fhir/Task/{}", world.task(exchange, unit).await);
-    let mut task = world.get(&path, unit).await.json();
-    let version = format!("W/\"{}\"", task["meta"]["versionId"].as_str().unwrap());
-    for (name, value) in change.as_object().unwrap() {
-        task[name] = value.clone();
-    }
-    world.ask("PUT", &path, &[("Vardkedja-Unit", unit), ("If-Match", &version)], Some(task.to_string())).await
+async fn apply(world: &World, unit: &str, body: &Value) -> Reply {
+    let headers = [("Vardkedja-Unit", unit), ("Content-Type", "application/fhir+json")];
+    world.ask("POST", APPLY, &headers, Some(body.to_string())).await
 }
 
-async fn moved(world: &World, exchange: &str, unit: &str, status: &str) {
-    let reply = step(world, exchange, unit, json!({ "status": status, "statusReason": { "text": "Skäl." } })).await;
-    assert_eq!(reply.status, 200, "{}", reply.text);
-}
-
-async fn episodes(world: &World, unit: &str) -> Vec<Value> {
-    let found = world.get("/fhir/EpisodeOfCare?_count=100", unit).await.json();
-    found["entry"].as_array().map_or(Vec::new(), |l| l.iter().map(|e| e["resource"].clone()).collect())
-}
-
-fn takeover(number: u32, areas: &[&str]) -> Value {
-    let mut referral = referral_to(number, SOUTH);
-    referral["areas"] = json!(areas);
-    referral
-}
-
-#[actix_web::test]
-async fn a_referral_moves_responsibility_when_it_is_accepted_and_every_moment_is_remembered() {
-    let world = World::open().await;
-    assert_eq!(who(&world, ONCOLOGY, "fatigue", None).await, "unknown");
-    let exchange = world.refer(&takeover(1, &["fatigue", "tobacco"])).await;
-    assert_eq!(who(&world, ONCOLOGY, "fatigue", None).await, format!("one {ONCOLOGY}"), "until somebody says yes");
-    moved(&world, &exchange, SOUTH, "accepted").await;
-    let after = format!("one {SOUTH}");
-    for unit in [ONCOLOGY, SOUTH] {
-        assert_eq!(who(&world, unit, "fatigue", None).await, after, "{unit}");
-    }
-    assert_eq!(who(&world, ONCOLOGY, "nutrition", None).await, "unknown");
-    let asked = world.post("/v1/responsibility/search", SOUTH, &json!({ "patient": PATIENT })).await.json();
-    assert_eq!(asked["areas"].as_array().unwrap().len(), 10, "areas of which nobody spoke are listed as unknown");
-    let line = asked["areas"].as_array().unwrap().iter().find(|a| a["area"] == "tobacco").unwrap();
-    let line = &line["responsible"][0];
-    assert!(exchange.ends_with(line["exchange"].as_str().unwrap()), "{line}");
-    let since = line["since"].as_str().unwrap().to_owned();
-
-    // A moment before, the sender had it; and both episodes are there, with what they were.
-    let before =
-        (since.parse::<chrono::DateTime<chrono::Utc>>().unwrap() - chrono::TimeDelta::milliseconds(1)).to_rfc3339();
-    assert_eq!(who(&world, ONCOLOGY, "fatigue", Some(&before)).await, format!("one {ONCOLOGY}"));
-    assert_eq!(who(&world, ONCOLOGY, "fatigue", Some("2020-01-01")).await, "unknown");
-    let patient = asked["patient"].as_str().unwrap();
-    let id = patient.trim_start_matches("Patient/");
-    let query = format!("patient={id}&status=active&type=fatigue&date=ge2020-01-01");
-    let found = world.get(&format!("/fhir/EpisodeOfCare?{query}"), SOUTH).await.json();
-    let [entry] = &found["entry"].as_array().unwrap()[..] else { panic!("{found:#}") };
-    let episode = &entry["resource"];
-    assert_eq!(episode["managingOrganization"]["identifier"]["value"], SOUTH);
-    assert!(episode["referralRequest"][0]["reference"].as_str().unwrap().starts_with("ServiceRequest/"));
-    let organization = episode["managingOrganization"]["reference"].as_str().unwrap();
-    let by_unit = world.get(&format!("/fhir/EpisodeOfCare?organization={organization}"), SOUTH).await.json();
-    assert_eq!(by_unit["entry"].as_array().unwrap().len(), 2, "{by_unit:#}");
-    let ended: Vec<Value> =
-        episodes(&world, ONCOLOGY).await.into_iter().filter(|e| e["status"] == "finished").collect();
-    assert_eq!(ended.len(), 2);
-    assert_eq!(ended[0]["statusHistory"][0]["status"], "active", "{:#}", ended[0]);
-    assert_eq!(ended[0]["period"]["end"], json!(since));
-
-    // By our id, and of a past moment, the same.
-    let path = format!("/v1/patients/{id}/responsibility?area=fatigue&at={}", before.replace('+', "%2B"));
-    let shown = world.get(&path, SOUTH).await.json();
-    assert_eq!(shown["areas"][0]["responsible"][0]["unit"], ONCOLOGY, "{shown:#}");
-
-    // Who takes no part sees nothing, and is not told that there is something.
-    for stranger in [NORTH, REHAB_TEAM, HOME_CARE] {
-        assert_eq!(who(&world, stranger, "fatigue", None).await, "unknown", "{stranger}");
-        let asked = world.post("/v1/responsibility/search", stranger, &json!({ "patient": PATIENT })).await.json();
-        assert_eq!(asked["patient"], Value::Null);
-        assert_eq!(world.get(&format!("/v1/patients/{id}/responsibility"), stranger).await.status, 404);
-        assert!(episodes(&world, stranger).await.is_empty());
-    }
-    // A retraction undoes it, for the past too; the versions tell what was believed.
-    let mut wrong = takeover(1, &["fatigue", "tobacco"]);
-    (wrong["version"], wrong["status"]) = (json!(2), json!("entered-in-error"));
-    assert_eq!(world.refer(&wrong).await, exchange);
-    assert_eq!(who(&world, ONCOLOGY, "fatigue", None).await, "unknown");
-    assert_eq!(who(&world, ONCOLOGY, "fatigue", Some(&since)).await, "unknown");
-    let all = episodes(&world, ONCOLOGY).await;
-    assert!(all.iter().all(|e| e["status"] == "entered-in-error"), "{all:#?}");
-    let name = format!("EpisodeOfCare/{}/_history", all[0]["id"].as_str().unwrap());
-    assert!(world.get(&format!("/fhir/{name}"), ONCOLOGY).await.json()["entry"].as_array().unwrap().len() >= 2);
-    world.close().await;
-}
-
-#[actix_web::test]
-async fn a_consultation_moves_nothing_and_a_new_version_takes_back_but_never_gives() {
-    let world = World::open().await;
-    let mut asks = takeover(1, &["fatigue"]);
-    asks["careResponsibilityRemains"] = json!(true);
-    asks.as_object_mut().unwrap().shift_remove("consultation");
-    let reply = world.post("/v1/referrals", ONCOLOGY, &asks).await;
-    assert_eq!(reply.status, 202, "responsibility remains, so no samråd is asked for: {}", reply.text);
-    let exchange = reply.location.unwrap();
-    moved(&world, &exchange, SOUTH, "accepted").await;
-    assert_eq!(who(&world, SOUTH, "fatigue", None).await, format!("one {ONCOLOGY}"));
-
-    let exchange = world.refer(&takeover(2, &["tobacco", "alcohol"])).await;
-    moved(&world, &exchange, SOUTH, "accepted").await;
-    let mut next = takeover(2, &["tobacco", "nutrition"]);
-    (next["version"], next["reasonForVersion"]) = (json!(2), json!("AR"));
-    world.refer(&next).await;
-    let of = async |area| who(&world, SOUTH, area, None).await;
-    assert_eq!(of("tobacco").await, format!("one {SOUTH}"));
-    assert_eq!(of("alcohol").await, format!("one {ONCOLOGY}"), "no more asked for: back at its sender");
-    assert_eq!(of("nutrition").await, format!("one {ONCOLOGY}"), "asked for since, and nobody has said yes");
-    moved(&world, &exchange, SOUTH, "in-progress").await;
-    assert_eq!(of("nutrition").await, format!("one {SOUTH}"));
-    // The owner agrees to stop: it goes back.
-    let cancel = world.post(&format!("{exchange}/cancel"), ONCOLOGY, &json!({ "reason": "Flyttat" })).await;
-    assert_eq!(cancel.json()["asked"], json!([SOUTH]), "{}", cancel.text);
-    assert_eq!(of("tobacco").await, format!("one {SOUTH}"), "asking moves nothing");
-    moved(&world, &exchange, SOUTH, "cancelled").await;
-    assert_eq!(of("tobacco").await, format!("one {ONCOLOGY}"));
-    // What moved is in the patient's own list.
-    let id = world.post("/v1/responsibility/search", SOUTH, &json!({ "patient": PATIENT })).await.json();
-    let id = id["patient"].as_str().unwrap().trim_start_matches("Patient/").to_owned();
-    let list = world.get(&format!("/v1/patients/{id}/access-log?limit=200"), "").await;
-    assert!(list.text.contains("flyttade vårdansvar"), "{}", list.text);
-    world.close().await;
-}
-
-#[actix_web::test]
-async fn an_active_handover_moves_responsibility_only_when_contact_with_the_patient_is_confirmed() {
-    let world = World::open().await;
-    let text = include_str!("../../mappings/examples/handover.active-small.source.json");
-    let handover: Value = serde_json::from_str(text).unwrap();
-    let reply = world.post("/v1/handovers", ONCOLOGY, &handover).await;
-    assert_eq!(reply.status, 202, "{}", reply.text);
-    assert!(reply.findings().contains("TRF-1"), "samråd with the patient is missing: {}", reply.findings());
-    let exchange = reply.location.clone().unwrap();
-    world.until(&exchange, "delivered").await;
-    let task = world.task(&exchange, NORTH).await;
-    let people = world.people();
-    people.step(&task, "accepted", &Default::default()).await.unwrap();
-    world.until(&exchange, "accepted").await;
-    assert_eq!(who(&world, NORTH, "fatigue", None).await, format!("one {ONCOLOGY}"), "accepting is not taking over");
-    let left = vardkedja::demo::Left { answer: Some("Klart."), patient_contact: true, ..Default::default() };
-    people.step(&task, "completed", &left).await.unwrap();
-    world.until(&exchange, "completed").await;
-    assert_eq!(who(&world, ONCOLOGY, "fatigue", None).await, format!("one {NORTH}"));
-    let mut carries = handover.clone();
-    carries["id"] = json!(format!("{ONCOLOGY}#AO-2"));
-    carries["consultation"] = json!({ "patient": { "at": "2026-03-01T10:00:00+01:00", "medium": "phone" } });
-    let reply = world.post("/v1/handovers", ONCOLOGY, &carries).await;
-    assert!(reply.status == 202 && !reply.findings().contains("TRF-1"), "{}", reply.text);
-    let document = world.get(&format!("{}/document", reply.location.unwrap()), ONCOLOGY).await.json();
-    assert_eq!(document["consultation"], carries["consultation"]);
-    world.close().await;
-}
-
-#[actix_web::test]
-async fn a_sip_moves_each_intervention_when_its_unit_accepts_and_a_withdrawn_consent_takes_it_back_and_hides_it() {
-    let world = World::open().await;
-    let parts = |version: u32, decision: &str| {
-        let mut sip = sip(version, decision);
-        let part = |id: &str, area: &str, unit: &str| json!({ "id": id, "area": area, "text": "Stöd", "status": "scheduled", "responsible": unit });
-        sip["interventions"] = json!([
-            part("S1", "psychosocial", NORTH),
-            part("S2", "psychosocial", SOUTH),
-            part("S3", "nutrition", ONCOLOGY),
-            part("S4", "tobacco", SOUTH),
-        ]);
-        sip
-    };
-    let exchange = hand_over(&world, &parts(1, "given")).await;
-    let of = async |unit, area| who(&world, unit, area, None).await;
-    assert_eq!(of(SOUTH, "nutrition").await, format!("one {ONCOLOGY}"), "its maker has agreed to its own part");
-    assert_eq!(of(SOUTH, "psychosocial").await, "unknown");
-    moved(&world, &exchange, SOUTH, "accepted").await;
-    assert_eq!(of(ONCOLOGY, "psychosocial").await, format!("one {SOUTH}"));
-    assert_eq!(of(ONCOLOGY, "tobacco").await, format!("one {SOUTH}"));
-    world.until(&exchange, "delivered").await;
-    let task = world.task(&exchange, NORTH).await;
-    world.people().step(&task, "accepted", &Default::default()).await.unwrap();
-    world.until(&exchange, "accepted").await;
-    assert_eq!(of(ONCOLOGY, "psychosocial").await, format!("shared {NORTH} {SOUTH}"));
-    assert!(!episodes(&world, SOUTH).await.is_empty());
-    hand_over(&world, &parts(2, "withdrawn")).await;
-    assert_eq!(of(ONCOLOGY, "psychosocial").await, format!("one {ONCOLOGY}"));
-    assert_eq!(of(SOUTH, "psychosocial").await, "unknown", "what rested on the consent is hidden");
-    assert!(episodes(&world, SOUTH).await.is_empty(), "{:#?}", episodes(&world, SOUTH).await);
-    world.close().await;
-}
-
-#[actix_web::test]
-async fn a_statutory_sip_needs_region_and_municipality_and_a_meeting_that_was_held_has_been() {
-    let world = World::open().await;
-    let mut statutory = sip(1, "given");
-    statutory["basis"] = json!("statutory");
-    let refused = world.post("/v1/handovers", ONCOLOGY, &statutory).await;
-    assert_eq!(refused.status, 422, "{}", refused.text);
-    assert!(
-        refused.findings().contains("HSL 2017:30 16 kap. 4 §") && refused.findings().contains("kommunen"),
-        "{}",
-        refused.findings()
-    );
-    let home = json!({ "unit": HOME_CARE, "principal": "2120001355" });
-    statutory["participants"].as_array_mut().unwrap().push(home);
-    let mut early = statutory.clone();
-    early["meeting"]["start"] = json!("2099-03-09T10:00:00+01:00");
-    early["meeting"]["end"] = json!("2099-03-09T11:00:00+01:00");
-    let refused = world.post("/v1/handovers", ONCOLOGY, &early).await;
-    assert!(refused.status == 422 && refused.findings().contains("meeting.status"), "{}", refused.text);
-    early["meeting"]["status"] = json!("called");
-    let exchange = hand_over(&world, &early).await;
-    let found = world.get("/fhir/Appointment?status=booked", ONCOLOGY).await.json();
-    assert_eq!(found["entry"].as_array().unwrap().len(), 1, "{found:#}");
-    statutory["version"] = json!(2);
-    hand_over(&world, &statutory).await;
-    let found = world.get("/fhir/Appointment?status=fulfilled", ONCOLOGY).await.json();
-    assert_eq!(found["entry"].as_array().unwrap().len(), 1, "the meeting was held: {found:#}");
-    let document = world.get(&format!("{exchange}/document"), ONCOLOGY).await.json();
-    assert_eq!(document["meeting"]["status"], "held");
-    world.close().await;
-}
-
-#[actix_web::test]
-async fn a_block_keeps_from_others_who_has_what_and_an_end_of_it_shows_it_again() {
-    let world = World::open().await;
-    let exchange = world.refer(&takeover(1, &["fatigue"])).await;
-    moved(&world, &exchange, SOUTH, "accepted").await;
-    let wish =
-        |unit: &str| json!({ "patient": PATIENT, "kind": "inner", "unit": unit, "by": "SE2321000131-P000000000011" });
-    let block = world.post("/v1/blocks", REHAB_TEAM, &wish(SOUTH)).await;
-    assert_eq!(block.status, 201, "{}", block.text);
-    assert_eq!(who(&world, ONCOLOGY, "fatigue", None).await, "unknown", "that Söder has it is Söder's own word");
-    assert_eq!(who(&world, SOUTH, "fatigue", None).await, format!("one {SOUTH}"));
-    let lifted = format!("{}/lift", block.location.unwrap());
-    world.post(&lifted, REHAB_TEAM, &json!({ "by": "SE2321000131-P000000000011" })).await;
-    assert_eq!(who(&world, ONCOLOGY, "fatigue", None).await, format!("one {SOUTH}"));
-    let block = world.post("/v1/blocks", REHAB_TEAM, &wish(ONCOLOGY)).await;
-    assert_eq!(block.status, 201, "{}", block.text);
-    assert_eq!(who(&world, SOUTH, "fatigue", None).await, "unknown", "by whose document it came is closed");
-    world.close().await;
-}
-
-#[actix_web::test]
-async fn a_plan_says_what_its_author_does_itself_as_far_as_nobody_else_has_it() {
-    let world = World::open().await;
-    let mut plan = crate::world::plan(1);
-    let mut own = plan["interventions"][0].clone();
-    (own["id"], own["area"], own["responsible"], own["level"]) =
-        (json!("I9"), json!("lymphoedema"), json!(ONCOLOGY), json!("specialist"));
-    plan["interventions"].as_array_mut().unwrap().push(own);
+/// Sends a plan to Söder, and gives the id of its patient here.
+async fn patient(world: &World) -> String {
+    let mut plan = plan(1);
+    plan["recipients"] = json!([SOUTH]);
+    plan["interventions"][0]["responsible"] = json!(SOUTH);
     let reply = world.post("/v1/rehab-plans", ONCOLOGY, &plan).await;
     assert_eq!(reply.status, 202, "{}", reply.text);
-    assert_eq!(who(&world, ONCOLOGY, "lymphoedema", None).await, format!("one {ONCOLOGY}"));
-    let others = plan["interventions"][0]["area"].as_str().unwrap();
-    assert_eq!(who(&world, ONCOLOGY, others, None).await, "unknown", "whom the plan names has not said yes");
-    plan["version"] = json!(2);
-    plan["interventions"].as_array_mut().unwrap().pop();
-    assert_eq!(world.post("/v1/rehab-plans", ONCOLOGY, &plan).await.status, 202);
-    assert_eq!(who(&world, ONCOLOGY, "lymphoedema", None).await, "unknown");
-    world.close().await;
+    let found = world.get("/fhir/CarePlan", ONCOLOGY).await.json();
+    found["entry"][0]["resource"]["subject"]["reference"].as_str().unwrap().to_owned()
+}
+
+/// The rows of the log that say that it was asked: who, of what, and what else.
+fn asked(world: &World) -> Vec<(String, String, String)> {
+    let db = rusqlite::Connection::open(world.folder.join("gateway.sqlite")).unwrap();
+    let mut rows = db.prepare("SELECT actor, object, payload FROM audit WHERE action = 'apply' ORDER BY seq").unwrap();
+    let rows = rows.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).unwrap();
+    rows.map(Result::unwrap).collect()
+}
+
+fn resources(world: &World) -> i64 {
+    let db = rusqlite::Connection::open(world.folder.join("gateway.sqlite")).unwrap();
+    db.query_row("SELECT count(*) FROM version", [], |row| row.get(0)).unwrap()
 }
 
 #[actix_web::test]
-async fn a_question_that_cannot_be_read_is_told_all_that_is_wrong_with_it() {
+async fn a_question_is_answered_with_rules_and_leaves_nothing_but_that_it_was_asked() {
     let world = World::open().await;
-    let ask = async |body: Value| world.post("/v1/responsibility/search", ONCOLOGY, &body).await;
-    let reply = ask(json!({ "patient": "195009072554", "area": "tiredness", "at": "yesterday", "who": "x" })).await;
-    assert_eq!(reply.status, 400);
-    let found = reply.findings();
-    for place in ["patient", "area", "at", "who"] {
-        assert!(found.contains(&format!("\"{place}\"")), "{found}");
+    let before = resources(&world);
+    let criteria =
+        json!({ "skeletalMetastases": true, "needsPhysiotherapySupport": true, "livesFarFromHospital": true });
+    let question = json!({ "assessment": { "asOf": "2026-03-02", "needs": { "physical-activity": "special", "fatigue": "none" },
+        "criteria": criteria, "cfs": 3 } });
+    let reply = ask(&world, ONCOLOGY, &question).await;
+    assert_eq!(reply.status, 200, "{}", reply.text);
+    let answer = reply.json();
+    assert_eq!(answer["ruleSet"]["version"], "3.0", "the region is that of the unit");
+    assert_eq!(answer["areas"][0]["responsible"], "no-need");
+    let activity = &answer["areas"][1];
+    assert_eq!(activity["responsible"], "conflict");
+    let sides: Vec<&str> = activity["fired"].as_array().unwrap().iter().flat_map(|r| r["pointsTo"].as_str()).collect();
+    assert_eq!(sides, ["specialist", "primary"]);
+    assert!(activity["because"].as_str().unwrap().starts_with("Motstridigt, en människa får avgöra"));
+    assert_eq!(answer["notRead"], json!(["cfs"]));
+    assert_eq!(resources(&world), before, "nothing is kept");
+    let rows = asked(&world);
+    assert_eq!(rows.len(), 1);
+    assert_eq!((rows[0].0.as_str(), rows[0].1.as_str()), (ONCOLOGY, &*format!("PlanDefinition/{RULES}/$apply")));
+    assert!(rows[0].2.contains("3.0"));
+    for word in ["skeletal", "special", "physical", "2026-03-02", "cfs"] {
+        assert!(!rows[0].2.contains(word), "the log tells {word}: {}", rows[0].2);
     }
-    assert!(!found.contains("195009072554"));
-    assert_eq!(ask(json!({})).await.status, 400);
-    assert_eq!(ask(json!([])).await.status, 400);
     world.close().await;
 }
 
 #[actix_web::test]
-async fn the_acceptance_and_what_it_moves_are_one_commit_whenever_the_program_is_killed() {
-    use crate::program::Program;
-    let world = World::open_clinic_only().await;
-    let http = reqwest::Client::builder().no_proxy().build().unwrap();
-    let settings =
-        "[[partner]]\nname = \"platform\"\nchannel = \"poll\"\n[[partner]]\nname = \"reader\"\nchannel = \"poll\"\n";
-    let mut program = Program::start(&world.folder, settings, &[]);
-    let mut moved = 0;
-    for round in 1..=6 {
-        let referral = takeover(round, &["fatigue", "tobacco"]);
-        let post =
-            http.post(format!("{}/v1/referrals", program.url)).header("Vardkedja-Unit", ONCOLOGY).json(&referral);
-        assert_eq!(post.send().await.unwrap().status(), 202);
-        let tasks: Value = http
-            .get(format!("{}/fhir/Task?status=requested", program.url))
-            .header("Vardkedja-Unit", SOUTH)
-            .send()
-            .await
-            .unwrap()
-            .json()
-            .await
-            .unwrap();
-        let task = tasks["entry"].as_array().unwrap().iter().map(|e| &e["resource"]).next_back().unwrap();
-        let id = task["id"].as_str().unwrap().to_owned();
-        let request = http
-            .patch(format!("{}/fhir/Task/{id}", program.url))
-            .header("Vardkedja-Unit", SOUTH)
-            .header("If-Match", format!("W/\"{}\"", task["meta"]["versionId"].as_str().unwrap()))
-            .header("Content-Type", "application/json-patch+json")
-            .body(json!([{ "op": "replace", "path": "/status", "value": "accepted" }]).to_string());
-        // Sent, and killed before, while or after it is done.
-        let sent = tokio::spawn(async move { request.send().await.is_ok() });
-        tokio::time::sleep(std::time::Duration::from_micros(u64::from(round) * 700)).await;
-        program.signal("-KILL");
-        drop(program);
-        let _ = sent.await;
-        program = Program::start(&world.folder, settings, &[]);
-        let get = async |path: String| -> Value {
-            let reply = http.get(format!("{}{path}", program.url)).send().await.unwrap();
-            reply.json().await.unwrap()
-        };
-        let accepted = get(format!("/fhir/Task/{id}")).await["status"] == "accepted";
-        let focus = task["focus"]["reference"].as_str().unwrap();
-        let made = get(format!("/fhir/EpisodeOfCare?incoming-referral={focus}&_count=50")).await;
-        let made: Vec<Value> =
-            made["entry"].as_array().map_or(Vec::new(), |l| l.iter().map(|e| e["resource"].clone()).collect());
-        let taken = made.iter().filter(|e| e["managingOrganization"]["identifier"]["value"] == SOUTH).count();
-        assert_eq!(taken, if accepted { 2 } else { 0 }, "round {round}: {made:#?}");
-        moved += usize::from(accepted);
+async fn what_is_wrong_with_a_question_is_told_at_once_and_its_values_are_not_repeated() {
+    let world = World::open().await;
+    let wrong =
+        json!({ "assessment": { "criteria": { "skeletalMetastasis": true }, "needs": { "fatigue": "195009072553" } } });
+    let reply = ask(&world, ONCOLOGY, &wrong).await;
+    assert_eq!(reply.status, 422);
+    assert!(reply.text.contains("did you mean criteria.skeletalMetastases?"), "{}", reply.text);
+    assert!(reply.text.contains("assessment.needs.fatigue") && !reply.text.contains("195009072553"), "{}", reply.text);
+    let cases = [
+        (json!({ "region": "25", "assessment": {} }), "region"),
+        (json!({ "about": ["fatige"], "assessment": {} }), "about"),
+        (json!({ "asessment": {} }), "asessment"),
+        (json!({ "assessment": [] }), "assessment"),
+    ];
+    for (question, at) in cases {
+        let reply = ask(&world, ONCOLOGY, &question).await;
+        assert_eq!(reply.status, 422, "{question}");
+        assert!(reply.json()["issue"][0]["expression"][0] == at, "{question}: {}", reply.text);
     }
-    println!("{moved} of 6 acceptances were on disk when the program was killed");
-    drop(program);
+    assert_eq!(ask(&world, ONCOLOGY, &json!([])).await.status, 400);
+    assert!(asked(&world).is_empty(), "what was refused was no question");
     world.close().await;
+}
+
+#[actix_web::test]
+async fn a_patient_who_is_named_is_on_record_and_one_who_is_none_of_the_callers_is_not_there() {
+    let world = World::open().await;
+    let name = patient(&world).await;
+    let id = name.strip_prefix("Patient/").unwrap();
+    let question = json!({ "patient": id, "about": ["fatigue"], "assessment": {} });
+    assert_eq!(ask(&world, SOUTH, &question).await.status, 200);
+    assert_eq!(ask(&world, NORTH, &question).await.status, 404);
+    assert_eq!(ask(&world, SOUTH, &json!({ "patient": "195009072553", "assessment": {} })).await.status, 404);
+    let rows = asked(&world);
+    assert_eq!(rows.len(), 1);
+    assert!(rows[0].2.contains(id), "{}", rows[0].2);
+    world.close().await;
+}
+
+#[actix_web::test]
+async fn rules_are_applied_to_what_a_plan_says_for_those_who_may_see_it() {
+    let world = World::open().await;
+    let name = patient(&world).await;
+    let path = format!("{APPLY}?subject={name}&asOf=2026-03-02");
+    let reply = world.get(&path, SOUTH).await;
+    assert_eq!(reply.status, 200, "{}", reply.text);
+    let proposal = reply.json();
+    assert_eq!(proposal["subject"]["reference"], name.as_str());
+    let detail = &proposal["activity"][0]["detail"];
+    assert_eq!(detail["reasonCode"][0]["coding"][0]["code"], "physical-activity", "the need that the plan names");
+    assert_eq!(detail["extension"][0]["valueCode"], "undetermined", "{detail:#}");
+    assert!(detail["description"].as_str().unwrap().contains("Besked saknas: om patienten"), "{detail:#}");
+    let about = world.get(&format!("{path}&about=psychosocial"), SOUTH).await.json();
+    assert!(
+        about.to_string().contains("needs.psychosocial") && !about.to_string().contains("treatment.intent"),
+        "{about:#}"
+    );
+    let headers = [("Content-Type", "application/fhir+json")];
+    let valid = world.ask("POST", "/fhir/CarePlan/$validate", &headers, Some(proposal.to_string())).await;
+    assert!(!valid.text.contains("\"error\"") && !valid.text.contains("\"warning\""), "{}", valid.text);
+    let xml = world.ask("GET", &path, &[("Vardkedja-Unit", SOUTH), ("Accept", "application/fhir+xml")], None).await;
+    assert!(xml.text.contains("<CarePlan"), "{}", xml.text);
+    assert_eq!(world.get(&path, NORTH).await.status, 404, "what is no affair of a unit's is not there");
+    let rows = asked(&world);
+    let shown = rows.iter().filter(|row| row.0 == SOUTH && row.2.contains("Observation/")).count();
+    assert_eq!(shown, 3, "what was looked at is on record: {rows:?}");
+    let log = world.get(&format!("/v1/patients/{}/access-log", name.strip_prefix("Patient/").unwrap()), "").await;
+    assert!(log.text.contains("frågade vem som ansvarar"), "{}", log.text);
+    world.close().await;
+}
+
+#[actix_web::test]
+async fn what_is_blocked_says_nothing_to_the_rules_either() {
+    let world = World::open().await;
+    let name = patient(&world).await;
+    let path = format!("{APPLY}?subject={name}&asOf=2026-03-02");
+    assert!(world.get(&path, SOUTH).await.text.contains("physical-activity"));
+    let block =
+        json!({ "patient": "195009072553", "kind": "inner", "unit": ONCOLOGY, "by": "SE2321000131-P000000000011" });
+    assert_eq!(world.post("/v1/blocks", REHAB_TEAM, &block).await.status, 201);
+    let blocked = world.get(&path, SOUTH).await;
+    assert_eq!(blocked.status, 404, "{}", blocked.text);
+    assert_eq!(world.get(&path, ONCOLOGY).await.status, 200, "its own it sees");
+    world.close().await;
+}
+
+#[actix_web::test]
+async fn rules_are_applied_to_what_is_sent_and_to_nothing_else() {
+    let world = World::open().await;
+    let before = resources(&world);
+    let observation = |code: &str, value: bool| {
+        json!({ "resource": { "resourceType": "Observation", "status": "final", "valueBoolean": value, "code": { "coding": [
+            { "system": "https://vardkedja.example/fhir/CodeSystem/assessment-input", "code": code }] } } })
+    };
+    let needs: Value =
+        serde_json::from_str(include_str!("../../profiles/examples/needs-assessment.good.json")).unwrap();
+    let bundle = json!({ "resourceType": "Bundle", "type": "collection", "entry": [
+        { "resource": needs },
+        observation("criteria.fatigueLimitsDailyLife", true),
+        observation("criteria.canBeTransferredToPrimaryCare", true),
+    ] });
+    let reply = apply(&world, ONCOLOGY, &bundle).await;
+    assert_eq!(reply.status, 200, "{}", reply.text);
+    let proposal = reply.json();
+    assert_eq!(
+        proposal["instantiatesCanonical"][0],
+        format!("https://vardkedja.example/fhir/PlanDefinition/{RULES}|3.0")
+    );
+    assert_eq!(proposal["activity"][0]["detail"]["extension"][1]["valueCode"], "primary");
+    assert_eq!(proposal["activity"][1]["detail"]["status"], "cancelled", "no need of nutrition");
+    assert!(proposal["note"][0]["text"].as_str().unwrap().contains("TRF-1"), "{proposal:#}");
+    assert_eq!(proposal["subject"]["reference"], "Patient/patient");
+    let parameters = json!({ "resourceType": "Parameters", "parameter": [
+        { "name": "subject", "valueReference": { "reference": "Patient/somebody" } },
+        { "name": "about", "valueString": "fatigue" },
+        { "name": "data", "resource": bundle } ] });
+    let same = apply(&world, ONCOLOGY, &parameters).await.json();
+    assert_eq!(same["activity"].as_array().unwrap().len(), 1);
+    assert_eq!(same["subject"]["reference"], "Patient/somebody");
+    let mut invalid = bundle;
+    invalid["entry"][1]["resource"]["status"] = json!("finished");
+    assert_eq!(apply(&world, ONCOLOGY, &invalid).await.status, 422);
+    assert_eq!(apply(&world, ONCOLOGY, &json!({ "resourceType": "Patient" })).await.status, 400);
+    let none = world.get("/fhir/PlanDefinition/none/$apply?subject=Patient/1", ONCOLOGY).await;
+    assert_eq!(none.status, 404);
+    assert_eq!(world.get(&format!("{APPLY}?subject=195009072553"), ONCOLOGY).await.status, 400);
+    assert_eq!(resources(&world), before, "nothing is kept");
+    world.close().await;
+}
+
+#[actix_web::test]
+async fn the_rules_themselves_are_read_and_searched_and_not_written() {
+    let world = World::open().await;
+    let found = world.get("/fhir/PlanDefinition?jurisdiction=14&status=active&_summary=true", NORTH).await.json();
+    assert_eq!(found["entry"][0]["resource"]["id"], RULES, "{found:#}");
+    assert!(found["entry"][0]["resource"].get("action").is_none());
+    let by_document = world.get("/fhir/PlanDefinition?identifier=HS9766-305841775-381", NORTH).await.json();
+    assert_eq!(by_document["entry"][0]["resource"]["version"], "3.0");
+    let rules = world.get(&format!("/fhir/PlanDefinition/{RULES}"), NORTH).await;
+    assert!(rules.text.contains("har skelettmetastaser"));
+    let headers = [("Content-Type", "application/fhir+json"), ("If-Match", "W/\"1\"")];
+    let put = world.ask("PUT", &format!("/fhir/PlanDefinition/{RULES}"), &headers, Some(rules.text.clone())).await;
+    assert_eq!(put.status, 405, "{}", put.text);
+    let valid = world.ask("POST", "/fhir/PlanDefinition/$validate", &headers[..1], Some(rules.text)).await;
+    assert!(!valid.text.contains("\"error\"") && !valid.text.contains("\"warning\""), "{}", valid.text);
+    let metadata = world.get("/fhir/metadata", "").await.json();
+    let served = metadata["rest"][0]["resource"].as_array().unwrap().clone();
+    let served = served.iter().find(|r| r["type"] == "PlanDefinition").unwrap();
+    assert!(served["operation"].as_array().unwrap().iter().any(|o| o["name"] == "apply"), "{served:#}");
+    world.close().await;
+}
+
+#[actix_web::test]
+async fn a_region_brings_its_own_rules_in_a_folder() {
+    let text = include_str!("../../profiles/PlanDefinition-vgr-cancerrehabilitering.json");
+    let own = |folder: &std::path::Path| {
+        let rules = folder.join("rules");
+        std::fs::create_dir_all(&rules).unwrap();
+        let mut plan: Value = serde_json::from_str(text).unwrap();
+        plan["id"] = json!("kronoberg");
+        plan["url"] = json!("https://kronoberg.example/PlanDefinition/kronoberg");
+        plan["jurisdiction"][0]["coding"][0]["code"] = json!("07");
+        plan["version"] = json!("1.0");
+        std::fs::write(rules.join("PlanDefinition-kronoberg.json"), plan.to_string()).unwrap();
+        rules
+    };
+    let world = World::open_as_in(|folder, clinic| {
+        let rules = own(folder);
+        format!(
+            "rules = {rules:?}\n[delivery]\nretry_s = [1]\n\
+             [[partner]]\nname = \"primary-care\"\nchannel = \"push\"\nfhir_base = \"{clinic}/fhir\"\n"
+        )
+    })
+    .await;
+    let of = async |region: Value| {
+        let mut question = json!({ "about": ["fatigue"], "assessment": {} });
+        question["region"] = region;
+        ask(&world, ONCOLOGY, &question).await.json()["ruleSet"]["id"].clone()
+    };
+    assert_eq!(of(json!("07")).await, "kronoberg");
+    assert_eq!(of(json!("14")).await, RULES);
+    assert_eq!(world.get("/fhir/PlanDefinition/kronoberg", NORTH).await.status, 200);
+    assert_eq!(world.get("/fhir/PlanDefinition/kronoberg/$apply?subject=Patient/1", NORTH).await.status, 404);
+    world.close().await;
+}
+
+#[test]
+fn the_fields_of_the_contract_are_those_of_the_code_system() {
+    let contract: Value = serde_saphyr::from_str(include_str!("../../openapi.yaml")).expect("the contract is YAML");
+    let mut said = BTreeSet::new();
+    for (name, field) in contract["components"]["schemas"]["AssessmentInput"]["properties"].as_object().unwrap() {
+        match field["properties"].as_object() {
+            Some(inner) => said.extend(inner.keys().map(|inner| format!("{name}.{inner}"))),
+            None => drop(said.insert(name.clone())),
+        }
+    }
+    let system: Value = serde_json::from_str(include_str!("../../profiles/CodeSystem-assessment-input.json")).unwrap();
+    let known: BTreeSet<String> =
+        system["concept"].as_array().unwrap().iter().map(|c| c["code"].as_str().unwrap().to_owned()).collect();
+    assert_eq!(said, known);
 }
