@@ -7,6 +7,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use rusqlite::{Connection, OpenFlags};
 use serde_json::json;
+use sha2::{Digest, Sha256};
 
 use crate::Plan;
 use crate::database::settings;
@@ -32,11 +33,16 @@ pub fn measure(plan: &Plan, figures: &mut Figures) {
     let size = plan.sizes.iter().copied().max().unwrap_or(1000);
     let folder = fresh(&plan.folder, "export");
     let (path, key) = filled(&folder, size);
-    let (mut scanned, mut packed, mut peaks) = (vec![], vec![], vec![]);
+    let (mut scanned, mut hashed, mut parsed, mut packed, mut peaks) = (vec![], vec![], vec![], vec![], vec![]);
     let (mut stored, mut stored_share, mut coded, mut coded_share) = (vec![], vec![], vec![], vec![]);
     for _ in 0..plan.runs {
         let scan = rate(size, scan(&path, size));
         scanned.push(scan);
+        hashed.push(one_core(|body| drop(std::hint::black_box(Sha256::digest(body)))));
+        parsed.push(one_core(|body| {
+            let value: serde_json::Value = serde_json::from_slice(body).expect("JSON");
+            drop(std::hint::black_box(value.to_string()));
+        }));
         let program = Program::start(&folder, &path, &open_settings());
         let export = rate(size, export(&program, &path, ""));
         peaks.push(program.peak_mib());
@@ -56,6 +62,8 @@ pub fn measure(plan: &Plan, figures: &mut Figures) {
     }
     let rows = name(size);
     figures.add(PART, format!("scan of {rows} procedures"), "/s", scanned);
+    figures.add(PART, "the same hashed with SHA-256, by one core", "/s", hashed);
+    figures.add(PART, "the same parsed and serialised, by one core", "/s", parsed);
     figures.add(PART, format!("export of {rows} procedures as they are stored"), "/s", stored);
     figures.with_goal(PART, "… share of the scan", "×", stored_share, Goal::AtLeast(0.5));
     figures.add(PART, format!("export of {rows} procedures with codes, by a registry"), "/s", coded);
@@ -88,6 +96,17 @@ fn token(program: &Program, key: &Key) -> String {
 #[expect(clippy::cast_precision_loss, reason = "at most a million")]
 fn rate(rows: u64, took: Duration) -> f64 {
     rows as f64 / took.as_secs_f64()
+}
+
+/// How many procedures a second one core does something with.
+fn one_core(work: impl Fn(&[u8])) -> f64 {
+    let bodies: Vec<Vec<u8>> = (0..1000).map(|n| procedure(&format!("{n:08x}-0000-4000-8000-{n:012x}"))).collect();
+    let (started, mut done) = (Instant::now(), 0);
+    while started.elapsed() < Duration::from_millis(300) {
+        bodies.iter().for_each(|body| work(body));
+        done += bodies.len() as u64;
+    }
+    rate(done, started.elapsed())
 }
 
 /// Nobody has to show a token, and whoever calls sees everything.
