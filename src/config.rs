@@ -5,10 +5,12 @@
 mod addresses;
 mod audit;
 mod client;
+mod clocks;
 mod export;
 mod limits;
 mod oauth;
 mod partner;
+mod redirect;
 mod registry;
 mod retention;
 mod statistics;
@@ -27,10 +29,12 @@ use crate::domain::Directory;
 use crate::domain::breaker;
 use crate::domain::delivery::Schedule;
 use crate::domain::outgoing::Outgoing;
+use crate::domain::redirect::Rule;
 
 pub use addresses::Secret;
 pub use audit::AuditSettings;
 pub use client::{Client, Issuer, Keys, MOST_AGREED};
+pub use clocks::ClockSettings;
 pub use export::{Cohort, Export};
 pub use limits::Limits;
 use limits::check_waits;
@@ -54,6 +58,8 @@ pub struct Config {
     pub mappings: Option<PathBuf>,
     /// Folder of profiles; `None`: those inside the program.
     pub profiles: Option<PathBuf>,
+    /// Folder of rule sets beside those of the profiles; `None`: none.
+    pub rules: Option<PathBuf>,
     pub limits: Limits,
     /// Whether it is recorded who read what.
     pub audit_reads: bool,
@@ -70,7 +76,11 @@ pub struct Config {
     pub partners: Vec<Partner>,
     /// Quality registries that may get what was done.
     pub registries: Vec<Registry>,
+    /// Who may send on what it was asked to do.
+    pub redirect: Rule,
     pub retention: Retention,
+    /// When what is owed is overdue.
+    pub clocks: ClockSettings,
     pub export: Export,
     pub cohorts: Vec<Cohort>,
     /// Who may get a token: those of `[[client]]`, and partners with keys.
@@ -141,7 +151,9 @@ struct Raw {
     statistics: Statistics,
     outgoing: RawOutgoing,
     export: export::RawExport,
+    redirect: redirect::RawRedirect,
     retention: retention::RawRetention,
+    clocks: clocks::RawClocks,
     #[serde(default)]
     partner: Vec<partner::RawPartner>,
     oauth: oauth::RawOauth,
@@ -168,6 +180,7 @@ struct RawGateway {
     units: PathBuf,
     mappings: PathBuf,
     profiles: PathBuf,
+    rules: PathBuf,
     drain_s: u64,
     drain_notice_s: u64,
 }
@@ -279,7 +292,9 @@ fn check(raw: Raw, base: &Path) -> Result<Config, ConfigError> {
         }
         registries.push(registry::check(&key, raw_registry, base)?);
     }
+    let redirect = redirect::check(&raw.redirect)?;
     let retention = retention::check(raw.retention, base)?;
+    let clocks = clocks::check(raw.clocks, base)?;
     let tls = oauth::tls(raw.tls, base)?;
     let scheme = if tls.is_some() { "https" } else { "http" };
     let base_url = if gateway.base_url.is_empty() { format!("{scheme}://{listen}") } else { gateway.base_url };
@@ -327,6 +342,7 @@ fn check(raw: Raw, base: &Path) -> Result<Config, ConfigError> {
         directory,
         mappings: folder(gateway.mappings),
         profiles: folder(gateway.profiles),
+        rules: folder(gateway.rules),
         limits: raw.limits,
         audit_reads: reads,
         audit,
@@ -344,7 +360,9 @@ fn check(raw: Raw, base: &Path) -> Result<Config, ConfigError> {
         outgoing,
         partners,
         registries,
+        redirect,
         retention,
+        clocks,
         export,
         cohorts,
         clients,

@@ -23,6 +23,7 @@ mod log;
 mod look;
 pub mod meter;
 mod migrate;
+mod moves;
 mod objection;
 mod open;
 pub mod query;
@@ -46,6 +47,7 @@ mod statement;
 mod tests;
 mod versions;
 mod visible;
+mod wait;
 mod write_act;
 mod write_delivery;
 mod write_exchange;
@@ -80,12 +82,15 @@ pub use read_delivery::{Due, Room, Rooms, TURN};
 pub use read_exchange::OpenTask;
 pub use read_queue::{MOST_COUNTED, Parked, PartnerQueue, Queue, Unanswered, Worklist, look};
 pub use record::{
-    Action, Answer, Assertion, Attempt, Audit, Delivery, DeliveryChange, Document, Exchange, Inbound, Party, Put,
+    Action, Answer, Assertion, Attempt, Audit, Delivery, DeliveryChange, Document, Exchange, Inbound, Move, Party, Put,
     Stored,
 };
 pub use rights::{Copies, Deed, Disclosed, DisclosedTo, Erasure, Hold, Informed, OptOut, Removal, Stub};
 pub use search::{Criteria, Found, HowFar, List, Passed, Targets, Walk};
 pub use versions::Versions;
+pub use wait::{
+    DECEASED, Escalated, HeldBy, OpenCount, PauseChange, PauseRow, Place, Raised, StepCount, WaitQuery, Waiting,
+};
 
 /// The database, as everyone else sees it: cheap to clone, closed when the last clone is dropped.
 #[derive(Clone)]
