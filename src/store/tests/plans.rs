@@ -338,9 +338,16 @@ fn asks_one(step: &str, walk: bool) -> bool {
     let question = step.contains(" EXISTS USING ") || (walk && step.starts_with("SEARCH t "));
     // The registry that asks is one row, by its name.
     !question
-        || ["rid=?", "rowid=?", "(exchange=?", "registry_1 (name=?)", "(job=? AND patient=?)"]
-            .iter()
-            .any(|key| step.contains(key))
+        || [
+            "rid=?",
+            "rowid=?",
+            "(exchange=?",
+            "registry_1 (name=?)",
+            "(job=? AND patient=?)",
+            "(patient=? AND registry=?)",
+        ]
+        .iter()
+        .any(|key| step.contains(key))
 }
 
 #[tokio::test]
