@@ -14,6 +14,7 @@ mod redirect;
 mod registry;
 mod retention;
 mod statistics;
+mod transfer;
 mod units;
 
 use std::fs;
@@ -30,6 +31,7 @@ use crate::domain::breaker;
 use crate::domain::delivery::Schedule;
 use crate::domain::outgoing::Outgoing;
 use crate::domain::redirect::Rule;
+use crate::domain::transfer::Policy;
 
 pub use addresses::Secret;
 pub use audit::AuditSettings;
@@ -79,6 +81,8 @@ pub struct Config {
     /// Who may send on what it was asked to do.
     pub redirect: Rule,
     pub retention: Retention,
+    /// What a transfer between levels of care must carry.
+    pub transfer: Policy,
     /// When what is owed is overdue.
     pub clocks: ClockSettings,
     pub export: Export,
@@ -153,6 +157,7 @@ struct Raw {
     export: export::RawExport,
     redirect: redirect::RawRedirect,
     retention: retention::RawRetention,
+    transfer: transfer::RawTransfer,
     clocks: clocks::RawClocks,
     #[serde(default)]
     partner: Vec<partner::RawPartner>,
@@ -294,6 +299,7 @@ fn check(raw: Raw, base: &Path) -> Result<Config, ConfigError> {
     }
     let redirect = redirect::check(&raw.redirect)?;
     let retention = retention::check(raw.retention, base)?;
+    let transfer = transfer::check(&raw.transfer, base)?;
     let clocks = clocks::check(raw.clocks, base)?;
     let tls = oauth::tls(raw.tls, base)?;
     let scheme = if tls.is_some() { "https" } else { "http" };
@@ -362,6 +368,7 @@ fn check(raw: Raw, base: &Path) -> Result<Config, ConfigError> {
         registries,
         redirect,
         retention,
+        transfer,
         clocks,
         export,
         cohorts,

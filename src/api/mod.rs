@@ -6,6 +6,7 @@ mod blocks;
 mod body;
 mod bulk;
 mod caller;
+mod consultations;
 mod deliveries;
 mod door;
 mod exchanges;
@@ -20,6 +21,7 @@ mod refusals;
 mod registries;
 mod resend;
 mod responsibility;
+mod responsible;
 mod statistics;
 mod tls;
 mod v1;
@@ -58,6 +60,9 @@ pub const ROUTES: &[(&str, &str)] = &[
     ("POST", "/v1/exchanges/{id}/answers"),
     ("POST", "/v1/exchanges/{id}/cancel"),
     ("POST", "/v1/exchanges/{id}/retry"),
+    ("POST", "/v1/exchanges/{id}/consultations"),
+    ("POST", "/v1/responsibility/search"),
+    ("GET", "/v1/patients/{id}/responsibility"),
     ("GET", "/v1/exchanges/{id}/timeline"),
     ("POST", "/v1/exchanges/{id}/clocks/pause"),
     ("POST", "/v1/exchanges/{id}/clocks/resume"),
@@ -156,6 +161,9 @@ fn routes(app: &mut web::ServiceConfig) {
         .route("/v1/exchanges/{id}/answers", web::post().to(answers::post))
         .route("/v1/exchanges/{id}/cancel", web::post().to(exchanges::cancel))
         .route("/v1/exchanges/{id}/retry", web::post().to(exchanges::retry))
+        .route("/v1/exchanges/{id}/consultations", web::post().to(consultations::record))
+        .route("/v1/responsibility/search", web::post().to(responsible::search))
+        .route("/v1/patients/{id}/responsibility", get().to(responsible::of_patient))
         .route("/v1/exchanges/{id}/timeline", get().to(loops::timeline))
         .route("/v1/exchanges/{id}/clocks/pause", web::post().to(loops::pause))
         .route("/v1/exchanges/{id}/clocks/resume", web::post().to(loops::resume))

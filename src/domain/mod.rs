@@ -5,6 +5,7 @@ pub mod block;
 pub mod breaker;
 pub mod bucket;
 pub mod business_status;
+pub mod charge;
 pub mod clock;
 pub mod delivery;
 pub mod disclosure;
@@ -21,6 +22,7 @@ pub mod retention;
 pub mod statistic;
 pub mod tally;
 pub mod task;
+pub mod transfer;
 pub mod unit;
 pub mod window;
 

@@ -79,6 +79,9 @@ impl<'w, 'c> Writing<'w, 'c> {
         for exchange in &commit.exchanges {
             self.put_exchange_resources(exchange)?;
         }
+        for moved in &commit.charges {
+            self.put_moved(moved)?;
+        }
         for document in &commit.documents {
             self.put_document(document)?;
         }

@@ -2,6 +2,7 @@
 
 use super::audit::{Checkpoint, Prune};
 use super::block::{Block, Listed};
+use super::charge::Moved;
 use super::export::ExportChange;
 use super::record::{Answer, Assertion, Audit, Delivery, DeliveryChange, Document, Exchange, Inbound, Move, Put};
 use super::rights::Deed;
@@ -27,6 +28,8 @@ pub struct Commit {
     pub blocks: Vec<Block>,
     /// Of which held deliveries the worklist has heard.
     pub listed: Vec<Listed>,
+    /// Who has charge of what: steps that follow, in order.
+    pub charges: Vec<Moved>,
     /// What a person does to clocks.
     pub pauses: Vec<PauseChange>,
     /// Which waits are told to be overdue.
@@ -80,6 +83,8 @@ pub enum Expect {
     Unchanged { patient: String, changes: i64 },
     /// Nothing happened to the patient's blocks since: [`Store::block_marks`](super::Store::block_marks) says the same.
     Blocks { patient: String, marks: i64 },
+    /// Nothing moved for the patient since: [`Store::charge_moves`](super::Store::charge_moves) says the same `last`.
+    Charges { patient: String, last: i64 },
     /// The caller has not used this Idempotency-Key.
     FreshKey { caller: String, key: String },
     /// The client has not used this assertion.

@@ -3,6 +3,7 @@
 use super::Expect;
 use super::apply::{Refusal, Writing};
 use super::assertion::{UNEXPIRED, USED};
+use super::charge::LAST;
 use super::objection::STANDING;
 use super::read_delivery::LANE_END;
 use super::read_exchange::{CHANGES_OF_PATIENT, REVISION, REVISION_OF_DOCUMENT};
@@ -52,6 +53,10 @@ impl Writing<'_, '_> {
                 Ok(found == Some(*changes))
             }
             Expect::Blocks { patient, marks } => Ok(self.block_marks(patient)? == *marks),
+            Expect::Charges { patient, last } => {
+                let found: Option<i64> = db.first(LAST, [patient], |row| row.get("last"))?;
+                Ok(found == Some(*last))
+            }
             Expect::FreshKey { caller, key } => Ok(db.first(ANSWERED, (caller, key), found)?.is_none()),
             Expect::Unused { client, jti } => Ok(db.first(USED, (client, jti), found)?.is_none()),
             Expect::FewAssertions { client, most, at } => {

@@ -19,6 +19,7 @@ const STEPS: &[&str] = &[
     include_str!("migrations/0018_information.sql"),
     include_str!("migrations/0015_clock.sql"),
     include_str!("migrations/0012_move.sql"),
+    include_str!("migrations/0013_charge.sql"),
 ];
 
 /// Runs the steps that the file has not seen, each in its own transaction. Returns how many.

@@ -9,6 +9,7 @@ mod assertion;
 mod audit;
 pub mod backup;
 pub mod block;
+mod charge;
 pub mod commit;
 mod disclosure;
 mod due;
@@ -67,6 +68,7 @@ pub use backup::{
     BackupError, BackupNote, Manifest, Restored, back_up, is_of, last_backup, manifest_of, restore, verify_backup,
 };
 pub use block::{Block, Lifted, Listed, Outgoing};
+pub use charge::{Moved, Moves};
 pub use commit::{Begun, Commit, Committed, Expect, Share, StoreError};
 pub use due::{Due as Removable, Tally, look_due};
 pub use export::{

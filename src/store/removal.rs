@@ -70,7 +70,7 @@ const LET_GO: [&str; 6] = [
 ];
 const VERSIONS: &str = "SELECT count(*) FROM version WHERE rid = ?1";
 const DELIVERIES: &str = "SELECT id FROM delivery WHERE exchange = ?1";
-const OF_EXCHANGE: [(&str, &str); 14] = [
+const OF_EXCHANGE: [(&str, &str); 15] = [
     ("waits", "DELETE FROM wait WHERE exchange = ?1"),
     ("clocks", "DELETE FROM clocked WHERE exchange = ?1"),
     ("pauses", "DELETE FROM pause WHERE exchange = ?1"),
@@ -83,9 +83,15 @@ const OF_EXCHANGE: [(&str, &str); 14] = [
     ("answers", "DELETE FROM answer WHERE exchange = ?1"),
     ("documents", "DELETE FROM document WHERE exchange = ?1"),
     ("parties", "DELETE FROM party WHERE exchange = ?1"),
+    // What it moved stays moved, by something that is known no more.
+    (
+        "moves",
+        "UPDATE charge_move SET exchange = NULL, origin = (SELECT randomblob(16)) WHERE exchange = ?1 AND exchange IS NOT NULL",
+    ),
     ("links", "DELETE FROM exchange_resource WHERE exchange = ?1"),
     ("holds", "UPDATE hold SET exchange = NULL WHERE exchange = ?1 AND exchange IS NOT NULL AND lifted_at IS NOT NULL"),
 ];
+const MOVES: &str = "DELETE FROM charge_move WHERE patient = ?1";
 const ATTEMPTS: &str = "DELETE FROM attempt WHERE delivery IN (SELECT id FROM delivery WHERE exchange = ?1)";
 const FORGET_DEATH: &str = "DELETE FROM deceased WHERE patient = ?1";
 const EXCHANGE: &str = "DELETE FROM exchange WHERE id = ?1";
@@ -185,6 +191,7 @@ impl Writing<'_, '_> {
             versions += self.let_go(rid, removal)?;
         }
         if let Some(patient) = patient.filter(|_| is_last) {
+            db.run(MOVES, [&patient])?;
             let last = db.all(LAST, [&patient], named)?;
             db.run(FORGET_DEATH, [&patient])?;
             for one in &last {

@@ -22,6 +22,8 @@ pub enum Deed {
     /// A document that waited for another was taken up.
     Resume,
     Cancel,
+    /// Who has charge of what was moved, by what was done in the same commit.
+    Responsibility,
     Retry,
     Skip,
     Resend,
@@ -98,6 +100,7 @@ const TABLE: &[Row] = &[
     (Deed::Hold, "hold", "C", Upkeep, None),
     (Deed::Resume, "resume", "U", Upkeep, None),
     (Deed::Cancel, "cancel", "U", Rest("update"), Some("återtog")),
+    (Deed::Responsibility, "responsibility", "U", Rest("update"), Some("flyttade")),
     (Deed::Retry, "retry", "U", Upkeep, None),
     (Deed::Skip, "skip", "U", Upkeep, None),
     (Deed::Resend, "resend", "U", Upkeep, None),

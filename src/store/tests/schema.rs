@@ -42,6 +42,7 @@ fn legal() -> Connection {
              INSERT INTO export_file VALUES (zeroblob(16), 'f', 'output', 'Task', 1, 1, NULL);
              INSERT INTO export_patient VALUES (zeroblob(16), 'p', 'member');
              INSERT INTO answer VALUES ('syd', 'k', '', NULL, 202, NULL, 0, x'');
+             INSERT INTO charge_move VALUES (1, zeroblob(16), 'p', zeroblob(16), zeroblob(16), 0, 'takes', 'fatigue', 'SE-1');
              INSERT INTO assertion VALUES ('c', zeroblob(32), 0);",
         )
         .unwrap();
@@ -119,6 +120,13 @@ fn illegal_states_are_refused_by_the_database_itself() {
         "UPDATE delivery SET held = 1",
         "UPDATE delivery SET held = 1, state = 'parked', note = 'why'",
         "UPDATE delivery SET listed = 2",
+        "UPDATE charge_move SET unit = 'SE-2'",
+        "UPDATE charge_move SET exchange = NULL, origin = randomblob(16)",
+        "DELETE FROM charge_move",
+        "INSERT INTO charge_move SELECT 2, randomblob(16), patient, origin, exchange, at, 'lost', area, unit FROM charge_move",
+        "INSERT INTO charge_move SELECT 2, randomblob(16), patient, origin, exchange, at, 'void', area, unit FROM charge_move",
+        "INSERT INTO charge_move SELECT 2, randomblob(16), patient, randomblob(16), exchange, at, step, area, unit FROM charge_move",
+        "INSERT INTO charge_move SELECT 2, randomblob(16), patient, origin, exchange, at, step, area, 'se-1' FROM charge_move",
         "UPDATE block SET from_at = 2",
         "UPDATE block SET unit = 'A'",
         "UPDATE block SET patient = 'q'",
