@@ -12,6 +12,7 @@ mod partner;
 mod registry;
 mod retention;
 mod statistics;
+mod subscriptions;
 mod units;
 
 use std::fs;
@@ -39,6 +40,7 @@ pub use partner::{Channel, Notice, Partner, TokenSource};
 pub use registry::{ALL_REGISTRIES, CodingKey, Identity, Registry};
 pub use retention::Retention;
 pub use statistics::Statistics;
+pub use subscriptions::{Hook, Subscriptions};
 pub use units::parse_units;
 
 /// What the program runs on, checked.
@@ -72,6 +74,7 @@ pub struct Config {
     pub registries: Vec<Registry>,
     pub retention: Retention,
     pub export: Export,
+    pub subscriptions: Subscriptions,
     pub cohorts: Vec<Cohort>,
     /// Who may get a token: those of `[[client]]`, and partners with keys.
     pub clients: Vec<Client>,
@@ -141,6 +144,7 @@ struct Raw {
     statistics: Statistics,
     outgoing: RawOutgoing,
     export: export::RawExport,
+    subscriptions: subscriptions::RawSubscriptions,
     retention: retention::RawRetention,
     #[serde(default)]
     partner: Vec<partner::RawPartner>,
@@ -309,7 +313,8 @@ fn check(raw: Raw, base: &Path) -> Result<Config, ConfigError> {
             unit.hsa_id, unit.partner
         ));
     }
-    schedule("delivery.retry_s", raw.delivery.retry_s.clone())?;
+    let subscriptions =
+        subscriptions::check(&raw.subscriptions, schedule("delivery.retry_s", raw.delivery.retry_s.clone())?)?;
     let db = base.join(gateway.db);
     let reads = raw.audit.reads;
     let audit = audit::check(raw.audit, &db, base)?;
@@ -346,6 +351,7 @@ fn check(raw: Raw, base: &Path) -> Result<Config, ConfigError> {
         registries,
         retention,
         export,
+        subscriptions,
         cohorts,
         clients,
         issuers,

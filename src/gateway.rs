@@ -24,9 +24,10 @@ use crate::fhir::guard::{self, Limits, Strictness};
 use crate::fhir::issue::{Code, Issue, shown_name};
 use crate::fhir::profile::Profiles;
 use crate::fhir::search::Reader;
+use crate::fhir::subscription::Topics;
 use crate::fhir::validate::{self, Context};
 use crate::mapping::{Mappings, unwritten};
-use crate::partner::{Bearer, Client, Guard, Notifier};
+use crate::partner::{Bearer, Client, Guard, Hooks, Notifier};
 use crate::signing::{Signer, SigningError};
 use crate::store::{Options, Store, StoreError};
 use crate::sync::gate::Gates;
@@ -59,6 +60,9 @@ pub struct Gateway {
     /// Rung when there may be something to deliver.
     pub wake: Notify,
     pub exports: registry::Exports,
+    pub subscriptions: sync::subscription::Desk,
+    /// Where subscribers are told.
+    pub hooks: Hooks,
     pub figures: Figures,
     /// Signs checkpoints of the audit log.
     pub sealer: Sealer,
@@ -108,6 +112,8 @@ pub enum StartError {
 /// What resources are validated against: the profiles, and the KVÅ list that the regional process team owns.
 pub struct Conformance {
     pub profiles: Profiles,
+    /// What can be subscribed to.
+    pub topics: Topics,
     codes: RwLock<InForce>,
     /// The package's code list and measures, as resources that are kept in the store.
     definitions: Vec<Value>,
@@ -132,6 +138,10 @@ impl Conformance {
     /// Loads a package; every finding names its file.
     pub fn load(files: &assets::Files) -> (Self, Vec<Issue>) {
         let (profiles, mut issues) = Profiles::load(files);
+        let terminology = profiles.terminology();
+        let reader = Reader { terminology, base_url: "", now: DateTime::UNIX_EPOCH, hops: 0, in_url: true };
+        let (topics, found) = Topics::load(files, &reader);
+        issues.extend(found);
         let codes = match files.get(KVA_FILE).map(|text| CodeList::parse(text)) {
             Some(Ok(codes)) => codes,
             Some(Err(error)) => {
@@ -162,7 +172,7 @@ impl Conformance {
         let of_kva = definitions.iter().find(|d| d["resourceType"] == "CodeSystem");
         let edition = of_kva.and_then(|d| d["version"].as_str()).map(str::to_owned);
         let codes = RwLock::new(InForce { version: 0, list: Arc::new(codes), edition });
-        (Self { profiles, codes, definitions }, issues)
+        (Self { profiles, topics, codes, definitions }, issues)
     }
 
     /// The KVÅ list in force now. What is judged by one list takes it once.
@@ -226,6 +236,8 @@ impl Gateway {
         let signer = Arc::new(signer);
         let (mut clients, mut notifiers) = (HashMap::new(), HashMap::new());
         let guard = Guard::new(Arc::new(config.outgoing.clone()));
+        let hooks = Hooks::new(config.subscriptions.timeout(), &guard)
+            .map_err(|source| StartError::Client { partner: "subscribers".into(), source })?;
         for partner in &config.partners {
             let failed = |source| StartError::Client { partner: partner.name.clone(), source };
             if let Channel::Push { fhir_base } = &partner.channel {
@@ -264,6 +276,8 @@ impl Gateway {
             seen: Mutex::default(),
             wake: Notify::new(),
             exports: registry::Exports::default(),
+            subscriptions: sync::subscription::Desk::default(),
+            hooks,
         })
     }
 
@@ -381,6 +395,7 @@ pub async fn run(config: Config, listener: TcpListener, shutdown: impl Future<Ou
     let renewal = tokio::spawn(renew::run(Arc::clone(&gateway), certificates.clone(), files, stopped.clone()));
     let worker = tokio::spawn(sync::worker::run(Arc::clone(&gateway), stopped.clone()));
     let exports = tokio::spawn(registry::worker::run(Arc::clone(&gateway), stopped.clone()));
+    let telling = tokio::spawn(sync::subscription::run(Arc::clone(&gateway), stopped.clone()));
     let answers = tokio::spawn(sync::worker::listen(Arc::clone(&gateway), stopped.clone()));
     let removals = tokio::spawn(sync::remove::run(Arc::clone(&gateway), stopped));
     let sealing = tokio::spawn(sync::seal::run(Arc::clone(&gateway), stop.subscribe()));
@@ -405,6 +420,7 @@ pub async fn run(config: Config, listener: TcpListener, shutdown: impl Future<Ou
     let deliveries_ended = ended(worker, deadline, &mut count).await & ended(answers, deadline, || {}).await;
     ended(renewal, deadline, || {}).await;
     let exports_ended = ended(exports, deadline, || {}).await;
+    ended(telling, deadline, || {}).await;
     ended(removals, deadline, || {}).await;
     // Last: whatever was done until now is in the log.
     let _ = ended(sealing, deadline, || {}).await;

@@ -15,6 +15,7 @@ pub mod outgoing;
 pub mod person_id;
 pub mod retention;
 pub mod statistic;
+pub mod subscription;
 pub mod tally;
 pub mod task;
 pub mod unit;

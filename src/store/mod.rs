@@ -42,6 +42,7 @@ mod search;
 mod sql;
 mod state;
 mod statement;
+pub mod subscription;
 #[cfg(test)]
 mod tests;
 mod versions;
@@ -85,6 +86,9 @@ pub use record::{
 };
 pub use rights::{Copies, Deed, Disclosed, DisclosedTo, Erasure, Hold, Informed, OptOut, Removal, Stub};
 pub use search::{Criteria, Found, HowFar, List, Passed, Targets, Walk};
+pub use subscription::{
+    Eyes, Happened, Happening, Hook, NewEvent, Numbered, Spoken, Subscription, SubscriptionChange, SubscriptionOrder,
+};
 pub use versions::Versions;
 
 /// The database, as everyone else sees it: cheap to clone, closed when the last clone is dropped.

@@ -38,6 +38,7 @@ pub mod seal;
 pub mod seen;
 pub mod status;
 pub mod submit;
+pub mod subscription;
 mod supersede;
 pub mod take;
 #[cfg(test)]

@@ -46,6 +46,7 @@ mod rights;
 mod search;
 mod statistics;
 mod submit;
+mod subscription;
 mod unmodified;
 mod worklist;
 mod world;

@@ -14,6 +14,7 @@ mod prefer;
 mod query;
 mod read;
 mod search;
+pub mod subscription;
 mod validate;
 mod write;
 

@@ -55,6 +55,10 @@ pub enum Deed {
     Restore,
     /// Old rows of this log were removed behind a signed checkpoint.
     Prune,
+    /// Somebody asked to be told of what happens, changed that or ended it.
+    Subscribe,
+    /// A subscriber was told, or should have been.
+    Notify,
     /// A word that this program does not know: of a newer one, or of another part of it.
     Other,
 }
@@ -78,7 +82,7 @@ type Row = (Deed, &'static str, &'static str, Interaction, Option<&'static str>)
 
 use Interaction::{Disclosure, Login, Rest, Upkeep};
 
-const TABLE: [Row; 35] = [
+const TABLE: [Row; 37] = [
     (Deed::Read, "read", "R", Rest("read"), Some("läste")),
     (Deed::Vread, "vread", "R", Rest("vread"), Some("läste en tidigare version av")),
     (Deed::History, "history", "R", Rest("history"), Some("läste ändringshistoriken för")),
@@ -120,6 +124,8 @@ const TABLE: [Row; 35] = [
     (Deed::Refuse, "refuse", "E", Rest("operation"), None),
     (Deed::Restore, "restore", "U", Upkeep, None),
     (Deed::Prune, "prune", "D", Upkeep, None),
+    (Deed::Subscribe, "subscribe", "U", Rest("update"), None),
+    (Deed::Notify, "notify", "R", Disclosure, Some("fick besked om")),
 ];
 
 impl Deed {

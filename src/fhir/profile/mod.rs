@@ -89,7 +89,8 @@ impl Profiles {
                     | "ImplementationGuide"
                     | "CapabilityStatement"
                     | "OperationDefinition"
-                    | "Measure",
+                    | "Measure"
+                    | "SubscriptionTopic",
                 ) => {}
                 _ => issues.push(
                     Issue::warning(
