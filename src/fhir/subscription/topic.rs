@@ -45,8 +45,17 @@ impl Topic {
 #[derive(Debug, Clone, Default)]
 pub struct Topics(Vec<Topic>);
 
-/// Who exists in care is open to everybody, and would be everybody's event.
-const OPEN: [&str; 6] = ["CodeSystem", "Location", "Measure", "Organization", "Practitioner", "PractitionerRole"];
+/// Who exists in care is open to everybody, and would be everybody's event; a person's resource is not shown to all alike, and is read.
+const CLOSED: [&str; 8] = [
+    "CodeSystem",
+    "Location",
+    "Measure",
+    "Organization",
+    "Patient",
+    "Practitioner",
+    "PractitionerRole",
+    "RelatedPerson",
+];
 
 impl Topics {
     /// Those of a package; every finding names its file. A topic with an error is left out.
@@ -155,8 +164,11 @@ fn short(value: &Value) -> &str {
 fn read_trigger(trigger: &Value, at: &str, reader: &Reader<'_>, issues: &mut Vec<Issue>) -> Option<Trigger> {
     let before = issues.len();
     let kind = short(&trigger["resource"]);
-    if !types().contains(&kind) || OPEN.contains(&kind) || kind == "Patient" {
-        let (sv, en) = ("typen finns inte här, eller är allas", "the type is not served, or is everybody's");
+    if !types().contains(&kind) || CLOSED.contains(&kind) {
+        let (sv, en) = (
+            "typen finns inte här, eller är inget man prenumererar på",
+            "the type is not served, or not subscribed to",
+        );
         issues.push(wrong(&format!("{at}.resource"), sv, en));
         return None;
     }

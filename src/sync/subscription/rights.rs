@@ -72,3 +72,85 @@ fn revive(gateway: &Gateway, kept: &str, now: DateTime<Utc>) -> Option<Caller> {
     caller.reach = Reach::Units(units);
     Some(caller.narrowed(&gateway.compiled, &gateway.reader(now)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::access::write_caller;
+    use crate::config::Config;
+    use crate::store::Extent;
+
+    const SOUTH: &str = "SE2321000131-E000000000203";
+
+    /// What a caller that was kept may do under these settings.
+    fn under(settings: &str, caller: &Caller) -> Option<Caller> {
+        let folder = std::env::temp_dir().join(format!("vardkedja-rights-{}", uuid::Uuid::new_v4()));
+        std::fs::create_dir(&folder).unwrap();
+        let file = folder.join("gateway.toml");
+        std::fs::write(&file, format!("[gateway]\ndb = \"g.db\"\n{settings}")).unwrap();
+        let gateway = Gateway::open(Config::load(Some(&file)).unwrap()).unwrap();
+        let revived = revive(&gateway, &write_caller(caller), Utc::now());
+        drop(gateway);
+        std::fs::remove_dir_all(folder).unwrap();
+        revived
+    }
+
+    fn caller(name: &str, scopes: Option<&str>) -> Caller {
+        Caller {
+            name: name.into(),
+            partner: Some("reader".into()),
+            reach: Reach::Units(vec![SOUTH.into()]),
+            purpose: Purpose::Care,
+            scopes: scopes.map(|text| scope::read(text).into()),
+            grants: None,
+        }
+    }
+
+    fn partner(more: &str) -> String {
+        format!("[[partner]]\nname = \"reader\"\nchannel = \"poll\"\n{more}\n")
+    }
+
+    fn client(more: &str) -> String {
+        let client = "[[client]]\nid = \"c\"\nname = \"C\"\nhsa_id = \"SE2321000131-E000000000203\"\npurpose = \"care\"\npartner = \"reader\"\njwks_file = \"c.json\"";
+        format!("{}{client}\n{more}\n", partner(""))
+    }
+
+    fn may(caller: &Caller, kind: &str, right: Right) -> bool {
+        caller.grants.as_ref().is_none_or(|grants| grants.extent(kind, right) != Extent::Nothing)
+    }
+
+    #[test]
+    fn a_subscriber_is_never_wider_than_it_was_nor_than_what_is_agreed_today() {
+        let both = caller("c", Some("system/Task.rs system/CarePlan.rs"));
+        let agreed = |scopes: &str| under(&client(&format!("scopes = [{scopes}]")), &both);
+        let all = agreed("\"system/*.cruds\"").unwrap();
+        assert!(
+            may(&all, "Task", Right::Search) && may(&all, "CarePlan", Right::Read) && !may(&all, "Goal", Right::Read)
+        );
+        let less = agreed("\"system/Task.s\"").unwrap();
+        assert!(
+            may(&less, "Task", Right::Search)
+                && !may(&less, "Task", Right::Read)
+                && !may(&less, "CarePlan", Right::Search)
+        );
+        assert!(agreed("\"system/Procedure.rs\"").is_none(), "nothing of it is agreed any more");
+        let other = caller("gone", Some("system/Task.rs"));
+        assert!(under(&client("scopes = [\"system/*.cruds\"]"), &other).is_none(), "the client is gone");
+        let unit = caller(SOUTH, Some("system/Task.rs"));
+        assert!(under(&client("scopes = [\"system/*.cruds\"]"), &unit).is_some(), "by the name of its unit");
+    }
+
+    #[test]
+    fn a_partner_without_keys_and_a_unit_that_changed_hands_are_told_no_more() {
+        let own = caller("reader", None);
+        assert!(under(&partner(""), &own).is_some(), "where nobody has to log in");
+        assert!(under(&partner("jwks_file = \"k.json\""), &own).is_some());
+        let keys_elsewhere =
+            format!("{}[[partner]]\nname = \"x\"\nchannel = \"poll\"\njwks_file = \"k.json\"", partner(""));
+        assert!(under(&keys_elsewhere, &own).is_none());
+        let moved = Caller { reach: Reach::Units(vec!["SE2321000131-E000000000202".into()]), ..own.clone() };
+        assert!(under(&partner(""), &moved).is_none(), "another partner serves the unit");
+        let registry = Caller { reach: Reach::Registry("r".into()), ..own };
+        assert!(under(&partner(""), &registry).is_none());
+    }
+}

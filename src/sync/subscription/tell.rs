@@ -103,6 +103,13 @@ async fn saying(
     if subscription.status == Status::Requested {
         return Ok(of_nothing(Kind::Handshake));
     }
+    let heartbeat = || {
+        let is_due = heartbeat_at(subscription).is_some_and(|at| at <= now);
+        if is_due { of_nothing(Kind::Heartbeat) } else { None }
+    };
+    if gateway.store.with_news(vec![id]).await?.is_empty() {
+        return Ok(heartbeat());
+    }
     let (eyes, most) = (Box::new(standing.eyes.clone()), subscription.channel.max_count);
     let commit = Commit { subscriptions: vec![SubscriptionChange::Offer { id, eyes, most }], ..Commit::default() };
     if let Committed::Conflict(_) = gateway.store.commit(commit).await? {
@@ -111,10 +118,7 @@ async fn saying(
     // Asked last of all: a block that was registered since the number was given keeps it from being told.
     let offered = gateway.store.offered(id, &standing.eyes).await?;
     let told = told(&offered, subscription.channel.payload);
-    let Some(last) = told.last() else {
-        let is_due = heartbeat_at(subscription).is_some_and(|at| at <= now);
-        return Ok(if is_due { of_nothing(Kind::Heartbeat) } else { None });
-    };
+    let Some(last) = told.last() else { return Ok(heartbeat()) };
     let (through, at) = (last.number, said(now));
     let body = written(gateway, subscription, Kind::Event, through, &at, &told);
     let shown = offered.into_iter().filter_map(|numbered| numbered.seen).collect();
