@@ -87,6 +87,15 @@ pub(super) fn known_type(resource_type: &str) -> Result<(), Problem> {
         );
         return Err(Problem::not_allowed(&["GET", "HEAD"], issue));
     }
+    if resource_type == subscription::TYPE {
+        let issue = Issue::error(
+            Code::NotSupported,
+            subscription::TYPE,
+            "Prenumerationer skapas, läses, söks, ändras och tas bort; de har inga versioner.",
+            "Subscriptions are made, read, searched, changed and deleted; they have no versions.",
+        );
+        return Err(Problem::not_allowed(&["GET", "HEAD", "POST", "PUT", "DELETE"], issue));
+    }
     Err(Problem::new(
         StatusCode::NOT_FOUND,
         Issue::error(

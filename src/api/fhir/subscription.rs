@@ -10,7 +10,7 @@ use super::super::body::Body;
 use super::super::caller::Call;
 use super::super::problem::{Answer, Problem, told};
 use super::write::{limits, of_type, version_of};
-use super::{FHIR_JSON, query};
+use super::{FHIR_JSON, no_operation, query};
 use crate::Gateway;
 use crate::access::Operation;
 use crate::domain::subscription::{Payload, Status};
@@ -22,12 +22,19 @@ use crate::sync::refusal::{Refusal, missing};
 use crate::sync::subscription::{self, Events, EventsAsked};
 use crate::sync::witness;
 
-const TYPE: &str = "Subscription";
+pub(super) const TYPE: &str = "Subscription";
 
 /// `POST /fhir/Subscription`
 pub async fn create(call: Call, request: HttpRequest, body: Body) -> Answer {
     call.may(Operation::Fhir(Right::Create, TYPE))?;
     only(&request, &[])?;
+    if request.headers().contains_key("if-none-exist") {
+        return Err(Problem::bad_request(
+            "If-None-Exist",
+            "Prenumerationer skapas inte villkorligt; sök efter den först.",
+            "Subscriptions are not created conditionally; search for it first.",
+        ));
+    }
     let value = resource(&call, &body)?;
     let made = subscription::create(&call.gateway, &call.caller, &value, call.now).await?;
     let place = format!("{}/fhir/Subscription/{}", call.gateway.config.base_url, made.id);
@@ -172,6 +179,8 @@ pub fn capability(gateway: &Gateway) -> Value {
         "interaction": interactions.iter().map(|code| json!({ "code": code })).collect::<Vec<_>>(),
         "versioning": "no-version",
         "updateCreate": false,
+        "conditionalCreate": false,
+        "conditionalUpdate": false,
         "searchParam": [
             { "name": "_id", "definition": "http://hl7.org/fhir/SearchParameter/Resource-id", "type": "token" },
             { "name": "status", "definition": "http://hl7.org/fhir/SearchParameter/Subscription-status", "type": "token" },
@@ -250,6 +259,9 @@ fn resource(call: &Call, body: &Body) -> Result<Value, Problem> {
 }
 
 fn named(text: &str) -> Result<Uuid, Problem> {
+    if text.starts_with('$') {
+        return Err(no_operation());
+    }
     text.parse().map_err(|_| missing(TYPE).into())
 }
 
