@@ -63,7 +63,7 @@ pub use audit::{
     walk_file,
 };
 pub use backup::{
-    BackupError, BackupNote, Manifest, Restored, back_up, last_backup, manifest_of, restore, verify_backup,
+    BackupError, BackupNote, Manifest, Restored, back_up, is_of, last_backup, manifest_of, restore, verify_backup,
 };
 pub use block::{Block, Lifted, Listed, Outgoing};
 pub use commit::{Begun, Commit, Committed, Expect, Share, StoreError};

@@ -57,7 +57,8 @@ const LAST: &str = concat!(
     actors!(),
     " AND (r.type = 'Patient' AND r.id = ?1 OR NOT EXISTS (SELECT 1 FROM exchange_resource x WHERE x.rid = r.rid))"
 );
-const LET_GO: [&str; 5] = [
+const LET_GO: [&str; 6] = [
+    "DELETE FROM sight WHERE rid = ?1",
     "DELETE FROM withheld WHERE rid = ?1",
     "DELETE FROM concern WHERE rid = ?1",
     "DELETE FROM exchange_resource WHERE rid = ?1",
