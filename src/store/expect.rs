@@ -94,7 +94,7 @@ impl Writing<'_, '_> {
                 Ok(db.first(SUBSCRIPTION, [subscription.as_bytes()], found)?.is_some())
             }
             Expect::SubscriptionRoom { client, most } => {
-                let count = db.first(COUNT_OF, [client], |row| Ok::<u32, rusqlite::Error>(row.get("n")?))?;
+                let count = db.first(COUNT_OF, [client], |row| row.get::<_, u32>("n"))?;
                 Ok(count.unwrap_or(0) < *most)
             }
         }

@@ -10,7 +10,7 @@ use super::super::body::Body;
 use super::super::caller::Call;
 use super::super::problem::{Answer, Problem, told};
 use super::write::{limits, of_type, version_of};
-use super::{FHIR_JSON, no_operation, query};
+use super::{FHIR_JSON, known_type, no_operation, query};
 use crate::Gateway;
 use crate::access::Operation;
 use crate::domain::subscription::{Payload, Status};
@@ -261,6 +261,9 @@ fn resource(call: &Call, body: &Body) -> Result<Value, Problem> {
 fn named(text: &str) -> Result<Uuid, Problem> {
     if text.starts_with('$') {
         return Err(no_operation());
+    }
+    if text == "_history" {
+        known_type(TYPE)?;
     }
     text.parse().map_err(|_| missing(TYPE).into())
 }

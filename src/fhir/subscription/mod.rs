@@ -3,10 +3,12 @@
 
 mod notification;
 mod resource;
+mod shown;
 mod topic;
 
 pub use notification::{Kind, Notification, Told, bundle, searchset, status};
-pub use resource::{Asked, Channel, Shown, read, write};
+pub use resource::{Asked, Channel, read};
+pub use shown::{Shown, write};
 pub use topic::{Topic, Topics, Trigger};
 
 /// Where the extensions, profiles and operations of the guide are.
