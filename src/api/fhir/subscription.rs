@@ -6,15 +6,14 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::super::body::Body;
 use super::super::caller::Call;
 use super::super::problem::{Answer, Problem, told};
+use super::media::Sent;
 use super::write::{limits, of_type, version_of};
 use super::{FHIR_JSON, known_type, no_operation, query};
 use crate::Gateway;
 use crate::access::Operation;
 use crate::domain::subscription::{Payload, Status};
-use crate::fhir::guard;
 use crate::fhir::issue::{Code, Issue, outcome};
 use crate::fhir::subscription::{GUIDE, definition, searchset};
 use crate::store::{Right, Subscription};
@@ -25,7 +24,7 @@ use crate::sync::witness;
 pub(super) const TYPE: &str = "Subscription";
 
 /// `POST /fhir/Subscription`
-pub async fn create(call: Call, request: HttpRequest, body: Body) -> Answer {
+pub async fn create(call: Call, request: HttpRequest, body: Sent) -> Answer {
     call.may(Operation::Fhir(Right::Create, TYPE))?;
     only(&request, &[])?;
     if request.headers().contains_key("if-none-exist") {
@@ -80,7 +79,7 @@ pub async fn search(call: Call, request: HttpRequest) -> Answer {
 }
 
 /// `PUT /fhir/Subscription/{id}`
-pub async fn update(call: Call, id: web::Path<String>, request: HttpRequest, body: Body) -> Answer {
+pub async fn update(call: Call, id: web::Path<String>, request: HttpRequest, body: Sent) -> Answer {
     call.may(Operation::Fhir(Right::Update, TYPE))?;
     only(&request, &[])?;
     let header = request.headers().get(IF_MATCH).map(|header| header.to_str().ok().and_then(version_of));
@@ -175,7 +174,7 @@ pub fn capability(gateway: &Gateway) -> Value {
         "extension": topics,
         "type": TYPE,
         "supportedProfile": [definition("backport-subscription")],
-        "documentation": "For care systems; rest-hook with application/fhir+json, at addresses that were agreed. JSON only.",
+        "documentation": "For care systems; rest-hook with application/fhir+json, at addresses that were agreed.",
         "interaction": interactions.iter().map(|code| json!({ "code": code })).collect::<Vec<_>>(),
         "versioning": "no-version",
         "updateCreate": false,
@@ -253,8 +252,8 @@ fn matches(of: &Subscription, (name, value): &(String, String)) -> bool {
     }
 }
 
-fn resource(call: &Call, body: &Body) -> Result<Value, Problem> {
-    let value = guard::parse(&body.0, &limits(call)).map_err(Refusal::Malformed)?;
+fn resource(call: &Call, body: &Sent) -> Result<Value, Problem> {
+    let value = body.read(&limits(call)).map_err(Refusal::Malformed)?;
     Ok(of_type(value, TYPE)?)
 }
 
