@@ -5,6 +5,7 @@
 mod addresses;
 mod audit;
 mod client;
+mod clocks;
 mod export;
 mod limits;
 mod oauth;
@@ -32,6 +33,7 @@ use crate::domain::outgoing::Outgoing;
 pub use addresses::Secret;
 pub use audit::AuditSettings;
 pub use client::{Client, Issuer, Keys, MOST_AGREED};
+pub use clocks::ClockSettings;
 pub use export::{Cohort, Export};
 pub use limits::Limits;
 use limits::check_waits;
@@ -56,6 +58,8 @@ pub struct Config {
     pub mappings: Option<PathBuf>,
     /// Folder of profiles; `None`: those inside the program.
     pub profiles: Option<PathBuf>,
+    /// Folder of rule sets beside those of the profiles; `None`: none.
+    pub rules: Option<PathBuf>,
     pub limits: Limits,
     /// Whether it is recorded who read what.
     pub audit_reads: bool,
@@ -73,6 +77,8 @@ pub struct Config {
     /// Quality registries that may get what was done.
     pub registries: Vec<Registry>,
     pub retention: Retention,
+    /// When what is owed is overdue.
+    pub clocks: ClockSettings,
     pub export: Export,
     pub subscriptions: Subscriptions,
     pub cohorts: Vec<Cohort>,
@@ -146,6 +152,7 @@ struct Raw {
     export: export::RawExport,
     subscriptions: subscriptions::RawSubscriptions,
     retention: retention::RawRetention,
+    clocks: clocks::RawClocks,
     #[serde(default)]
     partner: Vec<partner::RawPartner>,
     oauth: oauth::RawOauth,
@@ -172,6 +179,7 @@ struct RawGateway {
     units: PathBuf,
     mappings: PathBuf,
     profiles: PathBuf,
+    rules: PathBuf,
     drain_s: u64,
     drain_notice_s: u64,
 }
@@ -284,6 +292,7 @@ fn check(raw: Raw, base: &Path) -> Result<Config, ConfigError> {
         registries.push(registry::check(&key, raw_registry, base)?);
     }
     let retention = retention::check(raw.retention, base)?;
+    let clocks = clocks::check(raw.clocks, base)?;
     let tls = oauth::tls(raw.tls, base)?;
     let scheme = if tls.is_some() { "https" } else { "http" };
     let base_url = if gateway.base_url.is_empty() { format!("{scheme}://{listen}") } else { gateway.base_url };
@@ -332,6 +341,7 @@ fn check(raw: Raw, base: &Path) -> Result<Config, ConfigError> {
         directory,
         mappings: folder(gateway.mappings),
         profiles: folder(gateway.profiles),
+        rules: folder(gateway.rules),
         limits: raw.limits,
         audit_reads: reads,
         audit,
@@ -350,6 +360,7 @@ fn check(raw: Raw, base: &Path) -> Result<Config, ConfigError> {
         partners,
         registries,
         retention,
+        clocks,
         export,
         subscriptions,
         cohorts,

@@ -28,6 +28,8 @@ pub enum Operation<'a> {
     SeeLog,
     /// Get what was done, counted.
     CountActs,
+    /// Ask who is responsible, by the rules.
+    AskRules,
     /// Read, search, write a type of the FHIR face.
     Fhir(Right, &'a str),
     /// The history of everything, as far as it may be seen.
@@ -46,6 +48,10 @@ pub enum Operation<'a> {
     Hold,
     /// See what was removed.
     SeeRemovals,
+    /// See what is open and whose move it is.
+    SeeLoops,
+    /// Pause the clocks of what was sent, and let them run on.
+    PauseClocks,
 }
 
 use Purpose::{Care, Operations, Registry};
@@ -55,10 +61,14 @@ impl Operation<'_> {
     fn purposes(self) -> &'static [Purpose] {
         match self {
             Self::Submit(_) | Self::SeeExchanges | Self::Cancel | Self::Skip => &[Care],
-            Self::SeeDisclosures => &[Care],
-            Self::SendAgain | Self::SeeDeliveries | Self::SeeAnswers | Self::HearPatient | Self::Hold => {
-                &[Care, Operations]
-            }
+            Self::SeeDisclosures | Self::PauseClocks => &[Care],
+            Self::AskRules => &[Care, Operations],
+            Self::SeeLoops
+            | Self::SendAgain
+            | Self::SeeDeliveries
+            | Self::SeeAnswers
+            | Self::HearPatient
+            | Self::Hold => &[Care, Operations],
             Self::SeeFigures | Self::SeeLog | Self::SeeRemovals => &[Operations],
             Self::Erase => &[Registry, Operations],
             // What each purpose may do with a type is bounded when its scopes are read.
@@ -77,10 +87,11 @@ impl Operation<'_> {
             // Every handover asks somebody for something.
             Self::Submit(Kind::Handover) => (Right::Create, "Task", false),
             Self::Submit(Kind::Activity) => (Right::Create, "Procedure", false),
-            Self::Cancel | Self::SendAgain | Self::Skip => (Right::Update, "Task", false),
+            Self::Cancel | Self::SendAgain | Self::Skip | Self::PauseClocks => (Right::Update, "Task", false),
             Self::SeeAnswers => (Right::Search, "Task", false),
             // Of what is covered; of nothing where that is nothing.
             Self::CountActs => (Right::Search, "Procedure", true),
+            Self::AskRules => (Right::Read, "PlanDefinition", true),
             Self::Fhir(..)
             | Self::SeeExchanges
             | Self::SeeDeliveries
@@ -93,7 +104,8 @@ impl Operation<'_> {
             | Self::SeeDisclosures
             | Self::Erase
             | Self::Hold
-            | Self::SeeRemovals => {
+            | Self::SeeRemovals
+            | Self::SeeLoops => {
                 return None;
             }
         })
@@ -162,7 +174,7 @@ mod tests {
     use super::*;
     use crate::store::{Filter, Grants};
 
-    const ALL: [Operation<'_>; 23] = [
+    const ALL: &[Operation<'_>] = &[
         Operation::Submit(Kind::RehabPlan),
         Operation::Submit(Kind::Referral),
         Operation::Submit(Kind::Handover),
@@ -176,6 +188,7 @@ mod tests {
         Operation::SeeFigures,
         Operation::SeeLog,
         Operation::CountActs,
+        Operation::AskRules,
         Operation::Fhir(Right::Search, "Procedure"),
         Operation::Fhir(Right::Update, "Procedure"),
         Operation::SeeHistory,
@@ -186,6 +199,8 @@ mod tests {
         Operation::Erase,
         Operation::Hold,
         Operation::SeeRemovals,
+        Operation::SeeLoops,
+        Operation::PauseClocks,
     ];
 
     /// Somebody with a token whose scopes allow these rights of everything.
@@ -197,7 +212,7 @@ mod tests {
     }
 
     fn open_to(caller: &Caller) -> Vec<Operation<'static>> {
-        ALL.into_iter().filter(|operation| caller.may(*operation).is_ok()).collect()
+        ALL.iter().copied().filter(|operation| caller.may(*operation).is_ok()).collect()
     }
 
     #[test]
@@ -226,13 +241,15 @@ mod tests {
                 Operation::SeeAnswers,
                 Operation::SeeFigures,
                 Operation::CountActs,
+                Operation::AskRules,
                 Operation::SeeHistory,
                 Operation::Validate,
                 Operation::SeeRegistries,
                 Operation::HearPatient,
                 Operation::Erase,
                 Operation::Hold,
-                Operation::SeeRemovals
+                Operation::SeeRemovals,
+                Operation::SeeLoops
             ]
         );
         let filter = operations.filter();

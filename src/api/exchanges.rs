@@ -155,6 +155,6 @@ pub async fn retry(call: Call, id: web::Path<String>) -> Answer {
     Ok(HttpResponse::Ok().json(json!({ "retried": retried })))
 }
 
-fn exchange_id(text: &str) -> Result<Uuid, Problem> {
+pub(super) fn exchange_id(text: &str) -> Result<Uuid, Problem> {
     text.parse().map_err(|_| refusal::missing("exchange").into())
 }

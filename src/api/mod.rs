@@ -10,6 +10,7 @@ mod door;
 mod exchanges;
 mod fhir;
 mod limits;
+mod loops;
 mod oauth;
 mod observe;
 mod ops;
@@ -17,6 +18,7 @@ mod problem;
 mod refusals;
 mod registries;
 mod resend;
+mod responsibility;
 mod statistics;
 mod tls;
 mod v1;
@@ -54,6 +56,10 @@ pub const ROUTES: &[(&str, &str)] = &[
     ("GET", "/v1/exchanges/{id}/document"),
     ("POST", "/v1/exchanges/{id}/cancel"),
     ("POST", "/v1/exchanges/{id}/retry"),
+    ("GET", "/v1/exchanges/{id}/timeline"),
+    ("POST", "/v1/exchanges/{id}/clocks/pause"),
+    ("POST", "/v1/exchanges/{id}/clocks/resume"),
+    ("GET", "/v1/open-loops"),
     ("GET", "/v1/deliveries"),
     ("POST", "/v1/deliveries/resend"),
     ("POST", "/v1/deliveries/{id}/retry"),
@@ -79,6 +85,7 @@ pub const ROUTES: &[(&str, &str)] = &[
     ("POST", "/v1/holds"),
     ("POST", "/v1/holds/{id}/lift"),
     ("GET", "/v1/removals"),
+    ("POST", "/v1/responsibility"),
     ("GET", "/v1/statistics/kva"),
     ("GET", "/v1/statistics/indicators"),
     ("GET", "/fhir/metadata"),
@@ -106,6 +113,8 @@ pub const ROUTES: &[(&str, &str)] = &[
     ("DELETE", "/fhir/Subscription/{id}"),
     ("GET", "/fhir/Subscription/{id}/$status"),
     ("GET", "/fhir/Subscription/{id}/$events"),
+    ("GET", "/fhir/PlanDefinition/{id}/$apply"),
+    ("POST", "/fhir/PlanDefinition/{id}/$apply"),
     ("POST", "/fhir/{type}/$validate"),
     ("POST", "/fhir/{type}/_search"),
     ("GET", "/fhir/{type}/_history"),
@@ -119,6 +128,7 @@ pub const ROUTES: &[(&str, &str)] = &[
     ("GET", "/fhir/{type}/{id}/$everything"),
     ("POST", "/fhir/{type}/{id}/$everything"),
     ("GET", "/fhir/{type}/{id}/$document"),
+    ("GET", "/fhir/{type}/{id}/$timeline"),
     ("GET", "/fhir/{type}/{id}/_history"),
     ("GET", "/fhir/{type}/{id}/_history/{version}"),
     ("GET", "/bulk/jobs/{id}"),
@@ -151,6 +161,10 @@ fn routes(app: &mut web::ServiceConfig) {
         .route("/v1/exchanges/{id}/document", get().to(exchanges::document))
         .route("/v1/exchanges/{id}/cancel", web::post().to(exchanges::cancel))
         .route("/v1/exchanges/{id}/retry", web::post().to(exchanges::retry))
+        .route("/v1/exchanges/{id}/timeline", get().to(loops::timeline))
+        .route("/v1/exchanges/{id}/clocks/pause", web::post().to(loops::pause))
+        .route("/v1/exchanges/{id}/clocks/resume", web::post().to(loops::resume))
+        .route("/v1/open-loops", get().to(loops::list))
         .route("/v1/deliveries", get().to(deliveries::list))
         .route("/v1/deliveries/resend", web::post().to(resend::post))
         .route("/v1/deliveries/{id}/retry", web::post().to(deliveries::retry))
@@ -176,6 +190,7 @@ fn routes(app: &mut web::ServiceConfig) {
         .route("/v1/holds", web::post().to(registries::keeping::place))
         .route("/v1/holds/{id}/lift", web::post().to(registries::keeping::lift))
         .route("/v1/removals", get().to(registries::keeping::removals))
+        .route("/v1/responsibility", web::post().to(responsibility::ask))
         .route("/v1/statistics/kva", get().to(statistics::kva))
         .route("/v1/statistics/indicators", get().to(statistics::indicators))
         .route("/fhir/metadata", get().to(fhir::metadata))
@@ -207,6 +222,8 @@ fn routes(app: &mut web::ServiceConfig) {
         .route("/fhir/_history", web::to(problem::no_route))
         .route("/fhir/Measure/{id}/$evaluate-measure", get().to(fhir::evaluate))
         .route("/fhir/Measure/{id}/$evaluate-measure", web::post().to(fhir::evaluate_post))
+        .route("/fhir/PlanDefinition/{id}/$apply", get().to(fhir::apply))
+        .route("/fhir/PlanDefinition/{id}/$apply", web::post().to(fhir::apply_post))
         .route("/fhir/{type}/$validate", web::post().to(fhir::validate))
         .route("/fhir/{type}/_search", web::post().to(fhir::search_post))
         .route("/fhir/{type}/_history", get().to(fhir::history_of_type))
@@ -220,6 +237,7 @@ fn routes(app: &mut web::ServiceConfig) {
         .route("/fhir/{type}/{id}/$everything", get().to(fhir::everything))
         .route("/fhir/{type}/{id}/$everything", web::post().to(fhir::everything_post))
         .route("/fhir/{type}/{id}/$document", get().to(fhir::document))
+        .route("/fhir/{type}/{id}/$timeline", get().to(fhir::timeline))
         .route("/fhir/{type}/{id}/_history", get().to(fhir::history))
         .route("/fhir/{type}/{id}/_history/{version}", get().to(fhir::vread))
         .route("/bulk/jobs/{id}", get().to(bulk::standing))

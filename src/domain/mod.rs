@@ -4,6 +4,7 @@ pub mod audit;
 pub mod block;
 pub mod breaker;
 pub mod bucket;
+pub mod clock;
 pub mod delivery;
 pub mod disclosure;
 pub mod exchange;

@@ -91,6 +91,10 @@ impl<'w, 'c> Writing<'w, 'c> {
         for change in &commit.delivery_changes {
             self.change_delivery(change)?;
         }
+        for raised in &commit.raised {
+            self.raise(raised)?;
+        }
+        self.settle_waits(commit)?;
         for block in &commit.blocks {
             self.put_block(block)?;
         }

@@ -6,6 +6,7 @@ use super::export::ExportChange;
 use super::record::{Answer, Assertion, Audit, Delivery, DeliveryChange, Document, Exchange, Inbound, Put};
 use super::rights::Deed;
 use super::subscription::SubscriptionChange;
+use super::wait::{PauseChange, Raised};
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
@@ -27,6 +28,10 @@ pub struct Commit {
     pub blocks: Vec<Block>,
     /// Of which held deliveries the worklist has heard.
     pub listed: Vec<Listed>,
+    /// What a person does to clocks.
+    pub pauses: Vec<PauseChange>,
+    /// Which waits are told to be overdue.
+    pub raised: Vec<Raised>,
     pub inbound: Vec<Inbound>,
     /// What patients wish, what registries got, what is held and removed; after everything else and before the audit rows.
     pub deeds: Vec<Deed>,
@@ -97,6 +102,8 @@ pub enum Expect {
     Removable { exchange: Uuid },
     /// Nothing of the delivery was sent since: so many attempts are on record, and none has begun whose outcome is not.
     Untried { delivery: Uuid, attempts: u32 },
+    /// The wait stands as it was read. Every [`Raised`] expects this of its own accord.
+    Waiting { exchange: Uuid, unit: String, step: crate::domain::clock::Step },
     /// The export is not over. Every [`ExportChange`] expects this of its own accord.
     ExportOpen { export: Uuid },
     /// The client has fewer open exports than this, and fewer with files.

@@ -47,6 +47,7 @@ pub mod subscription;
 mod tests;
 mod versions;
 mod visible;
+mod wait;
 mod write_act;
 mod write_delivery;
 mod write_exchange;
@@ -90,6 +91,9 @@ pub use subscription::{
     Eyes, Happened, Happening, Hook, NewEvent, Numbered, Spoken, Subscription, SubscriptionChange, SubscriptionOrder,
 };
 pub use versions::Versions;
+pub use wait::{
+    DECEASED, Escalated, HeldBy, OpenCount, PauseChange, PauseRow, Place, Raised, StepCount, WaitQuery, Waiting,
+};
 
 /// The database, as everyone else sees it: cheap to clone, closed when the last clone is dropped.
 #[derive(Clone)]

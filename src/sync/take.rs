@@ -7,6 +7,7 @@ use sha2::{Digest, Sha256};
 use super::Refusal;
 use super::abort;
 use super::acknowledge::{Applied, Change, Heard, acknowledge};
+use super::clocks::item::{OVERDUE, PATIENT_DECEASED};
 use super::refusal::missing;
 use super::worklist;
 use crate::Gateway;
@@ -89,7 +90,16 @@ fn stale(current: u32, expected: u32) -> Refusal {
 /// A Task of our own worklist ends with what it asks for, and by nothing else.
 fn check_worklist(stored: &Stored) -> Result<(), Refusal> {
     let task: Value = serde_json::from_slice(&stored.body).map_err(|_| missing("Task"))?;
-    if task["code"]["coding"][0]["code"] != worklist::PARKED {
+    let code = task["code"]["coding"][0]["code"].as_str().unwrap_or_default();
+    if [OVERDUE, PATIENT_DECEASED].contains(&code) {
+        return Err(Refusal::Conflict(Issue::error(
+            Code::BusinessRule,
+            "Task.status",
+            "Uppgiften avslutas av sig själv när det som väntas på är gjort; flytta den uppgift som focus pekar på.",
+            "The Task ends by itself when what is waited for is done; move the Task that focus points at.",
+        )));
+    }
+    if code != worklist::PARKED {
         return Ok(());
     }
     Err(Refusal::Conflict(Issue::error(

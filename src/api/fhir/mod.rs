@@ -1,5 +1,6 @@
 //! The FHIR face: what a partner that speaks FHIR reads here, and the Tasks and Procedures it writes.
 
+mod apply;
 mod asked;
 mod audit;
 mod capability;
@@ -15,9 +16,11 @@ mod query;
 mod read;
 mod search;
 pub mod subscription;
+mod timeline;
 mod validate;
 mod write;
 
+pub use apply::{apply, apply_post};
 pub use asked::{asked, parameters};
 pub use audit::{looked, observer, permit, read_audit, search_audit, search_audit_post, with_query};
 pub use capability::{instance_methods, metadata, type_methods};
@@ -29,6 +32,7 @@ pub use prefer::preferences;
 pub use query::pairs;
 pub use read::{bundle, link, read, vread};
 pub use search::{is_lenient, search_get, search_post};
+pub use timeline::timeline;
 pub use validate::validate;
 pub use write::{create, patch, patch_meant, update, update_meant};
 

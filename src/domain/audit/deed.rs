@@ -35,6 +35,8 @@ pub enum Deed {
     Export,
     /// Figures were counted.
     Statistics,
+    /// It was asked who is responsible, by the rules.
+    Apply,
     /// The patient's block, opt-out or consent was recorded or lifted.
     Block,
     /// The patient objected to a quality registry, took that back, or was informed of it.
@@ -49,6 +51,10 @@ pub enum Deed {
     LegalHold,
     LiftHold,
     Erase,
+    /// It was told that somebody has not done what is waited for, or that they have.
+    Escalate,
+    /// A person has paused the clocks of an exchange, or lets them run on.
+    Pause,
     Login,
     Token,
     Refuse,
@@ -82,7 +88,7 @@ type Row = (Deed, &'static str, &'static str, Interaction, Option<&'static str>)
 
 use Interaction::{Disclosure, Login, Rest, Upkeep};
 
-const TABLE: [Row; 37] = [
+const TABLE: &[Row] = &[
     (Deed::Read, "read", "R", Rest("read"), Some("läste")),
     (Deed::Vread, "vread", "R", Rest("vread"), Some("läste en tidigare version av")),
     (Deed::History, "history", "R", Rest("history"), Some("läste ändringshistoriken för")),
@@ -104,6 +110,7 @@ const TABLE: [Row; 37] = [
     (Deed::Poll, "poll", "E", Rest("search"), None),
     (Deed::Export, "export", "R", Disclosure, Some("fick i ett uttag")),
     (Deed::Statistics, "statistics", "E", Rest("operation"), None),
+    (Deed::Apply, "apply", "E", Rest("operation"), Some("frågade vem som ansvarar, utifrån")),
     (Deed::Block, "block", "U", Rest("update"), Some("ändrade spärr eller samtycke för")),
     (Deed::Object, "opt-out", "C", Rest("create"), Some("tog emot en invändning mot kvalitetsregister från")),
     (
@@ -119,6 +126,8 @@ const TABLE: [Row; 37] = [
     (Deed::LegalHold, "legal-hold", "C", Upkeep, None),
     (Deed::LiftHold, "legal-hold-lift", "U", Upkeep, None),
     (Deed::Erase, "erase", "D", Rest("delete"), Some("gallrade")),
+    (Deed::Escalate, "escalate", "C", Upkeep, None),
+    (Deed::Pause, "pause", "U", Upkeep, None),
     (Deed::Login, "login", "E", Login, None),
     (Deed::Token, "token", "E", Login, None),
     (Deed::Refuse, "refuse", "E", Rest("operation"), None),

@@ -6,7 +6,7 @@ mod apply;
 mod check;
 mod compile;
 mod definition;
-mod expression;
+pub mod expression;
 mod outline;
 mod plan;
 mod snapshot;
@@ -90,6 +90,7 @@ impl Profiles {
                     | "CapabilityStatement"
                     | "OperationDefinition"
                     | "Measure"
+                    | "PlanDefinition"
                     | "SubscriptionTopic",
                 ) => {}
                 _ => issues.push(

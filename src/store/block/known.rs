@@ -19,6 +19,9 @@ const WRITTEN: &str = "SELECT count(*) AS many, max(received_at) AS last FROM do
 const RESOURCES: &str = "SELECT x.rid, r.type, r.id, r.version, r.updated_at, v.body, \
      (SELECT f.at FROM version f WHERE f.rid = r.rid AND f.version = 1) AS made_at \
      FROM exchange_resource x CROSS JOIN resource r ON r.rid = x.rid CROSS JOIN version v ON v.seq = r.seq WHERE x.exchange = ?1";
+/// Tasks that tell one unit that another has not done what is waited for; they belong to no exchange.
+const ITEMS: &str =
+    "SELECT x.rid, x.unit, r.id FROM escalation_task x CROSS JOIN resource r ON r.rid = x.rid WHERE x.exchange = ?1";
 const PROVIDER: &str = "SELECT provider FROM affiliation WHERE unit = ?1";
 
 /// Everything of a patient's that a block can close.
@@ -126,6 +129,16 @@ impl Known {
                 origins: Vec::new(),
             });
             resource.origins.extend(origins);
+        }
+        let items = db.all(ITEMS, [key], |row| {
+            Ok::<_, StoreError>((row.get("rid")?, row.get::<_, String>("unit")?, row.get::<_, String>("id")?))
+        })?;
+        for (rid, unit, id) in items {
+            // It tells that there is an exchange, and how the Task stands.
+            let party = exchange.parties.iter().find(|p| p.unit.eq_ignore_ascii_case(&unit));
+            let task = party.and_then(|p| p.task.as_ref()).and_then(|task| self.resources.get(&format!("Task/{task}")));
+            let origins = exchange.origins.iter().chain(task.iter().flat_map(|t| &t.origins)).cloned().collect();
+            self.resources.insert(format!("Task/{id}"), Resource { rid, is_patient: false, origins });
         }
         self.exchanges.insert(id, exchange);
         Ok(())
