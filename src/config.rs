@@ -10,6 +10,7 @@ mod export;
 mod limits;
 mod oauth;
 mod partner;
+mod redirect;
 mod registry;
 mod retention;
 mod statistics;
@@ -29,6 +30,7 @@ use crate::domain::Directory;
 use crate::domain::breaker;
 use crate::domain::delivery::Schedule;
 use crate::domain::outgoing::Outgoing;
+use crate::domain::redirect::Rule;
 
 pub use addresses::Secret;
 pub use audit::AuditSettings;
@@ -76,6 +78,8 @@ pub struct Config {
     pub partners: Vec<Partner>,
     /// Quality registries that may get what was done.
     pub registries: Vec<Registry>,
+    /// Who may send on what it was asked to do.
+    pub redirect: Rule,
     pub retention: Retention,
     /// When what is owed is overdue.
     pub clocks: ClockSettings,
@@ -151,6 +155,7 @@ struct Raw {
     outgoing: RawOutgoing,
     export: export::RawExport,
     subscriptions: subscriptions::RawSubscriptions,
+    redirect: redirect::RawRedirect,
     retention: retention::RawRetention,
     clocks: clocks::RawClocks,
     #[serde(default)]
@@ -291,6 +296,7 @@ fn check(raw: Raw, base: &Path) -> Result<Config, ConfigError> {
         }
         registries.push(registry::check(&key, raw_registry, base)?);
     }
+    let redirect = redirect::check(&raw.redirect)?;
     let retention = retention::check(raw.retention, base)?;
     let clocks = clocks::check(raw.clocks, base)?;
     let tls = oauth::tls(raw.tls, base)?;
@@ -359,6 +365,7 @@ fn check(raw: Raw, base: &Path) -> Result<Config, ConfigError> {
         outgoing,
         partners,
         registries,
+        redirect,
         retention,
         clocks,
         export,

@@ -14,6 +14,8 @@ pub enum Operation<'a> {
     SeeExchanges,
     /// Take a request back.
     Cancel,
+    /// Answer what a unit is asked.
+    Answer,
     /// Try parked deliveries again, or send again what was sent.
     SendAgain,
     /// Decide that something is never delivered.
@@ -60,7 +62,7 @@ impl Operation<'_> {
     /// Purposes that it is open to.
     fn purposes(self) -> &'static [Purpose] {
         match self {
-            Self::Submit(_) | Self::SeeExchanges | Self::Cancel | Self::Skip => &[Care],
+            Self::Submit(_) | Self::SeeExchanges | Self::Cancel | Self::Answer | Self::Skip => &[Care],
             Self::SeeDisclosures | Self::PauseClocks => &[Care],
             Self::AskRules => &[Care, Operations],
             Self::SeeLoops
@@ -88,6 +90,8 @@ impl Operation<'_> {
             Self::Submit(Kind::Handover) => (Right::Create, "Task", false),
             Self::Submit(Kind::Activity) => (Right::Create, "Procedure", false),
             Self::Cancel | Self::SendAgain | Self::Skip | Self::PauseClocks => (Right::Update, "Task", false),
+            // Of those that are covered.
+            Self::Answer => (Right::Update, "Task", true),
             Self::SeeAnswers => (Right::Search, "Task", false),
             // Of what is covered; of nothing where that is nothing.
             Self::CountActs => (Right::Search, "Procedure", true),
@@ -181,6 +185,7 @@ mod tests {
         Operation::Submit(Kind::Activity),
         Operation::SeeExchanges,
         Operation::Cancel,
+        Operation::Answer,
         Operation::SendAgain,
         Operation::Skip,
         Operation::SeeDeliveries,

@@ -1,6 +1,7 @@
 //! The only incoming HTTP. One flat list of routes; a handler reads the request, makes one call, and writes the answer.
 
 mod access_log;
+mod answers;
 mod blocks;
 mod body;
 mod bulk;
@@ -54,6 +55,7 @@ pub const ROUTES: &[(&str, &str)] = &[
     ("POST", "/v1/exchanges/search"),
     ("GET", "/v1/exchanges/{id}"),
     ("GET", "/v1/exchanges/{id}/document"),
+    ("POST", "/v1/exchanges/{id}/answers"),
     ("POST", "/v1/exchanges/{id}/cancel"),
     ("POST", "/v1/exchanges/{id}/retry"),
     ("GET", "/v1/exchanges/{id}/timeline"),
@@ -159,6 +161,7 @@ fn routes(app: &mut web::ServiceConfig) {
         .route("/v1/exchanges/search", web::post().to(exchanges::search))
         .route("/v1/exchanges/{id}", get().to(exchanges::read))
         .route("/v1/exchanges/{id}/document", get().to(exchanges::document))
+        .route("/v1/exchanges/{id}/answers", web::post().to(answers::post))
         .route("/v1/exchanges/{id}/cancel", web::post().to(exchanges::cancel))
         .route("/v1/exchanges/{id}/retry", web::post().to(exchanges::retry))
         .route("/v1/exchanges/{id}/timeline", get().to(loops::timeline))

@@ -18,6 +18,7 @@ const STEPS: &[&str] = &[
     include_str!("migrations/0010_block.sql"),
     include_str!("migrations/0018_information.sql"),
     include_str!("migrations/0015_clock.sql"),
+    include_str!("migrations/0012_move.sql"),
     include_str!("migrations/0014_subscription.sql"),
 ];
 

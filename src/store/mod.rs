@@ -23,6 +23,7 @@ mod log;
 mod look;
 pub mod meter;
 mod migrate;
+mod moves;
 mod objection;
 mod open;
 pub mod query;
@@ -82,7 +83,7 @@ pub use read_delivery::{Due, Room, Rooms, TURN};
 pub use read_exchange::OpenTask;
 pub use read_queue::{MOST_COUNTED, Parked, PartnerQueue, Queue, Unanswered, Worklist, look};
 pub use record::{
-    Action, Answer, Assertion, Attempt, Audit, Delivery, DeliveryChange, Document, Exchange, Inbound, Party, Put,
+    Action, Answer, Assertion, Attempt, Audit, Delivery, DeliveryChange, Document, Exchange, Inbound, Move, Party, Put,
     Stored,
 };
 pub use rights::{Copies, Deed, Disclosed, DisclosedTo, Erasure, Hold, Informed, OptOut, Removal, Stub};

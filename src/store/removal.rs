@@ -70,7 +70,7 @@ const LET_GO: [&str; 6] = [
 ];
 const VERSIONS: &str = "SELECT count(*) FROM version WHERE rid = ?1";
 const DELIVERIES: &str = "SELECT id FROM delivery WHERE exchange = ?1";
-const OF_EXCHANGE: [(&str, &str); 13] = [
+const OF_EXCHANGE: [(&str, &str); 14] = [
     ("waits", "DELETE FROM wait WHERE exchange = ?1"),
     ("clocks", "DELETE FROM clocked WHERE exchange = ?1"),
     ("pauses", "DELETE FROM pause WHERE exchange = ?1"),
@@ -79,6 +79,7 @@ const OF_EXCHANGE: [(&str, &str); 13] = [
     ("withheld", "DELETE FROM withheld_exchange WHERE exchange = ?1"),
     ("deliveries", "DELETE FROM delivery WHERE exchange = ?1"),
     ("inbound", "DELETE FROM inbound WHERE exchange = ?1"),
+    ("moves", "DELETE FROM move WHERE exchange = ?1"),
     ("answers", "DELETE FROM answer WHERE exchange = ?1"),
     ("documents", "DELETE FROM document WHERE exchange = ?1"),
     ("parties", "DELETE FROM party WHERE exchange = ?1"),

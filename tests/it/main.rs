@@ -49,5 +49,6 @@ mod statistics;
 mod submit;
 mod subscription;
 mod unmodified;
+mod workflow;
 mod worklist;
 mod world;

@@ -34,7 +34,7 @@ pub use read::{bundle, link, read, vread};
 pub use search::{is_lenient, search_get, search_post};
 pub use timeline::timeline;
 pub use validate::validate;
-pub use write::{create, patch, patch_meant, update, update_meant};
+pub use write::{create, patch, patch_meant, update, update_meant, version_of};
 
 use actix_web::http::StatusCode;
 use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, HttpDate, LAST_MODIFIED};

@@ -173,8 +173,12 @@ impl Known {
         };
         if kind == "Task" && has_owners_words(&row.body) {
             let id = row.body["id"].as_str();
-            if let Some(owner) = exchange.owner(id).filter(|owner| !owner.is_sender) {
-                origins.extend(self.origins(db, &owner.unit, None, (row.made_at, row.updated_at))?);
+            let owner = exchange.owner(id);
+            // Who has sent it on is no party any more, and its Task says who that was.
+            let gone = owner.is_none().then(|| row.body["owner"]["identifier"]["value"].as_str()).flatten();
+            let unit = owner.filter(|owner| !owner.is_sender).map(|owner| owner.unit.clone());
+            if let Some(unit) = unit.or_else(|| gone.map(str::to_ascii_uppercase)) {
+                origins.extend(self.origins(db, &unit, None, (row.made_at, row.updated_at))?);
             }
         }
         Ok(origins)
