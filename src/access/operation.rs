@@ -12,8 +12,12 @@ pub enum Operation<'a> {
     Submit(Kind),
     /// List exchanges, read one, read its document. Which ones, the store decides by what they are mainly about.
     SeeExchanges,
+    /// See who is responsible for what about a patient.
+    SeeResponsibility,
     /// Take a request back.
     Cancel,
+    /// Answer what a unit is asked.
+    Answer,
     /// Try parked deliveries again, or send again what was sent.
     SendAgain,
     /// Decide that something is never delivered.
@@ -48,6 +52,10 @@ pub enum Operation<'a> {
     Hold,
     /// See what was removed.
     SeeRemovals,
+    /// See what is open and whose move it is.
+    SeeLoops,
+    /// Pause the clocks of what was sent, and let them run on.
+    PauseClocks,
 }
 
 use Purpose::{Care, Operations, Registry};
@@ -56,12 +64,15 @@ impl Operation<'_> {
     /// Purposes that it is open to.
     fn purposes(self) -> &'static [Purpose] {
         match self {
-            Self::Submit(_) | Self::SeeExchanges | Self::Cancel | Self::Skip => &[Care],
-            Self::SeeDisclosures => &[Care],
+            Self::Submit(_) | Self::SeeExchanges | Self::Cancel | Self::Answer | Self::Skip => &[Care],
+            Self::SeeDisclosures | Self::PauseClocks | Self::SeeResponsibility => &[Care],
             Self::AskRules => &[Care, Operations],
-            Self::SendAgain | Self::SeeDeliveries | Self::SeeAnswers | Self::HearPatient | Self::Hold => {
-                &[Care, Operations]
-            }
+            Self::SeeLoops
+            | Self::SendAgain
+            | Self::SeeDeliveries
+            | Self::SeeAnswers
+            | Self::HearPatient
+            | Self::Hold => &[Care, Operations],
             Self::SeeFigures | Self::SeeLog | Self::SeeRemovals => &[Operations],
             Self::Erase => &[Registry, Operations],
             // What each purpose may do with a type is bounded when its scopes are read.
@@ -80,7 +91,10 @@ impl Operation<'_> {
             // Every handover asks somebody for something.
             Self::Submit(Kind::Handover) => (Right::Create, "Task", false),
             Self::Submit(Kind::Activity) => (Right::Create, "Procedure", false),
-            Self::Cancel | Self::SendAgain | Self::Skip => (Right::Update, "Task", false),
+            Self::Cancel | Self::SendAgain | Self::Skip | Self::PauseClocks => (Right::Update, "Task", false),
+            // Of those that are covered.
+            Self::Answer => (Right::Update, "Task", true),
+            Self::SeeResponsibility => (Right::Read, "EpisodeOfCare", true),
             Self::SeeAnswers => (Right::Search, "Task", false),
             // Of what is covered; of nothing where that is nothing.
             Self::CountActs => (Right::Search, "Procedure", true),
@@ -97,7 +111,8 @@ impl Operation<'_> {
             | Self::SeeDisclosures
             | Self::Erase
             | Self::Hold
-            | Self::SeeRemovals => {
+            | Self::SeeRemovals
+            | Self::SeeLoops => {
                 return None;
             }
         })
@@ -166,13 +181,15 @@ mod tests {
     use super::*;
     use crate::store::{Filter, Grants};
 
-    const ALL: [Operation<'_>; 24] = [
+    const ALL: &[Operation<'_>] = &[
         Operation::Submit(Kind::RehabPlan),
         Operation::Submit(Kind::Referral),
         Operation::Submit(Kind::Handover),
         Operation::Submit(Kind::Activity),
         Operation::SeeExchanges,
+        Operation::SeeResponsibility,
         Operation::Cancel,
+        Operation::Answer,
         Operation::SendAgain,
         Operation::Skip,
         Operation::SeeDeliveries,
@@ -191,6 +208,8 @@ mod tests {
         Operation::Erase,
         Operation::Hold,
         Operation::SeeRemovals,
+        Operation::SeeLoops,
+        Operation::PauseClocks,
     ];
 
     /// Somebody with a token whose scopes allow these rights of everything.
@@ -202,7 +221,7 @@ mod tests {
     }
 
     fn open_to(caller: &Caller) -> Vec<Operation<'static>> {
-        ALL.into_iter().filter(|operation| caller.may(*operation).is_ok()).collect()
+        ALL.iter().copied().filter(|operation| caller.may(*operation).is_ok()).collect()
     }
 
     #[test]
@@ -238,7 +257,8 @@ mod tests {
                 Operation::HearPatient,
                 Operation::Erase,
                 Operation::Hold,
-                Operation::SeeRemovals
+                Operation::SeeRemovals,
+                Operation::SeeLoops
             ]
         );
         let filter = operations.filter();

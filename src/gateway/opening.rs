@@ -71,9 +71,12 @@ impl Gateway {
         refuse("mapping tables", &unwritten(&mappings, &conformance.profiles))?;
         let registries = config.registries.iter().map(|r| (r.name.clone(), r.needs_information)).collect();
         let units = config.directory.iter().map(|unit| (unit.hsa_id.clone(), unit.care_provider.clone())).collect();
-        let store =
-            Store::open(&config.db, Options { queue: config.limits.queue, registries, units, ..Options::default() })
-                .map_err(|source| StartError::Store { path: config.db.display().to_string(), source })?;
+        let clocks = Some(Arc::new(config.clocks.rules.clone()));
+        let store = Store::open(
+            &config.db,
+            Options { queue: config.limits.queue, registries, units, clocks, ..Options::default() },
+        )
+        .map_err(|source| StartError::Store { path: config.db.display().to_string(), source })?;
         // Behind the database's lock, so that no two processes make keys for each other.
         let signer = if config.signs() {
             Signer::open(&config.oauth.key_file, Utc::now().timestamp()).map_err(StartError::Keys)?

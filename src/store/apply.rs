@@ -79,6 +79,9 @@ impl<'w, 'c> Writing<'w, 'c> {
         for exchange in &commit.exchanges {
             self.put_exchange_resources(exchange)?;
         }
+        for moved in &commit.charges {
+            self.put_moved(moved)?;
+        }
         for document in &commit.documents {
             self.put_document(document)?;
         }
@@ -91,6 +94,10 @@ impl<'w, 'c> Writing<'w, 'c> {
         for change in &commit.delivery_changes {
             self.change_delivery(change)?;
         }
+        for raised in &commit.raised {
+            self.raise(raised)?;
+        }
+        self.settle_waits(commit)?;
         for block in &commit.blocks {
             self.put_block(block)?;
         }
@@ -100,6 +107,9 @@ impl<'w, 'c> Writing<'w, 'c> {
         }
         for inbound in &commit.inbound {
             self.put_inbound(inbound)?;
+        }
+        for one in &commit.moves {
+            self.put_move(one)?;
         }
         for deed in &commit.deeds {
             self.put_deed(deed)?;

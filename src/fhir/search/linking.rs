@@ -34,7 +34,7 @@ pub fn links(resource_type: &str, clause: &Clause, is_unit: &dyn Fn(&str) -> boo
         Clause::Id(_) | Clause::Text { .. } => true,
         Clause::Token { param, .. } | Clause::Date { param, .. } => by_element(param),
         Clause::Reference { any_of, .. } => !any_of.iter().all(|target| is_of_unit(target, is_unit)),
-        Clause::LastUpdated { .. } | Clause::Present(_) => false,
+        Clause::LastUpdated { .. } | Clause::Present(_) | Clause::Awaited { .. } => false,
         Clause::Chain { target, clause, .. } => links(target, clause, is_unit),
         Clause::Has { source, clause, .. } => links(source, clause, is_unit),
         Clause::Not(clause) => links(resource_type, clause, is_unit),

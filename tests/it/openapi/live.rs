@@ -205,6 +205,9 @@ impl Scene {
                 "id" if path.ends_with("$document") => "1".to_owned(),
                 // The row of the first document.
                 "id" if path.starts_with("/fhir/AuditEvent") => "1".to_owned(),
+                "id" if path.ends_with("/responsibility") => {
+                    self.name_of("Patient").split_once('/').unwrap().1.to_owned()
+                }
                 "id" if path.ends_with("access-log") => self.name_of("Patient").split_once('/').unwrap().1.to_owned(),
                 "id" if path.starts_with("/fhir/PlanDefinition/") => "vgr-cancerrehabilitering".to_owned(),
                 "id" if path.starts_with("/fhir/Measure/") => "kva-acts".to_owned(),
