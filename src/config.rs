@@ -14,6 +14,8 @@ mod redirect;
 mod registry;
 mod retention;
 mod statistics;
+mod subscriptions;
+mod transfer;
 mod units;
 
 use std::fs;
@@ -30,6 +32,7 @@ use crate::domain::breaker;
 use crate::domain::delivery::Schedule;
 use crate::domain::outgoing::Outgoing;
 use crate::domain::redirect::Rule;
+use crate::domain::transfer::Policy;
 
 pub use addresses::Secret;
 pub use audit::AuditSettings;
@@ -43,6 +46,7 @@ pub use partner::{Channel, Notice, Partner, TokenSource};
 pub use registry::{ALL_REGISTRIES, CodingKey, Identity, Registry};
 pub use retention::Retention;
 pub use statistics::Statistics;
+pub use subscriptions::{Hook, Subscriptions};
 pub use units::parse_units;
 
 /// What the program runs on, checked.
@@ -81,9 +85,12 @@ pub struct Config {
     /// Who may send on what it was asked to do.
     pub redirect: Rule,
     pub retention: Retention,
+    /// What a transfer between levels of care must carry.
+    pub transfer: Policy,
     /// When what is owed is overdue.
     pub clocks: ClockSettings,
     pub export: Export,
+    pub subscriptions: Subscriptions,
     pub cohorts: Vec<Cohort>,
     /// Who may get a token: those of `[[client]]`, and partners with keys.
     pub clients: Vec<Client>,
@@ -153,8 +160,10 @@ struct Raw {
     statistics: Statistics,
     outgoing: RawOutgoing,
     export: export::RawExport,
+    subscriptions: subscriptions::RawSubscriptions,
     redirect: redirect::RawRedirect,
     retention: retention::RawRetention,
+    transfer: transfer::RawTransfer,
     clocks: clocks::RawClocks,
     #[serde(default)]
     partner: Vec<partner::RawPartner>,
@@ -296,6 +305,7 @@ fn check(raw: Raw, base: &Path) -> Result<Config, ConfigError> {
     }
     let redirect = redirect::check(&raw.redirect)?;
     let retention = retention::check(raw.retention, base)?;
+    let transfer = transfer::check(&raw.transfer, base)?;
     let clocks = clocks::check(raw.clocks, base)?;
     let tls = oauth::tls(raw.tls, base)?;
     let scheme = if tls.is_some() { "https" } else { "http" };
@@ -328,7 +338,8 @@ fn check(raw: Raw, base: &Path) -> Result<Config, ConfigError> {
             unit.hsa_id, unit.partner
         ));
     }
-    schedule("delivery.retry_s", raw.delivery.retry_s.clone())?;
+    let subscriptions =
+        subscriptions::check(&raw.subscriptions, schedule("delivery.retry_s", raw.delivery.retry_s.clone())?)?;
     let db = base.join(gateway.db);
     let reads = raw.audit.reads;
     let audit = audit::check(raw.audit, &db, base)?;
@@ -367,8 +378,10 @@ fn check(raw: Raw, base: &Path) -> Result<Config, ConfigError> {
         registries,
         redirect,
         retention,
+        transfer,
         clocks,
         export,
+        subscriptions,
         cohorts,
         clients,
         issuers,

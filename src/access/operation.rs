@@ -12,6 +12,8 @@ pub enum Operation<'a> {
     Submit(Kind),
     /// List exchanges, read one, read its document. Which ones, the store decides by what they are mainly about.
     SeeExchanges,
+    /// See who is responsible for what about a patient.
+    SeeResponsibility,
     /// Take a request back.
     Cancel,
     /// Answer what a unit is asked.
@@ -63,7 +65,7 @@ impl Operation<'_> {
     fn purposes(self) -> &'static [Purpose] {
         match self {
             Self::Submit(_) | Self::SeeExchanges | Self::Cancel | Self::Answer | Self::Skip => &[Care],
-            Self::SeeDisclosures | Self::PauseClocks => &[Care],
+            Self::SeeDisclosures | Self::PauseClocks | Self::SeeResponsibility => &[Care],
             Self::AskRules => &[Care, Operations],
             Self::SeeLoops
             | Self::SendAgain
@@ -92,6 +94,7 @@ impl Operation<'_> {
             Self::Cancel | Self::SendAgain | Self::Skip | Self::PauseClocks => (Right::Update, "Task", false),
             // Of those that are covered.
             Self::Answer => (Right::Update, "Task", true),
+            Self::SeeResponsibility => (Right::Read, "EpisodeOfCare", true),
             Self::SeeAnswers => (Right::Search, "Task", false),
             // Of what is covered; of nothing where that is nothing.
             Self::CountActs => (Right::Search, "Procedure", true),
@@ -184,6 +187,7 @@ mod tests {
         Operation::Submit(Kind::Handover),
         Operation::Submit(Kind::Activity),
         Operation::SeeExchanges,
+        Operation::SeeResponsibility,
         Operation::Cancel,
         Operation::Answer,
         Operation::SendAgain,

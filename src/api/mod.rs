@@ -6,6 +6,7 @@ mod blocks;
 mod body;
 mod bulk;
 mod caller;
+mod consultations;
 mod deliveries;
 mod door;
 mod exchanges;
@@ -20,6 +21,7 @@ mod refusals;
 mod registries;
 mod resend;
 mod responsibility;
+mod responsible;
 mod statistics;
 mod tls;
 mod v1;
@@ -58,6 +60,9 @@ pub const ROUTES: &[(&str, &str)] = &[
     ("POST", "/v1/exchanges/{id}/answers"),
     ("POST", "/v1/exchanges/{id}/cancel"),
     ("POST", "/v1/exchanges/{id}/retry"),
+    ("POST", "/v1/exchanges/{id}/consultations"),
+    ("POST", "/v1/responsibility/search"),
+    ("GET", "/v1/patients/{id}/responsibility"),
     ("GET", "/v1/exchanges/{id}/timeline"),
     ("POST", "/v1/exchanges/{id}/clocks/pause"),
     ("POST", "/v1/exchanges/{id}/clocks/resume"),
@@ -107,6 +112,14 @@ pub const ROUTES: &[(&str, &str)] = &[
     ("POST", "/fhir/$verify"),
     ("GET", "/fhir/Group"),
     ("GET", "/fhir/Group/{id}"),
+    ("GET", "/fhir/Subscription"),
+    ("POST", "/fhir/Subscription"),
+    ("GET", "/fhir/Subscription/$status"),
+    ("GET", "/fhir/Subscription/{id}"),
+    ("PUT", "/fhir/Subscription/{id}"),
+    ("DELETE", "/fhir/Subscription/{id}"),
+    ("GET", "/fhir/Subscription/{id}/$status"),
+    ("GET", "/fhir/Subscription/{id}/$events"),
     ("GET", "/fhir/PlanDefinition/{id}/$apply"),
     ("POST", "/fhir/PlanDefinition/{id}/$apply"),
     ("POST", "/fhir/{type}/$validate"),
@@ -156,6 +169,9 @@ fn routes(app: &mut web::ServiceConfig) {
         .route("/v1/exchanges/{id}/answers", web::post().to(answers::post))
         .route("/v1/exchanges/{id}/cancel", web::post().to(exchanges::cancel))
         .route("/v1/exchanges/{id}/retry", web::post().to(exchanges::retry))
+        .route("/v1/exchanges/{id}/consultations", web::post().to(consultations::record))
+        .route("/v1/responsibility/search", web::post().to(responsible::search))
+        .route("/v1/patients/{id}/responsibility", get().to(responsible::of_patient))
         .route("/v1/exchanges/{id}/timeline", get().to(loops::timeline))
         .route("/v1/exchanges/{id}/clocks/pause", web::post().to(loops::pause))
         .route("/v1/exchanges/{id}/clocks/resume", web::post().to(loops::resume))
@@ -203,6 +219,14 @@ fn routes(app: &mut web::ServiceConfig) {
         .route("/fhir/$verify", web::post().to(bulk::verify))
         .route("/fhir/Group", get().to(bulk::groups))
         .route("/fhir/Group/{id}", get().to(bulk::group))
+        .route("/fhir/Subscription", get().to(fhir::subscription::search))
+        .route("/fhir/Subscription", web::post().to(fhir::subscription::create))
+        .route("/fhir/Subscription/$status", get().to(fhir::subscription::status_of_all))
+        .route("/fhir/Subscription/{id}", get().to(fhir::subscription::read))
+        .route("/fhir/Subscription/{id}", web::put().to(fhir::subscription::update))
+        .route("/fhir/Subscription/{id}", web::delete().to(fhir::subscription::remove))
+        .route("/fhir/Subscription/{id}/$status", get().to(fhir::subscription::status))
+        .route("/fhir/Subscription/{id}/$events", get().to(fhir::subscription::events))
         // What is no type is not taken for one by the methods that these lack.
         .route("/fhir/.well-known/smart-configuration", web::to(problem::no_route))
         .route("/fhir/metadata", web::to(problem::no_route))

@@ -5,6 +5,7 @@ pub mod block;
 pub mod breaker;
 pub mod bucket;
 pub mod business_status;
+pub mod charge;
 pub mod clock;
 pub mod delivery;
 pub mod disclosure;
@@ -19,8 +20,10 @@ pub mod person_id;
 pub mod redirect;
 pub mod retention;
 pub mod statistic;
+pub mod subscription;
 pub mod tally;
 pub mod task;
+pub mod transfer;
 pub mod unit;
 pub mod window;
 

@@ -84,6 +84,9 @@ impl<'w, 'c> Writing<'w, 'c> {
         for exchange in &commit.exchanges {
             self.put_exchange_resources(exchange)?;
         }
+        for moved in &commit.charges {
+            self.put_moved(moved)?;
+        }
         for document in &commit.documents {
             self.put_document(document)?;
         }
@@ -121,6 +124,9 @@ impl<'w, 'c> Writing<'w, 'c> {
         }
         for change in &commit.exports {
             self.change_export(change)?;
+        }
+        for change in &commit.subscriptions {
+            self.change_subscription(change)?;
         }
         if let Some(assertion) = &commit.assertion {
             self.put_assertion(assertion)?;

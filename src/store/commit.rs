@@ -2,9 +2,11 @@
 
 use super::audit::{Checkpoint, Prune};
 use super::block::{Block, Listed};
+use super::charge::Moved;
 use super::export::ExportChange;
 use super::record::{Answer, Assertion, Audit, Delivery, DeliveryChange, Document, Exchange, Inbound, Move, Put};
 use super::rights::Deed;
+use super::subscription::SubscriptionChange;
 use super::wait::{PauseChange, Raised};
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
@@ -27,6 +29,8 @@ pub struct Commit {
     pub blocks: Vec<Block>,
     /// Of which held deliveries the worklist has heard.
     pub listed: Vec<Listed>,
+    /// Who has charge of what: steps that follow, in order.
+    pub charges: Vec<Moved>,
     /// What a person does to clocks.
     pub pauses: Vec<PauseChange>,
     /// Which waits are told to be overdue.
@@ -38,6 +42,7 @@ pub struct Commit {
     pub deeds: Vec<Deed>,
     pub answer: Option<Answer>,
     pub exports: Vec<ExportChange>,
+    pub subscriptions: Vec<SubscriptionChange>,
     pub assertion: Option<Assertion>,
     pub audit: Vec<Audit>,
     /// After `audit`: what is signed stands in the log.
@@ -80,6 +85,8 @@ pub enum Expect {
     Unchanged { patient: String, changes: i64 },
     /// Nothing happened to the patient's blocks since: [`Store::block_marks`](super::Store::block_marks) says the same.
     Blocks { patient: String, marks: i64 },
+    /// Nothing moved for the patient since: [`Store::charge_moves`](super::Store::charge_moves) says the same `last`.
+    Charges { patient: String, last: i64 },
     /// The caller has not used this Idempotency-Key.
     FreshKey { caller: String, key: String },
     /// The client has not used this assertion.
@@ -108,6 +115,10 @@ pub enum Expect {
     ExportOpen { export: Uuid },
     /// The client has fewer open exports than this, and fewer with files.
     ExportRoom { client: String, open: u32, kept: u32 },
+    /// The subscription stands as it was read. Every [`SubscriptionChange`] of one expects this of its own accord.
+    Subscription { subscription: Uuid },
+    /// The client has fewer subscriptions than this.
+    SubscriptionRoom { client: String, most: u32 },
 }
 
 /// How a commit ended when the disk did its part.

@@ -19,6 +19,8 @@ const STEPS: &[&str] = &[
     include_str!("migrations/0018_information.sql"),
     include_str!("migrations/0015_clock.sql"),
     include_str!("migrations/0012_move.sql"),
+    include_str!("migrations/0013_charge.sql"),
+    include_str!("migrations/0014_subscription.sql"),
     include_str!("migrations/0011_closed.sql"),
 ];
 

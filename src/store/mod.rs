@@ -9,6 +9,7 @@ mod assertion;
 mod audit;
 pub mod backup;
 pub mod block;
+mod charge;
 pub mod commit;
 mod disclosure;
 mod due;
@@ -43,6 +44,7 @@ mod search;
 mod sql;
 mod state;
 mod statement;
+pub mod subscription;
 #[cfg(test)]
 mod tests;
 mod versions;
@@ -68,6 +70,7 @@ pub use backup::{
     restore, verify_backup,
 };
 pub use block::{Block, Lifted, Listed, Outgoing};
+pub use charge::{Moved, Moves};
 pub use commit::{Begun, Commit, Committed, Expect, Share, StoreError};
 pub use due::{Due as Removable, Tally, look_due};
 pub use export::{
@@ -88,6 +91,9 @@ pub use record::{
 };
 pub use rights::{Copies, Deed, Disclosed, DisclosedTo, Erasure, Hold, Informed, OptOut, Removal, Stub};
 pub use search::{Criteria, Found, HowFar, List, Passed, Targets, Walk};
+pub use subscription::{
+    Eyes, Happened, Happening, Hook, NewEvent, Numbered, Spoken, Subscription, SubscriptionChange, SubscriptionOrder,
+};
 pub use versions::Versions;
 pub use wait::{
     DECEASED, Escalated, HeldBy, OpenCount, PauseChange, PauseRow, Place, Raised, StepCount, WaitQuery, Waiting,

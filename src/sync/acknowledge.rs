@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
 use super::abort;
+use super::charge::{self, Speaks};
 use super::moved::{Mover, business_status, moves};
 use super::notice::{News, notices};
 use super::package::{self, Address, Right, is_pushed};
@@ -175,6 +176,10 @@ async fn attempt(
     let held = store.inbound_of(exchange.id).await?;
     let mended = held.into_iter().filter(|i| i.finding.is_some() && i.partner == heard.partner);
     commit.inbound.extend(mended.map(|i| Inbound { finding: None, ..i }));
+    if let Some(exchange) = commit.exchanges.last().cloned() {
+        let by = witness::named(gateway, heard.actor);
+        charge::follow(gateway, &mut commit, &exchange, Speaks::Owner, by, now).await?;
+    }
     let next = commit.put.iter().find(|p| p.id == task_id).map_or(*version, |p| p.version);
     if let Some(kept) = heard.kept {
         commit.expect.push(Expect::FreshKey { caller: kept.caller.to_owned(), key: kept.key.to_owned() });

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::abort;
+use super::consultation;
 use super::gate::Closed;
 use super::refusal::missing;
 use super::weigh::{current, instant};
@@ -84,6 +85,7 @@ pub async fn exchange(gateway: &Gateway, caller: &Caller, id: Uuid, now: DateTim
     shown["versions"] = json!(versions);
     let query = DeliveryQuery { exchange: Some(id), filter: caller.filter(), ..DeliveryQuery::default() };
     let (mut deliveries, mut attention) = (Vec::new(), Vec::new());
+    attention.extend(consultation::attention(&exchange));
     for made in store.deliveries(&query).await? {
         let mut line = delivery(&made);
         let tries = store.attempts(made.id).await?;

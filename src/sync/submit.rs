@@ -3,6 +3,7 @@
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
+use super::consultation;
 use super::identify::settle_patients;
 use super::read::{Read, hash, read};
 use super::receipt::receipt;
@@ -131,6 +132,9 @@ async fn attempt(
     }
     let mut commit = match late {
         Some(before) => keep_late(gateway, submission, read, before, version),
+        None if !read.lacks.is_empty() && !consultation::is_recorded(before.as_ref()) => {
+            consultation::park(gateway, submission, read, before.as_ref(), version).await?
+        }
         None => supersede(gateway, submission, read, before, version).await?,
     };
     let Some((exchange, receipt)) = commit.documents.first().map(|d| (d.exchange, d.receipt.clone())) else {

@@ -5,7 +5,9 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::abort;
+use super::charge::{self, Speaks};
 use super::consent::{consent_withdrawn, end_part, no_consent, only_here, stop_deliveries, tells_the_end};
+use super::consultation;
 use super::contribute::told_by;
 use super::held::held_by_blocks;
 use super::identify::settle_patients;
@@ -23,7 +25,7 @@ use super::tie::{Tie, check_contact, tie};
 use super::veil::{self, Outside};
 use super::waiting::park;
 use super::weigh::{Current, Scale, Weighed, current, join, set_status};
-use super::{Refusal, part, redirect, worklist};
+use super::{Refusal, part, redirect, witness, worklist};
 use crate::Gateway;
 use crate::domain::delivery::State;
 use crate::domain::task::Status;
@@ -49,6 +51,7 @@ pub(super) async fn supersede(
     let mut resources = read.resources.clone();
     let patients = settle_patients(store, &mut resources).await?;
     let subject = patients.first();
+    consultation::carry(&mut resources, before.as_ref());
     if let Some(before) = &before {
         check_same(before, read, subject.map(|p| p.id.as_str()))?;
         check_successor(before, read, consent_withdrawn(&resources))?;
@@ -168,6 +171,8 @@ pub(super) async fn supersede(
     commit.moves = moves(&exchange, resources.iter().chain(&fallen), &current, mover, now);
     commit.expect = weighed.expect;
     worklist::follow(gateway, &mut commit, &exchange, now).await?;
+    let by = witness::by(&gateway.config.directory, submission.caller);
+    let charges = charge::follow(gateway, &mut commit, &exchange, Speaks::Sender, by, now).await?;
     commit.expect.extend(contact);
     commit.expect.extend(untried);
     commit.expect.push(Expect::Exchange {
@@ -182,7 +187,8 @@ pub(super) async fn supersede(
     commit.hide = hidden;
     if !outside.is_empty() {
         let tasks = ties.owners.iter().map(|(task, unit)| (unit.to_ascii_uppercase(), task.clone())).collect();
-        veil::draw(gateway, &exchange, &tasks, &all, &outside, now, &mut commit).await?;
+        let made: Vec<Value> = all.iter().chain(&charges).cloned().collect();
+        veil::draw(gateway, &exchange, &tasks, &made, &outside, now, &mut commit).await?;
     }
     for patient in patients {
         let id = (!patient.is_new).then_some(patient.id);

@@ -8,6 +8,7 @@ use super::Refusal;
 use super::abort;
 use super::acknowledge::{Applied, Change, Heard, acknowledge};
 use super::clocks::item::{OVERDUE, PATIENT_DECEASED};
+use super::consultation;
 use super::refusal::missing;
 use super::{part, redirect, worklist};
 use crate::Gateway;
@@ -102,6 +103,14 @@ fn stale(current: u32, expected: u32) -> Refusal {
 fn check_worklist(stored: &Stored) -> Result<(), Refusal> {
     let task: Value = serde_json::from_slice(&stored.body).map_err(|_| missing("Task"))?;
     let code = task["code"]["coding"][0]["code"].as_str().unwrap_or_default();
+    if code == consultation::MISSING {
+        return Err(Refusal::Conflict(Issue::error(
+            Code::BusinessRule,
+            "Task.status",
+            "Uppgiften avslutas när samråden registreras (POST /v1/exchanges/{id}/consultations) eller remissen tas tillbaka.",
+            "The Task ends when the consultations are recorded (POST /v1/exchanges/{id}/consultations) or the referral is taken back.",
+        )));
+    }
     if [OVERDUE, PATIENT_DECEASED].contains(&code) {
         return Err(Refusal::Conflict(Issue::error(
             Code::BusinessRule,

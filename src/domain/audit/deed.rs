@@ -22,6 +22,8 @@ pub enum Deed {
     /// A document that waited for another was taken up.
     Resume,
     Cancel,
+    /// Who has charge of what was moved, by what was done in the same commit.
+    Responsibility,
     Retry,
     Skip,
     Resend,
@@ -67,6 +69,10 @@ pub enum Deed {
     Backup,
     /// Old rows of this log were removed behind a signed checkpoint.
     Prune,
+    /// Somebody asked to be told of what happens, changed that or ended it.
+    Subscribe,
+    /// A subscriber was told, or should have been.
+    Notify,
     /// A word that this program does not know: of a newer one, or of another part of it.
     Other,
 }
@@ -104,6 +110,7 @@ const TABLE: &[Row] = &[
     (Deed::Hold, "hold", "C", Upkeep, None),
     (Deed::Resume, "resume", "U", Upkeep, None),
     (Deed::Cancel, "cancel", "U", Rest("update"), Some("återtog")),
+    (Deed::Responsibility, "responsibility", "U", Rest("update"), Some("flyttade")),
     (Deed::Retry, "retry", "U", Upkeep, None),
     (Deed::Skip, "skip", "U", Upkeep, None),
     (Deed::Resend, "resend", "U", Upkeep, None),
@@ -138,6 +145,8 @@ const TABLE: &[Row] = &[
     (Deed::Restore, "restore", "U", Upkeep, None),
     (Deed::Backup, "backup", "E", Upkeep, None),
     (Deed::Prune, "prune", "D", Upkeep, None),
+    (Deed::Subscribe, "subscribe", "U", Rest("update"), None),
+    (Deed::Notify, "notify", "R", Disclosure, Some("fick besked om")),
 ];
 
 impl Deed {

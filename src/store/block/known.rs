@@ -166,8 +166,8 @@ impl Known {
                 None => self.origins(db, &unit, None, written)?,
             },
             Source::Unit(unit) => self.origins(db, &unit, None, own)?,
-            // Requests to stop and Provenance are made here, for the sender.
-            Source::Unsaid if matches!(kind, "Task" | "Provenance") => exchange.origins.clone(),
+            // Requests to stop, Provenance and who has charge of what are made here, of the sender's words.
+            Source::Unsaid if matches!(kind, "Task" | "Provenance" | "EpisodeOfCare") => exchange.origins.clone(),
             Source::Partner if by.is_some() => self.origins(db, by.unwrap_or_default(), None, own)?,
             Source::Partner | Source::Unsaid => vec![Origin { documented: Some(own), ..Origin::default() }],
         };
@@ -180,6 +180,13 @@ impl Known {
             if let Some(unit) = unit.or_else(|| gone.map(str::to_ascii_uppercase)) {
                 origins.extend(self.origins(db, &unit, None, (row.made_at, row.updated_at))?);
             }
+        }
+        // That it has charge of something, and since when, is also its own word.
+        let charged = row.body["managingOrganization"]["identifier"]["value"].as_str().map(str::to_ascii_uppercase);
+        if kind == "EpisodeOfCare"
+            && let Some(unit) = charged.filter(|unit| !exchange.parties.iter().any(|p| p.is_sender && p.unit == *unit))
+        {
+            origins.extend(self.origins(db, &unit, None, own)?);
         }
         Ok(origins)
     }

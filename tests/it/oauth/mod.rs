@@ -1,6 +1,7 @@
 //! Tokens: who gets one, what it is good for, and everything that somebody might try instead.
 
 mod attempts;
+mod codes;
 mod doors;
 mod hostile;
 mod issuer;

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use fastrand::Rng;
 use serde_json::{Value, json};
 
-use super::library::Request;
+use super::library::{Request, subscription};
 use super::model::{
     Asker, CODES, GENDERS, KINDS, Model, NUMBERS, Purpose, REGISTRIES, Resource, STATUSES, has_code, has_status, pick,
 };
@@ -43,6 +43,7 @@ pub const PATHS: &[Path] = &[
     ("access-log", access_log),
     ("disclosures", disclosures),
     ("erasures", erasures),
+    ("$events of a subscription", events),
 ];
 
 /// What is asked, and what has to come.
@@ -503,4 +504,21 @@ fn erasures(model: &Model, asker: &Asker, _: &mut Rng) -> Vec<Question> {
         question
     };
     REGISTRIES.iter().map(of).collect()
+}
+/// Of every Task that its subscriber was told of, with what the token of the one who asks covers now.
+fn events(model: &Model, asker: &Asker, _: &mut Rng) -> Vec<Question> {
+    let name = asker.unit.unwrap_or(asker.partner);
+    let may = asker.purpose == Purpose::Care && asker.may_ask("Subscription", 'r');
+    let seen =
+        |r: &Resource, version: usize| ['r', 's'].iter().all(|right| model.sees_version(asker, *right, r, version));
+    let all = model.of("Task").flat_map(|r| (1..=r.versions.len()).map(move |version| (r, version)));
+    let marks = all.filter(|(r, version)| may && seen(r, *version)).map(|(r, version)| r.mark(version));
+    let mut question = get(format!("/fhir/Subscription/{}/$events?content=full-resource", subscription(name)), marks);
+    question.status = Some(match (asker.purpose, may) {
+        (Purpose::Care, true) => |s| s == 200,
+        (Purpose::Care, false) => |s| s == 403,
+        // It is another's, or nothing for it.
+        (_, _) => |s| s == 403 || s == 404,
+    });
+    vec![question]
 }
