@@ -46,6 +46,9 @@ pub const PATHS: &[Path] = &[
     ("$events of a subscription", events),
 ];
 
+/// What is read of an answer.
+pub type Reading = fn(&Value) -> Value;
+
 /// What is asked, and what has to come.
 pub struct Question {
     pub request: Request,
@@ -59,7 +62,7 @@ pub struct Question {
     pub names: Option<BTreeSet<String>>,
     pub status: Option<fn(u16) -> bool>,
     /// What is read of the answer, and what it has to be.
-    pub figures: Option<(fn(&Value) -> Value, Value)>,
+    pub figures: Option<(Reading, Value)>,
 }
 
 fn get(path: String, marks: impl IntoIterator<Item = String>) -> Question {
