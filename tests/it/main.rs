@@ -7,6 +7,7 @@ mod backup;
 mod block;
 mod boundaries;
 mod cancel;
+mod clocks;
 mod consent;
 mod contribute;
 mod crash;
