@@ -28,7 +28,7 @@
 //! | [`mapping`] | tables ↔ FHIR, both ways |
 //! | [`store`] | the only SQL |
 //! | [`partner`] | the only outgoing HTTP |
-//! | [`sync`] | the journeys: submit, deliver, acknowledge, reconcile, cancel, send again |
+//! | [`sync`] | the journeys: submit, deliver, acknowledge, reconcile, cancel, send again; the clocks of what nobody answers |
 //! | [`registry`] | what registries get of whom and what they must erase: exports, comparison; the KVÅ list in force, statistics |
 //! | [`access`] | who is calling, for which units, and what its scopes and purpose cover |
 //! | [`api`] | the only incoming HTTP: one flat list of routes |
