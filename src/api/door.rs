@@ -21,6 +21,7 @@ use crate::fhir::issue::{Code, Issue};
 /// Addresses under /v1 that take parameters; their handlers say which.
 const ASKED: [&str; 8] = [
     "/v1/exchanges",
+    "/v1/open-loops",
     "/v1/deliveries",
     "/v1/registries/{name}/erasures",
     "/v1/registries/{name}/codes",
