@@ -10,6 +10,7 @@ mod export;
 mod limits;
 mod oauth;
 mod partner;
+mod redirect;
 mod registry;
 mod retention;
 mod statistics;
@@ -28,6 +29,7 @@ use crate::domain::Directory;
 use crate::domain::breaker;
 use crate::domain::delivery::Schedule;
 use crate::domain::outgoing::Outgoing;
+use crate::domain::redirect::Rule;
 
 pub use addresses::Secret;
 pub use audit::AuditSettings;
@@ -56,6 +58,8 @@ pub struct Config {
     pub mappings: Option<PathBuf>,
     /// Folder of profiles; `None`: those inside the program.
     pub profiles: Option<PathBuf>,
+    /// Folder of rule sets beside those of the profiles; `None`: none.
+    pub rules: Option<PathBuf>,
     pub limits: Limits,
     /// Whether it is recorded who read what.
     pub audit_reads: bool,
@@ -72,6 +76,8 @@ pub struct Config {
     pub partners: Vec<Partner>,
     /// Quality registries that may get what was done.
     pub registries: Vec<Registry>,
+    /// Who may send on what it was asked to do.
+    pub redirect: Rule,
     pub retention: Retention,
     /// When what is owed is overdue.
     pub clocks: ClockSettings,
@@ -145,6 +151,7 @@ struct Raw {
     statistics: Statistics,
     outgoing: RawOutgoing,
     export: export::RawExport,
+    redirect: redirect::RawRedirect,
     retention: retention::RawRetention,
     clocks: clocks::RawClocks,
     #[serde(default)]
@@ -173,6 +180,7 @@ struct RawGateway {
     units: PathBuf,
     mappings: PathBuf,
     profiles: PathBuf,
+    rules: PathBuf,
     drain_s: u64,
     drain_notice_s: u64,
 }
@@ -284,6 +292,7 @@ fn check(raw: Raw, base: &Path) -> Result<Config, ConfigError> {
         }
         registries.push(registry::check(&key, raw_registry, base)?);
     }
+    let redirect = redirect::check(&raw.redirect)?;
     let retention = retention::check(raw.retention, base)?;
     let clocks = clocks::check(raw.clocks, base)?;
     let tls = oauth::tls(raw.tls, base)?;
@@ -333,6 +342,7 @@ fn check(raw: Raw, base: &Path) -> Result<Config, ConfigError> {
         directory,
         mappings: folder(gateway.mappings),
         profiles: folder(gateway.profiles),
+        rules: folder(gateway.rules),
         limits: raw.limits,
         audit_reads: reads,
         audit,
@@ -350,6 +360,7 @@ fn check(raw: Raw, base: &Path) -> Result<Config, ConfigError> {
         outgoing,
         partners,
         registries,
+        redirect,
         retention,
         clocks,
         export,

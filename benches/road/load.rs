@@ -43,6 +43,14 @@ impl Line {
                 return Err(std::io::ErrorKind::UnexpectedEof.into());
             }
             let Some(head) = head(&self.buffer) else { continue };
+            if head.chunked {
+                while !self.buffer.ends_with(b"\r\n0\r\n\r\n") {
+                    if self.stream.read_buf(&mut self.buffer).await? == 0 {
+                        return Err(std::io::ErrorKind::UnexpectedEof.into());
+                    }
+                }
+                return Ok((head.status, &self.buffer[head.bytes..]));
+            }
             while self.buffer.len() < head.bytes + head.length {
                 if self.stream.read_buf(&mut self.buffer).await? == 0 {
                     return Err(std::io::ErrorKind::UnexpectedEof.into());
@@ -57,6 +65,8 @@ impl Line {
 pub struct Head {
     pub bytes: usize,
     pub length: usize,
+    /// Its length is not known before its end.
+    pub chunked: bool,
     /// Of an answer.
     pub status: u16,
 }
@@ -70,7 +80,11 @@ pub fn head(buffer: &[u8]) -> Option<Head> {
         .filter_map(|line| line.split_once(':'))
         .find(|(name, _)| name.eq_ignore_ascii_case("content-length"))
         .and_then(|(_, value)| value.trim().parse().ok());
-    Some(Head { bytes: end + 4, length: length.unwrap_or(0), status })
+    Some(Head { bytes: end + 4, length: length.unwrap_or(0), chunked: length.is_none() && is_chunked(text), status })
+}
+
+fn is_chunked(head: &str) -> bool {
+    head.lines().any(|line| line.eq_ignore_ascii_case("transfer-encoding: chunked"))
 }
 
 /// What a run came to.

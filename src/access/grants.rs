@@ -21,12 +21,13 @@ const MOST_VALUES: usize = 50;
 const MOST_NARROW: usize = 20;
 
 /// Types that are about no patient: what a token for operations may cover of the FHIR face.
-pub const NO_PATIENTS: [&str; 8] = [
+pub const NO_PATIENTS: [&str; 9] = [
     "AuditEvent",
     "CapabilityStatement",
     "CodeSystem",
     "Measure",
     "Organization",
+    "PlanDefinition",
     "Practitioner",
     "PractitionerRole",
     "ValueSet",
@@ -106,7 +107,7 @@ fn may_hold(purpose: Purpose, right: Right) -> bool {
 }
 
 /// What the scope means for each type that it is about and can be asked of.
-fn meanings<'s>(scope: &'s Scope, reader: &Reader<'_>) -> Vec<(&'s str, Vec<Clause>)> {
+pub(super) fn meanings<'s>(scope: &'s Scope, reader: &Reader<'_>) -> Vec<(&'s str, Vec<Clause>)> {
     let about: Vec<&str> = match &scope.resource_type {
         Some(resource_type) if is_resource(resource_type) => vec![resource_type],
         Some(_) => Vec::new(),

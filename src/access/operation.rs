@@ -14,6 +14,8 @@ pub enum Operation<'a> {
     SeeExchanges,
     /// Take a request back.
     Cancel,
+    /// Answer what a unit is asked.
+    Answer,
     /// Try parked deliveries again, or send again what was sent.
     SendAgain,
     /// Decide that something is never delivered.
@@ -28,6 +30,8 @@ pub enum Operation<'a> {
     SeeLog,
     /// Get what was done, counted.
     CountActs,
+    /// Ask who is responsible, by the rules.
+    AskRules,
     /// Read, search, write a type of the FHIR face.
     Fhir(Right, &'a str),
     /// The history of everything, as far as it may be seen.
@@ -58,11 +62,15 @@ impl Operation<'_> {
     /// Purposes that it is open to.
     fn purposes(self) -> &'static [Purpose] {
         match self {
-            Self::Submit(_) | Self::SeeExchanges | Self::Cancel | Self::Skip => &[Care],
+            Self::Submit(_) | Self::SeeExchanges | Self::Cancel | Self::Answer | Self::Skip => &[Care],
             Self::SeeDisclosures | Self::PauseClocks => &[Care],
-            Self::SeeLoops | Self::SendAgain | Self::SeeDeliveries | Self::SeeAnswers | Self::HearPatient | Self::Hold => {
-                &[Care, Operations]
-            }
+            Self::AskRules => &[Care, Operations],
+            Self::SeeLoops
+            | Self::SendAgain
+            | Self::SeeDeliveries
+            | Self::SeeAnswers
+            | Self::HearPatient
+            | Self::Hold => &[Care, Operations],
             Self::SeeFigures | Self::SeeLog | Self::SeeRemovals => &[Operations],
             Self::Erase => &[Registry, Operations],
             // What each purpose may do with a type is bounded when its scopes are read.
@@ -82,9 +90,12 @@ impl Operation<'_> {
             Self::Submit(Kind::Handover) => (Right::Create, "Task", false),
             Self::Submit(Kind::Activity) => (Right::Create, "Procedure", false),
             Self::Cancel | Self::SendAgain | Self::Skip | Self::PauseClocks => (Right::Update, "Task", false),
+            // Of those that are covered.
+            Self::Answer => (Right::Update, "Task", true),
             Self::SeeAnswers => (Right::Search, "Task", false),
             // Of what is covered; of nothing where that is nothing.
             Self::CountActs => (Right::Search, "Procedure", true),
+            Self::AskRules => (Right::Read, "PlanDefinition", true),
             Self::Fhir(..)
             | Self::SeeExchanges
             | Self::SeeDeliveries
@@ -167,13 +178,14 @@ mod tests {
     use super::*;
     use crate::store::{Filter, Grants};
 
-    const ALL: [Operation<'_>; 25] = [
+    const ALL: &[Operation<'_>] = &[
         Operation::Submit(Kind::RehabPlan),
         Operation::Submit(Kind::Referral),
         Operation::Submit(Kind::Handover),
         Operation::Submit(Kind::Activity),
         Operation::SeeExchanges,
         Operation::Cancel,
+        Operation::Answer,
         Operation::SendAgain,
         Operation::Skip,
         Operation::SeeDeliveries,
@@ -181,6 +193,7 @@ mod tests {
         Operation::SeeFigures,
         Operation::SeeLog,
         Operation::CountActs,
+        Operation::AskRules,
         Operation::Fhir(Right::Search, "Procedure"),
         Operation::Fhir(Right::Update, "Procedure"),
         Operation::SeeHistory,
@@ -204,7 +217,7 @@ mod tests {
     }
 
     fn open_to(caller: &Caller) -> Vec<Operation<'static>> {
-        ALL.into_iter().filter(|operation| caller.may(*operation).is_ok()).collect()
+        ALL.iter().copied().filter(|operation| caller.may(*operation).is_ok()).collect()
     }
 
     #[test]
@@ -233,6 +246,7 @@ mod tests {
                 Operation::SeeAnswers,
                 Operation::SeeFigures,
                 Operation::CountActs,
+                Operation::AskRules,
                 Operation::SeeHistory,
                 Operation::Validate,
                 Operation::SeeRegistries,

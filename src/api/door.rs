@@ -19,7 +19,7 @@ use crate::Gateway;
 use crate::fhir::issue::{Code, Issue};
 
 /// Addresses under /v1 that take parameters; their handlers say which.
-const ASKED: [&str; 8] = [
+const ASKED: [&str; 9] = [
     "/v1/exchanges",
     "/v1/open-loops",
     "/v1/deliveries",

@@ -78,8 +78,12 @@ fn query(call: &Call, pairs: Vec<(String, String)>) -> Result<WaitQuery, Problem
         };
         match name.as_str() {
             "unit" => query.unit = Some(value),
-            "step" => query.step = Some(Step::parse(&value).ok_or_else(|| wrong(&Step::ALL.map(Step::code).join(", ")))?),
-            "kind" => query.sort = Some(Sort::parse(&value).ok_or_else(|| wrong(&Sort::ALL.map(Sort::code).join(", ")))?),
+            "step" => {
+                query.step = Some(Step::parse(&value).ok_or_else(|| wrong(&Step::ALL.map(Step::code).join(", ")))?)
+            }
+            "kind" => {
+                query.sort = Some(Sort::parse(&value).ok_or_else(|| wrong(&Sort::ALL.map(Sort::code).join(", ")))?)
+            }
             "region" => {
                 let units = call.gateway.config.directory.iter().filter(|unit| unit.region == value);
                 query.among = Some(units.map(|unit| unit.hsa_id.clone()).collect());
@@ -190,7 +194,8 @@ fn wish(body: &Body) -> Result<pause::Wish, Problem> {
         DateTime::<Utc>::from_timestamp_millis(at)
     });
     if until.is_none() {
-        let (sv, en) = ("ange till och med vilken dag, eller till vilken tidpunkt", "say through which day, or until what time");
+        let (sv, en) =
+            ("ange till och med vilken dag, eller till vilken tidpunkt", "say through which day, or until what time");
         issues.push(wrong("until", sv, en));
     }
     let unit = text("unit").map(str::to_owned);

@@ -1,6 +1,7 @@
 //! The only incoming HTTP. One flat list of routes; a handler reads the request, makes one call, and writes the answer.
 
 mod access_log;
+mod answers;
 mod blocks;
 mod body;
 mod bulk;
@@ -18,6 +19,7 @@ mod problem;
 mod refusals;
 mod registries;
 mod resend;
+mod responsibility;
 mod statistics;
 mod tls;
 mod v1;
@@ -53,6 +55,7 @@ pub const ROUTES: &[(&str, &str)] = &[
     ("POST", "/v1/exchanges/search"),
     ("GET", "/v1/exchanges/{id}"),
     ("GET", "/v1/exchanges/{id}/document"),
+    ("POST", "/v1/exchanges/{id}/answers"),
     ("POST", "/v1/exchanges/{id}/cancel"),
     ("POST", "/v1/exchanges/{id}/retry"),
     ("GET", "/v1/exchanges/{id}/timeline"),
@@ -84,6 +87,7 @@ pub const ROUTES: &[(&str, &str)] = &[
     ("POST", "/v1/holds"),
     ("POST", "/v1/holds/{id}/lift"),
     ("GET", "/v1/removals"),
+    ("POST", "/v1/responsibility"),
     ("GET", "/v1/statistics/kva"),
     ("GET", "/v1/statistics/indicators"),
     ("GET", "/fhir/metadata"),
@@ -103,6 +107,8 @@ pub const ROUTES: &[(&str, &str)] = &[
     ("POST", "/fhir/$verify"),
     ("GET", "/fhir/Group"),
     ("GET", "/fhir/Group/{id}"),
+    ("GET", "/fhir/PlanDefinition/{id}/$apply"),
+    ("POST", "/fhir/PlanDefinition/{id}/$apply"),
     ("POST", "/fhir/{type}/$validate"),
     ("POST", "/fhir/{type}/_search"),
     ("GET", "/fhir/{type}/_history"),
@@ -147,6 +153,7 @@ fn routes(app: &mut web::ServiceConfig) {
         .route("/v1/exchanges/search", web::post().to(exchanges::search))
         .route("/v1/exchanges/{id}", get().to(exchanges::read))
         .route("/v1/exchanges/{id}/document", get().to(exchanges::document))
+        .route("/v1/exchanges/{id}/answers", web::post().to(answers::post))
         .route("/v1/exchanges/{id}/cancel", web::post().to(exchanges::cancel))
         .route("/v1/exchanges/{id}/retry", web::post().to(exchanges::retry))
         .route("/v1/exchanges/{id}/timeline", get().to(loops::timeline))
@@ -178,6 +185,7 @@ fn routes(app: &mut web::ServiceConfig) {
         .route("/v1/holds", web::post().to(registries::keeping::place))
         .route("/v1/holds/{id}/lift", web::post().to(registries::keeping::lift))
         .route("/v1/removals", get().to(registries::keeping::removals))
+        .route("/v1/responsibility", web::post().to(responsibility::ask))
         .route("/v1/statistics/kva", get().to(statistics::kva))
         .route("/v1/statistics/indicators", get().to(statistics::indicators))
         .route("/fhir/metadata", get().to(fhir::metadata))
@@ -201,6 +209,8 @@ fn routes(app: &mut web::ServiceConfig) {
         .route("/fhir/_history", web::to(problem::no_route))
         .route("/fhir/Measure/{id}/$evaluate-measure", get().to(fhir::evaluate))
         .route("/fhir/Measure/{id}/$evaluate-measure", web::post().to(fhir::evaluate_post))
+        .route("/fhir/PlanDefinition/{id}/$apply", get().to(fhir::apply))
+        .route("/fhir/PlanDefinition/{id}/$apply", web::post().to(fhir::apply_post))
         .route("/fhir/{type}/$validate", web::post().to(fhir::validate))
         .route("/fhir/{type}/_search", web::post().to(fhir::search_post))
         .route("/fhir/{type}/_history", get().to(fhir::history_of_type))

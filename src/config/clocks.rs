@@ -104,7 +104,8 @@ fn parse(text: &str) -> Result<(Clocks, String), Vec<String>> {
             .collect();
         for (priority, levels) in after {
             let at = line(priority.span().start);
-            let priority = read(&priority, Priority::parse, &known(Priority::ALL.map(Priority::code)), line, &mut wrong);
+            let priority =
+                read(&priority, Priority::parse, &known(Priority::ALL.map(Priority::code)), line, &mut wrong);
             let levels = levels.iter().filter_map(|level| read(level, After::parse, FORM, line, &mut wrong)).collect();
             if let (Some(step), Some(priority)) = (step, priority) {
                 rules.push(Rule { step, sorts: sorts.clone(), priorities: vec![priority], levels, line: at });

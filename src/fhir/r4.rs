@@ -71,9 +71,33 @@ pub struct Found {
 }
 
 struct Table {
-    by_path: HashMap<&'static str, Element>,
-    children: HashMap<&'static str, Vec<&'static str>>,
+    contents: HashMap<&'static str, Content>,
+    /// Whose element a definition path is, and which.
+    places: HashMap<&'static str, (&'static str, usize)>,
     resources: Vec<&'static str>,
+}
+
+/// What a type or backbone element contains.
+#[derive(Default)]
+struct Content {
+    elements: Vec<Element>,
+    /// By the name in JSON: which element, and of a choice which type. Every element of every resource is looked up here.
+    names: HashMap<String, (usize, usize)>,
+}
+
+impl Content {
+    fn add(&mut self, element: Element) -> usize {
+        let position = self.elements.len();
+        self.names.entry(element.name.to_owned()).or_insert((position, 0));
+        if element.is_choice() {
+            for (chosen, t) in element.types.iter().enumerate() {
+                let name = format!("{}{}", element.stem(), capitalised(t.code));
+                self.names.entry(name).or_insert((position, chosen));
+            }
+        }
+        self.elements.push(element);
+        position
+    }
 }
 
 fn table() -> &'static Table {
@@ -82,7 +106,7 @@ fn table() -> &'static Table {
 }
 
 fn parse(text: &'static str) -> Table {
-    let mut table = Table { by_path: HashMap::new(), children: HashMap::new(), resources: Vec::new() };
+    let mut table = Table { contents: HashMap::new(), places: HashMap::new(), resources: Vec::new() };
     for line in text.lines().filter(|l| !l.starts_with('#') && !l.is_empty()) {
         let mut cells = line.split('\t');
         let mut next = || cells.next().unwrap_or_default();
@@ -91,7 +115,7 @@ fn parse(text: &'static str) -> Table {
             if types == "resource" {
                 table.resources.push(path);
             }
-            table.children.entry(path).or_default();
+            table.contents.entry(path).or_default();
             continue;
         };
         let content_of = types.strip_prefix('#');
@@ -105,8 +129,8 @@ fn parse(text: &'static str) -> Table {
             codes: codes.split(';').filter_map(split_codes).collect(),
             invariants: invariants.split(',').filter(|k| !k.is_empty()).collect(),
         };
-        table.children.entry(parent).or_default().push(path);
-        table.by_path.insert(path, element);
+        let position = table.contents.entry(parent).or_default().add(element);
+        table.places.insert(path, (parent, position));
     }
     table.resources.sort_unstable();
     table
@@ -140,41 +164,28 @@ pub fn resources() -> &'static [&'static str] {
 
 /// Every type and resource of the table, sorted.
 pub fn types() -> Vec<&'static str> {
-    let mut types: Vec<&str> = table().children.keys().copied().filter(|c| !c.contains('.')).collect();
+    let mut types: Vec<&str> = table().contents.keys().copied().filter(|c| !c.contains('.')).collect();
     types.sort_unstable();
     types
 }
 
 /// The element at an exact definition path (`Task.input.value[x]`).
 pub fn element(path: &str) -> Option<&'static Element> {
-    table().by_path.get(path)
+    let (content, position) = table().places.get(path)?;
+    children(content).get(*position)
 }
 
 /// The elements of a type or backbone element, in the standard's order.
-pub fn children(content: &str) -> Vec<&'static Element> {
-    let table = table();
-    let paths = table.children.get(content).map_or(&[][..], Vec::as_slice);
-    paths.iter().filter_map(|p| table.by_path.get(p)).collect()
+pub fn children(content: &str) -> &'static [Element] {
+    table().contents.get(content).map_or(&[], |content| &content.elements)
 }
 
 /// Finds the element that JSON calls `name` (`valueString` for `value[x]`) inside `content`.
 pub fn find(content: &str, name: &str) -> Option<Found> {
-    let table = table();
-    let siblings = table.children.get(content)?;
-    for (position, path) in siblings.iter().enumerate() {
-        let Some(element) = table.by_path.get(path) else { continue };
-        if element.name == name {
-            return Some(found(element, element.types.first(), position));
-        }
-        if !element.is_choice() {
-            continue;
-        }
-        let Some(rest) = name.strip_prefix(element.stem()) else { continue };
-        if let Some(chosen) = element.types.iter().find(|t| capitalised(t.code, rest)) {
-            return Some(found(element, Some(chosen), position));
-        }
-    }
-    None
+    let content = table().contents.get(content)?;
+    let (position, chosen) = *content.names.get(name)?;
+    let element = content.elements.get(position)?;
+    Some(found(element, element.types.get(chosen), position))
 }
 
 fn found(element: &'static Element, chosen: Option<&'static Type>, position: usize) -> Found {
@@ -186,12 +197,10 @@ fn found(element: &'static Element, chosen: Option<&'static Type>, position: usi
     Found { element, type_code, content: if own { element.path } else { type_code }, position }
 }
 
-fn capitalised(code: &str, written: &str) -> bool {
-    let (mut a, mut b) = (code.chars(), written.chars());
-    match (a.next(), b.next()) {
-        (Some(x), Some(y)) => x.to_ascii_uppercase() == y && a.as_str() == b.as_str(),
-        _ => false,
-    }
+/// A type's code as it stands in the name of a choice: `valueString`.
+fn capitalised(code: &str) -> String {
+    let mut letters = code.chars();
+    letters.next().map_or_else(String::new, |first| format!("{}{}", first.to_ascii_uppercase(), letters.as_str()))
 }
 
 /// Whether the type is written as a JSON string, number or boolean.

@@ -24,6 +24,7 @@ mod kept;
 pub mod manifest;
 pub mod objection;
 pub mod outgoing;
+mod piece;
 pub mod report;
 pub mod request;
 mod spool;

@@ -22,6 +22,7 @@ use super::cohort::criteria;
 use super::criteria::{criteria as criteria_of, reader};
 use super::disclosure::to_erase;
 use super::outgoing::{Line, deleted};
+use super::piece::{Rows, Written};
 use super::request::{Associated, Request, read_caller};
 use super::spool::{Bounds, Captured, Spool};
 use super::standing::folder;
@@ -42,7 +43,7 @@ const MEMBERS: u32 = 0;
 const LEAVERS: u32 = 1;
 
 /// Bytes of one piece: some ten milliseconds of the reader.
-const PIECE_BYTES: u64 = 2 * 1024 * 1024;
+const PIECE_BYTES: usize = 2 * 1024 * 1024;
 /// Patients that are put on a list in one commit.
 const LISTED_AT_ONCE: usize = 500;
 /// What is to be erased, in one question.
@@ -79,11 +80,18 @@ struct Writing<'g> {
     caller: Caller,
     filter: Filter,
     terms: Terms,
-    /// Given to the reader for each piece, and taken back.
     spool: Arc<Mutex<Spool>>,
+    /// A piece that is being made into lines while the next is read.
+    lines: Option<Lines>,
     recorded_at: Instant,
     /// On its way to the disk while the next pieces are read.
     settling: Option<Settling>,
+}
+
+/// What will have been read when it is in the files.
+struct Lines {
+    position: i64,
+    written: JoinHandle<io::Result<Written>>,
 }
 
 /// What will be on record when it is on disk.
@@ -118,10 +126,16 @@ pub(super) async fn write(gateway: &Gateway, id: Uuid, shutdown: &watch::Receive
         request,
         caller,
         spool: Arc::new(Mutex::new(spool)),
+        lines: None,
         recorded_at: Instant::now(),
         settling: None,
     };
-    writing.run().await
+    let done = writing.run().await;
+    if let Some(lines) = writing.lines.take() {
+        // Whoever goes on with the export must be alone at its files.
+        let _ = lines.written.await;
+    }
+    done
 }
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> Result<T, Stop> {
@@ -211,42 +225,79 @@ impl Writing<'_> {
         Ok(())
     }
 
-    /// All resources of a type.
+    /// All resources of a type. A piece becomes lines while the next one is read.
     async fn write_type(&mut self, kind: &str, provenance: Option<Associated>) -> Result<(), Stop> {
         let walk = self.walk(kind, provenance)?;
         let line = Line::of(kind, &self.request, &self.terms);
-        loop {
-            let walk = Walk { after: self.export.position, ..walk.clone() };
-            let (written, walked) = self.piece(walk, line.clone()).await?;
-            self.export.resources += written;
-            self.export.position = walked.position;
-            if walked.is_end {
-                let (spool, ended) = (Arc::clone(&self.spool), kind.to_owned());
-                blocking(move || spool.lock().unwrap_or_else(PoisonError::into_inner).end_type(&ended)).await?;
-                (self.export.step, self.export.position) = (self.export.step + 1, 0);
-            }
-            if *self.shutdown.borrow() {
-                self.settle().await?;
-                self.settled().await?;
-                return Err(Stop::Stopping);
-            }
-            let unrecorded = self.spool.lock().unwrap_or_else(PoisonError::into_inner).unrecorded();
-            if unrecorded >= self.gateway.config.export.record_bytes || self.recorded_at.elapsed() >= RECORD_EVERY {
-                self.settle().await?;
-            }
-            if self.settling.as_ref().is_some_and(|settling| settling.captured.is_finished()) {
-                self.settled().await?;
-            }
-            if walked.is_end {
-                return Ok(());
-            }
-            // Documents that come in go before those that go out in bulk.
-            if self.gateway.store.waiting_commits() > 0 {
-                tokio::time::sleep(BREATH).await
-            } else {
-                tokio::task::yield_now().await
-            }
+        let mut read = HowFar { position: self.export.position, is_end: false };
+        while !read.is_end {
+            let walk = Walk { after: read.position, ..walk.clone() };
+            let (rows, walked) = self.read(walk).await?;
+            self.written().await?;
+            self.rest().await?;
+            self.begin_lines(rows, walked.position, kind, &line);
+            read = walked;
         }
+        self.written().await?;
+        let (spool, ended) = (Arc::clone(&self.spool), kind.to_owned());
+        blocking(move || spool.lock().unwrap_or_else(PoisonError::into_inner).end_type(&ended)).await?;
+        (self.export.step, self.export.position) = (self.export.step + 1, 0);
+        self.rest().await
+    }
+
+    /// One piece of the walk.
+    async fn read(&self, walk: Walk) -> Result<(Rows, HowFar), Stop> {
+        let rows = Arc::new(Mutex::new(Rows::default()));
+        let taken = Arc::clone(&rows);
+        let pass = move |passed: Passed<'_>| {
+            let mut rows = taken.lock().unwrap_or_else(PoisonError::into_inner);
+            rows.take(&passed);
+            if rows.bytes() >= PIECE_BYTES { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        };
+        let (_, walked) = self.gateway.store.walk(&self.filter, walk, pass).await?;
+        let rows = std::mem::take(&mut *rows.lock().unwrap_or_else(PoisonError::into_inner));
+        Ok((rows, walked))
+    }
+
+    /// Begins to make lines of a piece.
+    fn begin_lines(&mut self, rows: Rows, position: i64, kind: &str, line: &Line) {
+        let (spool, kind, line) = (Arc::clone(&self.spool), kind.to_owned(), line.clone());
+        let is_registry = matches!(self.terms, Terms::Registry { .. });
+        let written = tokio::task::spawn_blocking(move || {
+            rows.write(&kind, &line, is_registry, &mut spool.lock().unwrap_or_else(PoisonError::into_inner))
+        });
+        self.lines = Some(Lines { position, written });
+    }
+
+    /// The piece that was begun is in the files, and what goes out with it is noted.
+    async fn written(&mut self) -> Result<(), Stop> {
+        let Some(Lines { position, written }) = self.lines.take() else { return Ok(()) };
+        let Written { resources, names, patients } = written.await.map_err(|_| Stop::Lost("a thread ended"))??;
+        self.note(names, patients).await?;
+        self.export.resources += resources;
+        self.export.position = position;
+        Ok(())
+    }
+
+    /// Between two pieces: puts on record how far it has come where it is time, and lets others go first.
+    async fn rest(&mut self) -> Result<(), Stop> {
+        if *self.shutdown.borrow() {
+            self.settle().await?;
+            self.settled().await?;
+            return Err(Stop::Stopping);
+        }
+        let unrecorded = self.spool.lock().unwrap_or_else(PoisonError::into_inner).unrecorded();
+        if unrecorded >= self.gateway.config.export.record_bytes || self.recorded_at.elapsed() >= RECORD_EVERY {
+            self.settle().await?;
+        }
+        if self.settling.as_ref().is_some_and(|settling| settling.captured.is_finished()) {
+            self.settled().await?;
+        }
+        // Documents that come in go before those that go out in bulk.
+        if self.gateway.store.waiting_commits() > 0 {
+            tokio::time::sleep(BREATH).await;
+        }
+        Ok(())
     }
 
     fn walk(&self, kind: &str, provenance: Option<Associated>) -> Result<Walk, Stop> {
@@ -261,58 +312,12 @@ impl Writing<'_> {
             of_patients,
             list: (is_whole || (self.export.since_seq.is_some() && !is_actor(kind)))
                 .then_some(List { export: self.export.id, is_whole }),
-            any_of: read_filters(self.gateway, &self.request, kind, self.export.created_at)
+            any_of: read_filters(self.gateway, &self.caller, &self.request, kind, self.export.created_at)
                 .ok_or(Stop::Lost("a filter that was read before"))?,
             provenance: provenance
                 .map(|which| Targets { types: self.request.types.clone(), latest: which == Associated::Latest }),
             after: 0,
         })
-    }
-
-    /// One piece of the walk, written to the files on the reader's own thread.
-    async fn piece(&self, walk: Walk, line: Line) -> Result<(u64, HowFar), Stop> {
-        let spool = Arc::clone(&self.spool);
-        let kind = walk.resource_type.clone();
-        let progress = Arc::new(Mutex::new((0, Ok(()), Vec::new(), BTreeSet::new())));
-        let is_registry = matches!(self.terms, Terms::Registry { .. });
-        let told = Arc::clone(&progress);
-        let mut bytes = 0;
-        let pass = move |passed: Passed<'_>| {
-            let mut spool = spool.lock().unwrap_or_else(PoisonError::into_inner);
-            let mut told = told.lock().unwrap_or_else(PoisonError::into_inner);
-            let added = match passed {
-                Passed::Stands { id, patient, body } => match line.write(body) {
-                    Some(written) => {
-                        bytes += written.len() as u64;
-                        told.0 += 1;
-                        if is_registry {
-                            told.2.push(format!("{kind}/{id}"));
-                        }
-                        let patient = if kind == "Patient" { Some(id) } else { patient };
-                        if let Some(patient) = patient.filter(|patient| !told.3.contains(*patient)) {
-                            told.3.insert(patient.to_owned());
-                        }
-                        spool.add(FileKind::Output, &kind, &written)
-                    }
-                    None => Ok(()),
-                },
-                Passed::Left { id } => spool.add(FileKind::Deleted, "Bundle", &line.write_deleted(id)),
-            };
-            let is_enough = added.is_err() || bytes >= PIECE_BYTES;
-            if added.is_err() {
-                told.1 = added;
-            }
-            if is_enough { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-        };
-        let (pass, walked) = self.gateway.store.walk(&self.filter, walk, pass).await?;
-        drop(pass);
-        let (written, names, patients) = {
-            let mut progress = progress.lock().unwrap_or_else(PoisonError::into_inner);
-            std::mem::replace(&mut progress.1, Ok(()))?;
-            (progress.0, std::mem::take(&mut progress.2), std::mem::take(&mut progress.3))
-        };
-        self.note(names, patients).await?;
-        Ok((written, walked))
     }
 
     /// Records what is about to go out before a file with it can be fetched: each patient in the log, so that the patient can be
@@ -449,11 +454,12 @@ pub(super) fn by_gateway(step: &str, id: Uuid, payload: &Value, now: DateTime<Ut
 /// The criteria of a type; `None` where they cannot be read, which was tried when they came.
 pub(super) fn read_filters(
     gateway: &Gateway,
+    caller: &Caller,
     request: &Request,
     kind: &str,
     now: DateTime<Utc>,
 ) -> Option<Vec<Vec<Clause>>> {
-    request.filters_of(kind).map(|query| criteria_of(gateway, kind, query, now, false).ok()).collect()
+    request.filters_of(kind).map(|query| criteria_of(gateway, caller, kind, query, now, false).ok()).collect()
 }
 
 fn unknown_leavers() -> Issue {

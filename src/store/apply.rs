@@ -105,6 +105,9 @@ impl<'w, 'c> Writing<'w, 'c> {
         for inbound in &commit.inbound {
             self.put_inbound(inbound)?;
         }
+        for one in &commit.moves {
+            self.put_move(one)?;
+        }
         for deed in &commit.deeds {
             self.put_deed(deed)?;
         }

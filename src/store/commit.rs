@@ -3,7 +3,7 @@
 use super::audit::{Checkpoint, Prune};
 use super::block::{Block, Listed};
 use super::export::ExportChange;
-use super::record::{Answer, Assertion, Audit, Delivery, DeliveryChange, Document, Exchange, Inbound, Put};
+use super::record::{Answer, Assertion, Audit, Delivery, DeliveryChange, Document, Exchange, Inbound, Move, Put};
 use super::rights::Deed;
 use super::wait::{PauseChange, Raised};
 use chrono::{DateTime, Utc};
@@ -32,6 +32,8 @@ pub struct Commit {
     /// Which waits are told to be overdue.
     pub raised: Vec<Raised>,
     pub inbound: Vec<Inbound>,
+    /// Moves of Tasks that are among `put`.
+    pub moves: Vec<Move>,
     /// What patients wish, what registries got, what is held and removed; after everything else and before the audit rows.
     pub deeds: Vec<Deed>,
     pub answer: Option<Answer>,

@@ -1,6 +1,8 @@
 //! What registries have got, and what they must erase: a row for each resource and registry, which becomes a row of what is to
 //! be erased when the patient objects or the resource is removed.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Utc};
 use rusqlite::Row;
 
@@ -11,19 +13,52 @@ use super::row::time;
 use super::{Store, StoreError};
 
 const ID: &str = "SELECT id FROM registry WHERE name = ?1";
-const RID: &str = "SELECT rid FROM resource WHERE type = ?1 AND id = ?2";
-const RECORD: &str = "INSERT INTO disclosure (registry, rid, key, first_at, last_at) VALUES (?1, ?2, ?3, ?4, ?4) \
-                      ON CONFLICT (registry, rid) DO UPDATE SET key = excluded.key, last_at = excluded.last_at";
+/// `?1`: the registry, `?2`: its name, `?3`: the type, `?4`: ids as a JSON array. Actors are about nobody.
+macro_rules! given {
+    () => {
+        "json_each(?4) n CROSS JOIN resource r ON r.type = ?3 AND r.id = n.value WHERE "
+    };
+}
+macro_rules! objects {
+    () => {
+        "(r.type NOT IN ('Organization', 'Practitioner', 'PractitionerRole') AND EXISTS \
+         (SELECT 1 FROM opt_out o INDEXED BY opt_out_of_patient WHERE o.patient = iif(r.type = 'Patient', r.id, r.patient) \
+          AND o.registry IN (?2, '*') AND o.lifted_at IS NULL))"
+    };
+}
+/// What somebody who objects must have erased it has got all the same.
+const RECORD: &str = concat!(
+    "INSERT INTO disclosure (registry, rid, key, first_at, last_at) SELECT ?1, r.rid, ?5, ?6, ?6 FROM ",
+    given!(),
+    "true ON CONFLICT (registry, rid) DO UPDATE SET key = excluded.key, last_at = excluded.last_at"
+);
 /// What comes again need not be erased.
-const COMES_AGAIN: &str = "DELETE FROM erasure WHERE registry = ?1 AND type = ?2 AND id = ?3";
-const OBJECTS: &str = "SELECT 1 FROM resource r CROSS JOIN opt_out o INDEXED BY opt_out_of_patient \
-     ON o.patient = iif(r.type = 'Patient', r.id, r.patient) AND o.registry IN (?2, '*') AND o.lifted_at IS NULL WHERE r.rid = ?1 \
-     AND r.type NOT IN ('Organization', 'Practitioner', 'PractitionerRole')";
+const COMES_AGAIN: &str = concat!(
+    "DELETE FROM erasure WHERE registry = ?1 AND type = ?3 AND id IN (SELECT r.id FROM ",
+    given!(),
+    "NOT ",
+    objects!(),
+    ")"
+);
+/// Of a patient who objected meanwhile it is to be erased at once.
+const ERASE: &str = concat!(
+    "INSERT INTO erasure (registry, type, id, patient, key, reason, at) \
+     SELECT ?1, r.type, r.id, r.patient, ?5, 'opt-out', ?6 FROM ",
+    given!(),
+    objects!(),
+    " ON CONFLICT (registry, type, id) DO UPDATE SET key = excluded.key"
+);
 /// The Patient and all that is about it; actors are about nobody.
 macro_rules! of_patient {
     () => {
         "resource r WHERE (r.patient = ?1 OR r.type = 'Patient' AND r.id = ?1) \
          AND r.type NOT IN ('Organization', 'Practitioner', 'PractitionerRole')"
+    };
+}
+/// That the registry need not erase what it has.
+macro_rules! kept {
+    () => {
+        "NOT EXISTS (SELECT 1 FROM erasure e WHERE e.registry = d.registry AND e.type = r.type AND e.id = r.id)"
     };
 }
 const WITHDRAW: &str = concat!(
@@ -33,36 +68,37 @@ const WITHDRAW: &str = concat!(
     ") r CROSS JOIN disclosure d ON d.rid = r.rid CROSS JOIN registry g ON g.id = d.registry AND ?2 IN (g.name, '*') \
      WHERE true ON CONFLICT (registry, type, id) DO NOTHING"
 );
-const FORGET: &str = concat!(
-    "DELETE FROM disclosure WHERE rid IN (SELECT r.rid FROM ",
-    of_patient!(),
-    ") AND registry IN (SELECT id FROM registry WHERE ?2 IN (name, '*'))"
-);
 /// Of registries to which no objection of the patient is left.
 const TAKE_BACK: &str = "DELETE FROM erasure WHERE patient = ?1 AND reason = 'opt-out' AND registry IN \
      (SELECT g.id FROM registry g WHERE NOT EXISTS (SELECT 1 FROM opt_out o INDEXED BY opt_out_of_patient \
       WHERE o.patient = ?1 AND o.registry IN (g.name, '*') AND o.lifted_at IS NULL))";
 const REMOVED: &str = "INSERT INTO erasure (registry, type, id, patient, key, reason, at) \
      SELECT d.registry, r.type, r.id, NULL, d.key, 'removed', ?2 FROM disclosure d CROSS JOIN resource r ON r.rid = d.rid \
-     WHERE d.rid = ?1 ON CONFLICT (registry, type, id) DO NOTHING";
+     WHERE d.rid = ?1 ON CONFLICT (registry, type, id) DO UPDATE SET reason = 'removed', patient = NULL";
 const GONE: &str = "DELETE FROM disclosure WHERE rid = ?1";
-const INSERT: &str = "INSERT INTO erasure (registry, type, id, patient, key, reason, at) \
-     SELECT ?1, r.type, r.id, r.patient, ?3, 'opt-out', ?4 FROM resource r WHERE r.rid = ?2 \
-     ON CONFLICT (registry, type, id) DO UPDATE SET key = excluded.key";
+/// What is erased there, the registry has no more; until then it has it, also where the objection is taken back meanwhile.
+const HAS_NO_MORE: &str = "DELETE FROM disclosure WHERE registry = ?1 AND rid IN (SELECT r.rid FROM erasure e INDEXED BY erasure_of_registry \
+     CROSS JOIN resource r ON r.type = e.type AND r.id = e.id WHERE e.registry = ?1 AND e.seq <= ?2)";
 const CONFIRM: &str = "DELETE FROM erasure WHERE registry = ?1 AND seq <= ?2";
 const ERASURES: &str = "SELECT e.* FROM erasure e INDEXED BY erasure_of_registry \
      WHERE e.registry = (SELECT id FROM registry WHERE name = ?1) AND e.seq > ?2 ORDER BY e.seq LIMIT ?3";
 const BY_PATIENT: &str = concat!(
     "SELECT g.name, r.type, count(*) AS resources, min(d.first_at) AS first_at, max(d.last_at) AS last_at FROM \
-     (SELECT r.rid, r.type FROM ",
+     (SELECT r.rid, r.type, r.id FROM ",
     of_patient!(),
-    ") r CROSS JOIN disclosure d ON d.rid = r.rid CROSS JOIN registry g ON g.id = d.registry GROUP BY g.name, r.type ORDER BY g.name, r.type"
+    ") r CROSS JOIN disclosure d ON d.rid = r.rid CROSS JOIN registry g ON g.id = d.registry WHERE ",
+    kept!(),
+    " GROUP BY g.name, r.type ORDER BY g.name, r.type"
 );
 const TO_ERASE: &str = "SELECT g.name, e.type, count(*) AS resources, min(e.at) AS first_at, max(e.at) AS last_at \
      FROM erasure e INDEXED BY erasure_of_patient CROSS JOIN registry g ON g.id = e.registry WHERE e.patient = ?1 \
      GROUP BY g.name, e.type ORDER BY g.name, e.type";
-const CODED: &str = "SELECT r.rid, r.type, r.id FROM disclosure d CROSS JOIN resource r ON r.rid = d.rid \
-     WHERE d.registry = (SELECT id FROM registry WHERE name = ?1) AND d.rid > ?2 ORDER BY d.rid LIMIT ?3";
+const CODED: &str = concat!(
+    "SELECT r.rid, r.type, r.id FROM disclosure d CROSS JOIN resource r ON r.rid = d.rid \
+     WHERE d.registry = (SELECT id FROM registry WHERE name = ?1) AND d.rid > ?2 AND ",
+    kept!(),
+    " ORDER BY d.rid LIMIT ?3"
+);
 
 impl Writing<'_, '_> {
     /// Of a patient who objected meanwhile it is to be erased at once.
@@ -71,17 +107,17 @@ impl Writing<'_, '_> {
         let Some(registry) = self.registry(&disclosed.registry)? else {
             return Err(Refusal::Corrupt("a registry that is not among the settings"));
         };
-        let at = disclosed.at.timestamp_millis();
+        let mut by_type: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
         for (resource_type, id) in disclosed.resources.iter().filter_map(|name| name.split_once('/')) {
-            let rid = db.first(RID, (resource_type, id), |row| row.get::<_, i64>(0).map_err(Refusal::from))?;
-            let Some(rid) = rid else { continue };
-            let objects = db.first(OBJECTS, (rid, &disclosed.registry), |_| Ok::<_, Refusal>(()))?.is_some();
-            if objects {
-                db.run(INSERT, (registry, rid, &disclosed.key, at))?;
-                continue;
-            }
-            db.run(RECORD, (registry, rid, &disclosed.key, at))?;
-            db.run(COMES_AGAIN, (registry, resource_type, id))?;
+            by_type.entry(resource_type).or_default().push(id);
+        }
+        let at = disclosed.at.timestamp_millis();
+        for (resource_type, ids) in by_type {
+            let ids = serde_json::json!(ids).to_string();
+            let given = (registry, &disclosed.registry, resource_type, &ids);
+            db.run(COMES_AGAIN, given)?;
+            db.run(RECORD, (given.0, given.1, given.2, given.3, &disclosed.key, at))?;
+            db.run(ERASE, (given.0, given.1, given.2, given.3, &disclosed.key, at))?;
         }
         Ok(())
     }
@@ -90,7 +126,6 @@ impl Writing<'_, '_> {
     pub(super) fn withdraw(&mut self, patient: &str, registry: &str, at_ms: i64) -> Result<(), Refusal> {
         debug_assert!(registry == EVERY || !registry.is_empty());
         self.statements.run(WITHDRAW, (patient, registry, at_ms))?;
-        self.statements.run(FORGET, (patient, registry))?;
         Ok(())
     }
 
@@ -109,6 +144,7 @@ impl Writing<'_, '_> {
 
     pub(super) fn confirm(&mut self, registry: &str, through: i64) -> Result<(), Refusal> {
         let registry = self.registry(registry)?;
+        self.statements.run(HAS_NO_MORE, (registry, through))?;
         self.statements.run(CONFIRM, (registry, through))?;
         Ok(())
     }

@@ -18,8 +18,8 @@ use super::look::look;
 use super::migrate::migrate;
 use super::objection::settle;
 use super::removal::overwrite;
-use super::writer::{self, Job, Writer};
 use super::wait;
+use super::writer::{self, Job, Writer};
 use super::{Commit, Meter, Store, StoreError, fill, log, reader, reindex};
 use crate::domain::clock::Clocks;
 

@@ -51,7 +51,8 @@ const OWN: &str = concat!(
     " AND NOT EXISTS (SELECT 1 FROM exchange_resource y WHERE y.rid = x.rid AND y.exchange <> ?1)"
 );
 /// Tasks that told what was overdue in it.
-const ITEMS: &str = "SELECT r.rid, r.type, r.id FROM escalation_task t CROSS JOIN resource r ON r.rid = t.rid WHERE t.exchange = ?1";
+const ITEMS: &str =
+    "SELECT r.rid, r.type, r.id FROM escalation_task t CROSS JOIN resource r ON r.rid = t.rid WHERE t.exchange = ?1";
 const ANOTHER: &str = "SELECT 1 FROM exchange WHERE patient = ?1 AND id <> ?2 LIMIT 1";
 /// With a patient's last exchange goes the Patient, and what else is about nobody but them.
 const LAST: &str = concat!(
@@ -59,7 +60,8 @@ const LAST: &str = concat!(
     actors!(),
     " AND (r.type = 'Patient' AND r.id = ?1 OR NOT EXISTS (SELECT 1 FROM exchange_resource x WHERE x.rid = r.rid))"
 );
-const LET_GO: [&str; 5] = [
+const LET_GO: [&str; 6] = [
+    "DELETE FROM sight WHERE rid = ?1",
     "DELETE FROM withheld WHERE rid = ?1",
     "DELETE FROM concern WHERE rid = ?1",
     "DELETE FROM exchange_resource WHERE rid = ?1",
@@ -68,16 +70,16 @@ const LET_GO: [&str; 5] = [
 ];
 const VERSIONS: &str = "SELECT count(*) FROM version WHERE rid = ?1";
 const DELIVERIES: &str = "SELECT id FROM delivery WHERE exchange = ?1";
-const OF_EXCHANGE: [(&str, &str); 13] = [
+const OF_EXCHANGE: [(&str, &str); 14] = [
     ("waits", "DELETE FROM wait WHERE exchange = ?1"),
     ("clocks", "DELETE FROM clocked WHERE exchange = ?1"),
     ("pauses", "DELETE FROM pause WHERE exchange = ?1"),
     ("escalations", "DELETE FROM escalation WHERE exchange = ?1"),
     ("items", "DELETE FROM escalation_task WHERE exchange = ?1"),
-
     ("withheld", "DELETE FROM withheld_exchange WHERE exchange = ?1"),
     ("deliveries", "DELETE FROM delivery WHERE exchange = ?1"),
     ("inbound", "DELETE FROM inbound WHERE exchange = ?1"),
+    ("moves", "DELETE FROM move WHERE exchange = ?1"),
     ("answers", "DELETE FROM answer WHERE exchange = ?1"),
     ("documents", "DELETE FROM document WHERE exchange = ?1"),
     ("parties", "DELETE FROM party WHERE exchange = ?1"),

@@ -90,6 +90,11 @@ impl State {
         self.now.marked
     }
 
+    /// The time of the last mark.
+    pub(super) fn marked_at(&self) -> i64 {
+        self.now.marked.0
+    }
+
     /// Whether something was committed since the last mark, and that was a while ago.
     pub(super) fn is_mark_due(&self, now_ms: i64) -> bool {
         let (at, seq) = self.now.marked;

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::abort;
+use super::moved::{Mover, moves};
 use super::notice::{News, notices};
 use super::package::{self, Address, Right, is_pushed};
 use super::refusal::missing;
@@ -158,6 +159,7 @@ async fn plan(
     let parties = exchange.recipients().filter(|p| told.contains(&&p.unit));
     commit.deliveries.extend(notices(gateway, &exchange, parties, News::Cancellation, now));
     commit.put = weighed.put;
+    commit.moves = moves(&exchange, &changed, &current, Mover { actor: &caller.name, by: None }, now);
     commit.expect = weighed.expect;
     commit.expect.push(Expect::Revision { exchange: before.id, revision: before.revision });
     let event = Event::new(

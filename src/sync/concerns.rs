@@ -131,8 +131,12 @@ pub(super) fn concerns(facts: &Facts, now: DateTime<Utc>) -> Vec<Concern> {
     let escalated: u32 = loops(&facts.worklist.open).iter().map(|l| l.escalated).sum();
     if escalated > 0 {
         add(
-            format!("{escalated} steg dröjer trots påminnelse. Enheterna har dem på sin lista; regionen ser dem samlat."),
-            format!("{escalated} steps are overdue although somebody was reminded. Units have them on their lists; the region sees them all."),
+            format!(
+                "{escalated} steg dröjer trots påminnelse. Enheterna har dem på sin lista; regionen ser dem samlat."
+            ),
+            format!(
+                "{escalated} steps are overdue although somebody was reminded. Units have them on their lists; the region sees them all."
+            ),
             Some("curl -s 'localhost:8080/v1/open-loops?overdue=true'".into()),
         );
     }

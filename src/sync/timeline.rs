@@ -49,7 +49,12 @@ impl Happened {
 }
 
 /// All that happened in an exchange, the first first.
-pub async fn timeline(gateway: &Gateway, caller: &Caller, id: Uuid, now: DateTime<Utc>) -> Result<Vec<Happened>, Refusal> {
+pub async fn timeline(
+    gateway: &Gateway,
+    caller: &Caller,
+    id: Uuid,
+    now: DateTime<Utc>,
+) -> Result<Vec<Happened>, Refusal> {
     let store = &gateway.store;
     let exchange = store.exchange(&caller.filter(), id).await?.ok_or_else(|| missing("exchange"))?;
     let withheld = store.withheld(&caller.filter(), id).await?;
@@ -118,7 +123,12 @@ async fn deliveries(gateway: &Gateway, caller: &Caller, id: Uuid, all: &mut Vec<
 }
 
 /// How every Task of the exchange was moved, as far as its versions are seen.
-async fn tasks(gateway: &Gateway, caller: &Caller, exchange: &Exchange, all: &mut Vec<Happened>) -> Result<(), Refusal> {
+async fn tasks(
+    gateway: &Gateway,
+    caller: &Caller,
+    exchange: &Exchange,
+    all: &mut Vec<Happened>,
+) -> Result<(), Refusal> {
     for name in gateway.store.resources_of(exchange.id).await? {
         let Some(("Task", id)) = name.split_once('/') else { continue };
         let of = Versions {
@@ -168,9 +178,19 @@ fn owner_of<'a>(exchange: &'a Exchange, id: &str, task: &'a Value) -> Option<&'a
 }
 
 /// What was said beside: consultations before, the conversation of a handover, contacts and answers. That it was said, not what.
-async fn communications(gateway: &Gateway, caller: &Caller, exchange: &Exchange, all: &mut Vec<Happened>) -> Result<(), Refusal> {
-    let names: Vec<String> =
-        gateway.store.resources_of(exchange.id).await?.into_iter().filter(|n| n.starts_with("Communication/")).collect();
+async fn communications(
+    gateway: &Gateway,
+    caller: &Caller,
+    exchange: &Exchange,
+    all: &mut Vec<Happened>,
+) -> Result<(), Refusal> {
+    let names: Vec<String> = gateway
+        .store
+        .resources_of(exchange.id)
+        .await?
+        .into_iter()
+        .filter(|n| n.starts_with("Communication/"))
+        .collect();
     for stored in gateway.store.resources(&caller.filter(), &names).await? {
         let Ok(said) = serde_json::from_slice::<Value>(&stored.body) else { continue };
         let sent = said["sent"].as_str().and_then(moment).and_then(|(low, _)| DateTime::from_timestamp_millis(low));

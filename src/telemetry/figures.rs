@@ -266,7 +266,12 @@ impl Seen {
         oldest.set(self.loops.iter().map(|seen| seen.age_s).max().unwrap_or(0));
         registry.register("open_loops", "Steps that somebody waits for, counted up to 100 000", open);
         registry.register("overdue_loops", "Those that were told to be overdue, by the level that was told", overdue);
-        registry.register_with_unit("oldest_open_loop", "Since when the oldest of them is waited for", Unit::Seconds, oldest);
+        registry.register_with_unit(
+            "oldest_open_loop",
+            "Since when the oldest of them is waited for",
+            Unit::Seconds,
+            oldest,
+        );
     }
 
     fn register_partners(&self, registry: &mut Registry) {

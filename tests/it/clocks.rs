@@ -83,11 +83,18 @@ async fn what_is_overdue_comes_on_both_worklists_and_leaves_with_the_move() {
     let id = item["id"].as_str().unwrap();
     let done = json!([{ "op": "replace", "path": "/status", "value": "completed" }]);
     assert_eq!(patch(&world, id, SOUTH, &done).await, 409, "it ends by itself");
-    assert_eq!(world.get(&exchange, "").await.json()["stage"], "waiting", "reading the reminder is not reading the document");
+    assert_eq!(
+        world.get(&exchange, "").await.json()["stage"],
+        "waiting",
+        "reading the reminder is not reading the document"
+    );
 
     let list = loops(&world, SOUTH, "?overdue=true").await;
     let [line] = &list["loops"].as_array().unwrap()[..] else { panic!("{list:#}") };
-    assert_eq!((&line["step"], &line["move"]["by"], &line["level"]), (&json!("not-delivered"), &json!("recipient"), &json!(1)));
+    assert_eq!(
+        (&line["step"], &line["move"]["by"], &line["level"]),
+        (&json!("not-delivered"), &json!("recipient"), &json!(1))
+    );
     assert_eq!(list["counts"], json!([{ "step": "not-delivered", "open": 1, "overdue": 1 }]));
     assert!(!list.to_string().contains("195009072553") && !list.to_string().contains("träning"), "{list}");
     assert_eq!(loops(&world, NORTH, "").await["loops"], json!([]));
@@ -124,7 +131,9 @@ async fn tasks_that_somebody_waits_for_are_a_named_query() {
     };
     let mut both = vec![world.task(&first, SOUTH).await, world.task(&second, SOUTH).await];
     both.sort();
-    for (unit, query) in [(ONCOLOGY, "&overdue=true"), (ONCOLOGY, ""), (SOUTH, ""), (SOUTH, "&status=requested,received")] {
+    for (unit, query) in
+        [(ONCOLOGY, "&overdue=true"), (ONCOLOGY, ""), (SOUTH, ""), (SOUTH, "&status=requested,received")]
+    {
         let found = world.get(&format!("/fhir/Task?_query=open-loops{query}&_total=accurate"), unit).await;
         assert_eq!(found.status, 200, "{}", found.text);
         assert_eq!((ids(&found.json()), &found.json()["total"]), (both.clone(), &json!(2)), "{unit} {query}");
@@ -193,7 +202,11 @@ async fn the_way_of_a_referral_is_told_hop_by_hop_to_each_as_far_as_it_may_see()
     assert_eq!((&received["by"], &received["unit"]), (&json!(NORTH), &json!(NORTH)));
     // Why the sender waits is its own affair; to a stranger there is nothing.
     let theirs = world.get(&format!("{exchange}/timeline"), NORTH).await;
-    assert!(theirs.status == 200 && theirs.text.contains("\"paused\"") && !theirs.text.contains("Semester"), "{}", theirs.text);
+    assert!(
+        theirs.status == 200 && theirs.text.contains("\"paused\"") && !theirs.text.contains("Semester"),
+        "{}",
+        theirs.text
+    );
     assert_eq!(world.get(&format!("{exchange}/timeline"), SOUTH).await.status, 404);
 
     let request = world.get("/fhir/ServiceRequest", ONCOLOGY).await.json()["entry"][0]["resource"]["id"].clone();

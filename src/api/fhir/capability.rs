@@ -8,7 +8,7 @@ use super::super::problem::{Answer, Problem, told};
 use super::everything::WHOLE;
 use super::search::{documentation, includes, is_sortable};
 use super::timeline::TIMED;
-use super::{FHIR_JSON, measure, query};
+use super::{FHIR_JSON, apply, measure, query};
 use crate::Gateway;
 use crate::fhir::canonical::BASE;
 use crate::fhir::search::{Param, params, types};
@@ -131,10 +131,14 @@ fn operations(resource_type: &str) -> Vec<Value> {
         operations.push(json!({ "name": "timeline", "definition": format!("{BASE}/OperationDefinition/timeline") }));
     }
     if resource_type == "Task" {
-        operations.push(json!({ "name": "open-loops", "definition": format!("{BASE}/OperationDefinition/Task-open-loops") }));
+        operations
+            .push(json!({ "name": "open-loops", "definition": format!("{BASE}/OperationDefinition/Task-open-loops") }));
     }
     if resource_type == "Measure" {
         operations.push(json!({ "name": "evaluate-measure", "definition": measure::DEFINITION }));
+    }
+    if resource_type == "PlanDefinition" {
+        operations.push(json!({ "name": "apply", "definition": apply::DEFINITION }));
     }
     operations
 }
@@ -211,7 +215,11 @@ fn controls() -> Value {
         control("_elements", "special", "Elements of the first level; mandatory ones and modifiers stay."),
         control("_include", "special", "Type:reference[:Target], with :iterate; see searchInclude."),
         control("_revinclude", "special", "Type:reference[:Target], with :iterate; see searchRevInclude."),
-        control("_query", "special", "open-loops, of Task: Tasks that somebody waits for; with overdue=true what is overdue."),
+        control(
+            "_query",
+            "special",
+            "open-loops, of Task: Tasks that somebody waits for; with overdue=true what is overdue."
+        ),
         control(
             "_has",
             "special",

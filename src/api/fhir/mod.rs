@@ -1,5 +1,6 @@
 //! The FHIR face: what a partner that speaks FHIR reads here, and the Tasks and Procedures it writes.
 
+mod apply;
 mod asked;
 mod audit;
 mod capability;
@@ -18,6 +19,7 @@ mod timeline;
 mod validate;
 mod write;
 
+pub use apply::{apply, apply_post};
 pub use asked::{asked, parameters};
 pub use audit::{looked, observer, permit, read_audit, search_audit, search_audit_post, with_query};
 pub use capability::{instance_methods, metadata, type_methods};
@@ -31,7 +33,7 @@ pub use read::{bundle, link, read, vread};
 pub use search::{is_lenient, search_get, search_post};
 pub use timeline::timeline;
 pub use validate::validate;
-pub use write::{create, patch, patch_meant, update, update_meant};
+pub use write::{create, patch, patch_meant, update, update_meant, version_of};
 
 use actix_web::http::StatusCode;
 use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, HttpDate, LAST_MODIFIED};

@@ -22,7 +22,8 @@ pub enum After {
 }
 
 /// What it looks like, for whoever wrote something else.
-pub const FORM: &str = "a whole number with s, m, h, d (days) or wd (working days), at most ten years: \"4h\", \"30d\", \"5wd\"";
+pub const FORM: &str =
+    "a whole number with s, m, h, d (days) or wd (working days), at most ten years: \"4h\", \"30d\", \"5wd\"";
 
 /// Longer than anything is waited for.
 const MOST_DAYS: u32 = 3660;
@@ -236,8 +237,10 @@ mod tests {
                         (from, from + random.i64(1..2500))
                     })
                     .collect();
-                let told: Vec<Pause> =
-                    pauses.iter().map(|(from, until)| Pause { from: minute(*from), until: Some(minute(*until)) }).collect();
+                let told: Vec<Pause> = pauses
+                    .iter()
+                    .map(|(from, until)| Pause { from: minute(*from), until: Some(minute(*until)) })
+                    .collect();
                 let end = after.end(minute(since), &told);
                 let (mut counted, mut now) = (0, since);
                 while counted < after.length_ms() {
@@ -249,7 +252,8 @@ mod tests {
                 let late = end - minute(now);
                 // Where the wall jumps within a minute that is counted, and at the end of the last working day before a day off.
                 let slack = if matches!(after, After::Seconds(_)) { 0 } else { 3_600_000 };
-                let begins_later = matches!(after, After::WorkingDays(_)) && wall(end).unwrap().time() == NaiveTime::MIN;
+                let begins_later =
+                    matches!(after, After::WorkingDays(_)) && wall(end).unwrap().time() == NaiveTime::MIN;
                 assert!(late.abs() <= slack || begins_later, "{after} since {since}: {late} {pauses:?}");
             }
         }

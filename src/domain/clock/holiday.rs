@@ -11,10 +11,8 @@ pub fn is_working(day: NaiveDate) -> bool {
 /// Holidays and the eves, on whatever day of the week.
 fn is_holiday(day: NaiveDate) -> bool {
     let (month, date) = (day.month(), day.day());
-    let is_fixed = matches!(
-        (month, date),
-        (1, 1) | (1, 6) | (5, 1) | (6, 6) | (12, 24) | (12, 25) | (12, 26) | (12, 31)
-    );
+    let is_fixed =
+        matches!((month, date), (1, 1) | (1, 6) | (5, 1) | (6, 6) | (12, 24) | (12, 25) | (12, 26) | (12, 31));
     // Midsummer's Day is the Saturday of 20–26 June, its eve the day before. All Saints' is a Saturday anyway.
     let is_midsummer_eve = day.weekday() == Weekday::Fri && month == 6 && (19..=25).contains(&date);
     is_fixed || is_midsummer_eve || is_of_easter(day)
@@ -50,9 +48,16 @@ mod tests {
 
     #[test]
     fn easter_falls_where_the_almanac_has_it() {
-        for text in
-            ["2000-04-23", "2019-04-21", "2024-03-31", "2025-04-20", "2026-04-05", "2027-03-28", "2028-04-16", "2038-04-25"]
-        {
+        for text in [
+            "2000-04-23",
+            "2019-04-21",
+            "2024-03-31",
+            "2025-04-20",
+            "2026-04-05",
+            "2027-03-28",
+            "2028-04-16",
+            "2038-04-25",
+        ] {
             assert_eq!(easter(day(text).year()), Some(day(text)));
         }
     }

@@ -46,7 +46,10 @@ impl Clocks {
             }
             if !climbs(&rule.levels) {
                 let said = rule.levels.iter().map(After::to_string).collect::<Vec<_>>().join(", ");
-                let what = format!("{}: each level comes after the one before, whatever day it begins ({said})", rule.step.code());
+                let what = format!(
+                    "{}: each level comes after the one before, whatever day it begins ({said})",
+                    rule.step.code()
+                );
                 wrong.push((rule.line, what));
             }
             for other in rules.iter().take(index).filter(|other| other.step == rule.step) {
@@ -64,10 +67,8 @@ impl Clocks {
 
     /// After how long each level is reached; empty where nothing is ever overdue.
     pub fn levels(&self, step: Step, sort: Sort, priority: Priority) -> &[After] {
-        let found = self
-            .rules
-            .iter()
-            .find(|r| r.step == step && r.sorts.contains(&sort) && r.priorities.contains(&priority));
+        let found =
+            self.rules.iter().find(|r| r.step == step && r.sorts.contains(&sort) && r.priorities.contains(&priority));
         found.map_or(&[], |rule| rule.levels.as_slice())
     }
 

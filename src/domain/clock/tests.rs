@@ -21,7 +21,10 @@ fn standing(sort: Sort, taker: Taker<'static>) -> Standing<'static> {
 
 fn steps(before: &[Wait], standing: &Standing<'_>) -> String {
     let all = waits(before, standing, at(9));
-    all.iter().map(|w| format!("{}{}", w.step.code(), if w.is_on_hold { "*" } else { "" })).collect::<Vec<_>>().join(" ")
+    all.iter()
+        .map(|w| format!("{}{}", w.step.code(), if w.is_on_hold { "*" } else { "" }))
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 #[test]

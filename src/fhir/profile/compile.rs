@@ -121,7 +121,7 @@ impl Work<'_> {
     fn node(&mut self, draft: &Draft, parent: &Draft, parent_id: &str, content: &'static str) -> Option<Node> {
         let id = format!("{parent_id}.{}", draft.name);
         let siblings = r4::children(content);
-        let Some(element) = siblings.iter().copied().find(|e| e.name == draft.name) else {
+        let Some(element) = siblings.iter().find(|e| e.name == draft.name) else {
             let (sv, en) = hint(nearest(&draft.name, siblings.iter().map(|e| e.name)));
             self.error(
                 Code::NotFound,

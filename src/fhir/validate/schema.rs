@@ -15,7 +15,7 @@ pub struct Class {
     /// `CarePlan`, `Reference`, `CarePlan.activity.detail`.
     pub name: &'static str,
     pub role: Role,
-    pub elements: Vec<&'static Element>,
+    pub elements: &'static [Element],
     /// By JSON name, sorted; a choice has one field a type.
     fields: Vec<Field>,
     /// The bits of the elements with min ≥ 1.
@@ -95,7 +95,7 @@ impl Schema {
             role: role(content),
             required: 0,
             rules: invariant::of(content),
-            elements: elements.clone(),
+            elements,
             fields: Vec::new(),
         });
         let mut fields: Vec<Field> =

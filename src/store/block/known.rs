@@ -20,7 +20,8 @@ const RESOURCES: &str = "SELECT x.rid, r.type, r.id, r.version, r.updated_at, v.
      (SELECT f.at FROM version f WHERE f.rid = r.rid AND f.version = 1) AS made_at \
      FROM exchange_resource x CROSS JOIN resource r ON r.rid = x.rid CROSS JOIN version v ON v.seq = r.seq WHERE x.exchange = ?1";
 /// Tasks that tell one unit that another has not done what is waited for; they belong to no exchange.
-const ITEMS: &str = "SELECT x.rid, x.unit, r.id FROM escalation_task x CROSS JOIN resource r ON r.rid = x.rid WHERE x.exchange = ?1";
+const ITEMS: &str =
+    "SELECT x.rid, x.unit, r.id FROM escalation_task x CROSS JOIN resource r ON r.rid = x.rid WHERE x.exchange = ?1";
 const PROVIDER: &str = "SELECT provider FROM affiliation WHERE unit = ?1";
 
 /// Everything of a patient's that a block can close.
@@ -172,8 +173,12 @@ impl Known {
         };
         if kind == "Task" && has_owners_words(&row.body) {
             let id = row.body["id"].as_str();
-            if let Some(owner) = exchange.owner(id).filter(|owner| !owner.is_sender) {
-                origins.extend(self.origins(db, &owner.unit, None, (row.made_at, row.updated_at))?);
+            let owner = exchange.owner(id);
+            // Who has sent it on is no party any more, and its Task says who that was.
+            let gone = owner.is_none().then(|| row.body["owner"]["identifier"]["value"].as_str()).flatten();
+            let unit = owner.filter(|owner| !owner.is_sender).map(|owner| owner.unit.clone());
+            if let Some(unit) = unit.or_else(|| gone.map(str::to_ascii_uppercase)) {
+                origins.extend(self.origins(db, &unit, None, (row.made_at, row.updated_at))?);
             }
         }
         Ok(origins)

@@ -27,6 +27,13 @@ use crate::fhir::search::{Beyond, Clause, holds, index, param};
 /// Rows that one piece of a walk looks at.
 const PIECE: i64 = 20_000;
 
+/// Columns of [`standing`] by their places: to look for a name in every row of millions costs as much as the row.
+const RID: usize = 0;
+const ID: usize = 1;
+const PATIENT: usize = 2;
+const CURRENT: usize = 3;
+const BODY: usize = 8;
+
 const LAST: &str = "SELECT coalesce(max(rid), 0) AS last FROM resource";
 /// Requests that took longer than this before they were committed are counted as late.
 const SLACK_MS: i64 = 24 * 3600 * 1000;
@@ -123,11 +130,11 @@ fn piece(
         &sql.text,
         params_from_iter(sql.values),
         |row| {
-            let rid: i64 = row.get("rid")?;
-            let id = row.get_ref("id")?.as_str().map_err(|_| StoreError::Corrupt("an id"))?;
-            let body = row.get_ref("body")?.as_blob().map_err(|_| StoreError::Corrupt("a resource"))?;
+            let rid: i64 = row.get(RID)?;
+            let id = row.get_ref(ID)?.as_str().map_err(|_| StoreError::Corrupt("an id"))?;
+            let body = row.get_ref(BODY)?.as_blob().map_err(|_| StoreError::Corrupt("a resource"))?;
             // What is found by stands for the version in force; an older one is asked itself.
-            if row.get::<_, i64>("current")? > walk.seq {
+            if row.get::<_, i64>(CURRENT)? > walk.seq {
                 let stood = Stored { resource_type: walk.resource_type.clone(), ..stored(row)? };
                 if !asked.covers(Right::Read, &stood)? || !fits(walk, &stood)? {
                     return Ok::<_, StoreError>(None);
@@ -141,7 +148,7 @@ fn piece(
                 }
                 return Ok(None);
             }
-            let patient = row.get_ref("patient")?.as_str_or_null().map_err(|_| StoreError::Corrupt("a patient"))?;
+            let patient = row.get_ref(PATIENT)?.as_str_or_null().map_err(|_| StoreError::Corrupt("a patient"))?;
             if pass(Passed::Stands { id, patient, body }).is_break() {
                 stopped = Some(rid);
                 return Ok(Some(()));

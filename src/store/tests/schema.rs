@@ -38,6 +38,7 @@ fn legal() -> Connection {
              INSERT INTO act_add_on VALUES ('Procedure/t', 1);
              INSERT INTO milestone VALUES (1, 'plan', 1, 20484, 1);
              INSERT INTO inbound VALUES ('norr', 'k', NULL, 0, NULL, x'');
+             INSERT INTO move VALUES (1, zeroblob(16), 't', 0, 'norr', NULL, 1, 'accepted', NULL);
              INSERT INTO mark VALUES (5, 1);
              INSERT INTO sight VALUES (1, 'SE-1', 2, 1);
              INSERT INTO export_job VALUES (zeroblob(16), 'r', '', 'group', 'c', '', '', 0, 0, 0, 1, 0, 0, NULL, NULL, NULL, 'open', 0, 0, 0,
@@ -65,6 +66,10 @@ fn illegal_states_are_refused_by_the_database_itself() {
         "UPDATE reindex SET done = -1",
         "UPDATE resource SET facet = 7",
         "UPDATE concern SET unit = 'se-1'",
+        "UPDATE move SET status = 'rejected'",
+        "DELETE FROM move",
+        "INSERT INTO move VALUES (2, zeroblob(16), 't', 0, 'norr', NULL, 1, 'ready', NULL)",
+        "INSERT INTO move VALUES (2, zeroblob(16), 't', 0, '', NULL, 1, 'accepted', NULL)",
         "UPDATE mark SET seq = 2",
         "INSERT INTO mark VALUES (4, 2)",
         "INSERT INTO mark VALUES (6, -1)",

@@ -170,7 +170,9 @@ async fn waits_are_overdue_when_somebody_who_counts_every_minute_says_so() {
             };
         };
         step(&mut one, &model, 0);
-        store.done(Commit { exchanges: vec![one.clone()], put: vec![patient_put(1, false, 0)], ..Commit::default() }).await;
+        store
+            .done(Commit { exchanges: vec![one.clone()], put: vec![patient_put(1, false, 0)], ..Commit::default() })
+            .await;
         let (mut version, mut pause) = (1, None);
         model.turn(0);
         for minute in 1..4000_i64 {
@@ -200,7 +202,8 @@ async fn waits_are_overdue_when_somebody_who_counts_every_minute_says_so() {
                     model.turn(minute);
                 }
                 8 if model.person_until.is_some() => {
-                    let end = PauseChange::End { id: pause.unwrap(), exchange: one.id, at: at(minute), by: "SE-P2".into() };
+                    let end =
+                        PauseChange::End { id: pause.unwrap(), exchange: one.id, at: at(minute), by: "SE-P2".into() };
                     store.done(Commit { pauses: vec![end], ..Commit::default() }).await;
                     model.person_until = None;
                     model.turn(minute);
@@ -221,7 +224,11 @@ async fn waits_are_overdue_when_somebody_who_counts_every_minute_says_so() {
                 _ => continue,
             }
             let found = store.waits_of(one.id).await.unwrap();
-            let steps: Vec<Step> = { let mut s: Vec<Step> = found.iter().map(|w| w.step).collect(); s.sort(); s };
+            let steps: Vec<Step> = {
+                let mut s: Vec<Step> = found.iter().map(|w| w.step).collect();
+                s.sort();
+                s
+            };
             assert_eq!(steps, model.steps.keys().copied().collect::<Vec<_>>(), "seed {seed}, minute {minute}");
             for wait in &found {
                 let is_held = model.is_held(wait.step, minute);

@@ -18,7 +18,8 @@ use crate::domain::clock::{Priority, Sort, Step};
 pub(super) const OF_EXCHANGE: &str = "SELECT * FROM wait WHERE exchange = ?1";
 pub(super) const ONE: &str = "SELECT * FROM wait WHERE exchange = ?1 AND unit = ?2 AND step = ?3 AND subject = ?4";
 pub(super) const PAUSES: &str = "SELECT * FROM pause WHERE exchange = ?1 ORDER BY from_at, id";
-const DUE: &str = "SELECT * FROM wait INDEXED BY wait_next WHERE next_at IS NOT NULL AND next_at <= ?1 ORDER BY next_at LIMIT ?2";
+const DUE: &str =
+    "SELECT * FROM wait INDEXED BY wait_next WHERE next_at IS NOT NULL AND next_at <= ?1 ORDER BY next_at LIMIT ?2";
 const NEXT: &str = "SELECT min(next_at) FROM wait INDEXED BY wait_next WHERE next_at IS NOT NULL";
 const ESCALATIONS: &str = "SELECT * FROM escalation WHERE exchange = ?1 ORDER BY at, unit, step";
 /// One pass along an index that has all of it, and so many rows at most.
@@ -124,7 +125,8 @@ fn asked_for(db: &Statements<'_>, query: &WaitQuery, columns: &str) -> Result<Sq
         sql = sql.text(" AND ").then(&visible);
     }
     if let Some(visible) = asked.visible(Right::Search, "Task", "r")? {
-        let test = " AND (w.task IS NULL OR EXISTS (SELECT 1 FROM resource r WHERE r.type = 'Task' AND r.id = w.task AND ";
+        let test =
+            " AND (w.task IS NULL OR EXISTS (SELECT 1 FROM resource r WHERE r.type = 'Task' AND r.id = w.task AND ";
         sql = sql.text(test).then(&visible).text("))");
     }
     Ok(sql)
@@ -198,4 +200,3 @@ impl Store {
         self.read(open_counts).await
     }
 }
-

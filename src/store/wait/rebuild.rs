@@ -23,10 +23,15 @@ const SET_MARK: &str =
 const OPEN: &str = "SELECT id FROM exchange INDEXED BY exchange_open \
      WHERE stage IN ('parked', 'waiting', 'delivered', 'received', 'on-hold', 'accepted', 'in-progress')";
 const KNOWN: &str = "SELECT exchange AS id FROM wait INDEXED BY wait_due";
-const RESOURCE: &str = "SELECT v.body FROM resource r CROSS JOIN version v ON v.seq = r.seq WHERE r.type = ?1 AND r.id = ?2";
+const RESOURCE: &str =
+    "SELECT v.body FROM resource r CROSS JOIN version v ON v.seq = r.seq WHERE r.type = ?1 AND r.id = ?2";
 
 /// Before anybody asks. Without rules nothing is changed: whoever opens the file to look at it has none.
-pub(in crate::store) fn rebuild(connection: &Connection, state: &mut State, now: DateTime<Utc>) -> Result<(), StoreError> {
+pub(in crate::store) fn rebuild(
+    connection: &Connection,
+    state: &mut State,
+    now: DateTime<Utc>,
+) -> Result<(), StoreError> {
     let Some(mark) = state.clock_mark() else { return Ok(()) };
     let db = Statements::new(connection);
     let standing: Option<String> = db.first(MARK, [], |row| row.get(0)).map_err(StoreError::Open)?;
@@ -64,7 +69,16 @@ fn reckon(db: &Statements<'_>, state: &mut State, is_first: bool, now: DateTime<
             let resource = serde_json::from_slice(&body.unwrap_or_default()).unwrap_or_default();
             let (resource_type, id) = (kind.to_owned(), name.to_owned());
             let (index, patient) = (search::index(&resource), None);
-            told.hear(&Put { resource_type, id, version: 1, body: Vec::new(), patient, units: Vec::new(), index, exchange: None });
+            told.hear(&Put {
+                resource_type,
+                id,
+                version: 1,
+                body: Vec::new(),
+                patient,
+                units: Vec::new(),
+                index,
+                exchange: None,
+            });
         }
         let at = if is_first { exchange.updated_at } else { now };
         writing.settle_clocks(&exchange, &told, at)?;

@@ -106,7 +106,12 @@ impl Writing<'_, '_> {
     }
 
     /// The waits of one exchange as it stands.
-    pub(super) fn settle_clocks(&mut self, exchange: &Exchange, told: &Told, now: DateTime<Utc>) -> Result<(), Refusal> {
+    pub(super) fn settle_clocks(
+        &mut self,
+        exchange: &Exchange,
+        told: &Told,
+        now: DateTime<Utc>,
+    ) -> Result<(), Refusal> {
         let db = self.statements;
         let key = exchange.id.as_bytes();
         let old: Vec<Waiting> = db.all(OF_EXCHANGE, [key], waiting)?;
@@ -114,7 +119,8 @@ impl Writing<'_, '_> {
         let sender = exchange.sender().map_or(exchange.organisation.as_str(), |party| party.unit.as_str());
         let sort = Sort::of(exchange.kind, exchange.resources.iter().any(|name| name.starts_with("CarePlan/")));
         let recipients = exchange.parties.iter().filter(|p| p.role != PartyRole::Sender);
-        let takers = recipients.map(|p| Taker { unit: &p.unit, task: p.task.as_deref(), status: p.status, stage: p.stage });
+        let takers =
+            recipients.map(|p| Taker { unit: &p.unit, task: p.task.as_deref(), status: p.status, stage: p.stage });
         let standing = Standing {
             sort,
             sender,
@@ -158,17 +164,14 @@ impl Writing<'_, '_> {
     }
 
     /// Begins and ends the pauses of units whose Task is on hold, and gives all pauses there are.
-    fn pause_on_hold(
-        &mut self,
-        exchange: Uuid,
-        found: &[Wait],
-        now: DateTime<Utc>,
-    ) -> Result<Vec<PauseRow>, Refusal> {
+    fn pause_on_hold(&mut self, exchange: Uuid, found: &[Wait], now: DateTime<Utc>) -> Result<Vec<PauseRow>, Refusal> {
         let db = self.statements;
         let key = exchange.as_bytes();
         let pauses: Vec<PauseRow> = db.all(PAUSES, [key], pause)?;
         let of_hold = |p: &&PauseRow, unit: &str| {
-            p.why == HeldBy::OnHold && p.until.is_none() && p.unit.as_deref().is_some_and(|u| u.eq_ignore_ascii_case(unit))
+            p.why == HeldBy::OnHold
+                && p.until.is_none()
+                && p.unit.as_deref().is_some_and(|u| u.eq_ignore_ascii_case(unit))
         };
         let mut changed = false;
         for wait in found.iter().filter(|w| w.is_on_hold && !pauses.iter().any(|p| of_hold(&p, &w.unit))) {
@@ -215,7 +218,8 @@ impl Scene<'_> {
     /// The wait with its clock.
     fn reckon(&self, clocks: &Clocks, wait: Wait, old: &[Waiting]) -> Waiting {
         let now = self.now.timestamp_millis();
-        let ms = |p: &PauseRow| Pause { from: p.from.timestamp_millis(), until: p.until.map(|at| at.timestamp_millis()) };
+        let ms =
+            |p: &PauseRow| Pause { from: p.from.timestamp_millis(), until: p.until.map(|at| at.timestamp_millis()) };
         let is_of = |p: &&PauseRow| p.unit.as_deref().is_none_or(|unit| unit.eq_ignore_ascii_case(&wait.unit));
         let is_held_by_task = matches!(wait.step, Step::NoDecision | Step::NoOutcome | Step::NoContact);
         let applies = |p: &&PauseRow| match p.why {
@@ -274,6 +278,7 @@ pub(super) fn standing_of(step: &str, unit: &str, subject: &str, new: &[Waiting]
     if step == DECEASED {
         return new.iter().any(|w| w.held_by == Some(HeldBy::Deceased)).then_some("requested");
     }
-    let found = new.iter().find(|w| w.step.code() == step && w.subject == subject && w.unit.eq_ignore_ascii_case(unit))?;
+    let found =
+        new.iter().find(|w| w.step.code() == step && w.subject == subject && w.unit.eq_ignore_ascii_case(unit))?;
     Some(if found.has_item && found.held_by.is_none() { "requested" } else { "on-hold" })
 }

@@ -40,7 +40,8 @@ impl Told {
                 }
             }
             "Appointment" if code(&put.index, "appointment-type") == Some("ROUTINE") => {
-                let is_called = matches!(code(&put.index, "status"), Some("booked" | "arrived" | "checked-in" | "fulfilled"));
+                let is_called =
+                    matches!(code(&put.index, "status"), Some("booked" | "arrived" | "checked-in" | "fulfilled"));
                 self.is_called = Some(self.is_called.unwrap_or(false) || is_called);
             }
             _ => {}
@@ -73,7 +74,9 @@ pub(super) fn is_deceased(put: &Put) -> Option<bool> {
 }
 
 fn is_abort(index: &[Index]) -> bool {
-    index.iter().any(|i| matches!(i, Index::Token { param: "code", system, code } if system == TASK_CODE && code == "abort"))
+    index
+        .iter()
+        .any(|i| matches!(i, Index::Token { param: "code", system, code } if system == TASK_CODE && code == "abort"))
 }
 
 fn code<'a>(index: &'a [Index], name: &str) -> Option<&'a str> {

@@ -93,7 +93,11 @@ impl Writing<'_, '_> {
             w.since == raised.since && w.level == raised.before && is_dead == raised.is_deceased && w.next_at.is_some()
         };
         let Some(row) = found.as_ref().filter(is_it) else {
-            return Err(Refusal::Unmet(Expect::Waiting { exchange: raised.exchange, unit: raised.unit.clone(), step: raised.step }));
+            return Err(Refusal::Unmet(Expect::Waiting {
+                exchange: raised.exchange,
+                unit: raised.unit.clone(),
+                step: raised.step,
+            }));
         };
         let (since, at) = (row.since.timestamp_millis(), raised.at.timestamp_millis());
         let (unit, step) = match raised.is_deceased {
@@ -115,7 +119,12 @@ impl Writing<'_, '_> {
         Ok(())
     }
 
-    pub(super) fn end_escalations(&mut self, exchange: Uuid, ended: &[&Waiting], now: DateTime<Utc>) -> Result<(), Refusal> {
+    pub(super) fn end_escalations(
+        &mut self,
+        exchange: Uuid,
+        ended: &[&Waiting],
+        now: DateTime<Utc>,
+    ) -> Result<(), Refusal> {
         for wait in ended {
             let at = now.timestamp_millis();
             let (unit, step) = match wait.held_by {

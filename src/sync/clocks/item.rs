@@ -69,9 +69,7 @@ impl Telling<'_> {
             false => text(wait.step, owner),
         };
         let code = if self.is_deceased { PATIENT_DECEASED } else { OVERDUE };
-        let coding = |system: &str, code: &str| {
-            json!({ "coding": [{ "system": format!("{BASE}/CodeSystem/{system}"), "code": code }] })
-        };
+        let coding = |system: &str, code: &str| json!({ "coding": [{ "system": format!("{BASE}/CodeSystem/{system}"), "code": code }] });
         let is_open = stored.is_some_and(|task| task["status"] != "completed");
         let mut due = json!({ "start": instant(wait.since) });
         if let Some(at) = DateTime::from_timestamp_millis(wait.due_at).filter(|_| wait.due_at < FOREVER) {
@@ -157,10 +155,9 @@ fn text(step: Step, owner: Owner) -> (&'static str, &'static str) {
             "Mottagaren har varken accepterat eller avvisat: hör av er till enheten.",
             "The recipient has neither accepted nor rejected it: call the unit.",
         ),
-        Step::NoDecision => (
-            "Acceptera uppgiften eller avvisa den med ett skäl.",
-            "Accept the Task, or reject it with a reason.",
-        ),
+        Step::NoDecision => {
+            ("Acceptera uppgiften eller avvisa den med ett skäl.", "Accept the Task, or reject it with a reason.")
+        }
         Step::NoCompletion => (
             "Mottagaren väntar på komplettering: sänd en ny version, eller återta.",
             "The recipient waits for more: send a new version, or take it back.",

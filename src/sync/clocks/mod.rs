@@ -100,7 +100,8 @@ async fn tell(gateway: &Gateway, wait: &Waiting, now: DateTime<Utc>) -> Result<b
     };
     let told = exchange.parties.iter().filter(|p| hears(p, wait, mover, is_deceased));
     let deliveries = notices(gateway, &exchange, told, News::Overdue, now);
-    let mut commit = Commit { put: weighed.put, expect: weighed.expect, raised: vec![raised], deliveries, ..Commit::default() };
+    let mut commit =
+        Commit { put: weighed.put, expect: weighed.expect, raised: vec![raised], deliveries, ..Commit::default() };
     commit.audit.push(witness::wrote(event(&exchange, wait, level, is_deceased, now), &commit));
     Ok(matches!(gateway.store.commit(commit).await?, Committed::Done { .. }))
 }

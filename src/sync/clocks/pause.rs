@@ -27,7 +27,13 @@ pub struct Wish {
 }
 
 /// Pauses; a pause of the same clocks that runs already ends with the beginning of this one.
-pub async fn pause(gateway: &Gateway, caller: &Caller, id: Uuid, wish: &Wish, now: DateTime<Utc>) -> Result<Value, Refusal> {
+pub async fn pause(
+    gateway: &Gateway,
+    caller: &Caller,
+    id: Uuid,
+    wish: &Wish,
+    now: DateTime<Utc>,
+) -> Result<Value, Refusal> {
     for _ in 0..TRIES {
         let exchange = own(gateway, caller, id).await?;
         check(gateway, &exchange, wish, now)?;
@@ -55,7 +61,13 @@ pub async fn pause(gateway: &Gateway, caller: &Caller, id: Uuid, wish: &Wish, no
 }
 
 /// Lets all clocks run on that a person has paused.
-pub async fn resume(gateway: &Gateway, caller: &Caller, id: Uuid, by: &str, now: DateTime<Utc>) -> Result<Value, Refusal> {
+pub async fn resume(
+    gateway: &Gateway,
+    caller: &Caller,
+    id: Uuid,
+    by: &str,
+    now: DateTime<Utc>,
+) -> Result<Value, Refusal> {
     for _ in 0..TRIES {
         let exchange = own(gateway, caller, id).await?;
         let pauses = end(&running(gateway, id, now).await?, |_| true, id, by, now);

@@ -86,9 +86,20 @@ impl Quiet {
             note: Value::Null,
             output: Vec::new(),
             resources: Vec::new(),
+            areas: Vec::new(),
+            redirect: None,
         };
         let key = Uuid::new_v4().to_string();
-        let heard = Heard { partner: "reader", actor: SOUTH, key: &key, body: b"{}", expected_version: None };
+        let heard = Heard {
+            partner: "reader",
+            actor: SOUTH,
+            key: &key,
+            body: b"{}",
+            expected_version: None,
+            by: None,
+            here: true,
+            kept: None,
+        };
         acknowledge(&self.gateway, task, &change, &heard, at(now)).await.unwrap();
     }
 
@@ -109,7 +120,12 @@ impl Quiet {
             let task: Value = serde_json::from_slice(&stored.body).unwrap();
             if task["code"]["coding"][0]["system"].as_str().is_some_and(|s| s.ends_with("/worklist")) {
                 let code = |name: &str| task[name]["coding"][0]["code"].as_str().unwrap_or("-").to_owned();
-                told.push(format!("{} {} {}", code("reasonCode"), code("businessStatus"), task["status"].as_str().unwrap()));
+                told.push(format!(
+                    "{} {} {}",
+                    code("reasonCode"),
+                    code("businessStatus"),
+                    task["status"].as_str().unwrap()
+                ));
                 let issues = self.gateway.validate(&[task]);
                 assert!(!issues.iter().any(|i| i.is_error()), "{issues:#?}");
             }
@@ -227,8 +243,12 @@ async fn time_that_is_paused_does_not_count() {
     assert_eq!(quiet.items(ONCOLOGY).await, ["no-completion reminder completed", "no-decision reminder on-hold"]);
     assert_eq!(quiet.round("2026-04-07T12:00:00Z").await, 1, "overdue before, overdue still");
     let stranger = Caller::unit(SOUTH, &quiet.gateway.config.directory);
-    assert!(pause(&quiet.gateway, &stranger, id, &wish("2026-05-01T09:00:00Z"), at("2026-04-08T09:00:00Z")).await.is_err());
-    assert!(pause(&quiet.gateway, &caller, id, &wish("2026-12-01T09:00:00Z"), at("2026-04-08T09:00:00Z")).await.is_err());
+    assert!(
+        pause(&quiet.gateway, &stranger, id, &wish("2026-05-01T09:00:00Z"), at("2026-04-08T09:00:00Z")).await.is_err()
+    );
+    assert!(
+        pause(&quiet.gateway, &caller, id, &wish("2026-12-01T09:00:00Z"), at("2026-04-08T09:00:00Z")).await.is_err()
+    );
 }
 
 #[actix_web::test]
@@ -280,12 +300,16 @@ async fn other_rules_hold_for_what_is_open_from_the_next_start() {
     let Quiet { gateway, folder } = &quiet;
     gateway.store.clone().close();
     let mut config = Config { db: folder.join("store.sqlite"), ..Config::load(None).unwrap() };
-    let shorter = std::fs::read_to_string("src/config/clocks.toml").unwrap().replace("\"1wd\", \"3wd\"", "\"2h\", \"3h\"");
+    let shorter =
+        std::fs::read_to_string("src/config/clocks.toml").unwrap().replace("\"1wd\", \"3wd\"", "\"2h\", \"3h\"");
     std::fs::write(folder.join("rules.toml"), shorter).unwrap();
     let settings = format!("[clocks]\nrules = {:?}\n", folder.join("rules.toml"));
     config.clocks = Config::parse(&settings).unwrap().clocks;
     let again = Gateway::open(config).unwrap();
     let now = again.store.waits_of(id).await.unwrap();
-    assert_eq!((now[0].since, now[0].due_at), (at("2026-03-02T09:00:00Z"), at("2026-03-02T11:00:00Z").timestamp_millis()));
+    assert_eq!(
+        (now[0].since, now[0].due_at),
+        (at("2026-03-02T09:00:00Z"), at("2026-03-02T11:00:00Z").timestamp_millis())
+    );
     assert!(now[0].due_at < due);
 }

@@ -78,7 +78,8 @@ async fn however_often_it_is_killed_every_level_is_told_once() {
         assert!(versions <= i64::try_from(told).unwrap(), "{versions} versions for {told}");
     }
     let verified = program.stop().await;
-    let (_, said) = crate::program::run(&["audit", "verify", "--db", world.folder.join("program.sqlite").to_str().unwrap()]);
+    let (_, said) =
+        crate::program::run(&["audit", "verify", "--db", world.folder.join("program.sqlite").to_str().unwrap()]);
     assert!(json!(said).is_string() && !said.contains("broken"), "{said} {verified}");
     world.close().await;
 }
