@@ -35,6 +35,8 @@ pub const PATHS: &[Path] = &[
     ("exchange", exchange),
     ("deliveries", deliveries),
     ("$events of a subscription", events),
+    ("open loops", open_loops),
+    ("timeline", timeline),
 ];
 
 /// What is asked, and what has to come.
@@ -386,4 +388,26 @@ fn events(model: &Model, asker: &Asker, _: &mut Rng) -> Vec<Question> {
     let mut question = get(format!("/fhir/Subscription/{}/$events?content=full-resource", subscription(name)), marks);
     question.status = Some(if may { |s| s == 200 } else { |s| s == 403 });
     vec![question]
+}
+
+/// Each exchange waits for its recipients: whoever may find it sees that.
+fn open_loops(model: &Model, asker: &Asker, _: &mut Rng) -> Vec<Question> {
+    let mut question = get("/v1/open-loops?limit=500".into(), None);
+    let seen = model.exchanges.iter().filter(|e| model.sees_exchange(asker, 's', e));
+    question.exchanges = Some(seen.map(|e| e.id.to_string()).collect());
+    vec![question]
+}
+
+fn timeline(model: &Model, asker: &Asker, _: &mut Rng) -> Vec<Question> {
+    let of = |e: &super::model::Exchange| {
+        let mut question = get(format!("/v1/exchanges/{}/timeline", e.id), None);
+        if model.sees_exchange(asker, 'r', e) {
+            question.exchanges = Some(std::iter::once(e.id.to_string()).collect());
+            question.status = Some(|s| s == 200);
+        } else {
+            question.status = Some(|s| s == 404);
+        }
+        question
+    };
+    model.exchanges.iter().map(of).collect()
 }
