@@ -8,6 +8,7 @@ mod block;
 mod boundaries;
 mod cancel;
 mod charge;
+mod clocks;
 mod consent;
 mod contribute;
 mod crash;

@@ -396,7 +396,8 @@ fn row(exchange: &Exchange) -> store::Exchange {
         role,
         task: None,
         status: None,
-        stage: Stage::Recorded,
+        // Something is waited for in each, whoever reads what.
+        stage: if role == PartyRole::Sender { Stage::Recorded } else { Stage::Parked },
     };
     let mut parties = vec![party(exchange.sender, PartyRole::Sender)];
     parties.extend(exchange.recipients.iter().map(|unit| party(unit, PartyRole::Recipient)));
@@ -410,7 +411,7 @@ fn row(exchange: &Exchange) -> store::Exchange {
         version: 1,
         entered_in_error: false,
         patient: Some(exchange.patient.replace("Patient/", "")),
-        stage: Stage::Recorded,
+        stage: Stage::Parked,
         created_at: Utc::now(),
         updated_at: Utc::now(),
         parties,

@@ -44,6 +44,8 @@ pub const PATHS: &[Path] = &[
     ("disclosures", disclosures),
     ("erasures", erasures),
     ("$events of a subscription", events),
+    ("open loops", open_loops),
+    ("timeline", timeline),
 ];
 
 /// What is read of an answer.
@@ -524,4 +526,26 @@ fn events(model: &Model, asker: &Asker, _: &mut Rng) -> Vec<Question> {
         (_, _) => |s| s == 403 || s == 404,
     });
     vec![question]
+}
+
+/// Each exchange waits for its recipients: whoever may find it sees that.
+fn open_loops(model: &Model, asker: &Asker, _: &mut Rng) -> Vec<Question> {
+    let mut question = get("/v1/open-loops?limit=500".into(), None);
+    let seen = model.exchanges.iter().filter(|e| model.sees_exchange(asker, 's', e));
+    question.exchanges = Some(seen.map(|e| e.id.to_string()).collect());
+    vec![question]
+}
+
+fn timeline(model: &Model, asker: &Asker, _: &mut Rng) -> Vec<Question> {
+    let of = |e: &super::model::Exchange| {
+        let mut question = get(format!("/v1/exchanges/{}/timeline", e.id), None);
+        if model.sees_exchange(asker, 'r', e) {
+            question.exchanges = Some(std::iter::once(e.id.to_string()).collect());
+            question.status = Some(|s| s == 200);
+        } else {
+            question.status = Some(|s| s == 404);
+        }
+        question
+    };
+    model.exchanges.iter().map(of).collect()
 }
