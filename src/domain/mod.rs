@@ -20,6 +20,7 @@ pub mod person_id;
 pub mod redirect;
 pub mod retention;
 pub mod statistic;
+pub mod subscription;
 pub mod tally;
 pub mod task;
 pub mod transfer;

@@ -21,7 +21,7 @@ use crate::config::Config;
 use crate::fhir::issue::Issue;
 use crate::fhir::search::Reader;
 use crate::mapping::Mappings;
-use crate::partner::{Client, Notifier};
+use crate::partner::{Client, Hooks, Notifier};
 use crate::signing::Signer;
 use crate::store::Store;
 use crate::sync::gate::Gates;
@@ -58,6 +58,9 @@ pub struct Gateway {
     /// Rung when there may be something to deliver.
     pub wake: Notify,
     pub exports: registry::Exports,
+    pub subscriptions: sync::subscription::Desk,
+    /// Where subscribers are told.
+    pub hooks: Hooks,
     pub figures: Figures,
     /// Signs checkpoints of the audit log.
     pub sealer: Sealer,

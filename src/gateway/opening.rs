@@ -13,14 +13,14 @@ use crate::api::TlsError;
 use crate::config::{Channel, Config};
 use crate::fhir::issue::Issue;
 use crate::mapping::{Mappings, unwritten};
-use crate::partner::{Bearer, Client, Guard, Notifier};
+use crate::partner::{Bearer, Client, Guard, Hooks, Notifier};
 use crate::signing::{Signer, SigningError};
 use crate::store::{Options, Store, StoreError};
 use crate::sync::gate::Gates;
 use crate::sync::refused::Counts;
 use crate::sync::seal::{KeyError, Sealer};
 use crate::telemetry::{Figures, Traces};
-use crate::{assets, registry};
+use crate::{assets, registry, sync};
 
 /// Why the gateway does not start.
 #[derive(Debug, thiserror::Error)]
@@ -86,6 +86,8 @@ impl Gateway {
         let signer = Arc::new(signer);
         let (mut clients, mut notifiers) = (HashMap::new(), HashMap::new());
         let guard = Guard::new(Arc::new(config.outgoing.clone()));
+        let hooks = Hooks::new(config.subscriptions.timeout(), &guard)
+            .map_err(|source| StartError::Client { partner: "subscribers".into(), source })?;
         for partner in &config.partners {
             let failed = |source| StartError::Client { partner: partner.name.clone(), source };
             if let Channel::Push { fhir_base } = &partner.channel {
@@ -124,6 +126,8 @@ impl Gateway {
             seen: Mutex::default(),
             wake: Notify::new(),
             exports: registry::Exports::default(),
+            subscriptions: sync::subscription::Desk::default(),
+            hooks,
         })
     }
 }

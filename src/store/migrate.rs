@@ -20,6 +20,7 @@ const STEPS: &[&str] = &[
     include_str!("migrations/0015_clock.sql"),
     include_str!("migrations/0012_move.sql"),
     include_str!("migrations/0013_charge.sql"),
+    include_str!("migrations/0014_subscription.sql"),
 ];
 
 /// Runs the steps that the file has not seen, each in its own transaction. Returns how many.

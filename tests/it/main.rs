@@ -48,6 +48,7 @@ mod rights;
 mod search;
 mod statistics;
 mod submit;
+mod subscription;
 mod transfer;
 mod unmodified;
 mod workflow;

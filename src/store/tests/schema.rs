@@ -43,7 +43,11 @@ fn legal() -> Connection {
              INSERT INTO export_patient VALUES (zeroblob(16), 'p', 'member');
              INSERT INTO answer VALUES ('syd', 'k', '', NULL, 202, NULL, 0, x'');
              INSERT INTO charge_move VALUES (1, zeroblob(16), 'p', zeroblob(16), zeroblob(16), 0, 'takes', 'fatigue', 'SE-1');
-             INSERT INTO assertion VALUES ('c', zeroblob(32), 0);",
+             INSERT INTO assertion VALUES ('c', zeroblob(32), 0);
+             INSERT INTO subscription (id, client, caller, topic, asked, endpoint, headers, payload, timeout_s, max_count, created_at,
+                                       updated_at, version, generation, changed, status, since_seq, numbered)
+               VALUES (zeroblob(16), 'c', '{}', 't', '{}', 'https://x', '[]', 'id-only', 1, 1, 0, 0, 1, 1, 0, 'active', 1, 1);
+             INSERT INTO subscription_event VALUES (zeroblob(16), 1, 1, 1, 1, 0);",
         )
         .unwrap();
     connection
@@ -160,6 +164,19 @@ fn illegal_states_are_refused_by_the_database_itself() {
         "INSERT INTO assertion VALUES ('c', zeroblob(32), 1)",
         "INSERT INTO assertion VALUES ('c', zeroblob(31), 1)",
         "INSERT INTO assertion VALUES ('', zeroblob(32), 1)",
+        "UPDATE subscription SET status = 'paused'",
+        "UPDATE subscription SET status = 'error'",
+        "UPDATE subscription SET payload = 'some'",
+        "UPDATE subscription SET topic = 'other'",
+        "UPDATE subscription SET told = 2",
+        "UPDATE subscription SET offered = 2",
+        "UPDATE subscription SET numbered = 0",
+        "UPDATE subscription SET attempts = 1",
+        "UPDATE subscription SET timeout_s = 0",
+        "UPDATE subscription_event SET number = 2",
+        "UPDATE subscription_event SET rid = 2",
+        "INSERT INTO subscription_event VALUES (zeroblob(16), 2, 1, 1, 1, 0)",
+        "INSERT INTO subscription_log VALUES (2, 0, 0)",
         "UPDATE exchange SET created_at = 'yesterday'",
     ] {
         let refused = connection.execute(sql, []);
@@ -186,6 +203,10 @@ fn legal_changes_of_the_same_rows_are_not_refused() {
         "UPDATE delivery SET state = 'waiting', note = NULL",
         "UPDATE delivery SET state = 'delivered', head = 0",
         "UPDATE inbound SET finding = 'why'",
+        "UPDATE subscription SET numbered = 2, offered = 2, told = 1",
+        "UPDATE subscription SET status = 'error', error = 'why'",
+        "UPDATE subscription SET attempts = 1, failing_since = 5",
+        "DELETE FROM subscription",
     ] {
         assert_eq!(connection.execute(sql, []), Ok(1), "{sql}");
     }
