@@ -23,6 +23,15 @@ pub fn profile_files(folder: Option<&Path>) -> io::Result<Files> {
     folder.map_or_else(|| Ok(embedded(&PROFILES)), read)
 }
 
+/// The profiles, and the files of a folder with rules beside them; one of the same name takes the place of the package's.
+pub fn package_files(profiles: Option<&Path>, rules: Option<&Path>) -> io::Result<Files> {
+    let mut files = profile_files(profiles)?;
+    if let Some(folder) = rules {
+        files.extend(read(folder)?);
+    }
+    Ok(files)
+}
+
 fn embedded(dir: &Dir<'_>) -> Files {
     let mut files = Files::new();
     for entry in dir.entries() {

@@ -54,6 +54,8 @@ pub struct Config {
     pub mappings: Option<PathBuf>,
     /// Folder of profiles; `None`: those inside the program.
     pub profiles: Option<PathBuf>,
+    /// Folder of rule sets beside those of the profiles; `None`: none.
+    pub rules: Option<PathBuf>,
     pub limits: Limits,
     /// Whether it is recorded who read what.
     pub audit_reads: bool,
@@ -168,6 +170,7 @@ struct RawGateway {
     units: PathBuf,
     mappings: PathBuf,
     profiles: PathBuf,
+    rules: PathBuf,
     drain_s: u64,
     drain_notice_s: u64,
 }
@@ -327,6 +330,7 @@ fn check(raw: Raw, base: &Path) -> Result<Config, ConfigError> {
         directory,
         mappings: folder(gateway.mappings),
         profiles: folder(gateway.profiles),
+        rules: folder(gateway.rules),
         limits: raw.limits,
         audit_reads: reads,
         audit,

@@ -27,6 +27,7 @@ use crate::fhir::search::Reader;
 use crate::fhir::validate::{self, Context};
 use crate::mapping::{Mappings, unwritten};
 use crate::partner::{Bearer, Client, Guard, Notifier};
+use crate::rules::RuleSets;
 use crate::signing::{Signer, SigningError};
 use crate::store::{Options, Store, StoreError};
 use crate::sync::gate::Gates;
@@ -108,8 +109,10 @@ pub enum StartError {
 /// What resources are validated against: the profiles, and the KVÅ list that the regional process team owns.
 pub struct Conformance {
     pub profiles: Profiles,
+    /// Who is responsible for what, by the guidelines of regions.
+    pub rules: RuleSets,
     codes: RwLock<InForce>,
-    /// The package's code list and measures, as resources that are kept in the store.
+    /// The package's code list, measures and rules, as resources that are kept in the store.
     definitions: Vec<Value>,
 }
 
@@ -156,13 +159,22 @@ impl Conformance {
             }
             Some(resource)
         };
-        let kept = |name: &str| name == KVA_FILE || name.starts_with("Measure-") && name.ends_with(".json");
+        let is_kept = |name: &str| ["Measure-", "PlanDefinition-"].iter().any(|kind| name.starts_with(kind));
+        let kept = |name: &str| name == KVA_FILE || is_kept(name) && name.ends_with(".json");
         let definitions: Vec<Value> =
             files.iter().filter(|(name, _)| kept(name)).filter_map(|(_, text)| stored(text)).collect();
         let of_kva = definitions.iter().find(|d| d["resourceType"] == "CodeSystem");
         let edition = of_kva.and_then(|d| d["version"].as_str()).map(str::to_owned);
         let codes = RwLock::new(InForce { version: 0, list: Arc::new(codes), edition });
-        (Self { profiles, codes, definitions }, issues)
+        let (rules, found) = RuleSets::load(files, profiles.terminology());
+        issues.extend(found);
+        let conformance = Self { profiles, rules, codes, definitions };
+        // A guideline is served as it stands, and others read it.
+        for plan in conformance.definitions.iter().filter(|d| d["resourceType"] == "PlanDefinition") {
+            let file = format!("PlanDefinition-{}.json", plan["id"].as_str().unwrap_or_default());
+            issues.extend(conformance.validate(std::slice::from_ref(plan)).into_iter().map(|issue| issue.from(&file)));
+        }
+        (conformance, issues)
     }
 
     /// The KVÅ list in force now. What is judged by one list takes it once.
@@ -178,7 +190,7 @@ impl Conformance {
         }
     }
 
-    /// The package's code list and measures.
+    /// The package's code list, measures and rules.
     pub fn definitions(&self) -> &[Value] {
         &self.definitions
     }
@@ -207,7 +219,7 @@ impl Gateway {
             .map_err(|source| StartError::Files { what: "mapping tables", source })?;
         let (mappings, issues) = Mappings::load(&files);
         refuse("mapping tables", &issues)?;
-        let files = assets::profile_files(config.profiles.as_deref())
+        let files = assets::package_files(config.profiles.as_deref(), config.rules.as_deref())
             .map_err(|source| StartError::Files { what: "profiles", source })?;
         let (conformance, issues) = Conformance::load(&files);
         refuse("profiles", &issues)?;

@@ -15,7 +15,7 @@
 //! 6. **What an action did and the record that it was done are one commit; for reads, the record is on disk before the
 //!    answer leaves.**
 //! 7. **No personnummer, name or free text in any log, metric, URL that we make, or error text.**
-//! 8. **`domain`, `fhir` and `mapping` are pure: no clock, no socket, no file after load.**
+//! 8. **`domain`, `fhir`, `mapping` and `rules` are pure: no clock, no socket, no file after load.**
 //! 9. **From the commit of a block (spärr) on, no path shows or sends what it closes, nor tells that it is there.** One
 //!    exception: the files of an export that was made before stay with its client until they end.
 //!
@@ -26,6 +26,7 @@
 //! | [`domain`] | Swedish and process facts: identifiers, code lists, the Task transition table, deliveries |
 //! | [`fhir`] | R4 facts: the schema, findings, Bundles, search parameters, the validator |
 //! | [`mapping`] | tables ↔ FHIR, both ways |
+//! | [`rules`] | who is responsible, and why: guidelines as data, judged over an assessment |
 //! | [`store`] | the only SQL |
 //! | [`partner`] | the only outgoing HTTP |
 //! | [`sync`] | the journeys: submit, deliver, acknowledge, reconcile, cancel, send again |
@@ -37,7 +38,7 @@
 //! | [`operations`] | backup, restore and status, for whoever runs it |
 //! | [`demo`] | the journey that `vardkedja demo` plays, and the primary care system it plays it against |
 //!
-//! Imports run one way: `api → {registry, sync, access} → {mapping, store, partner} → fhir → domain`.
+//! Imports run one way: `api → {registry, sync, access} → {mapping, rules, store, partner} → fhir → domain`.
 //!
 //! # The walk of one referral
 //!
@@ -65,6 +66,7 @@ pub mod operations;
 pub mod partner;
 pub mod registry;
 mod renew;
+pub mod rules;
 pub mod signing;
 pub mod store;
 pub mod sync;

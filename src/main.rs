@@ -67,12 +67,15 @@ enum Verb {
         #[arg(long)]
         mappings: Option<PathBuf>,
     },
-    /// Check the mapping tables, their examples and the profiles.
+    /// Check the mapping tables, their examples, the profiles, and the rules with their cases.
     Check {
         #[arg(long)]
         mappings: Option<PathBuf>,
         #[arg(long)]
         profiles: Option<PathBuf>,
+        /// A folder of rule sets beside those of the profiles.
+        #[arg(long)]
+        rules: Option<PathBuf>,
     },
     /// Validate FHIR resources: one OperationOutcome for each file.
     Validate {
@@ -249,7 +252,9 @@ fn run(verb: Verb) -> anyhow::Result<bool> {
             let wish = tools::MapWish { kind, format, back, explain };
             tools::map(&read(&file)?, wish, mappings.as_deref())
         }
-        Verb::Check { mappings, profiles } => tools::check(mappings.as_deref(), profiles.as_deref()),
+        Verb::Check { mappings, profiles, rules } => {
+            tools::check(mappings.as_deref(), profiles.as_deref(), rules.as_deref())
+        }
         Verb::Validate { files, profiles } => tools::validate(&files, profiles.as_deref()),
         Verb::Deliveries { at, state } => {
             block_on(tools::get(&at.url, at.token()?, &format!("/v1/deliveries?state={state}")))

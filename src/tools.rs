@@ -17,6 +17,7 @@ use crate::fhir::issue::{Code, Issue, any_error, outcome};
 use crate::fhir::validate::not_enforced;
 use crate::fhir::{cursor, profile};
 use crate::mapping::{ExampleIds, Mappings, traced, unwritten};
+use crate::rules::check_cases;
 
 /// Prints a line, and ends quietly where nobody reads any more (`vardkedja map … | head`).
 macro_rules! say {
@@ -142,12 +143,12 @@ fn resources_of(value: &Value) -> Vec<Value> {
     resources
 }
 
-/// Checks tables and profiles; prints every finding, and false where one is an error.
-pub fn check(mappings: Option<&Path>, profiles: Option<&Path>) -> anyhow::Result<bool> {
+/// Checks tables, profiles and rules; prints every finding, and false where one is an error.
+pub fn check(mappings: Option<&Path>, profiles: Option<&Path>, own_rules: Option<&Path>) -> anyhow::Result<bool> {
     let files = assets::mapping_files(mappings).context("cannot read the mapping tables")?;
     let (tables, mut issues) = Mappings::load(&files);
     issues.extend(tables.check(&files));
-    let package = assets::profile_files(profiles).context("cannot read the profiles")?;
+    let package = assets::package_files(profiles, own_rules).context("cannot read the profiles")?;
     for kind in Kind::ALL {
         if !tables.tables().any(|t| t.kind() == kind) {
             issues.push(Issue::error(
@@ -159,7 +160,12 @@ pub fn check(mappings: Option<&Path>, profiles: Option<&Path>) -> anyhow::Result
         }
     }
     issues.extend(profile::check(&package));
-    let conformance = Conformance::load(&package).0;
+    let (conformance, found) = Conformance::load(&package);
+    // What the profiles' own check has said is said once.
+    issues.extend(found.into_iter().filter(|issue| {
+        issue.expression.starts_with("PlanDefinition") || issue.expression.starts_with("CodeSystem.concept")
+    }));
+    issues.extend(check_cases(&conformance.rules, &package));
     issues.extend(unwritten(&tables, &conformance.profiles));
     issues.extend(check_examples(&files, &conformance));
     for difference in cursor::differences() {
@@ -170,6 +176,8 @@ pub fn check(mappings: Option<&Path>, profiles: Option<&Path>) -> anyhow::Result
     }
     report(&issues);
     let errors = issues.iter().filter(|i| i.is_error()).count();
+    let rules: usize = conformance.rules.all().iter().map(|set| set.rules().count()).sum();
+    say!("{rules} rules in {} rule sets", conformance.rules.all().len());
     say!("{} tables, {errors} errors, {} other findings", tables.tables().count(), issues.len() - errors);
     Ok(errors == 0)
 }

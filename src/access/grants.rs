@@ -21,12 +21,13 @@ const MOST_VALUES: usize = 50;
 const MOST_NARROW: usize = 20;
 
 /// Types that are about no patient: what a token for operations may cover of the FHIR face.
-pub const NO_PATIENTS: [&str; 8] = [
+pub const NO_PATIENTS: [&str; 9] = [
     "AuditEvent",
     "CapabilityStatement",
     "CodeSystem",
     "Measure",
     "Organization",
+    "PlanDefinition",
     "Practitioner",
     "PractitionerRole",
     "ValueSet",

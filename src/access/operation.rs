@@ -28,6 +28,8 @@ pub enum Operation<'a> {
     SeeLog,
     /// Get what was done, counted.
     CountActs,
+    /// Ask who is responsible, by the rules.
+    AskRules,
     /// Read, search, write a type of the FHIR face.
     Fhir(Right, &'a str),
     /// The history of everything, as far as it may be seen.
@@ -56,6 +58,7 @@ impl Operation<'_> {
         match self {
             Self::Submit(_) | Self::SeeExchanges | Self::Cancel | Self::Skip => &[Care],
             Self::SeeDisclosures => &[Care],
+            Self::AskRules => &[Care, Operations],
             Self::SendAgain | Self::SeeDeliveries | Self::SeeAnswers | Self::HearPatient | Self::Hold => {
                 &[Care, Operations]
             }
@@ -81,6 +84,7 @@ impl Operation<'_> {
             Self::SeeAnswers => (Right::Search, "Task", false),
             // Of what is covered; of nothing where that is nothing.
             Self::CountActs => (Right::Search, "Procedure", true),
+            Self::AskRules => (Right::Read, "PlanDefinition", true),
             Self::Fhir(..)
             | Self::SeeExchanges
             | Self::SeeDeliveries
@@ -162,7 +166,7 @@ mod tests {
     use super::*;
     use crate::store::{Filter, Grants};
 
-    const ALL: [Operation<'_>; 23] = [
+    const ALL: [Operation<'_>; 24] = [
         Operation::Submit(Kind::RehabPlan),
         Operation::Submit(Kind::Referral),
         Operation::Submit(Kind::Handover),
@@ -176,6 +180,7 @@ mod tests {
         Operation::SeeFigures,
         Operation::SeeLog,
         Operation::CountActs,
+        Operation::AskRules,
         Operation::Fhir(Right::Search, "Procedure"),
         Operation::Fhir(Right::Update, "Procedure"),
         Operation::SeeHistory,
@@ -226,6 +231,7 @@ mod tests {
                 Operation::SeeAnswers,
                 Operation::SeeFigures,
                 Operation::CountActs,
+                Operation::AskRules,
                 Operation::SeeHistory,
                 Operation::Validate,
                 Operation::SeeRegistries,

@@ -17,6 +17,7 @@ mod problem;
 mod refusals;
 mod registries;
 mod resend;
+mod responsibility;
 mod statistics;
 mod tls;
 mod v1;
@@ -79,6 +80,7 @@ pub const ROUTES: &[(&str, &str)] = &[
     ("POST", "/v1/holds"),
     ("POST", "/v1/holds/{id}/lift"),
     ("GET", "/v1/removals"),
+    ("POST", "/v1/responsibility"),
     ("GET", "/v1/statistics/kva"),
     ("GET", "/v1/statistics/indicators"),
     ("GET", "/fhir/metadata"),
@@ -98,6 +100,8 @@ pub const ROUTES: &[(&str, &str)] = &[
     ("POST", "/fhir/$verify"),
     ("GET", "/fhir/Group"),
     ("GET", "/fhir/Group/{id}"),
+    ("GET", "/fhir/PlanDefinition/{id}/$apply"),
+    ("POST", "/fhir/PlanDefinition/{id}/$apply"),
     ("POST", "/fhir/{type}/$validate"),
     ("POST", "/fhir/{type}/_search"),
     ("GET", "/fhir/{type}/_history"),
@@ -168,6 +172,7 @@ fn routes(app: &mut web::ServiceConfig) {
         .route("/v1/holds", web::post().to(registries::keeping::place))
         .route("/v1/holds/{id}/lift", web::post().to(registries::keeping::lift))
         .route("/v1/removals", get().to(registries::keeping::removals))
+        .route("/v1/responsibility", web::post().to(responsibility::ask))
         .route("/v1/statistics/kva", get().to(statistics::kva))
         .route("/v1/statistics/indicators", get().to(statistics::indicators))
         .route("/fhir/metadata", get().to(fhir::metadata))
@@ -191,6 +196,8 @@ fn routes(app: &mut web::ServiceConfig) {
         .route("/fhir/_history", web::to(problem::no_route))
         .route("/fhir/Measure/{id}/$evaluate-measure", get().to(fhir::evaluate))
         .route("/fhir/Measure/{id}/$evaluate-measure", web::post().to(fhir::evaluate_post))
+        .route("/fhir/PlanDefinition/{id}/$apply", get().to(fhir::apply))
+        .route("/fhir/PlanDefinition/{id}/$apply", web::post().to(fhir::apply_post))
         .route("/fhir/{type}/$validate", web::post().to(fhir::validate))
         .route("/fhir/{type}/_search", web::post().to(fhir::search_post))
         .route("/fhir/{type}/_history", get().to(fhir::history_of_type))

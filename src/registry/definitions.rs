@@ -1,7 +1,7 @@
-//! The package's code list and measures as stored resources: read, searched and versioned like any other.
+//! The package's code list, measures and rules as stored resources: read, searched and versioned like any other.
 //!
-//! The code list is the process team's from the first start on: the package only gives the first version. The measures say what
-//! this program computes, so a program that computes otherwise stores them anew.
+//! The code list is the process team's from the first start on: the package only gives the first version. The measures and rules
+//! say what this program computes, so a program that computes otherwise stores them anew.
 
 use std::sync::Arc;
 

@@ -20,9 +20,9 @@ use super::sql::Sql;
 use crate::domain::Kind;
 use crate::fhir::search::{Beyond, Clause, Index, holds, index, types};
 
-/// Who exists in care is no secret of a patient's, and every resource refers to them; code lists and measures are about nobody:
+/// Who exists in care is no secret of a patient's, and every resource refers to them; code lists, measures and rules are about nobody:
 /// among units scopes alone decide.
-const OPEN: [&str; 5] = ["CodeSystem", "Measure", "Organization", "Practitioner", "PractitionerRole"];
+const OPEN: [&str; 6] = ["CodeSystem", "Measure", "Organization", "PlanDefinition", "Practitioner", "PractitionerRole"];
 
 /// What a document is mainly about. An exchange is covered where every resource of these types in its version in force is, and
 /// there is one.

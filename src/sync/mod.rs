@@ -33,6 +33,7 @@ pub mod refused;
 pub mod release;
 pub mod remove;
 pub mod resend;
+pub mod responsibility;
 pub mod route;
 pub mod seal;
 pub mod seen;

@@ -41,6 +41,7 @@ mod r4_table;
 mod receiver;
 mod reconcile;
 mod resend;
+mod responsibility;
 mod retention;
 mod rights;
 mod search;

@@ -36,6 +36,7 @@ const RESOURCES: &[&str] = &[
     "Organization",
     "Parameters",
     "Patient",
+    "PlanDefinition",
     "Practitioner",
     "PractitionerRole",
     "Procedure",

@@ -156,7 +156,7 @@ async fn killed_in_the_middle_each_exchange_is_whole_or_gone_and_the_rest_goes_l
     assert_eq!(check_whole(&folder.db(), MANY), i64::from(MANY));
     let db = look(&folder.db());
     let of_patients = "resource WHERE type NOT IN \
-                       ('Organization', 'Practitioner', 'PractitionerRole', 'CodeSystem', 'Measure')";
+                       ('Organization', 'Practitioner', 'PractitionerRole', 'CodeSystem', 'Measure', 'PlanDefinition')";
     for table in [of_patients, "party", "document"] {
         assert_eq!(count(&db, table), 0, "{table}");
     }

@@ -7,7 +7,7 @@ use super::super::oauth;
 use super::super::problem::{Answer, Problem, told};
 use super::everything::WHOLE;
 use super::search::{documentation, includes, is_sortable};
-use super::{FHIR_JSON, measure, query};
+use super::{FHIR_JSON, apply, measure, query};
 use crate::Gateway;
 use crate::fhir::canonical::BASE;
 use crate::fhir::search::{Param, params, types};
@@ -128,6 +128,9 @@ fn operations(resource_type: &str) -> Vec<Value> {
     }
     if resource_type == "Measure" {
         operations.push(json!({ "name": "evaluate-measure", "definition": measure::DEFINITION }));
+    }
+    if resource_type == "PlanDefinition" {
+        operations.push(json!({ "name": "apply", "definition": apply::DEFINITION }));
     }
     operations
 }

@@ -1,5 +1,6 @@
 //! The FHIR face: what a partner that speaks FHIR reads here, and the Tasks and Procedures it writes.
 
+mod apply;
 mod asked;
 mod audit;
 mod capability;
@@ -17,6 +18,7 @@ mod search;
 mod validate;
 mod write;
 
+pub use apply::{apply, apply_post};
 pub use asked::{asked, parameters};
 pub use audit::{looked, observer, permit, read_audit, search_audit, search_audit_post, with_query};
 pub use capability::{instance_methods, metadata, type_methods};

@@ -35,6 +35,8 @@ pub enum Deed {
     Export,
     /// Figures were counted.
     Statistics,
+    /// It was asked who is responsible, by the rules.
+    Apply,
     /// The patient's block, opt-out or consent was recorded or lifted.
     Block,
     /// The patient objected to a quality registry, took that back, or was informed of it.
@@ -78,7 +80,7 @@ type Row = (Deed, &'static str, &'static str, Interaction, Option<&'static str>)
 
 use Interaction::{Disclosure, Login, Rest, Upkeep};
 
-const TABLE: [Row; 35] = [
+const TABLE: [Row; 36] = [
     (Deed::Read, "read", "R", Rest("read"), Some("läste")),
     (Deed::Vread, "vread", "R", Rest("vread"), Some("läste en tidigare version av")),
     (Deed::History, "history", "R", Rest("history"), Some("läste ändringshistoriken för")),
@@ -100,6 +102,7 @@ const TABLE: [Row; 35] = [
     (Deed::Poll, "poll", "E", Rest("search"), None),
     (Deed::Export, "export", "R", Disclosure, Some("fick i ett uttag")),
     (Deed::Statistics, "statistics", "E", Rest("operation"), None),
+    (Deed::Apply, "apply", "E", Rest("operation"), Some("frågade vem som ansvarar, utifrån")),
     (Deed::Block, "block", "U", Rest("update"), Some("ändrade spärr eller samtycke för")),
     (Deed::Object, "opt-out", "C", Rest("create"), Some("tog emot en invändning mot kvalitetsregister från")),
     (

@@ -3,11 +3,15 @@
 //! Paths, literals, `exists()`, `empty()`, `not()`, `count()`, `where(…)`, `all(…)`, `startsWith('…')`,
 //! `endsWith('…')`, `contains('…')`, `=`, `!=`, comparison of counts, `and`, `or`, `xor`, `implies`. Every path is
 //! resolved against R4 at load, so that a misspelt one is found then. Anything else is refused: the profile's loader
-//! says which invariant is not enforced.
+//! says which invariant is not enforced. [`Condition`] is the same over declared fields, with days and codes.
 
+mod condition;
 mod parser;
 
+use chrono::{Days, Months, NaiveDate};
 use serde_json::{Map, Value};
+
+pub use condition::{Condition, FieldType, Fields};
 
 /// A compiled expression.
 #[derive(Debug)]
@@ -35,6 +39,27 @@ enum Node {
     Or(Box<Node>, Box<Node>),
     Xor(Box<Node>, Box<Node>),
     Implies(Box<Node>, Box<Node>),
+    /// A declared field, from the root.
+    Field(Vec<String>),
+    Day(NaiveDate),
+    /// A day so much later.
+    Later(Box<Node>, Span),
+}
+
+/// Calendar time: a year later is the same day of the year, and the last day of the month where there is no such day.
+#[derive(Debug, Clone, Copy)]
+struct Span {
+    months: i32,
+    days: i64,
+}
+
+impl Span {
+    fn after(self, day: NaiveDate) -> Option<NaiveDate> {
+        let months = Months::new(self.months.unsigned_abs());
+        let moved = if self.months < 0 { day.checked_sub_months(months) } else { day.checked_add_months(months) }?;
+        let days = Days::new(self.days.unsigned_abs());
+        if self.days < 0 { moved.checked_sub_days(days) } else { moved.checked_add_days(days) }
+    }
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -65,6 +90,10 @@ pub enum Refusal {
     Element(String),
     #[error("nested too deeply")]
     Depth,
+    #[error("{0} is compared with, or taken for, what it cannot be")]
+    Type(String),
+    #[error("{0} takes what is not said for something that is not so")]
+    Absence(String),
 }
 
 /// One value on the way.
@@ -75,6 +104,7 @@ enum Item<'a> {
     Text(&'a str),
     Number(i64),
     Boolean(bool),
+    Day(NaiveDate),
 }
 
 impl Expression {
@@ -150,12 +180,16 @@ impl Node {
                 vec![Item::Boolean(equal == *wanted)]
             }
             Self::Order(order, a, b) => match (&a.eval(focus, root)[..], &b.eval(focus, root)[..]) {
-                ([a], [b]) => one(a.number().zip(b.number()).map(|(a, b)| match order {
-                    Order::Less => a < b,
-                    Order::LessOrEqual => a <= b,
-                    Order::Greater => a > b,
-                    Order::GreaterOrEqual => a >= b,
-                })),
+                ([a], [b]) => {
+                    let numbers = a.number().zip(b.number()).map(|(a, b)| a.cmp(&b));
+                    let ordered = numbers.or_else(|| a.day().zip(b.day()).map(|(a, b)| a.cmp(&b)));
+                    one(ordered.map(|ordered| match order {
+                        Order::Less => ordered.is_lt(),
+                        Order::LessOrEqual => ordered.is_le(),
+                        Order::Greater => ordered.is_gt(),
+                        Order::GreaterOrEqual => ordered.is_ge(),
+                    }))
+                }
                 _ => Vec::new(),
             },
             Self::And(a, b) => one(match (truth_of(a), truth_of(b)) {
@@ -166,6 +200,12 @@ impl Node {
             Self::Or(a, b) => one(or(truth_of(a), truth_of(b))),
             Self::Xor(a, b) => one(truth_of(a).zip(truth_of(b)).map(|(a, b)| a != b)),
             Self::Implies(a, b) => one(or(truth_of(a).map(|a| !a), truth_of(b))),
+            Self::Field(path) => condition::field(root, path).map(Item::Value).into_iter().collect(),
+            Self::Day(day) => vec![Item::Day(*day)],
+            Self::Later(of, span) => match of.eval(focus, root)[..] {
+                [item] => item.day().and_then(|day| span.after(day)).map(Item::Day).into_iter().collect(),
+                _ => Vec::new(),
+            },
         }
     }
 }
@@ -220,8 +260,16 @@ impl<'a> Item<'a> {
         }
     }
 
+    fn day(self) -> Option<NaiveDate> {
+        match self {
+            Self::Day(day) => Some(day),
+            _ => self.text()?.parse().ok(),
+        }
+    }
+
     fn equals(self, other: Self) -> bool {
         match (self, other) {
+            (Self::Day(_), _) | (_, Self::Day(_)) => self.day().is_some() && self.day() == other.day(),
             (Self::Value(a), Self::Value(b)) => a == b,
             (Self::Object(a), Self::Object(b)) => a == b,
             _ if self.text().is_some() => self.text() == other.text(),

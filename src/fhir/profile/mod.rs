@@ -6,7 +6,7 @@ mod apply;
 mod check;
 mod compile;
 mod definition;
-mod expression;
+pub mod expression;
 mod outline;
 mod plan;
 mod snapshot;
@@ -89,7 +89,8 @@ impl Profiles {
                     | "ImplementationGuide"
                     | "CapabilityStatement"
                     | "OperationDefinition"
-                    | "Measure",
+                    | "Measure"
+                    | "PlanDefinition",
                 ) => {}
                 _ => issues.push(
                     Issue::warning(

@@ -206,6 +206,7 @@ impl Scene {
                 // The row of the first document.
                 "id" if path.starts_with("/fhir/AuditEvent") => "1".to_owned(),
                 "id" if path.ends_with("access-log") => self.name_of("Patient").split_once('/').unwrap().1.to_owned(),
+                "id" if path.starts_with("/fhir/PlanDefinition/") => "vgr-cancerrehabilitering".to_owned(),
                 "id" if path.starts_with("/fhir/Measure/") => "kva-acts".to_owned(),
                 "id" if path.ends_with("$everything") => self.name_of("Patient").split_once('/').unwrap().1.to_owned(),
                 "id" => self.name_of("Task").split_once('/').unwrap().1.to_owned(),
@@ -372,9 +373,13 @@ async fn every_request_without_a_body_is_answered_as_the_file_says() {
             expected = 404;
         }
         let all = operation.parameters("query").into_iter().filter(|p| p.get("example").is_some());
-        let query: Vec<(String, String)> = all
-            .map(|p| (p["name"].as_str().unwrap().to_owned(), p["example"].to_string().trim_matches('"').to_owned()))
-            .collect();
+        let example = |p: &Value| match p["name"].as_str() {
+            // Nobody knows beforehand what the patient is called here.
+            Some("subject") => scene.name_of("Patient"),
+            _ => p["example"].to_string().trim_matches('"').to_owned(),
+        };
+        let query: Vec<(String, String)> =
+            all.map(|p| (p["name"].as_str().unwrap().to_owned(), example(p))).collect();
         let needed = |part: &str| {
             let required = operation.parameters(part).into_iter().filter(|p| p["required"] == true);
             required.map(|p| (p["name"].as_str().unwrap().to_owned(), p["example"].clone())).collect::<Vec<_>>()

@@ -1,7 +1,8 @@
 //! The parser of our part of FHIRPath: precedence climbing, every path resolved against R4 as it is read.
 
 use super::super::json_name;
-use super::{Node, Order, Refusal, TextTest};
+use super::condition::Fields;
+use super::{Node, Order, Refusal, Span, TextTest};
 use crate::fhir::r4;
 
 /// The classes that a path may have reached.
@@ -37,8 +38,21 @@ fn tokens(text: &str) -> Result<Vec<String>, Refusal> {
                 }
                 out.push(literal);
             }
+            // A name that no identifier can be: the mark says that it is one.
+            '`' => {
+                let mut name = String::from("`");
+                loop {
+                    match chars.next() {
+                        Some((_, '`')) => break,
+                        Some((_, c)) => name.push(c),
+                        None => return Err(Refusal::End),
+                    }
+                }
+                out.push(name);
+            }
+            '@' => out.push(take_while(&mut chars, |c| c.is_ascii_digit() || c == '-')),
             '!' | '<' | '>' => out.push(take_while(&mut chars, |c| c == '=')),
-            '.' | '(' | ')' | '=' => out.push(c.to_string()),
+            '.' | '(' | ')' | '=' | '+' | '-' => out.push(c.to_string()),
             other => return Err(Refusal::Unexpected(other.to_string())),
         }
     }
@@ -46,7 +60,9 @@ fn tokens(text: &str) -> Result<Vec<String>, Refusal> {
 }
 
 /// The parser over an expression's tokens.
-struct Parser {
+struct Parser<'f> {
+    /// Names are those of declared fields, and not R4's.
+    fields: Option<&'f Fields>,
     tokens: Vec<String>,
     at: usize,
     resource: &'static str,
@@ -57,12 +73,14 @@ type Parsed = Result<(Node, Scope), Refusal>;
 
 /// Parses an expression that is asked of objects of a class.
 pub fn parse(text: &str, content: &'static str, resource: &'static str) -> Result<Node, Refusal> {
-    let mut parser = Parser { tokens: tokens(text)?, at: 0, resource, depth: 0 };
-    let (node, _) = parser.implies(&Scope(vec![content]))?;
-    match parser.tokens.get(parser.at) {
-        None => Ok(node),
-        Some(token) => Err(Refusal::Unexpected(token.clone())),
-    }
+    let parser = Parser { fields: None, tokens: tokens(text)?, at: 0, resource, depth: 0 };
+    parser.whole(&Scope(vec![content]))
+}
+
+/// Parses an expression whose names are declared fields.
+pub fn parse_over(text: &str, fields: &Fields) -> Result<Node, Refusal> {
+    let parser = Parser { fields: Some(fields), tokens: tokens(text)?, at: 0, resource: "", depth: 0 };
+    parser.whole(&Scope(Vec::new()))
 }
 
 /// What booleans have for children: nothing.
@@ -70,7 +88,15 @@ fn value(node: Node) -> (Node, Scope) {
     (node, Scope(Vec::new()))
 }
 
-impl Parser {
+impl Parser<'_> {
+    fn whole(mut self, scope: &Scope) -> Result<Node, Refusal> {
+        let (node, _) = self.implies(scope)?;
+        match self.tokens.get(self.at) {
+            None => Ok(node),
+            Some(token) => Err(Refusal::Unexpected(token.clone())),
+        }
+    }
+
     fn peek(&self) -> Option<&str> {
         self.tokens.get(self.at).map(String::as_str)
     }
@@ -124,7 +150,7 @@ impl Parser {
     }
 
     fn compared(&mut self, scope: &Scope) -> Parsed {
-        let left = self.path(scope)?;
+        let left = self.sum(scope)?;
         let Some(operator) = self.peek().map(str::to_owned) else { return Ok(left) };
         let order = match operator.as_str() {
             "=" | "!=" => None,
@@ -135,13 +161,58 @@ impl Parser {
             _ => return Ok(left),
         };
         self.at += 1;
-        let (a, b) = (Box::new(left.0), Box::new(self.path(scope)?.0));
+        let (a, b) = (Box::new(left.0), Box::new(self.sum(scope)?.0));
         match order {
             None => Ok(value(Node::Equal(a, b, operator == "="))),
             // Dates and decimals compare by rules of their own: only counts are compared here.
-            Some(order) if is_count(&a) || is_count(&b) => Ok(value(Node::Order(order, a, b))),
+            Some(order) if self.fields.is_some() || is_count(&a) || is_count(&b) => Ok(value(Node::Order(order, a, b))),
             Some(_) => Err(Refusal::Function(operator)),
         }
+    }
+
+    /// A path, and calendar time that is added to it: `treatment.end + 1 year`.
+    fn sum(&mut self, scope: &Scope) -> Parsed {
+        let mut left = self.path(scope)?;
+        while self.fields.is_some() && matches!(self.peek(), Some("+" | "-")) {
+            let sign = if self.take("-") { -1 } else { 1 };
+            self.take("+");
+            let mut next = || {
+                self.at += 1;
+                self.tokens.get(self.at - 1).cloned().ok_or(Refusal::End)
+            };
+            let (count, unit) = (next()?, next()?);
+            let count: i32 = count.parse().ok().filter(|n| *n < 1_000).ok_or(Refusal::Unexpected(count))?;
+            let span = match unit.trim_end_matches('s') {
+                "year" => Span { months: sign * count * 12, days: 0 },
+                "month" => Span { months: sign * count, days: 0 },
+                "week" => Span { months: 0, days: i64::from(sign * count * 7) },
+                "day" => Span { months: 0, days: i64::from(sign * count) },
+                _ => return Err(Refusal::Unexpected(unit)),
+            };
+            left = value(Node::Later(Box::new(left.0), span));
+        }
+        Ok(left)
+    }
+
+    /// A declared field by its whole path; what is followed by a bracket is a function of it.
+    fn field(&mut self, fields: &Fields) -> Parsed {
+        let mut path: Vec<String> = Vec::new();
+        loop {
+            let name = self.peek().ok_or(Refusal::End)?;
+            let name = name.strip_prefix('`').unwrap_or(name).to_owned();
+            self.at += 1;
+            path.push(name);
+            let is_more = self.peek() == Some(".") && self.tokens.get(self.at + 2).is_none_or(|after| after != "(");
+            if !is_more {
+                break;
+            }
+            self.at += 1;
+        }
+        let name = path.join(".");
+        if fields.get(&name).is_none() {
+            return Err(Refusal::Element(name));
+        }
+        Ok(value(Node::Field(path)))
     }
 
     fn path(&mut self, scope: &Scope) -> Parsed {
@@ -160,9 +231,19 @@ impl Parser {
             self.expect(")")?;
             return Ok(inner);
         }
+        if let Some(fields) = self.fields
+            && is_name(&token)
+            && !matches!(token.as_str(), "true" | "false")
+        {
+            return self.field(fields);
+        }
         let node = match token.as_str() {
             "true" => value(Node::Boolean(true)),
             "false" => value(Node::Boolean(false)),
+            t if t.starts_with('@') => {
+                let day = t.get(1..).and_then(|day| day.parse().ok());
+                value(Node::Day(day.ok_or_else(|| Refusal::Unexpected(t.to_owned()))?))
+            }
             "$this" => (Node::This, scope.clone()),
             "%resource" => (Node::Resource, Scope(vec![self.resource])),
             t if t.starts_with('\'') => value(Node::Text(t.get(1..).unwrap_or_default().to_owned())),
@@ -215,6 +296,10 @@ impl Parser {
         self.expect(")")?;
         Ok(done)
     }
+}
+
+fn is_name(token: &str) -> bool {
+    token.starts_with(|c: char| c.is_ascii_alphabetic() || c == '`' || c == '_')
 }
 
 fn is_count(node: &Node) -> bool {
