@@ -27,6 +27,7 @@ use crate::domain::Directory;
 use crate::domain::breaker;
 use crate::domain::delivery::Schedule;
 use crate::domain::outgoing::Outgoing;
+use crate::store::Ledger;
 
 pub use addresses::Secret;
 pub use audit::AuditSettings;
@@ -73,6 +74,8 @@ pub struct Config {
     /// Quality registries that may get what was done.
     pub registries: Vec<Registry>,
     pub retention: Retention,
+    /// The ledger of purges.
+    pub purges: PathBuf,
     pub export: Export,
     pub cohorts: Vec<Cohort>,
     /// Who may get a token: those of `[[client]]`, and partners with keys.
@@ -144,6 +147,7 @@ struct Raw {
     outgoing: RawOutgoing,
     export: export::RawExport,
     retention: retention::RawRetention,
+    programmes: RawProgrammes,
     #[serde(default)]
     partner: Vec<partner::RawPartner>,
     oauth: oauth::RawOauth,
@@ -187,6 +191,12 @@ struct RawDelivery {
     breaker_failures: u32,
     breaker_percent: u32,
     probe_s: Vec<u64>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawProgrammes {
+    ledger: PathBuf,
 }
 
 #[derive(Deserialize)]
@@ -314,6 +324,10 @@ fn check(raw: Raw, base: &Path) -> Result<Config, ConfigError> {
     }
     schedule("delivery.retry_s", raw.delivery.retry_s.clone())?;
     let db = base.join(gateway.db);
+    let purges = match raw.programmes.ledger {
+        path if path.as_os_str().is_empty() => Ledger::beside(&db),
+        path => base.join(path),
+    };
     let reads = raw.audit.reads;
     let audit = audit::check(raw.audit, &db, base)?;
     let export = export::check(raw.export, base, &db)?;
@@ -349,6 +363,7 @@ fn check(raw: Raw, base: &Path) -> Result<Config, ConfigError> {
         partners,
         registries,
         retention,
+        purges,
         export,
         cohorts,
         clients,

@@ -28,8 +28,9 @@ use crate::fhir::validate::{self, Context};
 use crate::mapping::{Mappings, unwritten};
 use crate::partner::{Bearer, Client, Guard, Notifier};
 use crate::rules::RuleSets;
+use crate::rules::programme::Programmes;
 use crate::signing::{Signer, SigningError};
-use crate::store::{Options, Store, StoreError};
+use crate::store::{Ledger, Options, Store, StoreError};
 use crate::sync::gate::Gates;
 use crate::sync::refused::Counts;
 use crate::sync::seal::{KeyError, Sealer};
@@ -60,6 +61,7 @@ pub struct Gateway {
     /// Rung when there may be something to deliver.
     pub wake: Notify,
     pub exports: registry::Exports,
+    pub programmes: sync::programme::Desk,
     pub figures: Figures,
     /// Signs checkpoints of the audit log.
     pub sealer: Sealer,
@@ -102,6 +104,8 @@ pub enum StartError {
     Key(#[source] KeyError),
     #[error("the code list in the database cannot be put in force")]
     CodeList(#[source] StoreError),
+    #[error("what was purged could not be purged again")]
+    Purges(#[source] sync::Refusal),
     #[error("the server failed")]
     Serve(#[source] std::io::Error),
 }
@@ -111,6 +115,8 @@ pub struct Conformance {
     pub profiles: Profiles,
     /// Who is responsible for what, by the guidelines of regions.
     pub rules: RuleSets,
+    /// Programmes that patients may be offered.
+    pub programmes: Programmes,
     codes: RwLock<InForce>,
     /// The package's code list, measures and rules, as resources that are kept in the store.
     definitions: Vec<Value>,
@@ -168,7 +174,9 @@ impl Conformance {
         let codes = RwLock::new(InForce { version: 0, list: Arc::new(codes), edition });
         let (rules, found) = RuleSets::load(files, profiles.terminology());
         issues.extend(found);
-        let conformance = Self { profiles, rules, codes, definitions };
+        let (programmes, found) = Programmes::load(files, profiles.terminology());
+        issues.extend(found);
+        let conformance = Self { profiles, rules, programmes, codes, definitions };
         // A guideline is served as it stands, and others read it.
         for plan in conformance.definitions.iter().filter(|d| d["resourceType"] == "PlanDefinition") {
             let file = format!("PlanDefinition-{}.json", plan["id"].as_str().unwrap_or_default());
@@ -253,6 +261,10 @@ impl Gateway {
                 notifiers.insert(partner.name.clone(), notifier);
             }
         }
+        let ledger = Ledger::open(&config.purges).map_err(|source| StartError::Store {
+            path: config.purges.display().to_string(),
+            source,
+        })?;
         // After the store: its lock says that nobody else makes the key at the same time.
         let sealer = Sealer::open(&config).map_err(StartError::Key)?;
         Ok(Self {
@@ -276,6 +288,7 @@ impl Gateway {
             seen: Mutex::default(),
             wake: Notify::new(),
             exports: registry::Exports::default(),
+            programmes: sync::programme::Desk { ledger, wake: Notify::new() },
         })
     }
 
@@ -389,11 +402,17 @@ pub async fn run(config: Config, listener: TcpListener, shutdown: impl Future<Ou
     let certificates = config.tls.as_ref().map(Certificates::open).transpose().map_err(StartError::Tls)?;
     let gateway = Arc::new(Gateway::open(config)?);
     registry::definitions::settle(&gateway, Utc::now()).await.map_err(StartError::CodeList)?;
+    // Before anybody can ask: a database that was put back has what was purged since.
+    let purged = sync::programme::purge::again(&gateway, Utc::now()).await.map_err(StartError::Purges)?;
+    if purged > 0 {
+        tracing::warn!(count = purged, "the database is a copy of before: what was purged since is purged again");
+    }
     let (stop, stopped) = watch::channel(false);
     let renewal = tokio::spawn(renew::run(Arc::clone(&gateway), certificates.clone(), files, stopped.clone()));
     let worker = tokio::spawn(sync::worker::run(Arc::clone(&gateway), stopped.clone()));
     let exports = tokio::spawn(registry::worker::run(Arc::clone(&gateway), stopped.clone()));
     let answers = tokio::spawn(sync::worker::listen(Arc::clone(&gateway), stopped.clone()));
+    let programmes = tokio::spawn(sync::programme::run(Arc::clone(&gateway), stopped.clone()));
     let removals = tokio::spawn(sync::remove::run(Arc::clone(&gateway), stopped));
     let sealing = tokio::spawn(sync::seal::run(Arc::clone(&gateway), stop.subscribe()));
     let server = api::serve(Arc::clone(&gateway), listener, certificates).map_err(StartError::Serve)?;
@@ -418,6 +437,7 @@ pub async fn run(config: Config, listener: TcpListener, shutdown: impl Future<Ou
     ended(renewal, deadline, || {}).await;
     let exports_ended = ended(exports, deadline, || {}).await;
     ended(removals, deadline, || {}).await;
+    ended(programmes, deadline, || {}).await;
     // Last: whatever was done until now is in the log.
     let _ = ended(sealing, deadline, || {}).await;
     if timeout(LAST_WRITES, sync::seal::end(&gateway, Utc::now())).await.is_err() {

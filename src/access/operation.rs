@@ -30,6 +30,10 @@ pub enum Operation<'a> {
     CountActs,
     /// Ask who is responsible, by the rules.
     AskRules,
+    /// Start a programme for a patient, and take its steps.
+    RunProgramme,
+    /// See programmes. Which ones, the store decides by their plans.
+    SeeProgrammes,
     /// Read, search, write a type of the FHIR face.
     Fhir(Right, &'a str),
     /// The history of everything, as far as it may be seen.
@@ -57,7 +61,7 @@ impl Operation<'_> {
     fn purposes(self) -> &'static [Purpose] {
         match self {
             Self::Submit(_) | Self::SeeExchanges | Self::Cancel | Self::Skip => &[Care],
-            Self::SeeDisclosures => &[Care],
+            Self::SeeDisclosures | Self::RunProgramme | Self::SeeProgrammes => &[Care],
             Self::AskRules => &[Care, Operations],
             Self::SendAgain | Self::SeeDeliveries | Self::SeeAnswers | Self::HearPatient | Self::Hold => {
                 &[Care, Operations]
@@ -81,12 +85,14 @@ impl Operation<'_> {
             Self::Submit(Kind::Handover) => (Right::Create, "Task", false),
             Self::Submit(Kind::Activity) => (Right::Create, "Procedure", false),
             Self::Cancel | Self::SendAgain | Self::Skip => (Right::Update, "Task", false),
+            Self::RunProgramme => (Right::Create, "CarePlan", false),
             Self::SeeAnswers => (Right::Search, "Task", false),
             // Of what is covered; of nothing where that is nothing.
             Self::CountActs => (Right::Search, "Procedure", true),
             Self::AskRules => (Right::Read, "PlanDefinition", true),
             Self::Fhir(..)
             | Self::SeeExchanges
+            | Self::SeeProgrammes
             | Self::SeeDeliveries
             | Self::SeeFigures
             | Self::SeeLog
@@ -166,7 +172,7 @@ mod tests {
     use super::*;
     use crate::store::{Filter, Grants};
 
-    const ALL: [Operation<'_>; 24] = [
+    const ALL: [Operation<'_>; 26] = [
         Operation::Submit(Kind::RehabPlan),
         Operation::Submit(Kind::Referral),
         Operation::Submit(Kind::Handover),
@@ -181,6 +187,8 @@ mod tests {
         Operation::SeeLog,
         Operation::CountActs,
         Operation::AskRules,
+        Operation::RunProgramme,
+        Operation::SeeProgrammes,
         Operation::Fhir(Right::Search, "Procedure"),
         Operation::Fhir(Right::Update, "Procedure"),
         Operation::SeeHistory,

@@ -13,6 +13,7 @@ pub mod kind;
 pub mod kva;
 pub mod outgoing;
 pub mod person_id;
+pub mod programme;
 pub mod retention;
 pub mod statistic;
 pub mod tally;

@@ -79,6 +79,9 @@ impl<'w, 'c> Writing<'w, 'c> {
         for exchange in &commit.exchanges {
             self.put_exchange_resources(exchange)?;
         }
+        for programme in &commit.programmes {
+            self.put_programme(programme)?;
+        }
         for document in &commit.documents {
             self.put_document(document)?;
         }

@@ -18,6 +18,7 @@ mod export;
 mod fill;
 pub mod grants;
 mod hold;
+pub mod ledger;
 mod known_patient;
 mod log;
 mod look;
@@ -25,6 +26,7 @@ pub mod meter;
 mod migrate;
 mod objection;
 mod open;
+mod programme;
 pub mod query;
 mod read_act;
 mod read_delivery;
@@ -71,9 +73,11 @@ pub use export::{
     Export, ExportChange, ExportFile, ExportLevel, ExportOrder, ExportState, FileKind, Membership, Until,
 };
 pub use grants::{Extent, Grants, Right};
+pub use ledger::Ledger;
 pub use meter::{Meter, Space};
 pub use objection::EVERY;
 pub use open::Options;
+pub use programme::{Programme, Purge};
 pub use query::{DeliveryQuery, ExchangePage, ExchangeQuery, Filter, Include, Page, Search, Sort, SortBy, Who, Window};
 pub use read_act::{ActQuestion, ActRow, Apart, Reached, Span as ActSpan};
 pub use read_delivery::{Due, Room, Rooms, TURN};

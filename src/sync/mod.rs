@@ -24,6 +24,7 @@ pub mod package;
 pub mod particulars;
 mod parties;
 pub mod present;
+pub mod programme;
 mod provenance;
 mod read;
 pub mod receipt;

@@ -35,6 +35,7 @@ mod particulars;
 mod personal_data;
 mod policy;
 mod profiles;
+mod programme;
 mod program;
 mod r4_search;
 mod r4_table;

@@ -46,7 +46,8 @@ fn resources(world: &World) -> i64 {
 async fn a_question_is_answered_with_rules_and_leaves_nothing_but_that_it_was_asked() {
     let world = World::open().await;
     let before = resources(&world);
-    let criteria = json!({ "skeletalMetastases": true, "needsPhysiotherapySupport": true, "livesFarFromHospital": true });
+    let criteria =
+        json!({ "skeletalMetastases": true, "needsPhysiotherapySupport": true, "livesFarFromHospital": true });
     let question = json!({ "assessment": { "asOf": "2026-03-02", "needs": { "physical-activity": "special", "fatigue": "none" },
         "criteria": criteria, "cfs": 3 } });
     let reply = ask(&world, ONCOLOGY, &question).await;
@@ -74,7 +75,8 @@ async fn a_question_is_answered_with_rules_and_leaves_nothing_but_that_it_was_as
 #[actix_web::test]
 async fn what_is_wrong_with_a_question_is_told_at_once_and_its_values_are_not_repeated() {
     let world = World::open().await;
-    let wrong = json!({ "assessment": { "criteria": { "skeletalMetastasis": true }, "needs": { "fatigue": "195009072553" } } });
+    let wrong =
+        json!({ "assessment": { "criteria": { "skeletalMetastasis": true }, "needs": { "fatigue": "195009072553" } } });
     let reply = ask(&world, ONCOLOGY, &wrong).await;
     assert_eq!(reply.status, 422);
     assert!(reply.text.contains("did you mean criteria.skeletalMetastases?"), "{}", reply.text);
@@ -124,7 +126,10 @@ async fn rules_are_applied_to_what_a_plan_says_for_those_who_may_see_it() {
     assert_eq!(detail["extension"][0]["valueCode"], "undetermined", "{detail:#}");
     assert!(detail["description"].as_str().unwrap().contains("Besked saknas: om patienten"), "{detail:#}");
     let about = world.get(&format!("{path}&about=psychosocial"), SOUTH).await.json();
-    assert!(about.to_string().contains("needs.psychosocial") && !about.to_string().contains("treatment.intent"), "{about:#}");
+    assert!(
+        about.to_string().contains("needs.psychosocial") && !about.to_string().contains("treatment.intent"),
+        "{about:#}"
+    );
     let headers = [("Content-Type", "application/fhir+json")];
     let valid = world.ask("POST", "/fhir/CarePlan/$validate", &headers, Some(proposal.to_string())).await;
     assert!(!valid.text.contains("\"error\"") && !valid.text.contains("\"warning\""), "{}", valid.text);
@@ -145,7 +150,8 @@ async fn what_is_blocked_says_nothing_to_the_rules_either() {
     let name = patient(&world).await;
     let path = format!("{APPLY}?subject={name}&asOf=2026-03-02");
     assert!(world.get(&path, SOUTH).await.text.contains("physical-activity"));
-    let block = json!({ "patient": "195009072553", "kind": "inner", "unit": ONCOLOGY, "by": "SE2321000131-P000000000011" });
+    let block =
+        json!({ "patient": "195009072553", "kind": "inner", "unit": ONCOLOGY, "by": "SE2321000131-P000000000011" });
     assert_eq!(world.post("/v1/blocks", REHAB_TEAM, &block).await.status, 201);
     let blocked = world.get(&path, SOUTH).await;
     assert_eq!(blocked.status, 404, "{}", blocked.text);
@@ -171,7 +177,10 @@ async fn rules_are_applied_to_what_is_sent_and_to_nothing_else() {
     let reply = apply(&world, ONCOLOGY, &bundle).await;
     assert_eq!(reply.status, 200, "{}", reply.text);
     let proposal = reply.json();
-    assert_eq!(proposal["instantiatesCanonical"][0], format!("https://vardkedja.example/fhir/PlanDefinition/{RULES}|3.0"));
+    assert_eq!(
+        proposal["instantiatesCanonical"][0],
+        format!("https://vardkedja.example/fhir/PlanDefinition/{RULES}|3.0")
+    );
     assert_eq!(proposal["activity"][0]["detail"]["extension"][1]["valueCode"], "primary");
     assert_eq!(proposal["activity"][1]["detail"]["status"], "cancelled", "no need of nutrition");
     assert!(proposal["note"][0]["text"].as_str().unwrap().contains("TRF-1"), "{proposal:#}");
@@ -252,8 +261,7 @@ async fn a_region_brings_its_own_rules_in_a_folder() {
 
 #[test]
 fn the_fields_of_the_contract_are_those_of_the_code_system() {
-    let contract: Value =
-        serde_yaml_ng::from_str(include_str!("../../openapi.yaml")).expect("the contract is YAML");
+    let contract: Value = serde_saphyr::from_str(include_str!("../../openapi.yaml")).expect("the contract is YAML");
     let mut said = BTreeSet::new();
     for (name, field) in contract["components"]["schemas"]["AssessmentInput"]["properties"].as_object().unwrap() {
         match field["properties"].as_object() {
@@ -261,8 +269,7 @@ fn the_fields_of_the_contract_are_those_of_the_code_system() {
             None => drop(said.insert(name.clone())),
         }
     }
-    let system: Value =
-        serde_json::from_str(include_str!("../../profiles/CodeSystem-assessment-input.json")).unwrap();
+    let system: Value = serde_json::from_str(include_str!("../../profiles/CodeSystem-assessment-input.json")).unwrap();
     let known: BTreeSet<String> =
         system["concept"].as_array().unwrap().iter().map(|c| c["code"].as_str().unwrap().to_owned()).collect();
     assert_eq!(said, known);

@@ -47,6 +47,8 @@ pub enum Deed {
     Erased,
     /// A definition that all stand under, such as the KVÅ list, was changed.
     Define,
+    /// A programme of a patient was started or moved on.
+    Programme,
     /// Something must not be removed, or may be again.
     LegalHold,
     LiftHold,
@@ -80,7 +82,7 @@ type Row = (Deed, &'static str, &'static str, Interaction, Option<&'static str>)
 
 use Interaction::{Disclosure, Login, Rest, Upkeep};
 
-const TABLE: [Row; 36] = [
+const TABLE: [Row; 37] = [
     (Deed::Read, "read", "R", Rest("read"), Some("läste")),
     (Deed::Vread, "vread", "R", Rest("vread"), Some("läste en tidigare version av")),
     (Deed::History, "history", "R", Rest("history"), Some("läste ändringshistoriken för")),
@@ -115,6 +117,7 @@ const TABLE: [Row; 36] = [
     (Deed::Inform, "inform", "C", Rest("create"), Some("informerade om kvalitetsregister")),
     (Deed::Erased, "erased", "U", Upkeep, None),
     (Deed::Define, "define", "U", Rest("update"), None),
+    (Deed::Programme, "programme", "U", Rest("update"), Some("skötte det digitala programmet för")),
     (Deed::LegalHold, "legal-hold", "C", Upkeep, None),
     (Deed::LiftHold, "legal-hold-lift", "U", Upkeep, None),
     (Deed::Erase, "erase", "D", Rest("delete"), Some("gallrade")),
