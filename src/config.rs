@@ -5,13 +5,16 @@
 mod addresses;
 mod audit;
 mod client;
+mod clocks;
 mod export;
 mod limits;
 mod oauth;
 mod partner;
+mod redirect;
 mod registry;
 mod retention;
 mod statistics;
+mod transfer;
 mod units;
 
 use std::fs;
@@ -27,11 +30,14 @@ use crate::domain::Directory;
 use crate::domain::breaker;
 use crate::domain::delivery::Schedule;
 use crate::domain::outgoing::Outgoing;
+use crate::domain::redirect::Rule;
+use crate::domain::transfer::Policy;
 use crate::store::Ledger;
 
 pub use addresses::Secret;
 pub use audit::AuditSettings;
 pub use client::{Client, Issuer, Keys, MOST_AGREED};
+pub use clocks::ClockSettings;
 pub use export::{Cohort, Export};
 pub use limits::Limits;
 use limits::check_waits;
@@ -73,9 +79,15 @@ pub struct Config {
     pub partners: Vec<Partner>,
     /// Quality registries that may get what was done.
     pub registries: Vec<Registry>,
+    /// Who may send on what it was asked to do.
+    pub redirect: Rule,
     pub retention: Retention,
     /// The ledger of purges.
     pub purges: PathBuf,
+    /// What a transfer between levels of care must carry.
+    pub transfer: Policy,
+    /// When what is owed is overdue.
+    pub clocks: ClockSettings,
     pub export: Export,
     pub cohorts: Vec<Cohort>,
     /// Who may get a token: those of `[[client]]`, and partners with keys.
@@ -146,8 +158,11 @@ struct Raw {
     statistics: Statistics,
     outgoing: RawOutgoing,
     export: export::RawExport,
+    redirect: redirect::RawRedirect,
     retention: retention::RawRetention,
     programmes: RawProgrammes,
+    transfer: transfer::RawTransfer,
+    clocks: clocks::RawClocks,
     #[serde(default)]
     partner: Vec<partner::RawPartner>,
     oauth: oauth::RawOauth,
@@ -292,7 +307,10 @@ fn check(raw: Raw, base: &Path) -> Result<Config, ConfigError> {
         }
         registries.push(registry::check(&key, raw_registry, base)?);
     }
+    let redirect = redirect::check(&raw.redirect)?;
     let retention = retention::check(raw.retention, base)?;
+    let transfer = transfer::check(&raw.transfer, base)?;
+    let clocks = clocks::check(raw.clocks, base)?;
     let tls = oauth::tls(raw.tls, base)?;
     let scheme = if tls.is_some() { "https" } else { "http" };
     let base_url = if gateway.base_url.is_empty() { format!("{scheme}://{listen}") } else { gateway.base_url };
@@ -362,8 +380,11 @@ fn check(raw: Raw, base: &Path) -> Result<Config, ConfigError> {
         outgoing,
         partners,
         registries,
+        redirect,
         retention,
         purges,
+        transfer,
+        clocks,
         export,
         cohorts,
         clients,

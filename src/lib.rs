@@ -26,7 +26,7 @@
 //! | [`domain`] | Swedish and process facts: identifiers, code lists, the Task transition table, deliveries |
 //! | [`fhir`] | R4 facts: the schema, findings, Bundles, search parameters, the validator |
 //! | [`mapping`] | tables ↔ FHIR, both ways |
-//! | [`rules`] | who is responsible, and why: guidelines as data, judged over an assessment |
+//! | [`rules`] | who is responsible, and why: guidelines as data, judged over an assessment; programmes as data, and what is due when |
 //! | [`store`] | the only SQL |
 //! | [`partner`] | the only outgoing HTTP |
 //! | [`sync`] | the journeys: submit, deliver, acknowledge, reconcile, cancel, send again |
@@ -47,7 +47,8 @@
 //! audit row and answer. Only then 202. [`sync::worker::run`] sends what is due: the stored Bundle, in order for each
 //! patient and partner. The primary care unit moves its Task; [`sync::reconcile`] reads it there, or the unit writes it
 //! here, and [`sync::acknowledge`] applies it through the one transition table. `GET /v1/exchanges/{id}/document` shows the
-//! referral with its answer in the format it was sent in.
+//! referral with its answer in the format it was sent in. A unit without a FHIR server answers by [`sync::answer`], on the same road;
+//! [`sync::part`] makes a Task of each area that is answered by itself, and [`sync::redirect`] sends a referral on to another unit.
 
 #![forbid(unsafe_code)]
 // A request must never end the program: nothing outside tests may panic.

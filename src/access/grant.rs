@@ -8,14 +8,15 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::grants::{NO_PATIENTS, served};
+use super::grants::{NO_PATIENTS, meanings, served};
 use super::scope::{self, Scope};
 use super::token::{ACCESS_TOKEN, Access, Denied, ours};
 use super::{Purpose, assertion, jwt};
 use crate::Gateway;
 use crate::config::{Client, MOST_AGREED};
+use crate::domain::Directory;
 use crate::domain::audit::{By, Deed, Event, Outcome};
-use crate::fhir::search::Reader;
+use crate::fhir::search::{Reader, links};
 use crate::signing::SigningError;
 use crate::store::{Assertion, Audit, Commit, Committed, Expect, StoreError};
 use crate::telemetry::asked;
@@ -142,7 +143,7 @@ async fn decide<'g>(
         return Err(Refused::new(Fault::InvalidClient, "client_id is another than iss of the assertion"));
     }
     let proof = assertion::prove(gateway, client, &opened, shown, certificate, now).await?;
-    let scopes = granted(client, form.scope, &gateway.reader(now));
+    let scopes = granted(client, form.scope, &gateway.reader(now), units_of_codes(gateway, client));
     let access = (!scopes.is_empty()).then(|| access(gateway, client, &scopes, now));
     let audit = access.as_ref().map(|access| {
         let seconds = access.exp - access.iat;
@@ -164,7 +165,8 @@ async fn decide<'g>(
 
 /// What a client gets of what it asks for: what was agreed, is served and goes with its purpose, up to so many letters. Nothing
 /// asked for means all that was agreed.
-pub fn granted(client: &Client, asked: Option<&str>, reader: &Reader<'_>) -> Vec<Scope> {
+/// `units` is there where the client gets codes: then no criterion of its own may ask whose they are.
+pub fn granted(client: &Client, asked: Option<&str>, reader: &Reader<'_>, units: Option<&Directory>) -> Vec<Scope> {
     let mut letters = 0;
     let fits = |scope: &Scope| {
         letters += scope.to_string().len() + 1;
@@ -174,7 +176,24 @@ pub fn granted(client: &Client, asked: Option<&str>, reader: &Reader<'_>) -> Vec
         let is_about_nobody = scope.resource_type.as_deref().is_none_or(|name| NO_PATIENTS.contains(&name));
         client.purpose != Purpose::Operations || is_about_nobody
     };
-    served(&scope::grant(&client.scopes, asked), reader).into_iter().filter(suits).take_while(fits).collect()
+    let links = |scope: &Scope| units.is_some_and(|units| links_codes(client, scope, reader, units));
+    let served = served(&scope::grant(&client.scopes, asked), reader).into_iter();
+    served.filter(|scope| suits(scope) && !links(scope)).take_while(fits).collect()
+}
+
+/// The units that are no secret to a client which gets codes; none for others.
+pub fn units_of_codes<'g>(gateway: &'g Gateway, client: &Client) -> Option<&'g Directory> {
+    let gets_codes = client.registry.as_ref().is_some_and(|name| gateway.config.gets_codes(name));
+    gets_codes.then_some(&gateway.config.directory)
+}
+
+/// Whether a criterion that was not agreed would tell the client whose codes it gets.
+fn links_codes(client: &Client, scope: &Scope, reader: &Reader<'_>, units: &Directory) -> bool {
+    let is_agreed = |criterion: &(String, String)| client.scopes.iter().any(|s| s.criteria.contains(criterion));
+    let own = scope.criteria.iter().filter(|criterion| !is_agreed(criterion)).cloned().collect();
+    meanings(&Scope { criteria: own, ..scope.clone() }, reader)
+        .iter()
+        .any(|(resource_type, clauses)| clauses.iter().any(|c| links(resource_type, c, &|id| units.find(id).is_some())))
 }
 
 fn access(gateway: &Gateway, client: &Client, scopes: &[Scope], now: DateTime<Utc>) -> Access {
@@ -289,7 +308,7 @@ mod tests {
     #[test]
     fn what_is_not_served_or_not_agreed_is_left_out_of_the_grant() {
         let client = client(CARE, "system/Procedure.rs system/Task.cruds system/Patient.rs");
-        let granted = |asked: &str| with(|reader| scope::write(&granted(&client, Some(asked), reader)));
+        let granted = |asked: &str| with(|reader| scope::write(&granted(&client, Some(asked), reader, None)));
         assert_eq!(granted("system/Procedure.read openid system/Foo.rs"), "system/Procedure.rs");
         assert_eq!(granted("system/Procedure.rs?code=DV133"), "system/Procedure.rs?code=DV133");
         assert_eq!(granted("system/Procedure.rs?colour=red system/Task.cud"), "system/Task.cud");
@@ -302,7 +321,7 @@ mod tests {
     fn a_grant_fits_into_a_header_and_the_log_has_no_values() {
         let client = client(CARE, "system/Procedure.rs");
         let asked: String = (0..200).map(|n| format!("system/Procedure.rs?code=X{n:049} ")).collect();
-        let scopes = with(|reader| granted(&client, Some(&asked), reader));
+        let scopes = with(|reader| granted(&client, Some(&asked), reader, None));
         assert!(scope::write(&scopes).len() <= MOST_GRANTED && scopes.len() > 40);
         assert_eq!(told(&scopes[..1]), "system/Procedure.rs?code");
     }
@@ -310,7 +329,7 @@ mod tests {
     #[test]
     fn who_runs_the_gateway_is_granted_nothing_that_is_about_a_patient() {
         let client = client("purpose = \"operations\"", "system/Patient.rs system/AuditEvent.rs system/*.rs");
-        let granted = with(|reader| scope::write(&granted(&client, None, reader)));
+        let granted = with(|reader| scope::write(&granted(&client, None, reader, None)));
         assert_eq!(granted, "system/AuditEvent.rs system/*.rs");
     }
 }

@@ -107,7 +107,7 @@ fn may_hold(purpose: Purpose, right: Right) -> bool {
 }
 
 /// What the scope means for each type that it is about and can be asked of.
-fn meanings<'s>(scope: &'s Scope, reader: &Reader<'_>) -> Vec<(&'s str, Vec<Clause>)> {
+pub(super) fn meanings<'s>(scope: &'s Scope, reader: &Reader<'_>) -> Vec<(&'s str, Vec<Clause>)> {
     let about: Vec<&str> = match &scope.resource_type {
         Some(resource_type) if is_resource(resource_type) => vec![resource_type],
         Some(_) => Vec::new(),

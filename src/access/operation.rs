@@ -12,8 +12,12 @@ pub enum Operation<'a> {
     Submit(Kind),
     /// List exchanges, read one, read its document. Which ones, the store decides by what they are mainly about.
     SeeExchanges,
+    /// See who is responsible for what about a patient.
+    SeeResponsibility,
     /// Take a request back.
     Cancel,
+    /// Answer what a unit is asked.
+    Answer,
     /// Try parked deliveries again, or send again what was sent.
     SendAgain,
     /// Decide that something is never delivered.
@@ -52,6 +56,10 @@ pub enum Operation<'a> {
     Hold,
     /// See what was removed.
     SeeRemovals,
+    /// See what is open and whose move it is.
+    SeeLoops,
+    /// Pause the clocks of what was sent, and let them run on.
+    PauseClocks,
 }
 
 use Purpose::{Care, Operations, Registry};
@@ -60,12 +68,16 @@ impl Operation<'_> {
     /// Purposes that it is open to.
     fn purposes(self) -> &'static [Purpose] {
         match self {
-            Self::Submit(_) | Self::SeeExchanges | Self::Cancel | Self::Skip => &[Care],
-            Self::SeeDisclosures | Self::RunProgramme | Self::SeeProgrammes => &[Care],
+            Self::Submit(_) | Self::SeeExchanges | Self::Cancel | Self::Answer | Self::Skip => &[Care],
+            Self::SeeDisclosures | Self::PauseClocks | Self::SeeResponsibility => &[Care],
+            Self::RunProgramme | Self::SeeProgrammes => &[Care],
             Self::AskRules => &[Care, Operations],
-            Self::SendAgain | Self::SeeDeliveries | Self::SeeAnswers | Self::HearPatient | Self::Hold => {
-                &[Care, Operations]
-            }
+            Self::SeeLoops
+            | Self::SendAgain
+            | Self::SeeDeliveries
+            | Self::SeeAnswers
+            | Self::HearPatient
+            | Self::Hold => &[Care, Operations],
             Self::SeeFigures | Self::SeeLog | Self::SeeRemovals => &[Operations],
             Self::Erase => &[Registry, Operations],
             // What each purpose may do with a type is bounded when its scopes are read.
@@ -84,7 +96,10 @@ impl Operation<'_> {
             // Every handover asks somebody for something.
             Self::Submit(Kind::Handover) => (Right::Create, "Task", false),
             Self::Submit(Kind::Activity) => (Right::Create, "Procedure", false),
-            Self::Cancel | Self::SendAgain | Self::Skip => (Right::Update, "Task", false),
+            Self::Cancel | Self::SendAgain | Self::Skip | Self::PauseClocks => (Right::Update, "Task", false),
+            // Of those that are covered.
+            Self::Answer => (Right::Update, "Task", true),
+            Self::SeeResponsibility => (Right::Read, "EpisodeOfCare", true),
             Self::RunProgramme => (Right::Create, "CarePlan", false),
             Self::SeeAnswers => (Right::Search, "Task", false),
             // Of what is covered; of nothing where that is nothing.
@@ -103,7 +118,8 @@ impl Operation<'_> {
             | Self::SeeDisclosures
             | Self::Erase
             | Self::Hold
-            | Self::SeeRemovals => {
+            | Self::SeeRemovals
+            | Self::SeeLoops => {
                 return None;
             }
         })
@@ -172,13 +188,15 @@ mod tests {
     use super::*;
     use crate::store::{Filter, Grants};
 
-    const ALL: [Operation<'_>; 26] = [
+    const ALL: &[Operation<'_>] = &[
         Operation::Submit(Kind::RehabPlan),
         Operation::Submit(Kind::Referral),
         Operation::Submit(Kind::Handover),
         Operation::Submit(Kind::Activity),
         Operation::SeeExchanges,
+        Operation::SeeResponsibility,
         Operation::Cancel,
+        Operation::Answer,
         Operation::SendAgain,
         Operation::Skip,
         Operation::SeeDeliveries,
@@ -199,6 +217,8 @@ mod tests {
         Operation::Erase,
         Operation::Hold,
         Operation::SeeRemovals,
+        Operation::SeeLoops,
+        Operation::PauseClocks,
     ];
 
     /// Somebody with a token whose scopes allow these rights of everything.
@@ -210,7 +230,7 @@ mod tests {
     }
 
     fn open_to(caller: &Caller) -> Vec<Operation<'static>> {
-        ALL.into_iter().filter(|operation| caller.may(*operation).is_ok()).collect()
+        ALL.iter().copied().filter(|operation| caller.may(*operation).is_ok()).collect()
     }
 
     #[test]
@@ -246,7 +266,8 @@ mod tests {
                 Operation::HearPatient,
                 Operation::Erase,
                 Operation::Hold,
-                Operation::SeeRemovals
+                Operation::SeeRemovals,
+                Operation::SeeLoops
             ]
         );
         let filter = operations.filter();

@@ -147,7 +147,12 @@ impl fmt::Display for Scope {
 /// The scopes in a string, those that are understood; each once.
 pub fn read(text: &str) -> Vec<Scope> {
     let mut scopes: Vec<Scope> = Vec::new();
-    let within = text.get(..text.len().min(MOST_LETTERS)).unwrap_or_default();
+    // What is cut off in its middle could say more than it did whole.
+    let within = match text.get(..MOST_LETTERS) {
+        Some(begin) => begin.rsplit_once(|c: char| c.is_ascii_whitespace()).map_or("", |(whole, _)| whole),
+        None if text.len() > MOST_LETTERS => "",
+        None => text,
+    };
     for scope in within.split_ascii_whitespace().take(MOST_SCOPES).filter_map(Scope::parse) {
         if !scopes.contains(&scope) {
             scopes.push(scope);

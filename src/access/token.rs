@@ -7,6 +7,7 @@ use jsonwebtoken::Algorithm;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::grant::units_of_codes;
 use super::jwt;
 use super::jwt::Meant;
 use super::keys::Found;
@@ -175,6 +176,6 @@ fn outside_scopes(gateway: &Gateway, client: &Client, claim: Option<&Value>, now
         _ => return Err(Denied::NoScope),
     };
     let now = DateTime::from_timestamp(now, 0).ok_or(Denied::NotVerified)?;
-    let granted = super::granted(client, Some(&asked), &gateway.reader(now));
+    let granted = super::granted(client, Some(&asked), &gateway.reader(now), units_of_codes(gateway, client));
     if granted.is_empty() { Err(Denied::NoScope) } else { Ok(granted.into()) }
 }

@@ -19,13 +19,14 @@ use crate::Gateway;
 use crate::fhir::issue::{Code, Issue};
 
 /// Addresses under /v1 that take parameters; their handlers say which.
-const ASKED: [&str; 8] = [
+const ASKED: [&str; 9] = [
     "/v1/exchanges",
     "/v1/deliveries",
     "/v1/registries/{name}/erasures",
     "/v1/registries/{name}/codes",
     "/v1/removals",
     "/v1/patients/{id}/access-log",
+    "/v1/patients/{id}/responsibility",
     "/v1/statistics/kva",
     "/v1/statistics/indicators",
 ];

@@ -2,6 +2,7 @@
 
 use std::str::FromStr;
 
+use actix_web::http::header::ACCEPT;
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -119,15 +120,26 @@ pub async fn read(call: Call, id: web::Path<String>) -> Answer {
     Ok(HttpResponse::Ok().json(shown))
 }
 
-/// `GET /v1/exchanges/{id}/document`
-pub async fn document(call: Call, id: web::Path<String>) -> Answer {
+/// `GET /v1/exchanges/{id}/document`, in the format that `Accept` asks for: JSON or RIV-TA XML.
+pub async fn document(call: Call, id: web::Path<String>, request: HttpRequest) -> Answer {
     call.may(Operation::SeeExchanges)?;
     let id = exchange_id(&id)?;
-    let shown = present::document(&call.gateway, &call.caller, id).await?;
+    let shown = present::document(&call.gateway, &call.caller, id, wished(&request)).await?;
     witness::record(&call.gateway, &call.caller, "read", &format!("exchange/{id}/document"), &Value::Null, call.now)
         .await?;
     let media_type = if shown.format == Format::Riv { "application/xml" } else { "application/json" };
     Ok(HttpResponse::Ok().content_type(media_type).body(shown.body))
+}
+
+/// The one format that `Accept` names, if it names one of them.
+fn wished(request: &HttpRequest) -> Option<Format> {
+    let accepts =
+        request.headers().get_all(ACCEPT).filter_map(|value| value.to_str().ok()).collect::<Vec<_>>().join(",");
+    match (accepts.contains("json"), accepts.contains("xml")) {
+        (true, false) => Some(Format::Json),
+        (false, true) => Some(Format::Riv),
+        _ => None,
+    }
 }
 
 /// `POST /v1/exchanges/{id}/cancel { "reason": "…" }`
@@ -155,6 +167,6 @@ pub async fn retry(call: Call, id: web::Path<String>) -> Answer {
     Ok(HttpResponse::Ok().json(json!({ "retried": retried })))
 }
 
-fn exchange_id(text: &str) -> Result<Uuid, Problem> {
+pub(super) fn exchange_id(text: &str) -> Result<Uuid, Problem> {
     text.parse().map_err(|_| refusal::missing("exchange").into())
 }

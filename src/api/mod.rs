@@ -1,15 +1,18 @@
 //! The only incoming HTTP. One flat list of routes; a handler reads the request, makes one call, and writes the answer.
 
 mod access_log;
+mod answers;
 mod blocks;
 mod body;
 mod bulk;
 mod caller;
+mod consultations;
 mod deliveries;
 mod door;
 mod exchanges;
 mod fhir;
 mod limits;
+mod loops;
 mod oauth;
 mod observe;
 mod ops;
@@ -19,6 +22,7 @@ mod refusals;
 mod registries;
 mod resend;
 mod responsibility;
+mod responsible;
 mod statistics;
 mod tls;
 mod v1;
@@ -54,8 +58,16 @@ pub const ROUTES: &[(&str, &str)] = &[
     ("POST", "/v1/exchanges/search"),
     ("GET", "/v1/exchanges/{id}"),
     ("GET", "/v1/exchanges/{id}/document"),
+    ("POST", "/v1/exchanges/{id}/answers"),
     ("POST", "/v1/exchanges/{id}/cancel"),
     ("POST", "/v1/exchanges/{id}/retry"),
+    ("POST", "/v1/exchanges/{id}/consultations"),
+    ("POST", "/v1/responsibility/search"),
+    ("GET", "/v1/patients/{id}/responsibility"),
+    ("GET", "/v1/exchanges/{id}/timeline"),
+    ("POST", "/v1/exchanges/{id}/clocks/pause"),
+    ("POST", "/v1/exchanges/{id}/clocks/resume"),
+    ("GET", "/v1/open-loops"),
     ("GET", "/v1/deliveries"),
     ("POST", "/v1/deliveries/resend"),
     ("POST", "/v1/deliveries/{id}/retry"),
@@ -121,6 +133,7 @@ pub const ROUTES: &[(&str, &str)] = &[
     ("GET", "/fhir/{type}/{id}/$everything"),
     ("POST", "/fhir/{type}/{id}/$everything"),
     ("GET", "/fhir/{type}/{id}/$document"),
+    ("GET", "/fhir/{type}/{id}/$timeline"),
     ("GET", "/fhir/{type}/{id}/_history"),
     ("GET", "/fhir/{type}/{id}/_history/{version}"),
     ("GET", "/bulk/jobs/{id}"),
@@ -151,8 +164,16 @@ fn routes(app: &mut web::ServiceConfig) {
         .route("/v1/exchanges/search", web::post().to(exchanges::search))
         .route("/v1/exchanges/{id}", get().to(exchanges::read))
         .route("/v1/exchanges/{id}/document", get().to(exchanges::document))
+        .route("/v1/exchanges/{id}/answers", web::post().to(answers::post))
         .route("/v1/exchanges/{id}/cancel", web::post().to(exchanges::cancel))
         .route("/v1/exchanges/{id}/retry", web::post().to(exchanges::retry))
+        .route("/v1/exchanges/{id}/consultations", web::post().to(consultations::record))
+        .route("/v1/responsibility/search", web::post().to(responsible::search))
+        .route("/v1/patients/{id}/responsibility", get().to(responsible::of_patient))
+        .route("/v1/exchanges/{id}/timeline", get().to(loops::timeline))
+        .route("/v1/exchanges/{id}/clocks/pause", web::post().to(loops::pause))
+        .route("/v1/exchanges/{id}/clocks/resume", web::post().to(loops::resume))
+        .route("/v1/open-loops", get().to(loops::list))
         .route("/v1/deliveries", get().to(deliveries::list))
         .route("/v1/deliveries/resend", web::post().to(resend::post))
         .route("/v1/deliveries/{id}/retry", web::post().to(deliveries::retry))
@@ -222,6 +243,7 @@ fn routes(app: &mut web::ServiceConfig) {
         .route("/fhir/{type}/{id}/$everything", get().to(fhir::everything))
         .route("/fhir/{type}/{id}/$everything", web::post().to(fhir::everything_post))
         .route("/fhir/{type}/{id}/$document", get().to(fhir::document))
+        .route("/fhir/{type}/{id}/$timeline", get().to(fhir::timeline))
         .route("/fhir/{type}/{id}/_history", get().to(fhir::history))
         .route("/fhir/{type}/{id}/_history/{version}", get().to(fhir::vread))
         .route("/bulk/jobs/{id}", get().to(bulk::standing))

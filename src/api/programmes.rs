@@ -120,7 +120,9 @@ fn fields_of(step: Step) -> &'static [&'static str] {
         Step::Appoint => &["therapist"],
         Step::Module => &["module", "status", "at?"],
         Step::Message => &["id", "text", "from", "at?"],
-        Step::Note => &["id", "contactId", "form", "profession", "diagnoses", "codes", "at?", "text?", "unit?", "what?"],
+        Step::Note => {
+            &["id", "contactId", "form", "profession", "diagnoses", "codes", "at?", "text?", "unit?", "what?"]
+        }
         Step::Documented => &["what"],
         Step::TreatmentStarted => &["at?"],
         Step::Close => &["withPatient", "reason?"],
@@ -160,7 +162,8 @@ fn read_event(body: &Body, now: DateTime<Utc>) -> Result<Event, Problem> {
             fields.add(Issue::error(Code::Structure, *name, sv, en));
         }
     }
-    let mut event = Event { step: Some(step), by: by.unwrap_or_default(), role: role.unwrap_or_default(), ..Event::default() };
+    let mut event =
+        Event { step: Some(step), by: by.unwrap_or_default(), role: role.unwrap_or_default(), ..Event::default() };
     let mut note = Note::default();
     for field in fields_of(step) {
         let name = field.trim_end_matches('?');

@@ -77,6 +77,11 @@ impl Config {
         self.issuers.iter().find(|i| i.iss == iss)
     }
 
+    /// Whether the registry of that name gets codes: one that is not known gets nothing else either.
+    pub fn gets_codes(&self, registry: &str) -> bool {
+        self.registry(registry).is_none_or(|registry| registry.is_coded())
+    }
+
     /// Whether callers must show a token.
     pub fn is_authenticated(&self) -> bool {
         !self.clients.is_empty()

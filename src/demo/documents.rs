@@ -99,7 +99,7 @@ pub fn sip() -> Value {
             { "unit": HOME_CARE, "unitName": "Hemsjukvården", "principal": "2120001355" },
             { "unit": ONCOLOGY, "unitName": "Onkologimottagningen", "principal": "2321000131", "role": "sammankallande" },
         ],
-        "meeting": { "start": "2026-03-09T10:00:00+01:00", "end": "2026-03-09T11:00:00+01:00", "place": "Vårdcentralen Norr" },
+        "meeting": { "status": "held", "start": "2026-03-09T10:00:00+01:00", "end": "2026-03-09T11:00:00+01:00", "place": "Vårdcentralen Norr" },
         "followUp": { "date": "2026-06-15", "responsible": NORTH },
     })
 }
@@ -158,6 +158,16 @@ pub fn activities() -> Vec<Value> {
             })
         })
         .to_vec()
+}
+
+/// Samråd before a referral that cannot carry it.
+pub fn consultations() -> Value {
+    json!({
+        "patient": { "at": "2026-03-11T09:00:00+01:00", "medium": "face-to-face" },
+        "primaryCare": {
+            "at": "2026-03-11T13:00:00+01:00", "medium": "phone", "profession": "physiotherapist", "unit": NORTH,
+        },
+    })
 }
 
 /// A referral as RIV-TA ProcessRequest 1.0.

@@ -167,6 +167,13 @@ impl<'a> Journey<'a> {
     async fn riv(&mut self) -> anyhow::Result<()> {
         self.teller.step("A referral comes as RIV-TA ProcessRequest 1.0 from a system that speaks no FHIR");
         let exchange = self.send_xml("/v1/referrals", ONCOLOGY, &documents::riv_referral()).await?;
+        self.teller.step("It has no field for samråd, so it waits until its sender has recorded that; then it leaves");
+        let path = format!("{}{exchange}/consultations", self.places.gateway);
+        for _ in 0..self.times() {
+            let post = self.http.post(&path).header("Vardkedja-Unit", ONCOLOGY).json(&documents::consultations());
+            let status = post.send().await?.status().as_u16();
+            ensure!(status == 200, "the consultations were answered {status}");
+        }
         self.until(&exchange, "delivered").await?;
         self.teller.step("An activity comes as RIV-TA ProcessActivities 1.0");
         let exchange = self.send_xml("/v1/activities", NORTH, &documents::riv_activity()).await?;

@@ -61,6 +61,11 @@ impl Terminology {
         }
     }
 
+    /// The codes of a system, sorted, where the package has it.
+    pub fn codes(&self, system: &str) -> Option<&[String]> {
+        self.systems.get(system).map(|system| system.codes.as_slice())
+    }
+
     /// Takes in a ValueSet.
     pub fn add_set(&mut self, file: &str, resource: &Value, issues: &mut Vec<Issue>) {
         let Some(url) = url(file, resource, issues) else { return };

@@ -23,6 +23,7 @@ pub type Files = BTreeMap<String, String>;
 #[derive(Debug)]
 pub struct Mappings {
     tables: Vec<Table>,
+    codes: BTreeMap<String, Arc<CodeMap>>,
 }
 
 /// What the gateway must know of a document before it is mapped.
@@ -81,11 +82,18 @@ impl Mappings {
             }
             issues.extend(found);
         }
-        (Self { tables }, issues)
+        (Self { tables, codes: library.codes.into_iter().collect() }, issues)
     }
 
     pub fn tables(&self) -> impl Iterator<Item = &Table> {
         self.tables.iter()
+    }
+
+    /// What a code becomes in FHIR by a map, as tables name it (`codes/medium`); else the codes that are nearest to it.
+    pub fn coded(&self, map: &str, code: &str) -> Result<Value, String> {
+        let code = Value::from(code);
+        let Some(map) = self.codes.get(map) else { return Err(String::new()) };
+        map.out(&code).cloned().ok_or_else(|| map.nearest(&code, true))
     }
 
     /// Reads a source document as the tree that tables read.
@@ -124,6 +132,11 @@ impl Mappings {
             Some(shape) => message::write(shape, document),
             None => document.to_string().into_bytes(),
         }
+    }
+
+    /// A table for the same documents in another format.
+    pub fn like(&self, table: &Table, format: Format) -> Option<&Table> {
+        self.tables.iter().find(|t| t.kind == table.kind && t.format == format && t.guard.len() == table.guard.len())
     }
 
     /// The table for a document, by its kind and format and by the tables' own guards.

@@ -6,11 +6,13 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
-use chrono::{DateTime, SecondsFormat};
+use chrono::{DateTime, SecondsFormat, Utc};
 
 use crate::config::Config;
 use crate::fhir::audit_event::{Observer, audit_event};
-use crate::store::{CheckpointKind, Mark, Walked, checkpoints_of, manifest_of, rows_in_order, walk_file};
+use crate::store::{
+    CheckpointKind, Manifest, Mark, Walked, checkpoints_of, is_of, manifest_of, rows_in_order, walk_file,
+};
 use crate::sync::seal::{Checker, Stand, lines, public_path};
 
 /// Findings told one by one.
@@ -36,7 +38,8 @@ struct Report {
 /// `vardkedja audit verify`: true where nothing is wrong.
 pub fn verify(wish: &Verify) -> anyhow::Result<bool> {
     let mut report = Report::default();
-    let manifest = manifest_of(&wish.db);
+    // Whoever can write the log can write a manifest beside it: only the very bytes that it speaks of are a copy.
+    let manifest = copy_of(&wish.db, &mut report)?;
     let is_still = manifest.is_some();
     let beside = |ending: &str| PathBuf::from(format!("{}{ending}", wish.db.display()));
     let key = wish.public_key.clone().unwrap_or_else(|| public_path(&wish.db.with_file_name("audit.key")));
@@ -64,12 +67,18 @@ pub fn verify(wish: &Verify) -> anyhow::Result<bool> {
         let stand = Stand { seq: manifest.audit.seq, hash: manifest.audit.hash.clone(), ..Stand::default() };
         given.extend(stand.bytes().filter(|_| stand.seq > 0).map(|hash| Mark { seq: stand.seq, hash }));
     }
-    let walked = walk_file(&wish.db, &given, is_still)
+    let walked = walk_file(&wish.db, &given, is_still, Utc::now())
         .with_context(|| format!("the audit log of {} cannot be read", wish.db.display()))?;
     report.findings.extend(walked.faults.iter().map(ToString::to_string));
     let untold = walked.fault_count - walked.faults.len() as u64;
     report.findings.extend((untold > 0).then(|| format!("and {untold} more")));
     pruned(&walked, &marks, checker.is_some(), &mut report);
+    if walked.emptied > 0 {
+        report.notes.push(format!(
+            "{} rows have lost what they said, of things that were removed; their hashes are kept.",
+            walked.emptied
+        ));
+    }
     if checker.is_none() {
         report.notes.push("No public key: signatures were not checked, so whoever can write the database could have written the log anew (--public-key).".into());
     }
@@ -78,6 +87,23 @@ pub fn verify(wish: &Verify) -> anyhow::Result<bool> {
     }
     say(&wish.db, &walked, &marks, &report);
     Ok(report.findings.is_empty())
+}
+
+/// What is said of the file by the manifest beside it, where that is a copy's. What was sealed after a copy was made is not held
+/// against it, and that is told: a log that was cut off would otherwise pass for a copy.
+fn copy_of(db: &Path, report: &mut Report) -> anyhow::Result<Option<Manifest>> {
+    let Some(manifest) = manifest_of(db) else { return Ok(None) };
+    if !is_of(&manifest, db).with_context(|| format!("{} cannot be read", db.display()))? {
+        report
+            .findings
+            .push("the manifest beside the database is of another file: it is no copy, or one that was changed".into());
+        return Ok(None);
+    }
+    report.notes.push(format!(
+        "By its manifest this is a copy of {}: what was sealed later is not held against it.",
+        time(manifest.made_at.timestamp_millis())
+    ));
+    Ok(Some(manifest))
 }
 
 /// What the file says, of what still stands: a restore sets aside what was lost with it.

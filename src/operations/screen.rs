@@ -16,6 +16,7 @@ pub fn screen(status: &Status) -> String {
     partners(&mut out, status);
     parked(&mut out, status);
     answers(&mut out, status);
+    loops(&mut out, status);
     disk(&mut out, status);
     concerns(&mut out, status);
     out
@@ -101,6 +102,18 @@ fn answers(out: &mut String, status: &Status) {
         );
     }
     more(out, status.unanswered.len());
+}
+
+fn loops(out: &mut String, status: &Status) {
+    if status.loops.is_empty() {
+        return;
+    }
+    let _ = writeln!(out, "\nOPEN LOOPS          open  overdue  escalated   oldest");
+    for line in &status.loops {
+        let oldest = age(&line.oldest_at, &status.now);
+        let (step, open, overdue, escalated) = (&line.step, line.open, line.overdue, line.escalated);
+        let _ = writeln!(out, "  {step:16} {open:>6} {overdue:>8} {escalated:>10} {oldest:>8}");
+    }
 }
 
 fn disk(out: &mut String, status: &Status) {

@@ -33,7 +33,7 @@ pub async fn begin(
     if let Some(patients) = &request.patients {
         let names: Vec<String> = patients.iter().map(|id| format!("Patient/{id}")).collect();
         let seen = gateway.store.resources(&caller.filter(), &names).await?;
-        let hidden = names.iter().enumerate().filter(|(_, name)| !seen.iter().any(|s| name.ends_with(&s.id)));
+        let hidden = patients.iter().enumerate().filter(|(_, id)| !seen.iter().any(|s| s.id == **id));
         let issues: Vec<Issue> = hidden.map(|(n, _)| unknown_patient(n)).collect();
         if !issues.is_empty() {
             return Err(Refusal::Findings(issues));

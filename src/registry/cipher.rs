@@ -34,7 +34,9 @@ impl Cipher {
     pub fn new(key: &CodingKey, directory: &Directory) -> Self {
         let mut units = BTreeSet::new();
         for unit in directory.iter() {
-            units.extend([&unit.hsa_id, &unit.care_provider, &unit.orgnr].map(|id| id.to_ascii_uppercase()));
+            units.extend([&unit.hsa_id, &unit.care_provider].map(|id| id.to_ascii_uppercase()));
+            // Whoever has a firm of their own has their personnummer for its number.
+            units.extend((!is_of_person(&unit.orgnr)).then(|| unit.orgnr.to_ascii_uppercase()));
         }
         units.remove("");
         Self {
@@ -71,6 +73,14 @@ impl Cipher {
     }
 }
 
+/// Whether an organisation number is a person's: a juridical person's has at least 20 where a person's has the month.
+fn is_of_person(orgnr: &str) -> bool {
+    let digits: Vec<u8> = orgnr.bytes().filter(u8::is_ascii_digit).collect();
+    // Twelve digits begin with the century, which for an organisation is 16.
+    let number = if digits.len() == 12 { digits.get(2..) } else { Some(digits.as_slice()) };
+    digits.len() == 12 && !digits.starts_with(b"16") || number.and_then(|n| n.get(2)).is_some_and(|month| *month < b'2')
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::HashSet;
@@ -91,6 +101,21 @@ mod tests {
         assert_ne!(a.id("Patient", "p"), a.id("Task", "p"), "the same id of two types is two things");
         assert!(a.id("Patient", "p").starts_with("k1-"));
         assert_eq!(format!("{a:?}"), "Cipher(k1)");
+    }
+
+    #[test]
+    fn the_number_of_a_firm_that_is_a_persons_is_no_unit_s() {
+        for (orgnr, of_person) in [
+            ("2321000131", false),
+            ("232100-0131", false),
+            ("165560360793", false),
+            ("5009072553", true),
+            ("500907-2553", true),
+            ("195009072553", true),
+            ("", false),
+        ] {
+            assert_eq!(is_of_person(orgnr), of_person, "{orgnr}");
+        }
     }
 
     #[test]

@@ -41,8 +41,20 @@ const NEVER: [&str; 16] = [
 /// Resources that are somebody's words or a file: without those nothing is left that a registry needs.
 const WORDS: [&str; 6] = ["Composition", "Binary", "DocumentReference", "Consent", "AuditEvent", "OperationOutcome"];
 /// Elements that lead to a person although their type does not say so.
-const PERSONAL: [&str; 5] =
-    ["Patient.contact", "Patient.link", "Patient.photo", "Patient.communication", "Practitioner.photo"];
+const PERSONAL: [&str; 10] = [
+    "Patient.contact",
+    "Patient.link",
+    "Patient.photo",
+    "Patient.communication",
+    "Patient.multipleBirth[x]",
+    "Practitioner.photo",
+    "Practitioner.birthDate",
+    "RelatedPerson.photo",
+    "RelatedPerson.birthDate",
+    "RelatedPerson.communication",
+];
+/// What somebody else's extension says of time could be a birth to the minute.
+const TIMES: [&str; 6] = ["date", "dateTime", "instant", "time", "Period", "Timing"];
 
 /// The resource as the registry gets it; `year` is this year's number. `None`: nothing of its type is for registries.
 pub fn coded(resource: &Value, cipher: &Cipher, year: i32) -> Option<Value> {
@@ -232,7 +244,9 @@ impl Walk<'_> {
                 ("valueString", Value::String(text)) if url.starts_with(BASE) => {
                     Some(json!(self.cipher.code(url, text)))
                 }
-                _ => r4::find("Extension", name).and_then(|found| self.element(&found, value)),
+                _ => r4::find("Extension", name)
+                    .filter(|found| url.starts_with(BASE) || !TIMES.contains(&found.type_code))
+                    .and_then(|found| self.element(&found, value)),
             };
             if let Some(kept) = kept {
                 out.insert(name.clone(), kept);

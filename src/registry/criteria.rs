@@ -3,12 +3,14 @@
 use chrono::{DateTime, Utc};
 
 use crate::Gateway;
+use crate::access::{Caller, Reach};
 use crate::fhir::issue::{Code, Issue, told};
-use crate::fhir::search::{Clause, Fault, Reader, names_person, split};
+use crate::fhir::search::{Clause, Fault, Reader, links, names_person, split};
 
 /// The clauses of a query, or everything that is wrong with it.
 pub fn criteria(
     gateway: &Gateway,
+    caller: &Caller,
     resource_type: &str,
     query: &str,
     now: DateTime<Utc>,
@@ -29,11 +31,19 @@ pub fn criteria(
         }
         match reader.clause(resource_type, &name, &value) {
             Ok(clause) if leads_away(&clause) => issues.push(leads(told(&name))),
+            Ok(clause) if links_codes(gateway, caller, resource_type, &clause) => issues.push(a_link(told(&name))),
             Ok(clause) => clauses.push(clause),
             Err(Fault::Unknown(issue) | Fault::Wrong(issue)) => issues.push(issue),
         }
     }
     if issues.is_empty() { Ok(clauses) } else { Err(issues) }
+}
+
+/// Whether the answer would tell a registry that gets codes whose they are.
+fn links_codes(gateway: &Gateway, caller: &Caller, resource_type: &str, clause: &Clause) -> bool {
+    let Reach::Registry(name) = &caller.reach else { return false };
+    let directory = &gateway.config.directory;
+    gateway.config.gets_codes(name) && links(resource_type, clause, &|id| directory.find(id).is_some())
 }
 
 /// What filters and scopes are read by.
@@ -72,6 +82,15 @@ fn a_person(name: &str) -> Issue {
         name,
         "Person- och samordningsnummer tas inte emot i en adress; sänd filtret i en kropp.",
         "A national identifier is not taken in a URL; send the filter in a body.",
+    )
+}
+
+fn a_link(name: &str) -> Issue {
+    Issue::error(
+        Code::Forbidden,
+        name,
+        "Registret får kodade uppgifter: filtret frågar efter något som kodas eller utelämnas, och svaret skulle peka ut personen.",
+        "The registry gets coded data: the filter asks for what is coded or left out, and the answer would point out the person.",
     )
 }
 

@@ -106,7 +106,9 @@ pub async fn opt_out(
         ..Commit::default()
     };
     if let Committed::Done { .. } = gateway.store.commit(commit).await? {
-        return Ok(Registered { opt_out: wish, is_new: true });
+        // As it is kept: its time is the commit's.
+        let opt_out = gateway.store.opt_out(wish.id).await?.unwrap_or(wish);
+        return Ok(Registered { opt_out, is_new: true });
     }
     let known = gateway.store.opt_outs(&wish.system, &wish.value).await?;
     let same = |o: &OptOut| o.registry == wish.registry && o.unit == wish.unit && o.lifted_at.is_none();

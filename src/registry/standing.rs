@@ -7,13 +7,15 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::begin::row;
+use super::criteria::reader;
 use super::manifest::manifest;
-use super::request::Request;
+use super::request::{Request, read_caller};
 use super::terms::Terms;
 use super::writing::STEPS_BEFORE_TYPES;
 use crate::Gateway;
-use crate::access::Caller;
-use crate::store::{Commit, Committed, Export, ExportChange, ExportFile, ExportState};
+use crate::access::{Caller, Reach};
+use crate::fhir::issue::{Code, Issue};
+use crate::store::{Clause, Commit, Committed, Export, ExportChange, ExportFile, ExportState, Extent, FileKind, Right};
 use crate::sync::Refusal;
 use crate::sync::refusal::missing;
 
@@ -43,9 +45,56 @@ async fn own_today(gateway: &Gateway, caller: &Caller, id: Uuid, now: DateTime<U
     }
 }
 
+/// Whether what satisfies the one list of criteria satisfies the other: the same, or the same of more codes.
+fn holds(now: &[Clause], then: &[Clause]) -> bool {
+    match (now, then) {
+        ([Clause::Token { param: of_now, any_of: now }], [Clause::Token { param: of_then, any_of: then }]) => {
+            of_now == of_then && then.iter().all(|token| now.contains(token))
+        }
+        (now, then) => now == then,
+    }
+}
+
+/// Whether the token covers now what the one covered that the export was asked for with: of one type, or of all. A unit is one
+/// caller to whichever of its systems comes, and what one of them may fetch another may not.
+fn check_covered(gateway: &Gateway, caller: &Caller, export: &Export, of_type: Option<&str>) -> Result<(), Refusal> {
+    let Some(then) = read_caller(&export.caller) else { return Err(missing("export")) };
+    let then = then.narrowed(&gateway.compiled, &reader(gateway, export.created_at));
+    let types = Request::read(&export.asked).map(|request| request.types).unwrap_or_default();
+    let reaches = match (&caller.reach, &then.reach) {
+        (Reach::Units(now), Reach::Units(then)) => then.iter().all(|unit| now.contains(unit)),
+        (now, then) => now == then,
+    };
+    let covers = |resource_type: &str| {
+        let Some(now) = caller.grants.as_ref().map(|grants| grants.extent(resource_type, Right::Read)) else {
+            return true;
+        };
+        match (now, then.grants.as_ref().map_or(Extent::All, |grants| grants.extent(resource_type, Right::Read))) {
+            (Extent::All, _) | (_, Extent::Nothing) => true,
+            (Extent::AnyOf(now), Extent::AnyOf(then)) => then.iter().all(|then| now.iter().any(|now| holds(now, then))),
+            (Extent::Nothing | Extent::AnyOf(_), _) => false,
+        }
+    };
+    let lacked = match of_type {
+        Some(one) => (!covers(one)).then(|| one.to_owned()),
+        None => types.into_iter().find(|kind| !covers(kind)),
+    };
+    match lacked {
+        _ if !reaches => Err(missing("export")),
+        None => Ok(()),
+        Some(kind) => Err(Refusal::Forbidden(Issue::error(
+            Code::Forbidden,
+            "",
+            format!("Biljetten täcker mindre av {kind} än den som exporten begärdes med."),
+            format!("The token covers less of {kind} than the one that the export was asked for with."),
+        ))),
+    }
+}
+
 /// Whether the export is the caller's, before anything is counted against it.
 pub async fn standing(gateway: &Gateway, caller: &Caller, id: Uuid, now: DateTime<Utc>) -> Result<Standing, Refusal> {
     let export = own_today(gateway, caller, id, now).await?;
+    check_covered(gateway, caller, &export, None)?;
     // What nobody has tidied away yet is gone all the same.
     if export.expires_at.is_some_and(|at| at <= now) {
         return Err(missing("export"));
@@ -92,6 +141,8 @@ pub async fn file(
         return Err(missing("file"));
     }
     let file = gateway.store.export_file(id, name).await?.ok_or_else(|| missing("file"))?;
+    let of_type = (file.kind == FileKind::Output).then_some(file.resource_type.as_str());
+    check_covered(gateway, caller, &export, of_type)?;
     Ok(Sendable { path: folder(gateway, id).join(&file.name), file })
 }
 

@@ -81,7 +81,8 @@ impl Terms {
         since: DateTime<Utc>,
     ) -> Result<Vec<(String, Membership)>, StoreError> {
         let Self::Registry { name, .. } = self else { return Ok(Vec::new()) };
-        let returned = gateway.store.returned_since(name, since).await?;
+        let mut returned = gateway.store.returned_since(name, since).await?;
+        returned.extend(gateway.store.informed_since(name, since).await?);
         let left = gateway.store.objected_since(name, since).await?;
         let returned = returned.into_iter().map(|patient| (patient, Membership::New));
         Ok(returned.chain(left.into_iter().map(|patient| (patient, Membership::Left))).collect())

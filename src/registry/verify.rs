@@ -127,7 +127,9 @@ pub async fn verify(
                 format!("The scopes do not cover {kind}."),
             )));
         }
-        let any_of = read_filters(gateway, &question.request, kind, now).unwrap_or_default();
+        let Some(any_of) = read_filters(gateway, caller, &question.request, kind, now) else {
+            return Err(missing("filter"));
+        };
         let here = of_type(gateway, caller, question, kind, (seq, now), any_of, members.as_ref()).await?;
         compared.resources += here.values().map(|here| here.sum.count).sum::<u64>();
         compared.differences.extend(differences(question, kind, here));

@@ -121,6 +121,12 @@ async fn one(gateway: &Gateway, id: Uuid, shutdown: &watch::Receiver<bool>) {
                 }
             }
             Err(stop @ (Stop::File(_) | Stop::Lost(_))) => {
+                // Its client deleted it meanwhile, and its files are away: nothing went wrong.
+                if matches!(gateway.store.export(id).await, Ok(export) if export.as_ref().is_none_or(|e| e.state == ExportState::Gone))
+                {
+                    clear(gateway, id).await;
+                    return;
+                }
                 tracing::error!(export = %id, error = %stop, "an export failed");
                 let now = Utc::now();
                 let note = stop.to_string();

@@ -312,7 +312,7 @@ impl Writing<'_> {
             of_patients,
             list: (is_whole || (self.export.since_seq.is_some() && !is_actor(kind)))
                 .then_some(List { export: self.export.id, is_whole }),
-            any_of: read_filters(self.gateway, &self.request, kind, self.export.created_at)
+            any_of: read_filters(self.gateway, &self.caller, &self.request, kind, self.export.created_at)
                 .ok_or(Stop::Lost("a filter that was read before"))?,
             provenance: provenance
                 .map(|which| Targets { types: self.request.types.clone(), latest: which == Associated::Latest }),
@@ -454,11 +454,12 @@ pub(super) fn by_gateway(step: &str, id: Uuid, payload: &Value, now: DateTime<Ut
 /// The criteria of a type; `None` where they cannot be read, which was tried when they came.
 pub(super) fn read_filters(
     gateway: &Gateway,
+    caller: &Caller,
     request: &Request,
     kind: &str,
     now: DateTime<Utc>,
 ) -> Option<Vec<Vec<Clause>>> {
-    request.filters_of(kind).map(|query| criteria_of(gateway, kind, query, now, false).ok()).collect()
+    request.filters_of(kind).map(|query| criteria_of(gateway, caller, kind, query, now, false).ok()).collect()
 }
 
 fn unknown_leavers() -> Issue {

@@ -82,6 +82,9 @@ impl<'w, 'c> Writing<'w, 'c> {
         for programme in &commit.programmes {
             self.put_programme(programme)?;
         }
+        for moved in &commit.charges {
+            self.put_moved(moved)?;
+        }
         for document in &commit.documents {
             self.put_document(document)?;
         }
@@ -94,6 +97,10 @@ impl<'w, 'c> Writing<'w, 'c> {
         for change in &commit.delivery_changes {
             self.change_delivery(change)?;
         }
+        for raised in &commit.raised {
+            self.raise(raised)?;
+        }
+        self.settle_waits(commit)?;
         for block in &commit.blocks {
             self.put_block(block)?;
         }
@@ -103,6 +110,9 @@ impl<'w, 'c> Writing<'w, 'c> {
         }
         for inbound in &commit.inbound {
             self.put_inbound(inbound)?;
+        }
+        for one in &commit.moves {
+            self.put_move(one)?;
         }
         for deed in &commit.deeds {
             self.put_deed(deed)?;

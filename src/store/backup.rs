@@ -219,6 +219,11 @@ pub fn manifest_of(file: &Path) -> Option<Manifest> {
     serde_json::from_slice(&fs::read(manifest_path(file)).ok()?).ok()
 }
 
+/// Whether the file has the bytes that the manifest speaks of.
+pub fn is_of(manifest: &Manifest, file: &Path) -> Result<bool, BackupError> {
+    Ok(hash(file)? == (manifest.bytes, manifest.sha256.clone()))
+}
+
 /// The newest copy of a database, where one was made.
 pub fn last_backup(db: &Path) -> Option<BackupNote> {
     serde_json::from_slice(&fs::read(note_path(db)).ok()?).ok()

@@ -2,10 +2,12 @@
 
 use super::audit::{Checkpoint, Prune};
 use super::block::{Block, Listed};
+use super::charge::Moved;
 use super::export::ExportChange;
 use super::programme::Programme;
-use super::record::{Answer, Assertion, Audit, Delivery, DeliveryChange, Document, Exchange, Inbound, Put};
+use super::record::{Answer, Assertion, Audit, Delivery, DeliveryChange, Document, Exchange, Inbound, Move, Put};
 use super::rights::Deed;
+use super::wait::{PauseChange, Raised};
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
@@ -29,7 +31,15 @@ pub struct Commit {
     pub blocks: Vec<Block>,
     /// Of which held deliveries the worklist has heard.
     pub listed: Vec<Listed>,
+    /// Who has charge of what: steps that follow, in order.
+    pub charges: Vec<Moved>,
+    /// What a person does to clocks.
+    pub pauses: Vec<PauseChange>,
+    /// Which waits are told to be overdue.
+    pub raised: Vec<Raised>,
     pub inbound: Vec<Inbound>,
+    /// Moves of Tasks that are among `put`.
+    pub moves: Vec<Move>,
     /// What patients wish, what registries got, what is held and removed; after everything else and before the audit rows.
     pub deeds: Vec<Deed>,
     pub answer: Option<Answer>,
@@ -80,6 +90,8 @@ pub enum Expect {
     Unchanged { patient: String, changes: i64 },
     /// Nothing happened to the patient's blocks since: [`Store::block_marks`](super::Store::block_marks) says the same.
     Blocks { patient: String, marks: i64 },
+    /// Nothing moved for the patient since: [`Store::charge_moves`](super::Store::charge_moves) says the same `last`.
+    Charges { patient: String, last: i64 },
     /// The caller has not used this Idempotency-Key.
     FreshKey { caller: String, key: String },
     /// The client has not used this assertion.
@@ -102,6 +114,8 @@ pub enum Expect {
     Removable { exchange: Uuid },
     /// Nothing of the delivery was sent since: so many attempts are on record, and none has begun whose outcome is not.
     Untried { delivery: Uuid, attempts: u32 },
+    /// The wait stands as it was read. Every [`Raised`] expects this of its own accord.
+    Waiting { exchange: Uuid, unit: String, step: crate::domain::clock::Step },
     /// The export is not over. Every [`ExportChange`] expects this of its own accord.
     ExportOpen { export: Uuid },
     /// The client has fewer open exports than this, and fewer with files.

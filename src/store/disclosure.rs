@@ -26,12 +26,11 @@ macro_rules! objects {
           AND o.registry IN (?2, '*') AND o.lifted_at IS NULL))"
     };
 }
+/// What somebody who objects must have erased it has got all the same.
 const RECORD: &str = concat!(
     "INSERT INTO disclosure (registry, rid, key, first_at, last_at) SELECT ?1, r.rid, ?5, ?6, ?6 FROM ",
     given!(),
-    "NOT ",
-    objects!(),
-    " ON CONFLICT (registry, rid) DO UPDATE SET key = excluded.key, last_at = excluded.last_at"
+    "true ON CONFLICT (registry, rid) DO UPDATE SET key = excluded.key, last_at = excluded.last_at"
 );
 /// What comes again need not be erased.
 const COMES_AGAIN: &str = concat!(
@@ -56,6 +55,12 @@ macro_rules! of_patient {
          AND r.type NOT IN ('Organization', 'Practitioner', 'PractitionerRole')"
     };
 }
+/// That the registry need not erase what it has.
+macro_rules! kept {
+    () => {
+        "NOT EXISTS (SELECT 1 FROM erasure e WHERE e.registry = d.registry AND e.type = r.type AND e.id = r.id)"
+    };
+}
 const WITHDRAW: &str = concat!(
     "INSERT INTO erasure (registry, type, id, patient, key, reason, at) \
      SELECT d.registry, r.type, r.id, ?1, d.key, 'opt-out', ?3 FROM (SELECT r.rid, r.type, r.id FROM ",
@@ -63,33 +68,37 @@ const WITHDRAW: &str = concat!(
     ") r CROSS JOIN disclosure d ON d.rid = r.rid CROSS JOIN registry g ON g.id = d.registry AND ?2 IN (g.name, '*') \
      WHERE true ON CONFLICT (registry, type, id) DO NOTHING"
 );
-const FORGET: &str = concat!(
-    "DELETE FROM disclosure WHERE rid IN (SELECT r.rid FROM ",
-    of_patient!(),
-    ") AND registry IN (SELECT id FROM registry WHERE ?2 IN (name, '*'))"
-);
 /// Of registries to which no objection of the patient is left.
 const TAKE_BACK: &str = "DELETE FROM erasure WHERE patient = ?1 AND reason = 'opt-out' AND registry IN \
      (SELECT g.id FROM registry g WHERE NOT EXISTS (SELECT 1 FROM opt_out o INDEXED BY opt_out_of_patient \
       WHERE o.patient = ?1 AND o.registry IN (g.name, '*') AND o.lifted_at IS NULL))";
 const REMOVED: &str = "INSERT INTO erasure (registry, type, id, patient, key, reason, at) \
      SELECT d.registry, r.type, r.id, NULL, d.key, 'removed', ?2 FROM disclosure d CROSS JOIN resource r ON r.rid = d.rid \
-     WHERE d.rid = ?1 ON CONFLICT (registry, type, id) DO NOTHING";
+     WHERE d.rid = ?1 ON CONFLICT (registry, type, id) DO UPDATE SET reason = 'removed', patient = NULL";
 const GONE: &str = "DELETE FROM disclosure WHERE rid = ?1";
+/// What is erased there, the registry has no more; until then it has it, also where the objection is taken back meanwhile.
+const HAS_NO_MORE: &str = "DELETE FROM disclosure WHERE registry = ?1 AND rid IN (SELECT r.rid FROM erasure e INDEXED BY erasure_of_registry \
+     CROSS JOIN resource r ON r.type = e.type AND r.id = e.id WHERE e.registry = ?1 AND e.seq <= ?2)";
 const CONFIRM: &str = "DELETE FROM erasure WHERE registry = ?1 AND seq <= ?2";
 const ERASURES: &str = "SELECT e.* FROM erasure e INDEXED BY erasure_of_registry \
      WHERE e.registry = (SELECT id FROM registry WHERE name = ?1) AND e.seq > ?2 ORDER BY e.seq LIMIT ?3";
 const BY_PATIENT: &str = concat!(
     "SELECT g.name, r.type, count(*) AS resources, min(d.first_at) AS first_at, max(d.last_at) AS last_at FROM \
-     (SELECT r.rid, r.type FROM ",
+     (SELECT r.rid, r.type, r.id FROM ",
     of_patient!(),
-    ") r CROSS JOIN disclosure d ON d.rid = r.rid CROSS JOIN registry g ON g.id = d.registry GROUP BY g.name, r.type ORDER BY g.name, r.type"
+    ") r CROSS JOIN disclosure d ON d.rid = r.rid CROSS JOIN registry g ON g.id = d.registry WHERE ",
+    kept!(),
+    " GROUP BY g.name, r.type ORDER BY g.name, r.type"
 );
 const TO_ERASE: &str = "SELECT g.name, e.type, count(*) AS resources, min(e.at) AS first_at, max(e.at) AS last_at \
      FROM erasure e INDEXED BY erasure_of_patient CROSS JOIN registry g ON g.id = e.registry WHERE e.patient = ?1 \
      GROUP BY g.name, e.type ORDER BY g.name, e.type";
-const CODED: &str = "SELECT r.rid, r.type, r.id FROM disclosure d CROSS JOIN resource r ON r.rid = d.rid \
-     WHERE d.registry = (SELECT id FROM registry WHERE name = ?1) AND d.rid > ?2 ORDER BY d.rid LIMIT ?3";
+const CODED: &str = concat!(
+    "SELECT r.rid, r.type, r.id FROM disclosure d CROSS JOIN resource r ON r.rid = d.rid \
+     WHERE d.registry = (SELECT id FROM registry WHERE name = ?1) AND d.rid > ?2 AND ",
+    kept!(),
+    " ORDER BY d.rid LIMIT ?3"
+);
 
 impl Writing<'_, '_> {
     /// Of a patient who objected meanwhile it is to be erased at once.
@@ -117,7 +126,6 @@ impl Writing<'_, '_> {
     pub(super) fn withdraw(&mut self, patient: &str, registry: &str, at_ms: i64) -> Result<(), Refusal> {
         debug_assert!(registry == EVERY || !registry.is_empty());
         self.statements.run(WITHDRAW, (patient, registry, at_ms))?;
-        self.statements.run(FORGET, (patient, registry))?;
         Ok(())
     }
 
@@ -136,6 +144,7 @@ impl Writing<'_, '_> {
 
     pub(super) fn confirm(&mut self, registry: &str, through: i64) -> Result<(), Refusal> {
         let registry = self.registry(registry)?;
+        self.statements.run(HAS_NO_MORE, (registry, through))?;
         self.statements.run(CONFIRM, (registry, through))?;
         Ok(())
     }

@@ -84,7 +84,9 @@ impl Question {
     fn of_attention(query: &ExchangeQuery, visible: Option<&Sql>) -> Self {
         let sql = "SELECT e.updated_at AS at, e.id AS id FROM (SELECT exchange FROM delivery INDEXED BY delivery_parked \
                    WHERE state = 'parked' AND held = 0 AND action <> 'notice' UNION SELECT exchange FROM inbound INDEXED BY inbound_held \
-                   WHERE finding IS NOT NULL AND exchange IS NOT NULL) l CROSS JOIN exchange e ON e.id = l.exchange WHERE true";
+                   WHERE finding IS NOT NULL AND exchange IS NOT NULL \
+                   UNION SELECT w.id FROM exchange w INDEXED BY exchange_stage WHERE w.stage = 'parked' AND w.kind = 'referral' \
+                   AND NOT EXISTS (SELECT 1 FROM party t WHERE t.exchange = w.id AND t.role <> 'sender')) l CROSS JOIN exchange e ON e.id = l.exchange WHERE true";
         Self { sql: sql.into(), values: Vec::new() }.narrowed(query, visible, "e.updated_at", "e.id")
     }
 

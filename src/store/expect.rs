@@ -3,6 +3,7 @@
 use super::Expect;
 use super::apply::{Refusal, Writing};
 use super::assertion::{UNEXPIRED, USED};
+use super::charge::LAST;
 use super::objection::STANDING;
 use super::programme::REVISION as PROGRAMME;
 use super::read_delivery::LANE_END;
@@ -17,6 +18,7 @@ const HEARD: &str = "SELECT 1 FROM inbound WHERE partner = ?1 AND key = ?2";
 const ATTEMPTS: &str = "SELECT attempts FROM delivery WHERE id = ?1 AND begun_at IS NULL";
 const EXPORT: &str = "SELECT state FROM export_job WHERE id = ?1";
 const IN_FORCE: &str = "SELECT 1 FROM opt_out WHERE id = ?1 AND lifted_at IS NULL";
+const WAITING: &str = "SELECT 1 FROM wait WHERE exchange = ?1 AND unit = ?2 AND step = ?3";
 const STATE: &str = "SELECT state FROM delivery WHERE id = ?1";
 
 impl Writing<'_, '_> {
@@ -52,6 +54,10 @@ impl Writing<'_, '_> {
                 Ok(found == Some(*changes))
             }
             Expect::Blocks { patient, marks } => Ok(self.block_marks(patient)? == *marks),
+            Expect::Charges { patient, last } => {
+                let found: Option<i64> = db.first(LAST, [patient], |row| row.get("last"))?;
+                Ok(found == Some(*last))
+            }
             Expect::FreshKey { caller, key } => Ok(db.first(ANSWERED, (caller, key), found)?.is_none()),
             Expect::Unused { client, jti } => Ok(db.first(USED, (client, jti), found)?.is_none()),
             Expect::FewAssertions { client, most, at } => {
@@ -84,6 +90,9 @@ impl Writing<'_, '_> {
             Expect::Untried { delivery, attempts } => {
                 let found: Option<u32> = db.first(ATTEMPTS, [delivery.as_bytes()], |row| row.get("attempts"))?;
                 Ok(found == Some(*attempts))
+            }
+            Expect::Waiting { exchange, unit, step } => {
+                Ok(db.first(WAITING, (exchange.as_bytes(), unit, step.code()), found)?.is_some())
             }
             Expect::ExportOpen { export } => {
                 let found: Option<String> = db.first(EXPORT, [export.as_bytes()], |row| row.get("state"))?;

@@ -5,7 +5,7 @@ use rusqlite::Connection;
 use super::StoreError;
 
 /// Step n takes a file of version n to n + 1. A step that was released never changes.
-const STEPS: [&str; 11] = [
+const STEPS: &[&str] = &[
     include_str!("migrations/0001_first.sql"),
     include_str!("migrations/0002_search.sql"),
     include_str!("migrations/0003_delivery.sql"),
@@ -16,6 +16,10 @@ const STEPS: [&str; 11] = [
     include_str!("migrations/0008_export.sql"),
     include_str!("migrations/0009_assertion.sql"),
     include_str!("migrations/0010_block.sql"),
+    include_str!("migrations/0018_information.sql"),
+    include_str!("migrations/0015_clock.sql"),
+    include_str!("migrations/0012_move.sql"),
+    include_str!("migrations/0013_charge.sql"),
     include_str!("migrations/0016_programme.sql"),
 ];
 

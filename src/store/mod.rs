@@ -9,6 +9,7 @@ mod assertion;
 mod audit;
 pub mod backup;
 pub mod block;
+mod charge;
 pub mod commit;
 mod disclosure;
 mod due;
@@ -18,12 +19,13 @@ mod export;
 mod fill;
 pub mod grants;
 mod hold;
-pub mod ledger;
 mod known_patient;
+pub mod ledger;
 mod log;
 mod look;
 pub mod meter;
 mod migrate;
+mod moves;
 mod objection;
 mod open;
 mod programme;
@@ -48,6 +50,7 @@ mod statement;
 mod tests;
 mod versions;
 mod visible;
+mod wait;
 mod write_act;
 mod write_delivery;
 mod write_exchange;
@@ -64,9 +67,10 @@ pub use audit::{
     walk_file,
 };
 pub use backup::{
-    BackupError, BackupNote, Manifest, Restored, back_up, last_backup, manifest_of, restore, verify_backup,
+    BackupError, BackupNote, Manifest, Restored, back_up, is_of, last_backup, manifest_of, restore, verify_backup,
 };
 pub use block::{Block, Lifted, Listed, Outgoing};
+pub use charge::{Moved, Moves};
 pub use commit::{Begun, Commit, Committed, Expect, Share, StoreError};
 pub use due::{Due as Removable, Tally, look_due};
 pub use export::{
@@ -84,12 +88,15 @@ pub use read_delivery::{Due, Room, Rooms, TURN};
 pub use read_exchange::OpenTask;
 pub use read_queue::{MOST_COUNTED, Parked, PartnerQueue, Queue, Unanswered, Worklist, look};
 pub use record::{
-    Action, Answer, Assertion, Attempt, Audit, Delivery, DeliveryChange, Document, Exchange, Inbound, Party, Put,
+    Action, Answer, Assertion, Attempt, Audit, Delivery, DeliveryChange, Document, Exchange, Inbound, Move, Party, Put,
     Stored,
 };
 pub use rights::{Copies, Deed, Disclosed, DisclosedTo, Erasure, Hold, Informed, OptOut, Removal, Stub};
 pub use search::{Criteria, Found, HowFar, List, Passed, Targets, Walk};
 pub use versions::Versions;
+pub use wait::{
+    DECEASED, Escalated, HeldBy, OpenCount, PauseChange, PauseRow, Place, Raised, StepCount, WaitQuery, Waiting,
+};
 
 /// The database, as everyone else sees it: cheap to clone, closed when the last clone is dropped.
 #[derive(Clone)]

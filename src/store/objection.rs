@@ -57,6 +57,11 @@ const RETURNED_SINCE: &str = "SELECT DISTINCT o.patient FROM opt_out o INDEXED B
      WHERE o.lifted_at >= ?2 AND o.lifted_at IS NOT NULL AND o.registry IN (?1, '*') AND o.patient IS NOT NULL \
      AND NOT EXISTS (SELECT 1 FROM opt_out n INDEXED BY opt_out_of_patient \
                      WHERE n.patient = o.patient AND n.registry IN (?1, '*') AND n.lifted_at IS NULL) ORDER BY o.patient";
+/// Of whom it was recorded for the first time that they know of the registry.
+const INFORMED_SINCE: &str = "SELECT DISTINCT i.patient FROM information i INDEXED BY information_recorded CROSS JOIN registry g ON g.name = ?1 \
+     WHERE i.recorded_at >= ?2 AND i.registry IN (?1, '*') AND i.patient IS NOT NULL AND g.needs_information = 1 \
+     AND NOT EXISTS (SELECT 1 FROM information b INDEXED BY information_of_patient \
+                     WHERE b.patient = i.patient AND b.registry IN (?1, '*') AND b.recorded_at < ?2) ORDER BY i.patient";
 const SETTLE: &str = "INSERT INTO registry (name, in_force, needs_information) VALUES (?1, 1, ?2) \
                       ON CONFLICT (name) DO UPDATE SET in_force = 1, needs_information = excluded.needs_information";
 const NONE_IN_FORCE: &str = "UPDATE registry SET in_force = 0 WHERE in_force = 1";
@@ -99,7 +104,8 @@ impl Writing<'_, '_> {
             return Err(Refusal::Unmet(wish.unheard()));
         }
         let patient = self.patient_of(system, value)?;
-        let (objected_at, registered_at) = (wish.objected_at.timestamp_millis(), wish.registered_at.timestamp_millis());
+        let objected_at = wish.objected_at.timestamp_millis();
+        let registered_at = self.not_before_marks(wish.registered_at.timestamp_millis());
         let row = (
             wish.id.as_bytes(),
             &wish.registry,
@@ -120,6 +126,7 @@ impl Writing<'_, '_> {
 
     pub(super) fn lift(&mut self, id: Uuid, at_ms: i64, by: &str) -> Result<(), Refusal> {
         let db = self.statements;
+        let at_ms = self.not_before_marks(at_ms);
         if db.run(LIFT, (id.as_bytes(), at_ms, by))? == 0 {
             return Err(Refusal::Unmet(Expect::OptOut { id }));
         }
@@ -133,12 +140,18 @@ impl Writing<'_, '_> {
 
     pub(super) fn inform(&mut self, informed: &Informed) -> Result<(), Refusal> {
         let patient = self.patient_of(&informed.system, &informed.value)?;
-        let (informed_at, recorded_at) =
-            (informed.informed_at.timestamp_millis(), informed.recorded_at.timestamp_millis());
+        let informed_at = informed.informed_at.timestamp_millis();
+        let recorded_at = self.not_before_marks(informed.recorded_at.timestamp_millis());
         let unit = informed.unit.to_ascii_uppercase();
         let row = (&informed.registry, &patient, &informed.system, &informed.value, unit, informed_at, recorded_at);
         self.statements.run(INFORM, row)?;
         Ok(())
+    }
+
+    /// The time of what patients say of registries is that of its commit, and never before an export that did not know of it: the
+    /// next one asks what was said since, and files are outdated by what was said after their export was asked for.
+    fn not_before_marks(&self, at_ms: i64) -> i64 {
+        at_ms.max(self.now_ms).max(self.state.marked_at())
     }
 
     /// A Patient's identifiers as they are written: wishes that came before it are about it from now on.
@@ -204,6 +217,11 @@ impl Store {
     /// Patients who have taken their objection back since: everything of them goes out again, however old.
     pub async fn returned_since(&self, registry: &str, since: DateTime<Utc>) -> Result<Vec<String>, StoreError> {
         self.patients(RETURNED_SINCE, registry, since).await
+    }
+
+    /// Patients who know of the registry since then, where it may get no others: everything of them goes out, however old.
+    pub async fn informed_since(&self, registry: &str, since: DateTime<Utc>) -> Result<Vec<String>, StoreError> {
+        self.patients(INFORMED_SINCE, registry, since).await
     }
 
     async fn patients(

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::thread::JoinHandle;
 
+use chrono::Utc;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 use tokio::sync::mpsc;
@@ -17,8 +18,10 @@ use super::look::look;
 use super::migrate::migrate;
 use super::objection::settle;
 use super::removal::overwrite;
+use super::wait;
 use super::writer::{self, Job, Writer};
 use super::{Commit, Meter, Store, StoreError, fill, log, reader, reindex};
+use crate::domain::clock::Clocks;
 
 /// How the store is run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,11 +34,13 @@ pub struct Options {
     pub registries: Vec<(String, bool)>,
     /// Every unit that is known, with its care provider: an outer block is decided by it.
     pub units: Vec<(String, String)>,
+    /// When what is waited for is overdue. Without rules nothing is, until somebody opens the file who has some.
+    pub clocks: Option<Arc<Clocks>>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { queue: 1024, readers: 4, registries: Vec::new(), units: Vec::new() }
+        Self { queue: 1024, readers: 4, registries: Vec::new(), units: Vec::new(), clocks: None }
     }
 }
 
@@ -156,7 +161,8 @@ fn open(path: &Path, options: &Options, disk: Disk, temporary: Option<PathBuf>) 
         temporary,
     });
     let store = Store { shared };
-    let state = writer::State::load(&connection)?;
+    let mut state = writer::State::load(&connection)?.with_clocks(options.clocks.clone());
+    wait::rebuild(&connection, &mut state, Utc::now())?;
     let meter = store.meter().clone();
     store.spawn("store-writer", move || Writer::new(&connection, state, &ready, meter).run(queue))?;
     let questions = Arc::new(Mutex::new(questions));

@@ -70,10 +70,12 @@ const HELD: &str = "SELECT h.id FROM hold h INDEXED BY hold_of_patient WHERE h.p
      AND h.lifted_at IS NULL LIMIT 1";
 const DUE: &str = "SELECT * FROM programme INDEXED BY programme_next WHERE next_at IS NOT NULL AND next_at <= ?1 \
      ORDER BY next_at LIMIT ?2";
-const NEXT: &str = "SELECT next_at FROM programme INDEXED BY programme_next WHERE next_at IS NOT NULL ORDER BY next_at LIMIT 1";
+const NEXT: &str =
+    "SELECT next_at FROM programme INDEXED BY programme_next WHERE next_at IS NOT NULL ORDER BY next_at LIMIT 1";
 const OF_PATIENT: &str = "SELECT * FROM programme INDEXED BY programme_of_patient WHERE patient = ?1 AND patient IS NOT NULL \
      ORDER BY started_at, id";
-const RECENT: &str = "SELECT * FROM programme INDEXED BY programme_recent WHERE started_at < ?1 ORDER BY started_at DESC LIMIT ?2";
+const RECENT: &str =
+    "SELECT * FROM programme INDEXED BY programme_recent WHERE started_at < ?1 ORDER BY started_at DESC LIMIT ?2";
 const OF_UNITS: &str = "SELECT * FROM programme WHERE id IN (\
      SELECT p.id FROM json_each(?3) u CROSS JOIN programme p INDEXED BY programme_of_unit ON p.unit = u.value WHERE p.started_at < ?1 \
      UNION SELECT t.id FROM json_each(?3) u CROSS JOIN programme t INDEXED BY programme_of_team ON t.team = u.value \
@@ -180,13 +182,14 @@ impl Writing<'_, '_> {
         let resources = gone.len();
         objects.extend(gone.into_iter().map(|one| one.name));
         let (now, later) = self.unsay(&objects, removal)?;
-        let counts =
-            json!({ "resources": resources, "versions": versions, "payloads": now, "payloadsLater": later }).to_string();
+        let counts = json!({ "resources": resources, "versions": versions, "payloads": now, "payloadsLater": later })
+            .to_string();
         let salt = *Uuid::new_v4().as_bytes();
         let object: [u8; 32] = hashed(&salt, purge.programme);
         let stub = removal.id.as_bytes();
         let kind = Some(&one.definition);
-        let row = (stub, "programme", kind, salt, object, &removal.rule, &removal.rule_version, at, &removal.by, counts);
+        let row =
+            (stub, "programme", kind, salt, object, &removal.rule, &removal.rule_version, at, &removal.by, counts);
         db.run(STUB, row)?;
         Ok(())
     }

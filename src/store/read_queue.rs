@@ -11,6 +11,7 @@ use super::meter::{Space, space};
 use super::migrate::known_version;
 use super::row::{instant, time, uuid};
 use super::statement::Statements;
+use super::wait::{OpenCount, open_counts};
 use super::{Store, StoreError};
 
 /// Deliveries of one partner are counted up to this: in an index alone.
@@ -98,6 +99,8 @@ pub struct Worklist {
     pub parked: Vec<Parked>,
     /// The longest first, at most ten.
     pub unanswered: Vec<Unanswered>,
+    /// What is open, by step and what was told.
+    pub open: Vec<OpenCount>,
 }
 
 impl Store {
@@ -168,6 +171,7 @@ fn worklist(db: &Statements<'_>) -> Result<Worklist, StoreError> {
         queue: queue(db)?,
         parked: db.all(PARKED, [MOST_SHOWN], parked)?,
         unanswered: db.all(OPEN, [MOST_OPEN, UNANSWERED], unanswered)?,
+        open: open_counts(db)?,
     })
 }
 

@@ -192,6 +192,23 @@ pub struct Attempt {
     pub duration_ms: u32,
 }
 
+/// A move of a Task, as it was made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Move {
+    pub exchange: Uuid,
+    /// The Task's id.
+    pub task: String,
+    pub at: DateTime<Utc>,
+    /// The unit or partner that made it.
+    pub actor: String,
+    /// The HSA-id of the person, where it was told.
+    pub by: Option<String>,
+    /// The version of the document that was in force.
+    pub version: u32,
+    pub status: task::Status,
+    pub business_status: Option<String>,
+}
+
 /// Something a partner said, kept whole whether it could be used or not.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Inbound {

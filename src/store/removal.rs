@@ -50,6 +50,9 @@ const OWN: &str = concat!(
     actors!(),
     " AND NOT EXISTS (SELECT 1 FROM exchange_resource y WHERE y.rid = x.rid AND y.exchange <> ?1)"
 );
+/// Tasks that told what was overdue in it.
+const ITEMS: &str =
+    "SELECT r.rid, r.type, r.id FROM escalation_task t CROSS JOIN resource r ON r.rid = t.rid WHERE t.exchange = ?1";
 const ANOTHER: &str = "SELECT 1 FROM exchange WHERE patient = ?1 AND id <> ?2 LIMIT 1";
 pub(super) const ANOTHER_PROGRAMME: &str = "SELECT 1 FROM programme INDEXED BY programme_of_patient \
      WHERE patient = ?1 AND patient IS NOT NULL AND id <> ?2 LIMIT 1";
@@ -59,7 +62,8 @@ const LAST: &str = concat!(
     actors!(),
     " AND (r.type = 'Patient' AND r.id = ?1 OR NOT EXISTS (SELECT 1 FROM exchange_resource x WHERE x.rid = r.rid))"
 );
-const LET_GO: [&str; 6] = [
+const LET_GO: [&str; 7] = [
+    "DELETE FROM sight WHERE rid = ?1",
     "DELETE FROM withheld WHERE rid = ?1",
     "DELETE FROM concern WHERE rid = ?1",
     "DELETE FROM exchange_resource WHERE rid = ?1",
@@ -69,17 +73,30 @@ const LET_GO: [&str; 6] = [
 ];
 const VERSIONS: &str = "SELECT count(*) FROM version WHERE rid = ?1";
 const DELIVERIES: &str = "SELECT id FROM delivery WHERE exchange = ?1";
-const OF_EXCHANGE: [(&str, &str); 8] = [
+const OF_EXCHANGE: [(&str, &str); 15] = [
+    ("waits", "DELETE FROM wait WHERE exchange = ?1"),
+    ("clocks", "DELETE FROM clocked WHERE exchange = ?1"),
+    ("pauses", "DELETE FROM pause WHERE exchange = ?1"),
+    ("escalations", "DELETE FROM escalation WHERE exchange = ?1"),
+    ("items", "DELETE FROM escalation_task WHERE exchange = ?1"),
     ("withheld", "DELETE FROM withheld_exchange WHERE exchange = ?1"),
     ("deliveries", "DELETE FROM delivery WHERE exchange = ?1"),
     ("inbound", "DELETE FROM inbound WHERE exchange = ?1"),
+    ("moves", "DELETE FROM move WHERE exchange = ?1"),
     ("answers", "DELETE FROM answer WHERE exchange = ?1"),
     ("documents", "DELETE FROM document WHERE exchange = ?1"),
     ("parties", "DELETE FROM party WHERE exchange = ?1"),
+    // What it moved stays moved, by something that is known no more.
+    (
+        "moves",
+        "UPDATE charge_move SET exchange = NULL, origin = (SELECT randomblob(16)) WHERE exchange = ?1 AND exchange IS NOT NULL",
+    ),
     ("links", "DELETE FROM exchange_resource WHERE exchange = ?1"),
     ("holds", "UPDATE hold SET exchange = NULL WHERE exchange = ?1 AND exchange IS NOT NULL AND lifted_at IS NOT NULL"),
 ];
+const MOVES: &str = "DELETE FROM charge_move WHERE patient = ?1";
 const ATTEMPTS: &str = "DELETE FROM attempt WHERE delivery IN (SELECT id FROM delivery WHERE exchange = ?1)";
+const FORGET_DEATH: &str = "DELETE FROM deceased WHERE patient = ?1";
 const EXCHANGE: &str = "DELETE FROM exchange WHERE id = ?1";
 /// The row about the thing itself, and those about what is behind it: its history, its document.
 const SAID: [&str; 2] = [
@@ -139,7 +156,11 @@ impl Writing<'_, '_> {
     }
 
     /// Opens what never goes otherwise, overwriting what goes, and closes it again whatever happens.
-    pub(super) fn removing(&mut self, at_ms: i64, work: impl FnOnce(&mut Self) -> Result<(), Refusal>) -> Result<(), Refusal> {
+    pub(super) fn removing(
+        &mut self,
+        at_ms: i64,
+        work: impl FnOnce(&mut Self) -> Result<(), Refusal>,
+    ) -> Result<(), Refusal> {
         let db = self.statements;
         overwrite(db.connection(), true)?;
         let result = (|| {
@@ -160,6 +181,7 @@ impl Writing<'_, '_> {
             db.first(KIND, [id], |row| Ok::<_, Refusal>((row.get::<_, String>(0)?, row.get::<_, Option<String>>(1)?)))?;
         let (kind, patient) = found.ok_or(Refusal::Corrupt("an exchange"))?;
         let mut own: Vec<Named> = db.all(OWN, [id], Named::read)?;
+        own.extend(db.all(ITEMS, [id], Named::read)?);
         let mut objects = vec![format!("exchange/{}", removal.exchange)];
         objects.extend(db.all(DELIVERIES, [id], |row| {
             let id: [u8; 16] = row.get(0)?;
@@ -172,7 +194,8 @@ impl Writing<'_, '_> {
         }
         let is_last = match &patient {
             Some(patient) => {
-                let is_there = |sql| Ok::<_, Refusal>(db.first(sql, (patient, id), |_| Ok::<_, Refusal>(()))?.is_some());
+                let is_there =
+                    |sql| Ok::<_, Refusal>(db.first(sql, (patient, id), |_| Ok::<_, Refusal>(()))?.is_some());
                 !is_there(ANOTHER)? && !is_there(ANOTHER_PROGRAMME)?
             }
             None => false,
@@ -182,7 +205,9 @@ impl Writing<'_, '_> {
             versions += self.let_go(rid, removal)?;
         }
         if let Some(patient) = patient.filter(|_| is_last) {
+            db.run(MOVES, [&patient])?;
             let last = db.all(LAST, [&patient], Named::read)?;
+            db.run(FORGET_DEATH, [&patient])?;
             for one in &last {
                 versions += self.let_go(one.rid, removal)?;
             }

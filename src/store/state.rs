@@ -2,12 +2,14 @@
 //! names. Whatever is rolled back in the database is rolled back here too.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use rusqlite::{Connection, OptionalExtension};
 
 use super::StoreError;
 use super::audit::Head;
 use super::statement::Statements;
+use crate::domain::clock::Clocks;
 
 /// Systems come from documents, so their number has no bound; more than this are looked up again.
 const REMEMBERED: usize = 10_000;
@@ -25,6 +27,7 @@ pub(super) struct State {
     params: HashMap<String, HashMap<&'static str, Param>>,
     facets: HashMap<[u8; 32], i64>,
     systems: HashMap<String, i64>,
+    clocks: Option<Arc<Clocks>>,
 }
 
 /// A search parameter as the database knows it.
@@ -57,7 +60,23 @@ impl State {
             params: HashMap::new(),
             facets: HashMap::new(),
             systems: HashMap::new(),
+            clocks: None,
         })
+    }
+
+    /// By which rules waits are reckoned.
+    pub(super) fn with_clocks(self, clocks: Option<Arc<Clocks>>) -> Self {
+        Self { clocks, ..self }
+    }
+
+    /// Without rules nothing is ever due.
+    pub(super) fn clocks(&self) -> Arc<Clocks> {
+        self.clocks.clone().unwrap_or_default()
+    }
+
+    /// The mark of the rules; none where there are none.
+    pub(super) fn clock_mark(&self) -> Option<String> {
+        self.clocks.as_ref().map(|clocks| clocks.mark.clone())
     }
 
     /// The last `seq` given.
@@ -69,6 +88,11 @@ impl State {
     pub(super) fn mark_at(&mut self, now_ms: i64) -> (i64, i64) {
         self.now.marked = (now_ms.max(self.now.marked.0 + 1), self.now.seq);
         self.now.marked
+    }
+
+    /// The time of the last mark.
+    pub(super) fn marked_at(&self) -> i64 {
+        self.now.marked.0
     }
 
     /// Whether something was committed since the last mark, and that was a while ago.

@@ -6,6 +6,8 @@ use serde_json::{Value, json};
 
 use super::Refusal;
 use super::identify;
+use super::part::is_part;
+use super::redirect::is_redirected;
 use super::weigh::{Current, instant, set_status, touch};
 use crate::domain::task::{self, Role, Status, Verdict};
 use crate::fhir::issue::{Code, Issue};
@@ -142,7 +144,8 @@ fn revoked(moved: &Value, changed: &[Value], current: &Current) -> Vec<Value> {
         let standing = changed.iter().chain([moved]).find(|c| reference_of(c) == name).unwrap_or(task);
         status_of(standing) == Some(Status::Cancelled)
     };
-    let mut tasks = current.values().map(|(_, v)| v).filter(|v| type_of(v) == "Task" && !is_abort(v));
+    let is_whole = |v: &&Value| type_of(v) == "Task" && !is_abort(v) && !is_part(v) && !is_redirected(v);
+    let mut tasks = current.values().map(|(_, v)| v).filter(is_whole);
     if !tasks.all(now) {
         return Vec::new();
     }

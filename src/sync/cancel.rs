@@ -5,6 +5,9 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::abort;
+use super::charge::{self, Speaks};
+use super::consultation;
+use super::moved::{Mover, moves};
 use super::notice::{News, notices};
 use super::package::{self, Address, Right, is_pushed};
 use super::refusal::missing;
@@ -51,6 +54,10 @@ pub async fn cancel(
                 "Bara den sändande enheten kan ta tillbaka en begäran.",
                 "Only the sending unit can take a request back.",
             )));
+        }
+        if consultation::waits(&exchange) {
+            consultation::abandon(gateway, caller, &exchange, now).await?;
+            return Ok(Cancelled { cancelled: Vec::new(), asked: Vec::new() });
         }
         let (commit, cancelled) = plan(gateway, caller, &exchange, reason, now).await?;
         if let Committed::Done { .. } = gateway.store.commit(commit).await? {
@@ -158,6 +165,7 @@ async fn plan(
     let parties = exchange.recipients().filter(|p| told.contains(&&p.unit));
     commit.deliveries.extend(notices(gateway, &exchange, parties, News::Cancellation, now));
     commit.put = weighed.put;
+    commit.moves = moves(&exchange, &changed, &current, Mover { actor: &caller.name, by: None }, now);
     commit.expect = weighed.expect;
     commit.expect.push(Expect::Revision { exchange: before.id, revision: before.revision });
     let event = Event::new(
@@ -170,6 +178,8 @@ async fn plan(
     .with("asked", json!(cancelled.asked));
     commit.audit.push(witness::wrote(event, &commit));
     worklist::follow(gateway, &mut commit, &exchange, now).await?;
+    let by = witness::by(&gateway.config.directory, caller);
+    charge::follow(gateway, &mut commit, &exchange, Speaks::Sender, by, now).await?;
     commit.exchanges.push(exchange);
     Ok((commit, cancelled))
 }

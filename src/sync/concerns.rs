@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, SecondsFormat, Utc};
 
-use super::status::{Cause, Concern, Facts, State};
+use super::status::{Cause, Concern, Facts, State, loops};
 use crate::store::Worklist;
 
 /// A queue that is older than this has somebody look at the partner, in hours.
@@ -128,6 +128,18 @@ pub(super) fn concerns(facts: &Facts, now: DateTime<Utc>) -> Vec<Concern> {
             None,
         );
     }
+    let escalated: u32 = loops(&facts.worklist.open).iter().map(|l| l.escalated).sum();
+    if escalated > 0 {
+        add(
+            format!(
+                "{escalated} steg dröjer trots påminnelse. Enheterna har dem på sin lista; regionen ser dem samlat."
+            ),
+            format!(
+                "{escalated} steps are overdue although somebody was reminded. Units have them on their lists; the region sees them all."
+            ),
+            Some("curl -s 'localhost:8080/v1/open-loops?overdue=true'".into()),
+        );
+    }
     if facts.space.free_bytes < LITTLE_ROOM_BYTES {
         let free = facts.space.free_bytes / (1024 * 1024);
         add(
@@ -159,14 +171,14 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::store::{BackupNote, PartnerQueue, Unanswered};
+    use crate::store::{BackupNote, OpenCount, PartnerQueue, Unanswered};
     use crate::sync::status::picture;
     use crate::sync::status::tests::{now, quiet};
 
     #[test]
     fn each_thing_that_needs_a_person_is_a_concern() {
         type Change = fn(&mut Facts);
-        let cases: [(&str, Change); 7] = [
+        let cases: [(&str, Change); 8] = [
             ("cannot be written", |f| f.state = State::NotReady),
             ("for 5 hours", |f| {
                 let waiting_oldest_at = Some(now() - chrono::Duration::hours(5));
@@ -179,6 +191,11 @@ mod tests {
                 let since = now() - chrono::Duration::days(8);
                 f.worklist.unanswered =
                     vec![Unanswered { exchange: Uuid::nil(), unit: "u".into(), partner: "north".into(), since }];
+            }),
+            ("although somebody was reminded", |f| {
+                let step = crate::domain::clock::Step::NoReceipt;
+                let count = |level| OpenCount { step, level, count: 2, oldest: now() };
+                f.worklist.open = vec![count(0), count(1), count(2)];
             }),
             ("left on the disk", |f| f.space.free_bytes = 1000),
             ("log grows", |f| f.space.log_bytes = LONG_LOG_BYTES + 1),

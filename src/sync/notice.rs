@@ -21,6 +21,8 @@ pub enum News {
     Cancellation,
     /// A recipient has answered.
     Answer,
+    /// What somebody owes is overdue.
+    Overdue,
 }
 
 impl News {
@@ -29,6 +31,7 @@ impl News {
             Self::Document => "document.available",
             Self::Cancellation => "cancellation.available",
             Self::Answer => "answer.available",
+            Self::Overdue => "overdue.available",
         }
     }
 }

@@ -5,10 +5,11 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::abort;
+use super::consultation;
 use super::gate::Closed;
 use super::refusal::missing;
 use super::weigh::{current, instant};
-use super::{Refusal, particulars, worklist};
+use super::{Refusal, part, particulars, redirect, standing, worklist};
 use crate::Gateway;
 use crate::access::Caller;
 use crate::config::Channel;
@@ -84,6 +85,7 @@ pub async fn exchange(gateway: &Gateway, caller: &Caller, id: Uuid, now: DateTim
     shown["versions"] = json!(versions);
     let query = DeliveryQuery { exchange: Some(id), filter: caller.filter(), ..DeliveryQuery::default() };
     let (mut deliveries, mut attention) = (Vec::new(), Vec::new());
+    attention.extend(consultation::attention(&exchange));
     for made in store.deliveries(&query).await? {
         let mut line = delivery(&made);
         let tries = store.attempts(made.id).await?;
@@ -112,6 +114,8 @@ pub async fn exchange(gateway: &Gateway, caller: &Caller, id: Uuid, now: DateTim
         .collect();
     shown["answers"] = json!(answers);
     shown["cancellations"] = json!(cancellations(gateway, caller, &exchange).await?);
+    let visible = current(visible);
+    shown["recipients"] = json!(standing::recipients(gateway, caller, &exchange, &visible).await?);
     Ok(shown)
 }
 
@@ -217,8 +221,9 @@ pub struct Shown {
     pub body: Vec<u8>,
 }
 
-/// Maps the exchange's resources back through the table that made them.
-pub async fn document(gateway: &Gateway, caller: &Caller, id: Uuid) -> Result<Shown, Refusal> {
+/// Maps the exchange's resources back through the table that made them; whoever did not send it reads it as JSON, unless it asks
+/// for another format that there is a table for.
+pub async fn document(gateway: &Gateway, caller: &Caller, id: Uuid, wished: Option<Format>) -> Result<Shown, Refusal> {
     let store = &gateway.store;
     let exchange = store.exchange(&caller.filter(), id).await?.ok_or_else(|| missing("exchange"))?;
     let document = store.document(id, None).await?.ok_or_else(|| missing("document"))?;
@@ -248,7 +253,12 @@ pub async fn document(gateway: &Gateway, caller: &Caller, id: Uuid) -> Result<Sh
     if exchange.sender().is_none_or(|sender| !caller.may_act_for(&sender.unit)) {
         conceal_protected(&mut resources);
     }
-    let back = table.back(&resources);
+    let is_own = exchange.sender().is_some_and(|sender| caller.may_act_for(&sender.unit));
+    let format = wished.unwrap_or(if is_own { table.format() } else { Format::Json });
+    // A format without a table for such documents is not to be had: then it comes as it was sent.
+    let table = if format == table.format() { table } else { gateway.mappings.like(table, format).unwrap_or(table) };
+    resources.retain(|r| !(part::is_part(r) && r["status"] == "entered-in-error"));
+    let back = table.back(&redirect::as_asked(resources, table.format()));
     let body = match table.format() {
         Format::Json => serde_json::to_vec_pretty(&back.tree).unwrap_or_default(),
         Format::Riv => gateway.mappings.write(table, &back.tree),

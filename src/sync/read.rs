@@ -8,6 +8,7 @@ use super::identify::{self, DocumentIds};
 use super::particulars::is_known_to_many;
 use super::route::{named, open_unit, ties};
 use super::submit::Submission;
+use super::transfer;
 use crate::Gateway;
 use crate::domain::{Directory, Format, HsaId, Kind};
 use crate::fhir::document::rules;
@@ -22,6 +23,8 @@ pub(super) struct Read<'a> {
     pub(super) organisation: String,
     pub(super) resources: Vec<Value>,
     pub(super) issues: Vec<Issue>,
+    /// What the document has to wait for, as its sender is told.
+    pub(super) lacks: Vec<Issue>,
     pub(super) hash: String,
 }
 
@@ -79,6 +82,8 @@ pub(super) fn read<'a>(gateway: &'a Gateway, submission: &Submission<'_>) -> Res
         resource["meta"]["source"] = json!(format!("urn:oid:1.2.752.129.2.1.4.1#{unit}"));
     }
     issues.extend(rules(&resources));
+    let weighed = transfer::weigh(gateway, submission, &envelope, &unit, &resources);
+    issues.extend(weighed.issues);
     let mut found: Vec<(usize, Issue)> = Vec::new();
     for (index, resource) in resources.iter().enumerate() {
         found.extend(gateway.validate(std::slice::from_ref(resource)).into_iter().map(|issue| (index, issue)));
@@ -103,6 +108,7 @@ pub(super) fn read<'a>(gateway: &'a Gateway, submission: &Submission<'_>) -> Res
         organisation,
         resources,
         issues,
+        lacks: weighed.lacks,
         hash: hash(&[&canonical]),
         envelope,
     })

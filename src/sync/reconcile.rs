@@ -13,6 +13,7 @@ use super::identify;
 use super::refused;
 use super::seen::Seen;
 use super::weigh::instant;
+use super::{part, redirect};
 use crate::Gateway;
 use crate::domain::audit::{self, By, Deed, Event};
 use crate::domain::delivery::Outcome;
@@ -187,7 +188,16 @@ async fn apply(
         return Ok(());
     }
     // The partner's copy was read after ours: a version that came in between is not what it answers.
-    let heard = Heard { partner, actor: partner, key: &key, body: &body, expected_version: open.version };
+    let heard = Heard {
+        partner,
+        actor: partner,
+        key: &key,
+        body: &body,
+        expected_version: open.version,
+        by: None,
+        here: false,
+        kept: None,
+    };
     let change = match translate(gateway, client, partner, ours, task).await {
         Ok(Some(change)) => change,
         Ok(None) => return Ok(()),
@@ -304,6 +314,8 @@ async fn translate(
     let resources = resources.into_iter().map(|(reference, resource)| adopt(resource, &reference, &names)).collect();
     let mut output = task["output"].clone();
     rename(&mut output, &names);
+    let areas = part::said_in(&stored, &json!({ "output": output }));
+    let redirect = redirect::said_in(&stored, &json!({ "output": output })).map(|to| (to, "Task.output".to_owned()));
     let mut note = task["note"].clone();
     rename(&mut note, &names);
     Ok(Some(Change {
@@ -313,6 +325,8 @@ async fn translate(
         note,
         output: output.as_array().cloned().unwrap_or_default(),
         resources,
+        areas,
+        redirect,
     }))
 }
 

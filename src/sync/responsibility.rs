@@ -71,6 +71,9 @@ pub async fn apply(
 ) -> Result<Value, Refusal> {
     let sets = &gateway.conformance.rules;
     let set = sets.by_id(&wish.plan).ok_or_else(|| missing("PlanDefinition"))?;
+    if !set.is_active {
+        return Err(Refusal::Findings(vec![not_in_force()]));
+    }
     let about = known(set, &wish.about)?;
     let patient =
         wish.subject.as_ref().and_then(|s| s["reference"].as_str()?.strip_prefix("Patient/")).map(str::to_owned);
@@ -163,6 +166,15 @@ async fn record(
 
 fn today(now: DateTime<Utc>) -> NaiveDate {
     now.with_timezone(&Stockholm).date_naive()
+}
+
+fn not_in_force() -> Issue {
+    Issue::error(
+        Code::BusinessRule,
+        "PlanDefinition.status",
+        "Reglerna är inte i kraft: deras status är inte active.",
+        "The rules are not in force: their status is not active.",
+    )
 }
 
 fn nobody() -> Refusal {

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use super::Refusal;
 use super::concerns::{causes, concerns};
 use crate::Gateway;
-use crate::store::{BackupNote, PartnerQueue, Queue, Space, StoreError, Worklist, last_backup};
-use crate::telemetry::{Seen, SeenPartner};
+use crate::store::{BackupNote, OpenCount, PartnerQueue, Queue, Space, StoreError, Worklist, last_backup};
+use crate::telemetry::{Seen, SeenLoop, SeenPartner};
 
 /// The whole picture.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,6 +23,9 @@ pub struct Status {
     pub parked: Vec<Cause>,
     pub held: Held,
     pub unanswered: Vec<Silent>,
+    /// What is open, step by step.
+    #[serde(default)]
+    pub loops: Vec<Loops>,
     pub disk: Disk,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub backup: Option<Backup>,
@@ -87,6 +90,17 @@ pub struct Silent {
     pub since: String,
 }
 
+/// Open loops of one step: how many, how many were told to be overdue, and since when the oldest runs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Loops {
+    pub step: String,
+    pub open: u32,
+    pub overdue: u32,
+    pub escalated: u32,
+    pub oldest_at: String,
+}
+
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Disk {
@@ -147,6 +161,7 @@ pub async fn status(gateway: &Gateway, now: DateTime<Utc>) -> Result<Status, Ref
 /// What `/metrics` looks up at each scrape.
 pub async fn seen(gateway: &Gateway, now: DateTime<Utc>) -> Result<Seen, StoreError> {
     let queue = gateway.store.queue().await?;
+    let open = gateway.store.open_counts().await?;
     let space = gateway.store.space()?;
     let age = |at: Option<DateTime<Utc>>| at.map_or(0, |at| (now - at).num_seconds().max(0));
     let seen = |p: PartnerQueue| SeenPartner {
@@ -169,6 +184,10 @@ pub async fn seen(gateway: &Gateway, now: DateTime<Utc>) -> Result<Seen, StoreEr
         database_bytes: space.database_bytes,
         free_bytes: space.free_bytes,
         backup_at_s: last_backup(gateway.store.path()).map_or(0, |backup| backup.made_at.timestamp()),
+        loops: open
+            .iter()
+            .map(|o| SeenLoop { step: o.step.code(), level: o.level, count: o.count, age_s: age(Some(o.oldest)) })
+            .collect(),
     })
 }
 
@@ -188,7 +207,7 @@ fn everyone(queue: Queue, names: impl Iterator<Item = String>) -> Vec<PartnerQue
 pub fn picture(facts: Facts, now: DateTime<Utc>) -> Status {
     let concerns = concerns(&facts, now);
     let causes = causes(&facts.worklist);
-    let Worklist { queue, unanswered, .. } = facts.worklist;
+    let Worklist { queue, unanswered, open, .. } = facts.worklist;
     let held = Held { count: queue.held, oldest_at: queue.held_oldest_at.map(text) };
     let in_flight = |name: &str| {
         let found = facts.partners.iter().find(|(n, _)| n == name);
@@ -218,6 +237,7 @@ pub fn picture(facts: Facts, now: DateTime<Utc>) -> Status {
         parked: causes,
         held,
         unanswered: unanswered.into_iter().map(silent).collect(),
+        loops: loops(&open),
         disk: Disk {
             free_bytes: facts.space.free_bytes,
             database_bytes: facts.space.database_bytes,
@@ -226,6 +246,28 @@ pub fn picture(facts: Facts, now: DateTime<Utc>) -> Status {
         backup: facts.backup.map(|b| Backup { made_at: text(b.made_at), bytes: b.bytes }),
         concerns,
     }
+}
+
+/// By step, whatever was told of it.
+pub(super) fn loops(open: &[OpenCount]) -> Vec<Loops> {
+    let mut all: Vec<Loops> = Vec::new();
+    for count in open {
+        let (step, oldest) = (count.step.code(), text(count.oldest));
+        let overdue = if count.level > 0 { count.count } else { 0 };
+        let escalated = if count.level > 1 { count.count } else { 0 };
+        match all.iter_mut().find(|l| l.step == step) {
+            Some(line) => {
+                line.open += count.count;
+                line.overdue += overdue;
+                line.escalated += escalated;
+                line.oldest_at = line.oldest_at.clone().min(oldest);
+            }
+            None => {
+                all.push(Loops { step: step.to_owned(), open: count.count, overdue, escalated, oldest_at: oldest });
+            }
+        }
+    }
+    all
 }
 
 fn text(at: DateTime<Utc>) -> String {

@@ -3,6 +3,7 @@
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
+use super::consultation;
 use super::identify::settle_patients;
 use super::read::{Read, hash, read};
 use super::receipt::receipt;
@@ -109,6 +110,11 @@ async fn attempt(
         let patients = settle_patients(store, &mut read.resources.clone()).await?;
         check_same(before, read, patients.first().map(|p| p.id.as_str()))?;
     }
+    if submission.kind == Kind::Activity {
+        let patients = settle_patients(store, &mut read.resources.clone()).await?;
+        let patient = patients.first().map(|p| p.id.as_str());
+        super::programme::check_copied(gateway, &read.resources, patient).await?;
+    }
     let version = match weigh_version(gateway, read, before.as_ref()).await? {
         Version::Known(document) => {
             let receipt = match before.as_ref().filter(|_| read.envelope.version.is_none() && !document.in_force) {
@@ -131,6 +137,9 @@ async fn attempt(
     }
     let mut commit = match late {
         Some(before) => keep_late(gateway, submission, read, before, version),
+        None if !read.lacks.is_empty() && !consultation::is_recorded(before.as_ref()) => {
+            consultation::park(gateway, submission, read, before.as_ref(), version).await?
+        }
         None => supersede(gateway, submission, read, before, version).await?,
     };
     let Some((exchange, receipt)) = commit.documents.first().map(|d| (d.exchange, d.receipt.clone())) else {

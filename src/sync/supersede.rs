@@ -5,10 +5,13 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::abort;
+use super::charge::{self, Speaks};
 use super::consent::{consent_withdrawn, end_part, no_consent, only_here, stop_deliveries, tells_the_end};
+use super::consultation;
 use super::contribute::told_by;
 use super::held::held_by_blocks;
 use super::identify::settle_patients;
+use super::moved::{Mover, moves};
 use super::notice::{News, notices};
 use super::package::is_pushed;
 use super::particulars::{is_known_to_many, keep_others_word};
@@ -22,7 +25,7 @@ use super::tie::{Tie, check_contact, tie};
 use super::veil::{self, Outside};
 use super::waiting::park;
 use super::weigh::{Current, Scale, Weighed, current, join, set_status};
-use super::{Refusal, worklist};
+use super::{Refusal, part, redirect, witness, worklist};
 use crate::Gateway;
 use crate::domain::delivery::State;
 use crate::domain::task::Status;
@@ -48,6 +51,7 @@ pub(super) async fn supersede(
     let mut resources = read.resources.clone();
     let patients = settle_patients(store, &mut resources).await?;
     let subject = patients.first();
+    consultation::carry(&mut resources, before.as_ref());
     if let Some(before) = &before {
         check_same(before, read, subject.map(|p| p.id.as_str()))?;
         check_successor(before, read, consent_withdrawn(&resources))?;
@@ -62,9 +66,12 @@ pub(super) async fn supersede(
         Err(issue) => return Err(Refusal::Conflict(issue)),
     };
     let known_patient = subject.filter(|p| !p.is_new).map(|p| p.id.as_str());
-    let ties = ties(&resources);
-    let followed =
-        follow(gateway, submission.kind, &read.unit, &read.envelope.recipients, &ties, known_patient).await?;
+    let carried = redirect::carry_on(store, before.as_ref(), &mut resources).await?;
+    let mut ties = ties(&resources);
+    ties.owners.retain(|(task, _)| !carried.ended.iter().any(|(ended, _)| ended == task));
+    let mut recipients = read.envelope.recipients.clone();
+    recipients.retain(|unit| !carried.ended.iter().any(|(_, ended)| ended.eq_ignore_ascii_case(unit)));
+    let followed = follow(gateway, submission.kind, &read.unit, &recipients, &ties, known_patient).await?;
     if any_error(&followed.issues) {
         return Err(Refusal::Findings(read.issues.iter().chain(&followed.issues).cloned().collect()));
     }
@@ -91,6 +98,8 @@ pub(super) async fn supersede(
     let kept_here = resources.iter().any(is_protected) && conceal_protected(&mut resources.clone());
     let (mut fallen, stays) = fallen(&others, &current);
     fallen.extend(unasked(&stays, resources.iter().chain(&fallen), &current, now));
+    let standing: Vec<Value> = resources.iter().chain(&fallen).cloned().collect();
+    fallen.extend(part::renewed(&standing, &current, now));
 
     let id = before.as_ref().map_or_else(Uuid::now_v7, |b| b.id);
     let mut exchange = Exchange {
@@ -158,8 +167,12 @@ pub(super) async fn supersede(
 
     commit.deliveries.extend(notices(gateway, &exchange, exchange.recipients(), News::Document, now));
     commit.put = weighed.put;
+    let mover = Mover { actor: &read.unit, by: None };
+    commit.moves = moves(&exchange, resources.iter().chain(&fallen), &current, mover, now);
     commit.expect = weighed.expect;
     worklist::follow(gateway, &mut commit, &exchange, now).await?;
+    let by = witness::by(&gateway.config.directory, submission.caller);
+    let charges = charge::follow(gateway, &mut commit, &exchange, Speaks::Sender, by, now).await?;
     commit.expect.extend(contact);
     commit.expect.extend(untried);
     commit.expect.push(Expect::Exchange {
@@ -174,13 +187,15 @@ pub(super) async fn supersede(
     commit.hide = hidden;
     if !outside.is_empty() {
         let tasks = ties.owners.iter().map(|(task, unit)| (unit.to_ascii_uppercase(), task.clone())).collect();
-        veil::draw(gateway, &exchange, &tasks, &all, &outside, now, &mut commit).await?;
+        let made: Vec<Value> = all.iter().chain(&charges).cloned().collect();
+        veil::draw(gateway, &exchange, &tasks, &made, &outside, now, &mut commit).await?;
     }
     for patient in patients {
         let id = (!patient.is_new).then_some(patient.id);
         commit.expect.push(Expect::Patient { system: patient.system, value: patient.value, id });
     }
-    let mut issues: Vec<Issue> = read.issues.iter().chain(&followed.issues).cloned().collect();
+    let said = [&read.issues, &followed.issues, &carried.issues];
+    let mut issues: Vec<Issue> = said.into_iter().flatten().cloned().collect();
     if read.envelope.entered_in_error && before.is_none() {
         issues.push(nothing_retracted());
     }

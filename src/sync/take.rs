@@ -7,8 +7,10 @@ use sha2::{Digest, Sha256};
 use super::Refusal;
 use super::abort;
 use super::acknowledge::{Applied, Change, Heard, acknowledge};
+use super::clocks::item::{OVERDUE, PATIENT_DECEASED};
+use super::consultation;
 use super::refusal::missing;
-use super::worklist;
+use super::{part, redirect, worklist};
 use crate::Gateway;
 use crate::access::Caller;
 use crate::domain::task::Status;
@@ -59,11 +61,22 @@ pub async fn take(
         note: wanted["note"].clone(),
         output: wanted["output"].as_array().cloned().unwrap_or_default(),
         resources: Vec::new(),
+        areas: part::said_in(&stored, wanted),
+        redirect: redirect::said_in(&stored, wanted).map(|to| (to, "Task.output".to_owned())),
     };
     let body = serde_json::to_vec(wanted).unwrap_or_default();
     let key = format!("Task/{id}/{version}/{:x}", Sha256::digest(&body));
     let partner = caller.partner.as_deref().unwrap_or(&caller.name);
-    let heard = Heard { partner, actor: &caller.name, key: &key, body: &body, expected_version: Some(version) };
+    let heard = Heard {
+        partner,
+        actor: &caller.name,
+        key: &key,
+        body: &body,
+        expected_version: Some(version),
+        by: None,
+        here: true,
+        kept: None,
+    };
     acknowledge(gateway, id, &change, &heard, now).await
 }
 
@@ -89,7 +102,24 @@ fn stale(current: u32, expected: u32) -> Refusal {
 /// A Task of our own worklist ends with what it asks for, and by nothing else.
 fn check_worklist(stored: &Stored) -> Result<(), Refusal> {
     let task: Value = serde_json::from_slice(&stored.body).map_err(|_| missing("Task"))?;
-    if task["code"]["coding"][0]["code"] != worklist::PARKED {
+    let code = task["code"]["coding"][0]["code"].as_str().unwrap_or_default();
+    if code == consultation::MISSING {
+        return Err(Refusal::Conflict(Issue::error(
+            Code::BusinessRule,
+            "Task.status",
+            "Uppgiften avslutas när samråden registreras (POST /v1/exchanges/{id}/consultations) eller remissen tas tillbaka.",
+            "The Task ends when the consultations are recorded (POST /v1/exchanges/{id}/consultations) or the referral is taken back.",
+        )));
+    }
+    if [OVERDUE, PATIENT_DECEASED].contains(&code) {
+        return Err(Refusal::Conflict(Issue::error(
+            Code::BusinessRule,
+            "Task.status",
+            "Uppgiften avslutas av sig själv när det som väntas på är gjort; flytta den uppgift som focus pekar på.",
+            "The Task ends by itself when what is waited for is done; move the Task that focus points at.",
+        )));
+    }
+    if code != worklist::PARKED {
         return Ok(());
     }
     Err(Refusal::Conflict(Issue::error(
@@ -104,8 +134,8 @@ async fn check_owner(gateway: &Gateway, caller: &Caller, id: &str) -> Result<(),
     for exchange in gateway.store.exchange_of_resource("Task", id).await? {
         let exchange =
             gateway.store.exchange(&caller.within_reach(), exchange).await?.ok_or_else(|| missing("Task"))?;
-        let asked = stopped_by(gateway, id).await?;
-        let task = asked.as_deref().unwrap_or(id);
+        let belongs = belongs_to(gateway, id).await?;
+        let task = belongs.as_deref().unwrap_or(id);
         let owner = exchange.parties.iter().find(|p| p.task.as_deref() == Some(task));
         if owner.is_some_and(|o| caller.may_act_for(&o.unit)) {
             return Ok(());
@@ -119,12 +149,14 @@ async fn check_owner(gateway: &Gateway, caller: &Caller, id: &str) -> Result<(),
     )))
 }
 
-/// A request to stop a Task belongs to the owner of that Task: its id.
-async fn stopped_by(gateway: &Gateway, id: &str) -> Result<Option<String>, Refusal> {
+/// A request to stop a Task belongs to the owner of that Task, and so does a part of it: its id.
+async fn belongs_to(gateway: &Gateway, id: &str) -> Result<Option<String>, Refusal> {
     let Some(stored) = gateway.store.resource(&Filter::ALL, "Task", id).await? else { return Ok(None) };
     let task: Value = serde_json::from_slice(&stored.body).unwrap_or_default();
-    let target = abort::is_abort(&task).then(|| abort::target(&task).trim_start_matches("Task/").to_owned());
-    Ok(target)
+    if part::is_part(&task) {
+        return Ok(part::whole_of(&task).map(str::to_owned));
+    }
+    Ok(abort::is_abort(&task).then(|| abort::target(&task).trim_start_matches("Task/").to_owned()))
 }
 
 /// What has ended is what the sender was told; only the sender begins it anew.

@@ -6,6 +6,7 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
+use super::part::is_decision;
 use crate::domain::task::{self, Role, Status, Verdict};
 use crate::fhir::resource::{content, id_of, reference_of, type_of};
 use crate::fhir::search;
@@ -89,6 +90,8 @@ const LIFE: [&str; 7] =
     ["status", "statusReason", "businessStatus", "output", "lastModified", "executionPeriod", "note"];
 
 fn join_task(mut incoming: Value, stored: &Value) -> Value {
+    // One that was sent on to another unit stays as it ended.
+    let asks = incoming["status"] == "requested";
     let Some(object) = incoming.as_object_mut() else { return incoming };
     for name in LIFE {
         match stored.get(name) {
@@ -103,9 +106,15 @@ fn join_task(mut incoming: Value, stored: &Value) -> Value {
     }
     let status = stored["status"].as_str().and_then(Status::parse).unwrap_or(Status::Requested);
     // A newer version of the request is the placer's way back: on-hold, rejected and cancelled begin anew.
-    if task::verdict(status, Status::Requested, Role::Placer) == Verdict::Allowed {
+    if asks && task::verdict(status, Status::Requested, Role::Placer) == Verdict::Allowed {
         set_status(object, Status::Requested, None);
         object.shift_remove("businessStatus");
+        if let Some(outputs) = object.get_mut("output").and_then(Value::as_array_mut) {
+            outputs.retain(|output| !is_decision(output));
+            if outputs.is_empty() {
+                object.shift_remove("output");
+            }
+        }
     }
     incoming
 }

@@ -112,7 +112,7 @@ fn event(gateway: &Gateway, caller: &Caller, action: &str, object: &str, now: Da
 /// resource passes the one place that codes it.
 pub fn check_interactive(gateway: &Gateway, caller: &Caller) -> Result<(), Refusal> {
     let Reach::Registry(name) = &caller.reach else { return Ok(()) };
-    if gateway.config.registry(name).is_some_and(|registry| !registry.is_coded()) {
+    if !gateway.config.gets_codes(name) {
         return Ok(());
     }
     Err(Refusal::Forbidden(Issue::error(

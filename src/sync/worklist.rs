@@ -243,7 +243,7 @@ fn opened(
 }
 
 /// What the document is about: the request, the plan, the handover or what was done.
-fn focus(exchange: &Exchange) -> Value {
+pub(super) fn focus(exchange: &Exchange) -> Value {
     let kinds = ["ServiceRequest/", "CarePlan/", "Composition/", "Procedure/", "Encounter/", "Task/"];
     let found = kinds.iter().find_map(|kind| exchange.resources.iter().find(|name| name.starts_with(kind)));
     found.map_or(Value::Null, |name| json!({ "reference": name }))

@@ -194,6 +194,17 @@ pub struct Seen {
     pub database_bytes: u64,
     pub free_bytes: u64,
     pub backup_at_s: i64,
+    pub loops: Vec<SeenLoop>,
+}
+
+/// Open loops of a step of which so much was told.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct SeenLoop {
+    pub step: &'static str,
+    /// 0: not overdue.
+    pub level: u8,
+    pub count: u32,
+    pub age_s: i64,
 }
 
 /// What waits for one partner.
@@ -238,7 +249,29 @@ impl Seen {
         let help = "When the newest backup was made, since 1970; 0 where none is known";
         one("backup_time", help, Some(Unit::Seconds), self.backup_at_s);
         self.register_partners(r);
+        self.register_loops(r);
         registry
+    }
+
+    fn register_loops(&self, registry: &mut Registry) {
+        let (open, overdue) = (Levels::default(), Levels::default());
+        for seen in &self.loops {
+            open.get_or_create(&labels([("step", seen.step.into())])).inc_by(i64::from(seen.count));
+            if seen.level > 0 {
+                let at = labels([("step", seen.step.into()), ("level", seen.level.to_string())]);
+                overdue.get_or_create(&at).set(i64::from(seen.count));
+            }
+        }
+        let oldest: Gauge = Gauge::default();
+        oldest.set(self.loops.iter().map(|seen| seen.age_s).max().unwrap_or(0));
+        registry.register("open_loops", "Steps that somebody waits for, counted up to 100 000", open);
+        registry.register("overdue_loops", "Those that were told to be overdue, by the level that was told", overdue);
+        registry.register_with_unit(
+            "oldest_open_loop",
+            "Since when the oldest of them is waited for",
+            Unit::Seconds,
+            oldest,
+        );
     }
 
     fn register_partners(&self, registry: &mut Registry) {

@@ -9,7 +9,7 @@ mod origin;
 mod otel;
 mod trace;
 
-pub use figures::{Attempted, CONTENT_TYPE, Figures, InFlight, Seen, SeenPartner, Served};
+pub use figures::{Attempted, CONTENT_TYPE, Figures, InFlight, Seen, SeenLoop, SeenPartner, Served};
 pub use log::{Guard, LogError, start};
 pub use origin::{Asked, asked, origin};
 pub use trace::{TraceContext, Traces, begin, current, join};

@@ -320,8 +320,6 @@ fn sorted(value: &Value) -> Value {
 }
 /// Example, what is taken out of it, and where the finding that refuses the rest points.
 const REFUSED: &[(&str, &str, &str)] = &[
-    ("referral.small", "/consultation/patient", "consultation.patient"),
-    ("referral.small", "/consultation/primaryCare", "consultation.primaryCare"),
     ("referral.small", "/careResponsibilityRemains", "careResponsibilityRemains"),
     ("referral.small", "/planId", "planId"),
     ("referral.small", "/areas", "areas[]"),
@@ -329,6 +327,7 @@ const REFUSED: &[(&str, &str, &str)] = &[
     ("handover.sip-small", "/overallResponsibility", "overallResponsibility"),
     ("handover.sip-small", "/participants/0/principal", "participants[0].principal"),
     ("handover.sip-small", "/meeting", "meeting"),
+    ("handover.sip-small", "/meeting/status", "meeting.status"),
     ("handover.sip-small", "/followUp", "followUp"),
     ("handover.active-small", "/oralContact", "oralContact"),
     ("handover.active-small", "/sbar/assessment", "sbar.assessment"),

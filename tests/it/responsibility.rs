@@ -242,7 +242,7 @@ async fn a_region_brings_its_own_rules_in_a_folder() {
     let world = World::open_as_in(|folder, clinic| {
         let rules = own(folder);
         format!(
-            "[gateway]\nrules = {rules:?}\n[delivery]\nretry_s = [1]\n\
+            "rules = {rules:?}\n[delivery]\nretry_s = [1]\n\
              [[partner]]\nname = \"primary-care\"\nchannel = \"push\"\nfhir_base = \"{clinic}/fhir\"\n"
         )
     })

@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::super::problem::{Problem, told};
 use crate::Gateway;
+use crate::access::Caller;
 use crate::fhir::issue::{Code, Issue, Severity};
 use crate::fhir::search::types;
 use crate::fhir::subset::has_element;
@@ -25,6 +26,7 @@ pub struct Given {
 /// What parameters are read by.
 pub struct Reading<'a> {
     pub gateway: &'a Gateway,
+    pub caller: &'a Caller,
     pub now: DateTime<Utc>,
     /// `Prefer: handling=lenient`: what is not served is left out, and said in the manifest.
     pub is_lenient: bool,
@@ -158,7 +160,7 @@ impl Reading<'_> {
                 ));
                 continue;
             };
-            match criteria(self.gateway, kind, query, self.now, given.in_url) {
+            match criteria(self.gateway, self.caller, kind, query, self.now, given.in_url) {
                 Ok(_) => wish.request.filters.push((kind.to_owned(), query.to_owned())),
                 Err(issues) => faults.extend(issues.into_iter().map(|issue| {
                     let expression = format!("_typeFilter.{kind}.{}", issue.expression);

@@ -101,7 +101,8 @@ async fn start(
     let base = &call.gateway.config.base_url;
     let in_url = given.iter().any(|g| g.in_url);
     let path = if in_url { request.uri().path_and_query().map_or("", |p| p.as_str()) } else { request.path() };
-    let reading = Reading { gateway: &call.gateway, now: call.now, is_lenient: is_lenient(request), level };
+    let (gateway, caller, now) = (&call.gateway, &call.caller, call.now);
+    let reading = Reading { gateway, caller, now, is_lenient: is_lenient(request), level };
     let wish = reading.read(given, cohort, format!("{base}{path}"))?;
     let begun = begin(&call.gateway, &call.caller, wish, call.now).await?;
     let id = begun.ok_or_else(|| no_room(call))?;

@@ -122,7 +122,7 @@ fn read(call: &Call, value: &Value) -> Result<Asked, Problem> {
                 .elements
                 .extend(text(parameter).into_iter().flat_map(|t| t.split(',')).map(|t| t.trim().to_owned())),
             "_typeFilter" => match text(parameter).and_then(|filter| filter.split_once('?')) {
-                Some((kind, query)) => match criteria(&call.gateway, kind, query, call.now, false) {
+                Some((kind, query)) => match criteria(&call.gateway, &call.caller, kind, query, call.now, false) {
                     Ok(_) => asked.question.request.filters.push((kind.to_owned(), query.to_owned())),
                     Err(found) => issues.extend(found),
                 },

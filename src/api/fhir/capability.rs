@@ -7,6 +7,7 @@ use super::super::oauth;
 use super::super::problem::{Answer, Problem, told};
 use super::everything::WHOLE;
 use super::search::{documentation, includes, is_sortable};
+use super::timeline::TIMED;
 use super::{FHIR_JSON, apply, measure, query};
 use crate::Gateway;
 use crate::fhir::canonical::BASE;
@@ -126,6 +127,13 @@ fn operations(resource_type: &str) -> Vec<Value> {
         let definition = "http://hl7.org/fhir/OperationDefinition/Composition-document";
         operations.push(json!({ "name": "document", "definition": definition }));
     }
+    if TIMED.contains(&resource_type) {
+        operations.push(json!({ "name": "timeline", "definition": format!("{BASE}/OperationDefinition/timeline") }));
+    }
+    if resource_type == "Task" {
+        operations
+            .push(json!({ "name": "open-loops", "definition": format!("{BASE}/OperationDefinition/Task-open-loops") }));
+    }
     if resource_type == "Measure" {
         operations.push(json!({ "name": "evaluate-measure", "definition": measure::DEFINITION }));
     }
@@ -207,6 +215,11 @@ fn controls() -> Value {
         control("_elements", "special", "Elements of the first level; mandatory ones and modifiers stay."),
         control("_include", "special", "Type:reference[:Target], with :iterate; see searchInclude."),
         control("_revinclude", "special", "Type:reference[:Target], with :iterate; see searchRevInclude."),
+        control(
+            "_query",
+            "special",
+            "open-loops, of Task: Tasks that somebody waits for; with overdue=true what is overdue."
+        ),
         control(
             "_has",
             "special",

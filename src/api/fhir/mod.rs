@@ -15,6 +15,7 @@ mod prefer;
 mod query;
 mod read;
 mod search;
+mod timeline;
 mod validate;
 mod write;
 
@@ -30,8 +31,9 @@ pub use prefer::preferences;
 pub use query::pairs;
 pub use read::{bundle, link, read, vread};
 pub use search::{is_lenient, search_get, search_post};
+pub use timeline::timeline;
 pub use validate::validate;
-pub use write::{create, patch, patch_meant, update, update_meant};
+pub use write::{create, patch, patch_meant, update, update_meant, version_of};
 
 use actix_web::http::StatusCode;
 use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, HttpDate, LAST_MODIFIED};

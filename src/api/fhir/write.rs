@@ -190,7 +190,7 @@ fn if_match(request: &HttpRequest) -> Result<u32, Problem> {
     })
 }
 
-fn version_of(tag: &str) -> Option<u32> {
+pub fn version_of(tag: &str) -> Option<u32> {
     let tag = tag.trim();
     let quoted = tag.strip_prefix("W/").unwrap_or(tag);
     let digits = match quoted.strip_prefix('"') {

@@ -22,6 +22,8 @@ pub enum Deed {
     /// A document that waited for another was taken up.
     Resume,
     Cancel,
+    /// Who has charge of what was moved, by what was done in the same commit.
+    Responsibility,
     Retry,
     Skip,
     Resend,
@@ -53,6 +55,10 @@ pub enum Deed {
     LegalHold,
     LiftHold,
     Erase,
+    /// It was told that somebody has not done what is waited for, or that they have.
+    Escalate,
+    /// A person has paused the clocks of an exchange, or lets them run on.
+    Pause,
     Login,
     Token,
     Refuse,
@@ -82,7 +88,7 @@ type Row = (Deed, &'static str, &'static str, Interaction, Option<&'static str>)
 
 use Interaction::{Disclosure, Login, Rest, Upkeep};
 
-const TABLE: [Row; 37] = [
+const TABLE: &[Row] = &[
     (Deed::Read, "read", "R", Rest("read"), Some("läste")),
     (Deed::Vread, "vread", "R", Rest("vread"), Some("läste en tidigare version av")),
     (Deed::History, "history", "R", Rest("history"), Some("läste ändringshistoriken för")),
@@ -96,6 +102,7 @@ const TABLE: [Row; 37] = [
     (Deed::Hold, "hold", "C", Upkeep, None),
     (Deed::Resume, "resume", "U", Upkeep, None),
     (Deed::Cancel, "cancel", "U", Rest("update"), Some("återtog")),
+    (Deed::Responsibility, "responsibility", "U", Rest("update"), Some("flyttade")),
     (Deed::Retry, "retry", "U", Upkeep, None),
     (Deed::Skip, "skip", "U", Upkeep, None),
     (Deed::Resend, "resend", "U", Upkeep, None),
@@ -121,6 +128,8 @@ const TABLE: [Row; 37] = [
     (Deed::LegalHold, "legal-hold", "C", Upkeep, None),
     (Deed::LiftHold, "legal-hold-lift", "U", Upkeep, None),
     (Deed::Erase, "erase", "D", Rest("delete"), Some("gallrade")),
+    (Deed::Escalate, "escalate", "C", Upkeep, None),
+    (Deed::Pause, "pause", "U", Upkeep, None),
     (Deed::Login, "login", "E", Login, None),
     (Deed::Token, "token", "E", Login, None),
     (Deed::Refuse, "refuse", "E", Rest("operation"), None),

@@ -42,6 +42,10 @@ pub enum Clause {
         param: String,
         clause: Box<Clause>,
     },
+    /// Somebody waits for the Task to be moved; with a time (milliseconds), and that was due by then.
+    Awaited {
+        due_by: Option<i64>,
+    },
     Not(Box<Clause>),
     Any(Vec<Clause>),
 }

@@ -9,7 +9,7 @@ pub trait Beyond {
     /// Whether that resource (`Type/id`) satisfies the clause.
     fn target(&mut self, name: &str, clause: &Clause) -> Result<bool, Self::Error>;
 
-    /// Whether a clause that asks who points at the resource, [`Clause::Has`], holds.
+    /// Whether a clause that asks who points at the resource, [`Clause::Has`] or [`Clause::Awaited`], holds.
     fn pointed_at(&mut self, clause: &Clause) -> Result<bool, Self::Error>;
 }
 
@@ -49,7 +49,7 @@ pub fn holds<B: Beyond>(
             }
             false
         }
-        Clause::Has { .. } => beyond.pointed_at(clause)?,
+        Clause::Has { .. } | Clause::Awaited { .. } => beyond.pointed_at(clause)?,
         Clause::Not(clause) => !holds(clause, id, updated_at, values, beyond)?,
         Clause::Any(clauses) => {
             for clause in clauses {

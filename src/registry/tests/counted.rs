@@ -56,7 +56,10 @@ impl Alone {
 }
 
 fn open(folder: &std::path::Path) -> Gateway {
-    let gateway = Gateway::open(Config { db: folder.join("store.sqlite"), ..Config::load(None).unwrap() }).unwrap();
+    // Keys and files are beside the database: nothing is left where the tests are run.
+    let settings = folder.join("gateway.toml");
+    std::fs::write(&settings, "[gateway]\ndb = \"store.sqlite\"\n").unwrap();
+    let gateway = Gateway::open(Config::load(Some(&settings)).unwrap()).unwrap();
     gateway.conformance.put_in_force(InForce { version: 1, list: Arc::new(list()), edition: None });
     gateway
 }

@@ -261,7 +261,8 @@ impl Reader<'_> {
                 read.check_in_cited = cited;
             }
             "limit" => {
-                let years = action["timingDuration"]["value"].as_u64().filter(|_| action["timingDuration"]["code"] == "a");
+                let years =
+                    action["timingDuration"]["value"].as_u64().filter(|_| action["timingDuration"]["code"] == "a");
                 read.limit_years = years.and_then(|years| u32::try_from(years).ok()).unwrap_or(0);
                 read.limit_cited = cited;
             }

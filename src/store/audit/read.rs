@@ -79,7 +79,9 @@ impl Store {
             let mut rows = db.all(TAIL, (CHAIN, indexed_to(head)), record)?;
             let place = |row: &Record| (row.at.timestamp_millis(), row.seq);
             rows.retain(|row| place(row) < (at, seq) && place(row).0 >= from && is_about(row, &about));
-            rows.extend(db.all(ABOUT, (CHAIN, about, at, seq, from, of.limit), record)?);
+            // The row itself says whom it is about; an entry of the index that somebody put in does not.
+            let found = db.all(ABOUT, (CHAIN, &about, at, seq, from, of.limit), record)?;
+            rows.extend(found.into_iter().filter(|row| is_about(row, &about)));
             rows.sort_unstable_by_key(|row| std::cmp::Reverse(place(row)));
             // Rows of an older program are indexed already.
             rows.dedup_by_key(|row| row.seq);

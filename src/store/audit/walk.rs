@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use chrono::{DateTime, TimeDelta, Utc};
 use rusqlite::types::FromSql;
 use rusqlite::{Connection, Row};
 
@@ -19,11 +20,16 @@ use crate::store::{Store, StoreError};
 const WALK: &str = "SELECT * FROM audit WHERE chain = ?1 AND seq > ?2 ORDER BY seq LIMIT ?3";
 const PRUNED: &str = "SELECT max(seq) FROM audit_checkpoint INDEXED BY audit_checkpoint_prune WHERE kind = 'prune'";
 const FOUND: &str = "SELECT 1 FROM audit_about WHERE about = ?1 AND at = ?2 AND seq = ?3";
+/// A chain begins at 1, and there is one: whatever stands elsewhere is read by those who ask for rows, and by no walk.
+const BESIDE: &str = "SELECT seq FROM audit WHERE chain = ?1 AND seq < 1 UNION ALL SELECT seq FROM audit WHERE chain < ?1 \
+                      UNION ALL SELECT seq FROM audit WHERE chain > ?1 LIMIT ?2";
 
 /// Rows checked in one read: a snapshot held for the whole log would keep SQLite from emptying its write-ahead log.
 const STEP: u32 = 1000;
 /// Faults told one by one; more are counted.
 const MOST_FAULTS: usize = 100;
+/// What the log says of a thing goes with the thing, five years after it was written at the earliest: two leap days in them.
+const PAYLOAD_KEPT_DAYS: i64 = 1827;
 
 /// Where the chain stood by somebody else's word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,6 +47,10 @@ pub enum Fault {
     Changed { seq: i64 },
     #[error("the payload of row {seq} was changed")]
     Payload { seq: i64 },
+    #[error("the payload of row {seq} was taken away, and it is not five years old")]
+    Emptied { seq: i64 },
+    #[error("row {seq} stands outside the chain: it was put in")]
+    Beside { seq: i64 },
     #[error("row {seq} does not follow the row before it: one of them was put in, exchanged or changed")]
     Unlinked { seq: i64 },
     #[error("row {seq} is not found under {name}, whom it is about")]
@@ -64,6 +74,8 @@ pub struct Walked {
     pub head_hash: String,
     /// The last row that may have been removed for its age, by the database's own word.
     pub pruned_to: i64,
+    /// Rows of which only the hash of what they said is kept.
+    pub emptied: u64,
     pub faults: Vec<Fault>,
     /// All of them, told or not.
     pub fault_count: u64,
@@ -85,6 +97,8 @@ struct Walk {
     before: Head,
     /// Rows after this need not be in the index yet.
     indexed_to: i64,
+    /// Rows from this time on have their payload, in milliseconds; none: whenever they were written.
+    whole_from: Option<i64>,
     so_far: Walked,
 }
 
@@ -114,28 +128,31 @@ fn sound(walked: &Walked) -> Result<u64, StoreError> {
 
 /// Walks the audit log of a database that nobody writes to. How many rows it has.
 pub(in crate::store) fn walk(db: &Statements<'_>) -> Result<u64, StoreError> {
-    sound(&walk_with(db, BTreeMap::new())?)
+    sound(&walk_with(db, Walk::default())?)
 }
 
-fn walk_with(db: &Statements<'_>, marks: BTreeMap<i64, Vec<Hash>>) -> Result<Walked, StoreError> {
-    let mut walk = Walk { marks, ..Walk::default() };
+fn walk_with(db: &Statements<'_>, mut walk: Walk) -> Result<Walked, StoreError> {
     while walk.step(db)? > 0 {}
     let Walk { marks, so_far: mut walked, .. } = walk;
     for (seq, _) in marks.range(walked.head.saturating_add(1)..) {
         walked.found(Fault::CutOff { head: walked.head, seq: *seq });
+    }
+    for seq in db.all(BESIDE, (CHAIN, STEP), |row| Ok::<_, StoreError>(row.get(0)?))? {
+        walked.found(Fault::Beside { seq });
     }
     Ok(walked)
 }
 
 /// Walks the log in a file and holds it against the marks. Beside a gateway that serves, nothing is written and nobody waits;
 /// `is_still` says that nobody writes to the file.
-pub fn walk_file(path: &Path, marks: &[Mark], is_still: bool) -> Result<Walked, StoreError> {
+pub fn walk_file(path: &Path, marks: &[Mark], is_still: bool, now: DateTime<Utc>) -> Result<Walked, StoreError> {
     let connection = open(path, is_still)?;
     let mut by_seq: BTreeMap<i64, Vec<Hash>> = BTreeMap::new();
     for mark in marks {
         by_seq.entry(mark.seq).or_default().push(mark.hash);
     }
-    walk_with(&Statements::new(&connection), by_seq)
+    let whole_from = Some((now - TimeDelta::days(PAYLOAD_KEPT_DAYS)).timestamp_millis());
+    walk_with(&Statements::new(&connection), Walk { marks: by_seq, whole_from, ..Walk::default() })
 }
 
 /// Gives every row of the log in a file to `take`, in the order of the chain, until it has had enough.
@@ -217,8 +234,15 @@ impl Walk {
         } else if previous != before.hash && !is_after_pruned {
             found.push(Fault::Unlinked { seq });
         }
-        if payload.zip(salt).is_some_and(|(payload, salt)| salted(&salt, &payload) != payload_hash) {
-            found.push(Fault::Payload { seq });
+        match (payload, salt) {
+            (Some(payload), Some(salt)) if salted(&salt, &payload) == payload_hash => {}
+            (None, None) => {
+                self.so_far.emptied += 1;
+                let is_young = self.whole_from.is_some_and(|from| at > from);
+                found.extend(is_young.then_some(Fault::Emptied { seq }));
+            }
+            // Without its salt nobody can tell whether it is what was said.
+            _ => found.push(Fault::Payload { seq }),
         }
         let link = Link {
             form,

@@ -24,6 +24,9 @@ const OF_PROGRAMMES: &str = "SELECT x.rid, r.type, r.id, r.version, r.updated_at
      (SELECT f.at FROM version f WHERE f.rid = r.rid AND f.version = 1) AS made_at \
      FROM programme p INDEXED BY programme_of_patient CROSS JOIN programme_resource x ON x.programme = p.id \
      CROSS JOIN resource r ON r.rid = x.rid CROSS JOIN version v ON v.seq = r.seq WHERE p.patient = ?1 AND p.patient IS NOT NULL";
+/// Tasks that tell one unit that another has not done what is waited for; they belong to no exchange.
+const ITEMS: &str =
+    "SELECT x.rid, x.unit, r.id FROM escalation_task x CROSS JOIN resource r ON r.rid = x.rid WHERE x.exchange = ?1";
 const PROVIDER: &str = "SELECT provider FROM affiliation WHERE unit = ?1";
 
 /// Everything of a patient's that a block can close.
@@ -137,6 +140,16 @@ impl Known {
             });
             resource.origins.extend(origins);
         }
+        let items = db.all(ITEMS, [key], |row| {
+            Ok::<_, StoreError>((row.get("rid")?, row.get::<_, String>("unit")?, row.get::<_, String>("id")?))
+        })?;
+        for (rid, unit, id) in items {
+            // It tells that there is an exchange, and how the Task stands.
+            let party = exchange.parties.iter().find(|p| p.unit.eq_ignore_ascii_case(&unit));
+            let task = party.and_then(|p| p.task.as_ref()).and_then(|task| self.resources.get(&format!("Task/{task}")));
+            let origins = exchange.origins.iter().chain(task.iter().flat_map(|t| &t.origins)).cloned().collect();
+            self.resources.insert(format!("Task/{id}"), Resource { rid, is_patient: false, origins });
+        }
         self.exchanges.insert(id, exchange);
         Ok(())
     }
@@ -173,16 +186,27 @@ impl Known {
                 None => self.origins(db, &unit, None, written)?,
             },
             Source::Unit(unit) => self.origins(db, &unit, None, own)?,
-            // Requests to stop and Provenance are made here, for the sender.
-            Source::Unsaid if matches!(kind, "Task" | "Provenance") => exchange.origins.clone(),
+            // Requests to stop, Provenance and who has charge of what are made here, of the sender's words.
+            Source::Unsaid if matches!(kind, "Task" | "Provenance" | "EpisodeOfCare") => exchange.origins.clone(),
             Source::Partner if by.is_some() => self.origins(db, by.unwrap_or_default(), None, own)?,
             Source::Partner | Source::Unsaid => vec![Origin { documented: Some(own), ..Origin::default() }],
         };
         if kind == "Task" && has_owners_words(&row.body) {
             let id = row.body["id"].as_str();
-            if let Some(owner) = exchange.owner(id).filter(|owner| !owner.is_sender) {
-                origins.extend(self.origins(db, &owner.unit, None, (row.made_at, row.updated_at))?);
+            let owner = exchange.owner(id);
+            // Who has sent it on is no party any more, and its Task says who that was.
+            let gone = owner.is_none().then(|| row.body["owner"]["identifier"]["value"].as_str()).flatten();
+            let unit = owner.filter(|owner| !owner.is_sender).map(|owner| owner.unit.clone());
+            if let Some(unit) = unit.or_else(|| gone.map(str::to_ascii_uppercase)) {
+                origins.extend(self.origins(db, &unit, None, (row.made_at, row.updated_at))?);
             }
+        }
+        // That it has charge of something, and since when, is also its own word.
+        let charged = row.body["managingOrganization"]["identifier"]["value"].as_str().map(str::to_ascii_uppercase);
+        if kind == "EpisodeOfCare"
+            && let Some(unit) = charged.filter(|unit| !exchange.parties.iter().any(|p| p.is_sender && p.unit == *unit))
+        {
+            origins.extend(self.origins(db, &unit, None, own)?);
         }
         Ok(origins)
     }

@@ -150,6 +150,7 @@ impl Asked<'_, '_> {
                 let inner = self.bare(resource_type, row, depth, clause)?;
                 Condition { holds: Sql::new("NOT (", []).then(&inner.holds).text(")"), set: None, is_exact: false }
             }
+            Clause::Awaited { due_by } => awaited(resource_type, row, *due_by),
             Clause::Any(clauses) => {
                 let parts = clauses.iter().map(|clause| self.bare(resource_type, row, depth, clause));
                 Condition::any(parts.collect::<Result<_, _>>()?)
@@ -370,4 +371,22 @@ fn facets(row: &str, param: i64, test: Option<&Sql>) -> Condition {
         Sql::new(format!("coalesce({row}.facet IN "), []).then(&facets).text(", false)"),
         Sql::new("SELECT f.rid FROM resource f INDEXED BY resource_facet WHERE f.facet IN ", []).then(&facets),
     )
+}
+
+/// Waits name the Task that is not moved; of a request to stop, that is what they are about.
+fn awaited(resource_type: &str, row: &str, due_by: Option<i64>) -> Condition {
+    if resource_type != "Task" {
+        return Condition::nothing();
+    }
+    let due = if due_by.is_some() { " AND w.due_at <= ?" } else { "" };
+    let time = || due_by.map(Value::from);
+    let holds = format!(
+        "EXISTS (SELECT 1 FROM exchange_resource x CROSS JOIN wait w ON w.exchange = x.exchange WHERE x.rid = {row}.rid \
+         AND iif(w.subject = '', w.task, w.subject) = {row}.id{due})"
+    );
+    let set = format!(
+        "SELECT t.rid FROM wait w INDEXED BY wait_due CROSS JOIN resource t ON t.type = 'Task' \
+         AND t.id = iif(w.subject = '', w.task, w.subject) WHERE true{due}"
+    );
+    Condition::exact(Sql::new(holds, time()), Sql::new(set, time()))
 }

@@ -210,11 +210,31 @@ async fn every_way_of_tampering_is_told_with_its_row() {
         let folder = log_of_three().await;
         Connection::open(folder.database()).unwrap().execute_batch(&format!("{LET_CHANGE} {sql}")).unwrap();
         let marks: Vec<Mark> = mark.into_iter().map(|(seq, hash)| Mark { seq, hash }).collect();
-        walk_file(&folder.database(), &marks, false).unwrap().faults
+        walk_file(&folder.database(), &marks, false, at(0)).unwrap().faults
     };
     assert_eq!(tampered("", None).await, []);
     assert_eq!(tampered("UPDATE audit SET actor = 'x' WHERE seq = 2", None).await[0], Fault::Changed { seq: 2 });
     assert_eq!(tampered("UPDATE audit SET payload = 'x' WHERE seq = 2", None).await, [Fault::Payload { seq: 2 }]);
+    // Not even what the database itself would refuse is beyond whoever has the file.
+    let unheeded = |sql: &str| format!("PRAGMA ignore_check_constraints = ON; {sql}");
+    for sql in
+        ["UPDATE audit SET payload = 'x', salt = NULL WHERE seq = 2", "UPDATE audit SET salt = NULL WHERE seq = 2"]
+    {
+        assert_eq!(tampered(&unheeded(sql), None).await, [Fault::Payload { seq: 2 }], "{sql}");
+    }
+    let emptied = "UPDATE audit SET payload = NULL, salt = NULL WHERE seq = 2";
+    assert_eq!(
+        tampered(emptied, None).await,
+        [Fault::Emptied { seq: 2 }],
+        "no rule lets a young row lose what it said"
+    );
+    for place in ["1, -5", "2, 1"] {
+        let put_in = format!(
+            "INSERT INTO audit SELECT {place}, at, actor, action, object, payload, salt, payload_hash, prev_hash, hash, form, \
+             outcome, about FROM audit WHERE seq = 3"
+        );
+        assert!(matches!(tampered(&unheeded(&put_in), None).await[..], [Fault::Beside { .. }]), "{place}");
+    }
     assert_eq!(tampered("DELETE FROM audit WHERE seq = 2", None).await, [Fault::Missing { from: 2, to: 2 }]);
     assert_eq!(tampered("DELETE FROM audit WHERE seq = 1", None).await, [Fault::Missing { from: 1, to: 1 }]);
     let exchanged = "UPDATE audit SET seq = 9 WHERE seq = 2; UPDATE audit SET seq = 2 WHERE seq = 3; \
@@ -249,8 +269,23 @@ async fn a_patients_rows_are_found_in_full_blocks_and_behind_them_and_an_entry_t
     assert_eq!(store.verify_audit().await.unwrap(), 1100);
     drop(store);
     let raw = Connection::open(folder.database()).unwrap();
+    raw.execute_batch(&format!(
+        "INSERT INTO audit_about VALUES ('Patient/p30', {}, 731)",
+        at(0).timestamp_millis() + 731
+    ))
+    .unwrap();
+    drop(raw);
+    let store = open_at(&folder.database());
+    let all = AuditQuery { patient: Some("p30".into()), limit: 99, ..AuditQuery::default() };
+    let of_p30 = store.audit_rows(&Filter::ALL, &all).await.unwrap();
+    assert!(
+        of_p30.iter().all(|row| row.patients == ["p30"]),
+        "an entry that was put in shows no patient another's row"
+    );
+    drop(store);
+    let raw = Connection::open(folder.database()).unwrap();
     raw.execute_batch(&format!("{LET_CHANGE} DELETE FROM audit_about WHERE seq = 730 AND about LIKE 'Patient/%'"))
         .unwrap();
-    let faults = walk_file(&folder.database(), &[], false).unwrap().faults;
+    let faults = walk_file(&folder.database(), &[], false, at(0)).unwrap().faults;
     assert_eq!(faults, [Fault::Unfound { seq: 730, name: "Patient/p30".into() }]);
 }

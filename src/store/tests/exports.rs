@@ -26,6 +26,11 @@ fn begin(order: &ExportOrder) -> Commit {
     Commit { exports: vec![ExportChange::Begin(Box::new(order.clone()))], ..Commit::default() }
 }
 
+/// An export that was begun at that time.
+pub(super) fn begin_at(created_at: DateTime<Utc>) -> Commit {
+    begin(&ExportOrder { created_at, ..order("r") })
+}
+
 fn advance(id: Uuid, step: u32, position: i64, sha256: Option<String>) -> Commit {
     let (kind, resource_type) = (FileKind::Output, "Patient".to_owned());
     let file = ExportFile { name: "f".into(), kind, resource_type, lines: 1, bytes: 1, sha256 };

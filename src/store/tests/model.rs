@@ -233,6 +233,8 @@ fn meets(all: &[Known], filter: &Filter, one: &Known, clause: &Clause, in_criter
                 && meets(all, filter, other, clause, in_criterion)
         }),
         Clause::Not(clause) => !meets(all, filter, one, clause, in_criterion),
+        // Nothing is waited for in these worlds.
+        Clause::Awaited { .. } => false,
         Clause::Any(clauses) => clauses.iter().any(|clause| meets(all, filter, one, clause, in_criterion)),
     }
 }

@@ -232,6 +232,90 @@ async fn an_objection_that_is_taken_back_before_the_registry_erased_leaves_nothi
     assert!(store.erasures(REGISTRY, 0, 9).await.unwrap().is_empty());
 }
 
+#[tokio::test]
+async fn an_objection_that_comes_again_before_the_registry_erased_has_everything_erased() {
+    let store = with_registries(&[(REGISTRY, false)]).await;
+    with_patient(&store).await;
+    store.done(disclosed(&["Patient/p1", "Procedure/a"])).await;
+    for _ in 0..2 {
+        let wish = objection(REGISTRY, ASKER);
+        store.done(right(Deed::OptOut(wish.clone()))).await;
+        assert_eq!(store.erasures(REGISTRY, 0, 9).await.unwrap().len(), 2, "the registry has it still");
+        assert!(store.disclosed("p1").await.unwrap().is_empty());
+        assert!(store.held_by(REGISTRY, 0, 9).await.unwrap().is_empty(), "nor are its codes told anew");
+        store.done(lift(wish.id)).await;
+        assert!(store.erasures(REGISTRY, 0, 9).await.unwrap().is_empty());
+        assert_eq!(store.disclosed("p1").await.unwrap().len(), 2, "what was not erased is there");
+        assert_eq!(store.held_by(REGISTRY, 0, 9).await.unwrap().len(), 2);
+    }
+    store.done(right(Deed::OptOut(objection(REGISTRY, ASKER)))).await;
+    let through = store.erasures(REGISTRY, 0, 9).await.unwrap().last().unwrap().seq;
+    // A file that was on its way when the objection came.
+    store.done(disclosed(&["Procedure/a"])).await;
+    store.done(right(Deed::Erased { registry: REGISTRY.into(), through })).await;
+    assert_eq!(count(&store, "SELECT count(*) FROM disclosure"), 0, "what is erased the registry has no more");
+}
+
+#[tokio::test]
+async fn what_is_removed_here_stays_to_be_erased_though_an_objection_is_taken_back() {
+    let store = with_registries(&[(REGISTRY, false)]).await;
+    let one = old(&store, "d1", "a").await;
+    store.done(disclosed(&["Procedure/a", "Patient/p1"])).await;
+    let wish = objection(REGISTRY, ASKER);
+    store.done(right(Deed::OptOut(wish.clone()))).await;
+    store.done(right(Deed::Remove(removal(&one, at(99))))).await;
+    store.done(lift(wish.id)).await;
+    let list = store.erasures(REGISTRY, 0, 9).await.unwrap();
+    assert_eq!(list.len(), 2);
+    assert!(list.iter().all(|erasure| erasure.reason == "removed"), "{list:?}");
+}
+
+#[tokio::test]
+async fn what_another_unit_was_let_in_to_later_is_removed_like_everything_else() {
+    let store = with_registries(&[]).await;
+    let one = old(&store, "d1", "a").await;
+    let share = Share { resources: vec!["Procedure/a".into(), "Patient/p1".into()], units: vec!["SE-NEW".into()] };
+    store.done(Commit { share: vec![share], ..Commit::default() }).await;
+    assert_eq!(count(&store, "SELECT count(*) FROM sight"), 2);
+    store.done(right(Deed::Remove(removal(&one, at(99))))).await;
+    assert!(store.resource(&Filter::ALL, "Procedure", "a").await.unwrap().is_none());
+    assert_eq!(count(&store, "SELECT count(*) FROM sight"), 0);
+}
+
+/// The clock may be set back, and a request waits for its turn: what the export did not know of came after it.
+#[tokio::test]
+async fn what_patients_say_is_never_older_than_an_export_that_did_not_know_of_it() {
+    let store = with_registries(&[(REGISTRY, true)]).await;
+    with_patient(&store).await;
+    let ahead = chrono::Utc::now() + chrono::TimeDelta::hours(1);
+    store.done(super::exports::begin_at(ahead)).await;
+    let marked = DateTime::from_timestamp_millis(count(&store, "SELECT max(at) FROM mark")).unwrap();
+    let wish = objection(REGISTRY, ASKER);
+    store.done(right(Deed::OptOut(wish.clone()))).await;
+    assert_eq!(store.objected_since(REGISTRY, marked).await.unwrap(), ["p1"]);
+    store.done(lift(wish.id)).await;
+    assert_eq!(store.returned_since(REGISTRY, marked).await.unwrap(), ["p1"]);
+    assert!(store.informed_since(REGISTRY, at(0)).await.unwrap().is_empty());
+    let informed = |minute| Informed {
+        registry: EVERY.into(),
+        patient: None,
+        system: PNR.into(),
+        value: NUMBER.into(),
+        unit: ASKER.into(),
+        informed_at: at(minute),
+        recorded_at: at(minute),
+    };
+    store.done(right(Deed::Informed(informed(1)))).await;
+    assert_eq!(store.informed_since(REGISTRY, marked).await.unwrap(), ["p1"], "everything of the patient goes out now");
+    let later = DateTime::from_timestamp_millis(count(&store, "SELECT max(recorded_at) + 1 FROM information")).unwrap();
+    assert!(store.informed_since(REGISTRY, later).await.unwrap().is_empty());
+    store.done(right(Deed::Registries(vec![(REGISTRY.into(), false)]))).await;
+    assert!(
+        store.informed_since(REGISTRY, marked).await.unwrap().is_empty(),
+        "where all go out it makes no difference"
+    );
+}
+
 /// A closed exchange with everything that belongs to one; its Procedure has two versions.
 async fn old(store: &Store, document_id: &str, procedure: &str) -> Exchange {
     let mut one = exchange(document_id);

@@ -34,6 +34,7 @@ fn legal() -> Connection {
              INSERT INTO act_add_on VALUES ('Procedure/t', 1);
              INSERT INTO milestone VALUES (1, 'plan', 1, 20484, 1);
              INSERT INTO inbound VALUES ('norr', 'k', NULL, 0, NULL, x'');
+             INSERT INTO move VALUES (1, zeroblob(16), 't', 0, 'norr', NULL, 1, 'accepted', NULL);
              INSERT INTO mark VALUES (5, 1);
              INSERT INTO sight VALUES (1, 'SE-1', 2, 1);
              INSERT INTO export_job VALUES (zeroblob(16), 'r', '', 'group', 'c', '', '', 0, 0, 0, 1, 0, 0, NULL, NULL, NULL, 'open', 0, 0, 0,
@@ -41,6 +42,7 @@ fn legal() -> Connection {
              INSERT INTO export_file VALUES (zeroblob(16), 'f', 'output', 'Task', 1, 1, NULL);
              INSERT INTO export_patient VALUES (zeroblob(16), 'p', 'member');
              INSERT INTO answer VALUES ('syd', 'k', '', NULL, 202, NULL, 0, x'');
+             INSERT INTO charge_move VALUES (1, zeroblob(16), 'p', zeroblob(16), zeroblob(16), 0, 'takes', 'fatigue', 'SE-1');
              INSERT INTO assertion VALUES ('c', zeroblob(32), 0);",
         )
         .unwrap();
@@ -61,6 +63,10 @@ fn illegal_states_are_refused_by_the_database_itself() {
         "UPDATE reindex SET done = -1",
         "UPDATE resource SET facet = 7",
         "UPDATE concern SET unit = 'se-1'",
+        "UPDATE move SET status = 'rejected'",
+        "DELETE FROM move",
+        "INSERT INTO move VALUES (2, zeroblob(16), 't', 0, 'norr', NULL, 1, 'ready', NULL)",
+        "INSERT INTO move VALUES (2, zeroblob(16), 't', 0, '', NULL, 1, 'accepted', NULL)",
         "UPDATE mark SET seq = 2",
         "INSERT INTO mark VALUES (4, 2)",
         "INSERT INTO mark VALUES (6, -1)",
@@ -114,6 +120,13 @@ fn illegal_states_are_refused_by_the_database_itself() {
         "UPDATE delivery SET held = 1",
         "UPDATE delivery SET held = 1, state = 'parked', note = 'why'",
         "UPDATE delivery SET listed = 2",
+        "UPDATE charge_move SET unit = 'SE-2'",
+        "UPDATE charge_move SET exchange = NULL, origin = randomblob(16)",
+        "DELETE FROM charge_move",
+        "INSERT INTO charge_move SELECT 2, randomblob(16), patient, origin, exchange, at, 'lost', area, unit FROM charge_move",
+        "INSERT INTO charge_move SELECT 2, randomblob(16), patient, origin, exchange, at, 'void', area, unit FROM charge_move",
+        "INSERT INTO charge_move SELECT 2, randomblob(16), patient, randomblob(16), exchange, at, step, area, unit FROM charge_move",
+        "INSERT INTO charge_move SELECT 2, randomblob(16), patient, origin, exchange, at, step, area, 'se-1' FROM charge_move",
         "UPDATE block SET from_at = 2",
         "UPDATE block SET unit = 'A'",
         "UPDATE block SET patient = 'q'",

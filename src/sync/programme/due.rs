@@ -122,8 +122,7 @@ fn check_in(change: &mut Change<'_>, day: NaiveDate, next: NaiveDate, now: DateT
     let (from, until) = (midnight(day), midnight(next));
     let (thing, owner) = (format!("check-in/{day}"), responsible(&change.one).to_owned());
     let text = "LIF-6: ”två avstämningar i veckan där patienternas behandling via programmet kontrolleras, eventuella frågor besvaras”";
-    let to_do =
-        resources::ToDo { thing: &thing, code: "check-in", text, from, until: Some(until), owner: &owner };
+    let to_do = resources::ToDo { thing: &thing, code: "check-in", text, from, until: Some(until), owner: &owner };
     let task = resources::task(&change.one, &to_do, now);
     // One whose time was over before anybody could be told of it was not made.
     let is_over = until <= now;
@@ -152,7 +151,9 @@ pub async fn run(gateway: Arc<Gateway>, mut shutdown: watch::Receiver<bool>) {
         match sweep(&gateway, Utc::now()).await {
             Ok(0) => {}
             Ok(count) => tracing::info!(count, "programmes: made what was due"),
-            Err(error) => tracing::error!(error = %error, "what is due in programmes could not be made; it is tried again"),
+            Err(error) => {
+                tracing::error!(error = %error, "what is due in programmes could not be made; it is tried again")
+            }
         }
         if let Ok(Some(next)) = gateway.store.programme_next().await {
             let until = (next - Utc::now()).to_std().unwrap_or(Duration::from_secs(1));

@@ -45,7 +45,8 @@ pub(super) async fn journal(
         Some(named) => unit.eq_ignore_ascii_case(named) && caller.may_act_for(unit),
         None => caller.may_act_for(unit),
     });
-    let unit = own.ok_or_else(|| wrong("unit", "Enheten har ingen del i programmet.", "The unit has no part in it."))?;
+    let unit =
+        own.ok_or_else(|| wrong("unit", "Enheten har ingen del i programmet.", "The unit has no part in it."))?;
     if note.codes.iter().any(|code| code.eq_ignore_ascii_case(ADD_ON)) {
         return Err(wrong(
             "codes",

@@ -238,4 +238,3 @@ pub fn document(one: &Programme, is_end: bool, now: DateTime<Utc>) -> Value {
     let owner = if is_end { responsible(one) } else { &one.unit };
     task(one, &ToDo { thing, code, text, from: now, until: None, owner }, now)
 }
-

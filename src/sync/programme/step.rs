@@ -337,7 +337,8 @@ fn close(change: &mut Change<'_>, event: &Event) -> Result<(), Refusal> {
     change.one.closed_at = Some(now);
     change.one.treatment_at = change.one.treatment_at.filter(|at| *at <= now);
     change.state.with_patient = event.with_patient;
-    let open: Vec<_> = change.known.iter().filter(|(name, _)| name.starts_with("Task/")).map(|(_, (_, t))| t.clone()).collect();
+    let open: Vec<_> =
+        change.known.iter().filter(|(name, _)| name.starts_with("Task/")).map(|(_, (_, t))| t.clone()).collect();
     for task in open {
         let code = task["code"]["coding"][0]["code"].as_str().unwrap_or_default();
         let status = match code {

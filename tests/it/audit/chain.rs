@@ -97,6 +97,11 @@ async fn whatever_is_done_to_the_log_by_hand_is_found_with_its_row() {
         ("whose it is", sql("UPDATE audit SET about = 'Patient/x' WHERE seq = 4"), "row 4 was changed".into()),
         ("how it ended", sql("UPDATE audit SET outcome = 8 WHERE seq = 5"), "row 5 was changed".into()),
         ("payload", sql("UPDATE audit SET payload = '{}' WHERE seq = 4"), "the payload of row 4 was changed".into()),
+        (
+            "payload taken away",
+            sql("UPDATE audit SET payload = NULL, salt = NULL WHERE seq = 4"),
+            "the payload of row 4 was taken away".into(),
+        ),
         ("removed", sql("DELETE FROM audit WHERE seq = 4"), "rows 4 to 4 are missing".into()),
         ("the first", sql("DELETE FROM audit WHERE seq <= 2"), "rows 1 to 2 are missing".into()),
         (
@@ -137,6 +142,20 @@ async fn whatever_is_done_to_the_log_by_hand_is_found_with_its_row() {
     ] {
         assert!(done.contains(&expected) && done.contains("NOT whole"), "{what}: {expected} is not in\n{done}");
     }
+    // A log that was cut off is no copy of an earlier day, whatever is laid beside it.
+    let manifest = |text: String| {
+        sealed.after(|db, folder| {
+            db.execute_batch("DELETE FROM audit_checkpoint WHERE seq > 3; DELETE FROM audit WHERE seq > 3").unwrap();
+            std::fs::write(folder.join("program.sqlite.manifest.json"), text).unwrap();
+        })
+    };
+    let forged = manifest(
+        r#"{"program":"0","schema_version":1,"made_at":"2026-01-01T00:00:00Z","bytes":1,"sha256":"","seq":1,"rows":{},
+            "undelivered":{},"audit":{"seq":0,"hash":""}}"#
+            .into(),
+    );
+    assert!(forged.contains("the manifest beside the database is of another file"), "{forged}");
+    assert!(forged.contains(&format!("and a checkpoint was made of row {head}")), "{forged}");
     let file = |change: &dyn Fn(&str) -> String| {
         sealed.after(|_, folder| {
             let path = folder.join(KEPT_APART);
@@ -220,6 +239,7 @@ async fn a_copy_is_verified_by_its_own_moment_and_what_a_restore_lost_is_told() 
     program.stop().await;
     let (code, said) = run(&["audit", "verify", "--db", text(&copy), "--checkpoints", text(&file)]);
     assert!(code == Some(0) && said.contains("is whole"), "a copy lacks nothing of before it was made: {said}");
+    assert!(said.contains("this is a copy of"), "and it is said that it was taken for one: {said}");
     let (code, said) = run(&["restore", text(&copy), "--to", text(&db), "--force"]);
     assert_eq!(code, Some(0), "{said}");
     let (code, said) = run(&["audit", "verify", "--db", text(&db)]);

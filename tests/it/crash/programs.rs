@@ -33,9 +33,12 @@ impl Site {
              [[partner]]\nname = \"platform\"\nchannel = \"poll\"\n\
              [[partner]]\nname = \"primary-care\"\nchannel = \"push\"\nfhir_base = \"{}/fhir\"\ntimeout_s = 1\n\
              max_in_flight = 8\n\
-             [[partner]]\nname = \"reader\"\nchannel = \"poll\"\n",
+             [[partner]]\nname = \"reader\"\nchannel = \"poll\"\n[transfer]\nrules = \"transfer.toml\"\n",
             site.clinic
         );
+        // What waits for a person is nothing to be delivered.
+        let rules = include_str!("../../../src/config/transfer.toml").replace("riv = \"hold\"", "riv = \"warn\"");
+        std::fs::write(site.folder.join("transfer.toml"), rules).unwrap();
         std::fs::write(site.folder.join("gateway.toml"), text).unwrap();
         site
     }

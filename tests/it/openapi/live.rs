@@ -51,6 +51,7 @@ pub struct Scene {
     /// An export that is done, and one of its files.
     export: (String, String),
     block: String,
+    programme: String,
 }
 
 const REGISTRY: &str = "[[registry]]\nname = \"cancer-rehab\"\nhsa_id = \"SE2321000131-E000000000777\"\n\
@@ -66,7 +67,18 @@ impl Scene {
         let gateway = TestGateway::start(settings).await;
         let (delivery, opt_out, hold, block) = (String::new(), String::new(), String::new(), String::new());
         let export = Default::default();
-        Self { gateway, client, refusing: None, exchange: Value::Null, delivery, opt_out, hold, export, block }
+        Self {
+            gateway,
+            client,
+            refusing: None,
+            exchange: Value::Null,
+            delivery,
+            opt_out,
+            hold,
+            export,
+            block,
+            programme: String::new(),
+        }
     }
 
     /// With a plan and a referral to a unit whose system reads from us.
@@ -138,6 +150,17 @@ impl Scene {
         panic!("nothing was parked");
     }
 
+    /// With a programme that was started.
+    pub async fn with_programme(contract: &Contract) -> Self {
+        let mut scene = Self::empty("").await;
+        let media = &contract.doc["paths"]["/v1/programmes"]["post"]["requestBody"]["content"]["application/json"];
+        let body = media["examples"]["start"]["value"].to_string().into_bytes();
+        let reply = scene.ask("POST", "/v1/programmes", &Ask { body, ..Ask::default() }).await;
+        assert_eq!(reply.status, 201, "{}", reply.text);
+        scene.programme = reply.json()["id"].as_str().unwrap().to_owned();
+        scene
+    }
+
     /// With a block.
     pub async fn with_block(contract: &Contract) -> Self {
         let mut scene = Self::empty("").await;
@@ -201,10 +224,15 @@ impl Scene {
                 "job" => self.export.0.clone(),
                 "file" => self.export.1.clone(),
                 "id" if path.starts_with("/v1/blocks") => self.block.clone(),
+                "id" if path.ends_with("/eligibility") => "infor-din-cancerbehandling".to_owned(),
+                "id" if path.starts_with("/v1/programmes") => self.programme.clone(),
                 // A referral has no handover to make a document of: tests/it/face.rs does that.
                 "id" if path.ends_with("$document") => "1".to_owned(),
                 // The row of the first document.
                 "id" if path.starts_with("/fhir/AuditEvent") => "1".to_owned(),
+                "id" if path.ends_with("/responsibility") => {
+                    self.name_of("Patient").split_once('/').unwrap().1.to_owned()
+                }
                 "id" if path.ends_with("access-log") => self.name_of("Patient").split_once('/').unwrap().1.to_owned(),
                 "id" if path.starts_with("/fhir/PlanDefinition/") => "vgr-cancerrehabilitering".to_owned(),
                 "id" if path.starts_with("/fhir/Measure/") => "kva-acts".to_owned(),
@@ -256,6 +284,7 @@ async fn scene_for(operation: &Operation<'_>) -> Scene {
         }
         path if path.starts_with("/bulk") => Scene::with_export(operation.contract).await,
         path if path.starts_with("/fhir/Group") => Scene::empty(COHORT).await,
+        path if path.starts_with("/v1/programmes/{id}") => Scene::with_programme(operation.contract).await,
         path if path.starts_with("/v1/blocks/{id}") => Scene::with_block(operation.contract).await,
         path if path.contains('{') || path.starts_with("/v1/exchanges") => {
             Scene::with_referral(operation.contract).await
@@ -378,8 +407,7 @@ async fn every_request_without_a_body_is_answered_as_the_file_says() {
             Some("subject") => scene.name_of("Patient"),
             _ => p["example"].to_string().trim_matches('"').to_owned(),
         };
-        let query: Vec<(String, String)> =
-            all.map(|p| (p["name"].as_str().unwrap().to_owned(), example(p))).collect();
+        let query: Vec<(String, String)> = all.map(|p| (p["name"].as_str().unwrap().to_owned(), example(p))).collect();
         let needed = |part: &str| {
             let required = operation.parameters(part).into_iter().filter(|p| p["required"] == true);
             required.map(|p| (p["name"].as_str().unwrap().to_owned(), p["example"].clone())).collect::<Vec<_>>()

@@ -239,3 +239,33 @@ async fn a_unit_that_only_sent_reads_of_the_patient_what_it_said_itself_on_every
     assert_eq!(get(REHAB_TEAM, &of("/fhir/Patient/ID")).await.status, 404, "and to others nothing at all");
     world.0.close().await;
 }
+
+#[actix_web::test]
+async fn who_is_responsible_is_answered_as_far_as_the_episodes_are_covered_and_the_exchange_where_it_is_seen() {
+    let world = Empty::open().await;
+    world.refer(ONCOLOGY, referral_to(1, SOUTH)).await;
+    let asked = json!({ "patient": "195009072553", "area": "physical-activity" });
+    let path = "/v1/responsibility/search";
+    let ask = async |unit, scope: &str| world.ask(unit, scope, "POST", path, Some(asked.clone())).await;
+    let line = async |unit, scope: &str| ask(unit, scope).await.json()["areas"][0].clone();
+    for scope in ["system/Task.rs", "system/EpisodeOfCare.s", "system/ServiceRequest.cruds"] {
+        let refused = ask(SOUTH, scope).await;
+        assert!(refused.status == 403 && refused.text.contains("system/EpisodeOfCare.r"), "{scope}: {}", refused.text);
+    }
+    let whole = line(SOUTH, "").await;
+    assert_eq!((&whole["answer"], &whole["responsible"][0]["unit"]), (&json!("one"), &json!(ONCOLOGY)), "{whole:#}");
+    assert!(whole["responsible"][0]["exchange"].is_string());
+    let narrow = line(SOUTH, "system/EpisodeOfCare.rs").await;
+    assert_eq!(narrow["responsible"][0]["unit"], ONCOLOGY);
+    assert!(narrow["responsible"][0]["exchange"].is_null(), "the exchange is not among its scopes: {narrow:#}");
+    let other = line(SOUTH, "system/EpisodeOfCare.rs?status=finished").await;
+    assert_eq!((&other["answer"], &other["responsible"]), (&json!("unknown"), &json!([])), "{other:#}");
+    assert_eq!(line(NORTH, "").await["answer"], "unknown");
+    let patient = ask(SOUTH, "").await.json()["patient"].as_str().unwrap().trim_start_matches("Patient/").to_owned();
+    let by_id = format!("/v1/patients/{patient}/responsibility");
+    let seen = world.ask(SOUTH, "system/EpisodeOfCare.rs", "GET", &by_id, None).await;
+    assert_eq!(seen.status, 200, "{}", seen.text);
+    assert_eq!(world.ask(REHAB_TEAM, "", "GET", &by_id, None).await.status, 404);
+    assert_eq!(world.ask(SOUTH, "system/EpisodeOfCare.rs?status=finished", "GET", &by_id, None).await.status, 404);
+    world.0.close().await;
+}

@@ -28,6 +28,7 @@ pub const PATHS: &[Path] = &[
     ("history of everything", history_of_all),
     ("$everything", everything),
     ("$document", document),
+    ("rules applied", rules_applied),
     ("If-None-Exist", if_none_exist),
     ("conditional update", conditional_update),
     ("exchanges", exchanges),
@@ -279,6 +280,18 @@ fn everything(model: &Model, asker: &Asker, _: &mut Rng) -> Vec<Question> {
 fn document(model: &Model, asker: &Asker, _: &mut Rng) -> Vec<Question> {
     let of = |r| get(format!("/fhir/{}/$document", Resource::name(r)), reached(model, asker, vec![r], |_| true));
     model.of("Composition").map(of).collect()
+}
+
+/// Rules read a patient's Observations: for whom the patient is not there they say nothing, and to nobody what an Observation is.
+fn rules_applied(model: &Model, asker: &Asker, _: &mut Rng) -> Vec<Question> {
+    let of = |patient: &Resource| {
+        let path = format!("/fhir/PlanDefinition/vgr-cancerrehabilitering/$apply?subject={}", patient.name());
+        let mut question = get(path, None);
+        let sees = model.sees(asker, 'r', patient);
+        question.status = Some(if sees { |s| s == 200 || s == 403 } else { |s| s == 404 || s == 403 });
+        question
+    };
+    model.of("Patient").map(of).collect()
 }
 
 /// An identifier of something hidden is as good as one that nobody has.

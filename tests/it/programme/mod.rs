@@ -7,11 +7,8 @@ use serde_json::{Value, json};
 use crate::world::{NORTH, ONCOLOGY, REHAB_TEAM, Reply, SOUTH, World};
 
 pub const NURSE: &str = "SE2321000131-P000000000011";
-pub const ADMIN: &str = "SE2321000131-P000000000012";
 pub const PHYSIO: &str = "SE2321000131-P000000000021";
 pub const PROGRAMME: &str = "infor-din-cancerbehandling";
-/// Over 65.
-pub const OLD: &str = "195009072553";
 /// Under 65.
 pub const YOUNG: &str = "200001252386";
 
@@ -66,7 +63,9 @@ async fn from_the_start_to_the_proof_that_it_is_gone() {
     let place = start(&world, YOUNG).await;
     let id = place.rsplit('/').next().unwrap().to_owned();
     let messages = until(&world, "/fhir/CommunicationRequest", 1).await;
-    assert!(messages[0]["payload"][0]["contentString"].as_str().unwrap().starts_with("Du har fått ett nytt meddelande"));
+    assert!(
+        messages[0]["payload"][0]["contentString"].as_str().unwrap().starts_with("Du har fått ett nytt meddelande")
+    );
     let plan = world.get(&format!("/fhir/CarePlan/{id}"), ONCOLOGY).await.json();
     assert_eq!(plan["activity"].as_array().unwrap().len(), 8);
     assert_eq!(world.get(&place, SOUTH).await.status, 404, "none of its business");
@@ -80,15 +79,9 @@ async fn from_the_start_to_the_proof_that_it_is_gone() {
     assert!(refused.status == 403 && refused.findings().contains("ROL-6"), "{}", refused.text);
     let shown = done(&world, &place, REHAB_TEAM, "accept", "authorisation-administrator", json!({})).await;
     assert_eq!(shown["responsible"], REHAB_TEAM);
-    let shown = done(
-        &world,
-        &place,
-        REHAB_TEAM,
-        "appoint",
-        "authorisation-administrator",
-        json!({ "therapist": PHYSIO }),
-    )
-    .await;
+    let shown =
+        done(&world, &place, REHAB_TEAM, "appoint", "authorisation-administrator", json!({ "therapist": PHYSIO }))
+            .await;
     assert_eq!(shown["therapist"], PHYSIO);
     done(&world, &place, REHAB_TEAM, "begin", "therapist", json!({})).await;
     done(&world, &place, REHAB_TEAM, "module", "therapist", json!({ "module": "eating", "status": "started" })).await;
@@ -112,7 +105,10 @@ async fn from_the_start_to_the_proof_that_it_is_gone() {
     assert_eq!((&proof["what"], &proof["rule"]), (&json!("programme"), &json!("PUR-1")), "{proofs}");
     // The journal must still say that it started and that it ended.
     let tasks = until(&world, "/fhir/Task?status=requested", 2).await;
-    assert!(tasks.iter().all(|t| t["code"]["coding"][0]["code"].as_str().unwrap().starts_with("document-")), "{tasks:?}");
+    assert!(
+        tasks.iter().all(|t| t["code"]["coding"][0]["code"].as_str().unwrap().starts_with("document-")),
+        "{tasks:?}"
+    );
     assert_eq!(world.get(&place, REHAB_TEAM).await.status, 200, "who had a part in it learns that it is gone");
     assert_eq!(world.get(&place, NORTH).await.status, 404);
     world.close().await;

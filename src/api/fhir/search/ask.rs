@@ -6,7 +6,7 @@ use super::super::super::problem::{Problem, told};
 use super::person::refuse_person;
 use crate::config::Limits;
 use crate::fhir::issue::{Code, Issue};
-use crate::fhir::search::{self, Fault, Kind, Reader, allowed, modifiers, split, types};
+use crate::fhir::search::{self, Clause, Fault, Kind, Reader, allowed, modifiers, split, types};
 use crate::fhir::subset::{Shape, has_element};
 use crate::store::{Include, Search, Sort, SortBy};
 
@@ -40,10 +40,12 @@ pub struct Asking<'a> {
     pub limits: Limits,
     /// `Prefer: handling=lenient`: what is unknown is left out, and said.
     pub is_lenient: bool,
+    /// A named query is asked for, and its parameters are known.
+    pub is_named: bool,
 }
 
 /// Parameters that say how the answer is to look; each at most once.
-const ONCE: [&str; 6] = ["_count", "_total", "_summary", "_elements", "_sort", "_page"];
+const ONCE: [&str; 7] = ["_count", "_total", "_summary", "_elements", "_sort", "_page", "_query"];
 
 impl Asking<'_> {
     /// Checks a search: everything is served, refused, or left out by name. All that is wrong is told at once.
@@ -113,6 +115,19 @@ impl Asking<'_> {
                 pair.value = count.min(self.limits.page_max).to_string();
             }
             "_page" => asked.page = Some(value.to_owned()),
+            // The one named query; with `overdue=true` only what is overdue.
+            "_query" => match (resource_type.as_str(), value) {
+                ("Task", "open-loops") => asked.search.clauses.push(Clause::Awaited { due_by: None }),
+                _ => return Err(Fault::wrong(name, "open-loops, för Task", "open-loops, of Task")),
+            },
+            "overdue" if resource_type == "Task" && self.is_named => match value {
+                "true" => {
+                    let due_by = Some(self.reader.now.timestamp_millis());
+                    asked.search.clauses.push(Clause::Awaited { due_by });
+                }
+                "false" => {}
+                _ => return Err(Fault::wrong(name, "true eller false", "true or false")),
+            },
             // The answer's format has been settled around the handlers.
             "_format" => {}
             "_total" => match value {

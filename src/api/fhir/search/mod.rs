@@ -62,6 +62,7 @@ async fn search(call: Call, resource_type: &str, pairs: Vec<Pair>, request: &Htt
         },
         limits: gateway.config.limits,
         is_lenient: is_lenient(request),
+        is_named: pairs.iter().any(|pair| pair.name == "_query"),
     };
     let mut asked = asking.read(resource_type, pairs)?;
     if let Some(page) = &asked.page {

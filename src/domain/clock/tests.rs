@@ -1,0 +1,148 @@
+//! The table of waits, spelt out; and rules that contradict each other.
+
+use chrono::{DateTime, Utc};
+
+use super::pause::FOREVER;
+use super::*;
+use crate::domain::Stage;
+use crate::domain::task::Status;
+
+fn at(minute: i64) -> DateTime<Utc> {
+    DateTime::from_timestamp(1_790_000_000 + 60 * minute, 0).unwrap()
+}
+
+fn taker(status: Option<Status>, stage: Stage) -> Taker<'static> {
+    Taker { unit: "U", task: status.map(|_| "t"), status, stage }
+}
+
+fn standing(sort: Sort, taker: Taker<'static>) -> Standing<'static> {
+    Standing { sort, sender: "S", stage: taker.stage, takers: vec![taker], aborts: Vec::new(), is_called: true }
+}
+
+fn steps(before: &[Wait], standing: &Standing<'_>) -> String {
+    let all = waits(before, standing, at(9));
+    all.iter()
+        .map(|w| format!("{}{}", w.step.code(), if w.is_on_hold { "*" } else { "" }))
+        .collect::<Vec<_>>()
+        .join(" ")
+}
+
+#[test]
+fn every_standing_of_a_recipient_is_waited_for_as_the_table_says() {
+    use Status::*;
+    let cases = [
+        (None, Stage::Waiting, "not-delivered"),
+        (None, Stage::Parked, "parked"),
+        (None, Stage::Delivered, ""),
+        (None, Stage::EnteredInError, ""),
+        (Some(Requested), Stage::Waiting, "not-delivered"),
+        (Some(Requested), Stage::Parked, "parked"),
+        (Some(Requested), Stage::Delivered, "no-receipt"),
+        (Some(Received), Stage::Received, "no-decision"),
+        (Some(Received), Stage::Waiting, "not-delivered no-decision"),
+        (Some(OnHold), Stage::OnHold, "no-completion no-decision*"),
+        (Some(Accepted), Stage::Accepted, "no-outcome"),
+        (Some(Accepted), Stage::Parked, "parked no-outcome"),
+        (Some(InProgress), Stage::InProgress, "no-outcome"),
+        (Some(Completed), Stage::Completed, ""),
+        (Some(Completed), Stage::Waiting, "not-delivered"),
+        (Some(Rejected), Stage::Rejected, ""),
+        (Some(Failed), Stage::Failed, ""),
+        (Some(Cancelled), Stage::Cancelled, ""),
+        (Some(EnteredInError), Stage::EnteredInError, ""),
+        (Some(EnteredInError), Stage::Waiting, "not-delivered"),
+    ];
+    for (status, stage, expected) in cases {
+        assert_eq!(steps(&[], &standing(Sort::Referral, taker(status, stage))), expected, "{status:?} {stage}");
+    }
+    let accepted = taker(Some(Accepted), Stage::Accepted);
+    assert_eq!(steps(&[], &standing(Sort::Active, accepted)), "no-contact");
+    let uncalled = Standing { is_called: false, ..standing(Sort::Sip, accepted) };
+    assert_eq!(steps(&[], &uncalled), "no-outcome sip-not-called");
+    let over = Standing { is_called: false, ..standing(Sort::Sip, taker(Some(Rejected), Stage::Rejected)) };
+    assert_eq!(steps(&[], &over), "");
+    let stop = Abort { id: "a".into(), of: "t".into() };
+    let asked = Standing { aborts: vec![stop.clone()], ..standing(Sort::Referral, accepted) };
+    assert_eq!(steps(&[], &asked), "no-outcome no-abort-answer");
+    let gone = Standing { aborts: vec![stop], takers: Vec::new(), ..standing(Sort::Referral, accepted) };
+    assert_eq!(steps(&[], &gone), "", "whoever was to stop takes no part any more");
+    let alone = Standing { stage: Stage::Parked, takers: Vec::new(), ..standing(Sort::Activity, accepted) };
+    assert_eq!(steps(&[], &alone), "parked");
+}
+
+#[test]
+fn a_wait_goes_on_since_it_began_until_the_step_is_taken() {
+    use Status::*;
+    let go = |before: &[Wait], status, stage, minute| {
+        waits(before, &standing(Sort::Referral, taker(Some(status), stage)), at(minute))
+    };
+    let since = |waits: &[Wait], step: Step| waits.iter().find(|w| w.step == step).map(|w| w.since);
+    let sent = go(&[], Requested, Stage::Waiting, 0);
+    let come = go(&sent, Requested, Stage::Delivered, 5);
+    assert_eq!(since(&come, Step::NoReceipt), Some(at(5)));
+    let newer = go(&come, Requested, Stage::Waiting, 7);
+    assert_eq!((since(&newer, Step::NotDelivered), since(&newer, Step::NoReceipt)), (Some(at(7)), Some(at(5))));
+    let received = go(&newer, Received, Stage::Received, 8);
+    let held = go(&received, OnHold, Stage::OnHold, 9);
+    assert_eq!((since(&held, Step::NoCompletion), since(&held, Step::NoDecision)), (Some(at(9)), Some(at(8))));
+    let again = go(&held, Received, Stage::Received, 20);
+    assert_eq!(since(&again, Step::NoDecision), Some(at(8)));
+    let asked_anew = go(&held, Requested, Stage::Delivered, 21);
+    assert_eq!(since(&asked_anew, Step::NoReceipt), Some(at(21)), "a new version asks anew");
+    let accepted = go(&again, Accepted, Stage::Accepted, 30);
+    let busy = go(&accepted, InProgress, Stage::InProgress, 40);
+    assert_eq!(since(&busy, Step::NoOutcome), Some(at(30)));
+    let held = go(&busy, OnHold, Stage::OnHold, 50);
+    assert_eq!(since(&held, Step::NoOutcome), Some(at(30)));
+    assert_eq!(go(&held, Completed, Stage::Completed, 60), []);
+}
+
+fn rule(step: Step, levels: &[&str], line: usize) -> Rule {
+    let levels = levels.iter().map(|text| After::parse(text).unwrap()).collect();
+    Rule { step, sorts: vec![Sort::Referral], priorities: vec![Priority::Routine], levels, line }
+}
+
+fn check(rules: Vec<Rule>) -> Result<Clocks, Vec<(usize, String)>> {
+    Clocks::check(rules, true, true, "1".into())
+}
+
+#[test]
+fn rules_that_contradict_each_other_are_named_with_their_lines() {
+    let wrong = check(vec![
+        rule(Step::NoReceipt, &["2d", "5d"], 3),
+        rule(Step::NoReceipt, &["3d"], 9),
+        rule(Step::NoDecision, &["5d", "4d"], 15),
+        // Four days are longer than two working days, except over a long weekend.
+        rule(Step::NoOutcome, &["2wd", "4d"], 21),
+        rule(Step::NoContact, &[], 27),
+    ])
+    .unwrap_err();
+    assert_eq!(wrong.iter().map(|(line, _)| *line).collect::<Vec<_>>(), [9, 15, 21, 27]);
+    assert!(wrong[0].1.contains("in line 3"), "{wrong:?}");
+}
+
+#[test]
+fn what_has_no_rule_is_never_due_and_what_is_held_not_before_its_end() {
+    let clocks = check(vec![rule(Step::NoReceipt, &["1h", "2h"], 1)]).unwrap();
+    let due = |step, level, held_until| {
+        let counted = Counted { from: 1000, held_until };
+        clocks.due(step, Sort::Referral, Priority::Routine, level, counted)
+    };
+    assert_eq!(due(Step::NoReceipt, 1, None), 3_601_000);
+    assert_eq!(due(Step::NoReceipt, 2, Some(5)), 7_201_000);
+    assert_eq!(due(Step::NoReceipt, 1, Some(9_000_000)), 9_000_000);
+    assert_eq!(due(Step::NoReceipt, 1, Some(FOREVER)), FOREVER);
+    assert_eq!(due(Step::NoReceipt, 3, None), FOREVER);
+    assert_eq!(due(Step::NoReceipt, 0, None), FOREVER);
+    assert_eq!(due(Step::NoDecision, 1, None), FOREVER);
+    assert_eq!(
+        Clocks::default().due(
+            Step::NoReceipt,
+            Sort::Referral,
+            Priority::Stat,
+            1,
+            Counted { from: 0, held_until: None }
+        ),
+        FOREVER
+    );
+}
