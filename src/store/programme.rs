@@ -76,10 +76,11 @@ const OF_PATIENT: &str = "SELECT * FROM programme INDEXED BY programme_of_patien
      ORDER BY started_at, id";
 const RECENT: &str =
     "SELECT * FROM programme INDEXED BY programme_recent WHERE started_at < ?1 ORDER BY started_at DESC LIMIT ?2";
-const OF_UNITS: &str = "SELECT * FROM programme WHERE id IN (\
-     SELECT p.id FROM json_each(?3) u CROSS JOIN programme p INDEXED BY programme_of_unit ON p.unit = u.value WHERE p.started_at < ?1 \
-     UNION SELECT t.id FROM json_each(?3) u CROSS JOIN programme t INDEXED BY programme_of_team ON t.team = u.value \
-     WHERE t.team IS NOT NULL AND t.started_at < ?1) ORDER BY started_at DESC LIMIT ?2";
+const OF_UNITS: &str = "SELECT p.* FROM (\
+     SELECT a.id FROM json_each(?3) CROSS JOIN programme a INDEXED BY programme_of_unit ON a.unit = json_each.value \
+     WHERE a.started_at < ?1 \
+     UNION SELECT t.id FROM json_each(?3) CROSS JOIN programme t INDEXED BY programme_of_team ON t.team = json_each.value \
+     WHERE t.team IS NOT NULL AND t.started_at < ?1) l CROSS JOIN programme p ON p.id = l.id ORDER BY p.started_at DESC LIMIT ?2";
 const OWN: &str = "SELECT r.rid, r.type, r.id FROM programme_resource x CROSS JOIN resource r ON r.rid = x.rid \
      WHERE x.programme = ?1 AND x.kept = 0";
 const NAMES: &str = "SELECT r.type || '/' || r.id FROM programme_resource x CROSS JOIN resource r ON r.rid = x.rid \

@@ -116,14 +116,13 @@ pub fn between<'p>(
 
 /// When something is due next after a moment; none once it is closed.
 pub fn next(programme: &Programme, course: &Course, after: DateTime<Utc>) -> Option<DateTime<Utc>> {
-    // Nothing but check-ins recurs, and there is one within a week; the rest is asked for as far as it goes.
-    let week = between(programme, course, after, after.checked_add_days(Days::new(8))?);
-    if let Some(first) = week.first() {
-        return Some(first.at);
-    }
+    // Nothing but check-ins recurs, and of those there is one within a week of the first day that they are made on.
+    let from = course.active_at.map_or(after, |active| active.max(after));
+    let week = between(programme, course, from, from.checked_add_days(Days::new(8))?);
     let far = after.checked_add_days(Days::new(800))?;
     let quiet = Course { active_at: None, ..*course };
-    between(programme, &quiet, after, far).first().map(|entry| entry.at)
+    let once = between(programme, &quiet, after, far).first().map(|entry| entry.at);
+    week.first().map(|entry| entry.at).into_iter().chain(once).min()
 }
 
 /// By when everything must be gone: the beginning of the local day on which the years are full.

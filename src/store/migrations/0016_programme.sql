@@ -29,7 +29,7 @@ CREATE TABLE programme (
   CONSTRAINT closed_when_closed  CHECK ((stage IN ('closed', 'purged')) = (closed_at IS NOT NULL))
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX programme_next ON programme (next_at) WHERE next_at IS NOT NULL;
-CREATE INDEX programme_of_patient ON programme (patient) WHERE patient IS NOT NULL;
+CREATE INDEX programme_of_patient ON programme (patient, started_at) WHERE patient IS NOT NULL;
 CREATE INDEX programme_of_unit ON programme (unit, started_at);
 CREATE INDEX programme_of_team ON programme (team, started_at) WHERE team IS NOT NULL;
 CREATE INDEX programme_recent ON programme (started_at);

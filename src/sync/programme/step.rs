@@ -92,14 +92,21 @@ pub async fn take(
         let names = gateway.store.programme_resources(id).await?;
         let known = current(gateway.store.resources(&Filter::ALL, &names).await?);
         let mut change = Change { gateway, definition: of, one, state, known, weighed: Default::default(), now };
-        change.one.stage = next;
+        // What is purged is closed until the purge itself says otherwise, after everything else of the commit.
+        change.one.stage = if step == Step::Purge { change.one.stage } else { next };
+        let team = change.one.team.clone();
+        let of_programme: Vec<String> =
+            change.known.keys().filter(|name| !name.starts_with("Patient/")).cloned().collect();
         let shared = follow(&mut change, event, step)?;
-        if !change.one.purged_at.is_some_and(|_| true) {
+        if change.one.purged_at.is_none() {
             change.add_plan()?;
         }
-        if let Some(commit) = commit(gateway, caller, change, event, (step, shared), now).await?
-            && let Committed::Done { .. } = gateway.store.commit(commit).await?
-        {
+        let mut made = commit(gateway, caller, change, event, (step, shared), now).await?;
+        if step == Step::Decline {
+            // Who would not have it sees no more of it.
+            made.hide.push(Share { resources: of_programme, units: team.into_iter().collect() });
+        }
+        if let Committed::Done { .. } = gateway.store.commit(made).await? {
             gateway.programmes.wake.notify_one();
             return gateway.store.programme(id).await?.ok_or(Refusal::Busy);
         }
@@ -115,7 +122,7 @@ async fn commit(
     event: &Event,
     (step, shared): (Step, Vec<String>),
     now: DateTime<Utc>,
-) -> Result<Option<Commit>, Refusal> {
+) -> Result<Commit, Refusal> {
     let (id, patient) = (change.one.id, change.one.patient.clone());
     let units = super::parties(&change.one);
     let mut commit = change.commit();
@@ -158,7 +165,7 @@ async fn commit(
             (Some(_), _) => {}
         }
     }
-    Ok(Some(commit))
+    Ok(commit)
 }
 
 /// Whether exactly this has been done already.

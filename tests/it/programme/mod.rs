@@ -1,6 +1,7 @@
 //! The programme "Inför din cancerbehandling" by the running gateway: started, worked with, closed, and gone.
 
 mod purged;
+mod seen;
 
 use serde_json::{Value, json};
 
