@@ -12,7 +12,7 @@ use super::state::State;
 use super::{Change, course, next_at, purge, resources, responsible};
 use crate::Gateway;
 use crate::domain::audit::{By, Deed, Event};
-use crate::rules::programme::{Due, between};
+use crate::rules::programme::{Due, Entry, between};
 use crate::store::{Commit, Committed, Expect, Filter, Programme};
 use crate::sync::weigh::current;
 use crate::sync::{Refusal, TRIES, witness};
@@ -61,14 +61,18 @@ async fn try_one(gateway: &Gateway, one: Programme, now: DateTime<Utc>) -> Resul
         return Ok(rewrite(gateway, put_off).await?.then_some(0));
     };
     let state = State::read(&one.state);
-    let open = state.check_in.iter().map(|id| format!("Task/{id}")).collect::<Vec<_>>();
-    let known = current(gateway.store.resources(&Filter::ALL, &open).await?);
-    let (after, weighed) = (one.swept_at, Default::default());
-    let mut change = Change { gateway, definition, one, state, known, weighed, now };
-    let entries = between(definition, &course(&change.one), after, now);
+    let entries = between(definition, &course(&one), one.swept_at, now);
+    let mut names: Vec<String> = entries.iter().map(|entry| name_of(&one, entry)).collect();
+    names.extend(state.check_in.iter().map(|id| format!("Task/{id}")));
+    let known = current(gateway.store.resources(&Filter::ALL, &names).await?);
+    let mut change = Change { gateway, definition, one, state, known, weighed: Default::default(), now };
     let last = entries.iter().rposition(|entry| matches!(entry.due, Due::Message(_)));
     let mut words: Vec<String> = Vec::new();
     for (index, entry) in entries.iter().enumerate() {
+        // Made before: a clock was set back, and it stays as it was.
+        if change.known.contains_key(&name_of(&change.one, entry)) {
+            continue;
+        }
         match entry.due {
             Due::Message(message) => {
                 let resource = resources::message(&change.one, message, entry.at, last != Some(index));
@@ -106,6 +110,17 @@ async fn try_one(gateway: &Gateway, one: Programme, now: DateTime<Utc>) -> Resul
         commit.audit.push(witness::wrote(event.with("due", words), &commit));
     }
     Ok(matches!(gateway.store.commit(commit).await?, Committed::Done { .. }).then_some(count))
+}
+
+/// `Type/id` of what an entry of the calendar becomes.
+fn name_of(one: &Programme, entry: &Entry<'_>) -> String {
+    let (kind, thing) = match entry.due {
+        Due::Message(message) => ("CommunicationRequest", format!("message/{}", message.code)),
+        Due::CheckIn { day, .. } => ("Task", format!("check-in/{day}")),
+        Due::Mark(mark) => ("Task", format!("mark/{}", mark.code)),
+        Due::Close => ("Task", "close".to_owned()),
+    };
+    format!("{kind}/{}", resources::id_of(one.id, &thing))
 }
 
 /// A check-in may be made until the day of the next; the one before it that nobody made is over.
