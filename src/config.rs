@@ -14,6 +14,7 @@ mod redirect;
 mod registry;
 mod retention;
 mod statistics;
+mod subscriptions;
 mod transfer;
 mod units;
 
@@ -46,6 +47,7 @@ pub use partner::{Channel, Notice, Partner, TokenSource};
 pub use registry::{ALL_REGISTRIES, CodingKey, Identity, Registry};
 pub use retention::Retention;
 pub use statistics::Statistics;
+pub use subscriptions::{Hook, Subscriptions};
 pub use units::parse_units;
 
 /// What the program runs on, checked.
@@ -89,6 +91,7 @@ pub struct Config {
     /// When what is owed is overdue.
     pub clocks: ClockSettings,
     pub export: Export,
+    pub subscriptions: Subscriptions,
     pub cohorts: Vec<Cohort>,
     /// Who may get a token: those of `[[client]]`, and partners with keys.
     pub clients: Vec<Client>,
@@ -158,6 +161,7 @@ struct Raw {
     statistics: Statistics,
     outgoing: RawOutgoing,
     export: export::RawExport,
+    subscriptions: subscriptions::RawSubscriptions,
     redirect: redirect::RawRedirect,
     retention: retention::RawRetention,
     programmes: RawProgrammes,
@@ -340,7 +344,8 @@ fn check(raw: Raw, base: &Path) -> Result<Config, ConfigError> {
             unit.hsa_id, unit.partner
         ));
     }
-    schedule("delivery.retry_s", raw.delivery.retry_s.clone())?;
+    let subscriptions =
+        subscriptions::check(&raw.subscriptions, schedule("delivery.retry_s", raw.delivery.retry_s.clone())?)?;
     let db = base.join(gateway.db);
     let purges = match raw.programmes.ledger {
         path if path.as_os_str().is_empty() => Ledger::beside(&db),
@@ -386,6 +391,7 @@ fn check(raw: Raw, base: &Path) -> Result<Config, ConfigError> {
         transfer,
         clocks,
         export,
+        subscriptions,
         cohorts,
         clients,
         issuers,

@@ -6,7 +6,8 @@
 //! # Promises
 //!
 //! 1. **Nothing is acknowledged before it is committed to disk.**
-//! 2. **Nothing leaves except from a stored delivery; a resend is byte-identical and changes no content a second time.**
+//! 2. **Nothing leaves except from a stored delivery; a resend is byte-identical and changes no content a second time.** What
+//!    subscribers are told follows from the commit log, and is told again as the same events.
 //! 3. **Same patient, same partner: in order; a parked delivery holds its successors until it is retried, superseded or
 //!    skipped by a named person. A stuck patient or partner never holds up another. What a patient has blocked is in nobody's
 //!    way, and leaves in order when the block is lifted.**
@@ -29,7 +30,7 @@
 //! | [`rules`] | who is responsible, and why: guidelines as data, judged over an assessment; programmes as data, and what is due when |
 //! | [`store`] | the only SQL |
 //! | [`partner`] | the only outgoing HTTP |
-//! | [`sync`] | the journeys: submit, deliver, acknowledge, reconcile, cancel, send again |
+//! | [`sync`] | the journeys: submit, deliver, acknowledge, reconcile, cancel, send again, tell subscribers; the clocks of what nobody answers |
 //! | [`registry`] | what registries get of whom and what they must erase: exports, comparison; the KVÅ list in force, statistics |
 //! | [`access`] | who is calling, for which units, and what its scopes and purpose cover |
 //! | [`api`] | the only incoming HTTP: one flat list of routes |

@@ -13,6 +13,8 @@ use crate::fhir::r4::is_resource;
 use crate::fhir::search::{Clause, Fault, Reader, names_person, split, types};
 use crate::store::{Grants, Right};
 
+/// A type that is served beside those of the store: it has no search parameters, so no criteria narrow it.
+const SUBSCRIPTION: &str = "Subscription";
 /// Criteria of one scope.
 const MOST_CRITERIA: usize = 10;
 /// Values of the criteria of one scope.
@@ -109,7 +111,7 @@ fn may_hold(purpose: Purpose, right: Right) -> bool {
 /// What the scope means for each type that it is about and can be asked of.
 pub(super) fn meanings<'s>(scope: &'s Scope, reader: &Reader<'_>) -> Vec<(&'s str, Vec<Clause>)> {
     let about: Vec<&str> = match &scope.resource_type {
-        Some(resource_type) if is_resource(resource_type) => vec![resource_type],
+        Some(resource_type) if is_resource(resource_type) || resource_type == SUBSCRIPTION => vec![resource_type],
         Some(_) => Vec::new(),
         None if scope.criteria.is_empty() => types().iter().chain(&NO_PATIENTS).copied().collect(),
         None => types().to_vec(),

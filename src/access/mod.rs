@@ -8,6 +8,7 @@ mod assertion;
 pub mod grant;
 pub mod grants;
 pub mod jwt;
+mod kept;
 pub mod keys;
 pub mod operation;
 mod refusals;
@@ -25,6 +26,7 @@ use crate::store::{Extent, Filter, Grants, Right};
 
 pub use grant::granted;
 pub use grants::{Compiled, compile, served};
+pub use kept::{read_caller, write_caller};
 pub use keys::Keyring;
 pub use operation::Operation;
 pub use scope::Scope;

@@ -148,10 +148,12 @@ impl fmt::Display for Scope {
 pub fn read(text: &str) -> Vec<Scope> {
     let mut scopes: Vec<Scope> = Vec::new();
     // What is cut off in its middle could say more than it did whole.
-    let within = match text.get(..MOST_LETTERS) {
-        Some(begin) => begin.rsplit_once(|c: char| c.is_ascii_whitespace()).map_or("", |(whole, _)| whole),
-        None if text.len() > MOST_LETTERS => "",
-        None => text,
+    let within = match text.len() > MOST_LETTERS {
+        true => text
+            .get(..MOST_LETTERS)
+            .and_then(|begin| begin.rsplit_once([' ', '\t', '\n', '\r']))
+            .map_or("", |(whole, _)| whole),
+        false => text,
     };
     for scope in within.split_ascii_whitespace().take(MOST_SCOPES).filter_map(Scope::parse) {
         if !scopes.contains(&scope) {
@@ -215,6 +217,19 @@ mod tests {
         for text in ["system/Procedure.rs?code=urn%3Aoid%3A1.2%7CDV133&date=ge2026", "system/*.cruds"] {
             assert_eq!(all(text), [text]);
         }
+    }
+
+    #[test]
+    fn a_scope_that_is_cut_off_says_nothing_rather_than_more() {
+        // The bound falls between the scope and its criterion, and into a letter of two bytes.
+        for (before, scope) in [(19, "system/Procedure.rs?code=DV133"), (20, "system/Procedure.rsé")] {
+            let text = format!("{}{scope}", " ".repeat(MOST_LETTERS - before));
+            assert!(read(&text).is_empty(), "{scope}: {:?}", read(&text));
+        }
+        let just = format!("{}system/Task.cruds", " ".repeat(MOST_LETTERS - 17));
+        assert_eq!(read(&just).len(), 1, "up to the bound all is read");
+        let at_the_end = format!("{}system/Task.r x", " ".repeat(MOST_LETTERS - 14));
+        assert_eq!(read(&at_the_end).len(), 1, "what is whole counts");
     }
 
     #[test]

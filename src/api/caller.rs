@@ -59,6 +59,7 @@ impl FromRequest for Call {
 /// Routes that show resources one by one: closed to registries that get codes, before anything is looked for.
 fn shows_resources(route: &str) -> bool {
     route == "/fhir/_history"
+        || route.starts_with("/fhir/Subscription")
         || route.starts_with("/fhir/{type}") && !route.ends_with("$validate")
         // What is made of a patient's resources shows them.
         || route.ends_with("$apply")

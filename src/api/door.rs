@@ -19,8 +19,9 @@ use crate::Gateway;
 use crate::fhir::issue::{Code, Issue};
 
 /// Addresses under /v1 that take parameters; their handlers say which.
-const ASKED: [&str; 9] = [
+const ASKED: &[&str] = &[
     "/v1/exchanges",
+    "/v1/open-loops",
     "/v1/deliveries",
     "/v1/registries/{name}/erasures",
     "/v1/registries/{name}/codes",

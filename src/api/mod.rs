@@ -118,6 +118,14 @@ pub const ROUTES: &[(&str, &str)] = &[
     ("POST", "/fhir/$verify"),
     ("GET", "/fhir/Group"),
     ("GET", "/fhir/Group/{id}"),
+    ("GET", "/fhir/Subscription"),
+    ("POST", "/fhir/Subscription"),
+    ("GET", "/fhir/Subscription/$status"),
+    ("GET", "/fhir/Subscription/{id}"),
+    ("PUT", "/fhir/Subscription/{id}"),
+    ("DELETE", "/fhir/Subscription/{id}"),
+    ("GET", "/fhir/Subscription/{id}/$status"),
+    ("GET", "/fhir/Subscription/{id}/$events"),
     ("GET", "/fhir/PlanDefinition/{id}/$apply"),
     ("POST", "/fhir/PlanDefinition/{id}/$apply"),
     ("POST", "/fhir/{type}/$validate"),
@@ -222,6 +230,14 @@ fn routes(app: &mut web::ServiceConfig) {
         .route("/fhir/$verify", web::post().to(bulk::verify))
         .route("/fhir/Group", get().to(bulk::groups))
         .route("/fhir/Group/{id}", get().to(bulk::group))
+        .route("/fhir/Subscription", get().to(fhir::subscription::search))
+        .route("/fhir/Subscription", web::post().to(fhir::subscription::create))
+        .route("/fhir/Subscription/$status", get().to(fhir::subscription::status_of_all))
+        .route("/fhir/Subscription/{id}", get().to(fhir::subscription::read))
+        .route("/fhir/Subscription/{id}", web::put().to(fhir::subscription::update))
+        .route("/fhir/Subscription/{id}", web::delete().to(fhir::subscription::remove))
+        .route("/fhir/Subscription/{id}/$status", get().to(fhir::subscription::status))
+        .route("/fhir/Subscription/{id}/$events", get().to(fhir::subscription::events))
         // What is no type is not taken for one by the methods that these lack.
         .route("/fhir/.well-known/smart-configuration", web::to(problem::no_route))
         .route("/fhir/metadata", web::to(problem::no_route))

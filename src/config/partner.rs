@@ -8,6 +8,7 @@ use chrono::DateTime;
 use serde::Deserialize;
 
 use super::client::{self, Keys};
+use super::subscriptions::{self, Hook};
 use super::{ConfigError, Secret, addresses, check_waits, value};
 use crate::domain::bucket::Bucket;
 use crate::domain::delivery::Schedule;
@@ -48,6 +49,8 @@ pub struct Partner {
     /// When nothing is sent to it.
     pub windows: Vec<Window>,
     pub notice: Option<Notice>,
+    /// Where its subscriptions may be told.
+    pub hooks: Vec<Hook>,
     pub schedule: Schedule,
 }
 
@@ -80,6 +83,8 @@ pub(super) struct RawPartner {
     windows: Vec<String>,
     notice_url: Option<String>,
     notice_secret_file: Option<PathBuf>,
+    #[serde(default)]
+    hooks: Vec<String>,
     pub(super) retry: Option<Vec<u64>>,
     #[serde(default)]
     contained: Vec<String>,
@@ -147,6 +152,7 @@ pub(super) fn check(
         channel,
         rate,
         windows,
+        hooks: subscriptions::hooks(key, &partner.hooks, outgoing, warnings)?,
         notice: addresses::notice(key, base, partner.notice_url, partner.notice_secret_file)?,
         keys,
         token,

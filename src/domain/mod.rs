@@ -21,6 +21,7 @@ pub mod programme;
 pub mod redirect;
 pub mod retention;
 pub mod statistic;
+pub mod subscription;
 pub mod tally;
 pub mod task;
 pub mod transfer;

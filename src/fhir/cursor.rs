@@ -23,7 +23,7 @@ fn compare(content: &'static str, path: &mut ElementPath, found: &mut Vec<String
     let Some(theirs) = path.children() else { return };
     let theirs: Vec<&str> = theirs.iter().copied().collect();
     let elements = r4::children(content);
-    let ours: Vec<String> = elements.iter().flat_map(|e| names(e)).collect();
+    let ours: Vec<String> = elements.iter().flat_map(names).collect();
     for missing in theirs.iter().filter(|t| !ours.iter().any(|o| o == *t)) {
         found.push(format!("{content}.{missing} is in fhirbolt and not in the table"));
     }

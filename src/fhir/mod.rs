@@ -17,6 +17,7 @@ pub mod protection;
 pub mod r4;
 pub mod resource;
 pub mod search;
+pub mod subscription;
 pub mod subset;
 pub mod terminology;
 pub mod validate;

@@ -2,11 +2,14 @@
 
 use std::sync::{Arc, PoisonError, RwLock};
 
+use chrono::DateTime;
 use serde_json::Value;
 
 use crate::domain::kva::CodeList;
 use crate::fhir::issue::{Code, Issue};
 use crate::fhir::profile::Profiles;
+use crate::fhir::search::Reader;
+use crate::fhir::subscription::Topics;
 use crate::fhir::validate::{self, Context};
 use crate::rules::RuleSets;
 use crate::rules::programme::Programmes;
@@ -17,6 +20,8 @@ const KVA_FILE: &str = "CodeSystem-kva.json";
 /// What resources are validated against: the profiles, and the KVÅ list that the regional process team owns.
 pub struct Conformance {
     pub profiles: Profiles,
+    /// What can be subscribed to.
+    pub topics: Topics,
     /// Who is responsible for what, by the guidelines of regions.
     pub rules: RuleSets,
     /// Programmes that patients may be offered.
@@ -45,6 +50,10 @@ impl Conformance {
     /// Loads a package; every finding names its file.
     pub fn load(files: &assets::Files) -> (Self, Vec<Issue>) {
         let (profiles, mut issues) = Profiles::load(files);
+        let terminology = profiles.terminology();
+        let reader = Reader { terminology, base_url: "", now: DateTime::UNIX_EPOCH, hops: 0, in_url: true };
+        let (topics, found) = Topics::load(files, &reader);
+        issues.extend(found);
         let codes = match files.get(KVA_FILE).map(|text| CodeList::parse(text)) {
             Some(Ok(codes)) => codes,
             Some(Err(error)) => {
@@ -80,7 +89,7 @@ impl Conformance {
         issues.extend(found);
         let (programmes, found) = Programmes::load(files, profiles.terminology());
         issues.extend(found);
-        let conformance = Self { profiles, rules, programmes, codes, definitions };
+        let conformance = Self { profiles, topics, rules, programmes, codes, definitions };
         // A guideline is served as it stands, and others read it.
         for plan in conformance.definitions.iter().filter(|d| d["resourceType"] == "PlanDefinition") {
             let file = format!("PlanDefinition-{}.json", plan["id"].as_str().unwrap_or_default());

@@ -21,7 +21,7 @@ use crate::config::Config;
 use crate::fhir::issue::Issue;
 use crate::fhir::search::Reader;
 use crate::mapping::Mappings;
-use crate::partner::{Client, Notifier};
+use crate::partner::{Client, Hooks, Notifier};
 use crate::signing::Signer;
 use crate::store::Store;
 use crate::sync::gate::Gates;
@@ -60,6 +60,9 @@ pub struct Gateway {
     pub exports: registry::Exports,
     /// The ledger of purges, and the bell of what is due in programmes.
     pub programmes: sync::programme::Desk,
+    pub subscriptions: sync::subscription::Desk,
+    /// Where subscribers are told.
+    pub hooks: Hooks,
     pub figures: Figures,
     /// Signs checkpoints of the audit log.
     pub sealer: Sealer,

@@ -13,7 +13,7 @@ use crate::api::TlsError;
 use crate::config::{Channel, Config};
 use crate::fhir::issue::Issue;
 use crate::mapping::{Mappings, unwritten};
-use crate::partner::{Bearer, Client, Guard, Notifier};
+use crate::partner::{Bearer, Client, Guard, Hooks, Notifier};
 use crate::signing::{Signer, SigningError};
 use crate::store::{Ledger, Options, Store, StoreError};
 use crate::sync::gate::Gates;
@@ -88,6 +88,8 @@ impl Gateway {
         let signer = Arc::new(signer);
         let (mut clients, mut notifiers) = (HashMap::new(), HashMap::new());
         let guard = Guard::new(Arc::new(config.outgoing.clone()));
+        let hooks = Hooks::new(config.subscriptions.timeout(), &guard)
+            .map_err(|source| StartError::Client { partner: "subscribers".into(), source })?;
         for partner in &config.partners {
             let failed = |source| StartError::Client { partner: partner.name.clone(), source };
             if let Channel::Push { fhir_base } = &partner.channel {
@@ -129,6 +131,8 @@ impl Gateway {
             wake: Notify::new(),
             exports: registry::Exports::default(),
             programmes: sync::programme::Desk { ledger, wake: Notify::new() },
+            subscriptions: sync::subscription::Desk::default(),
+            hooks,
         })
     }
 }

@@ -32,6 +32,7 @@ pub async fn run(config: Config, listener: TcpListener, shutdown: impl Future<Ou
     let renewal = tokio::spawn(renew::run(Arc::clone(&gateway), certificates.clone(), files, stopped.clone()));
     let worker = tokio::spawn(sync::worker::run(Arc::clone(&gateway), stopped.clone()));
     let exports = tokio::spawn(registry::worker::run(Arc::clone(&gateway), stopped.clone()));
+    let telling = tokio::spawn(sync::subscription::run(Arc::clone(&gateway), stopped.clone()));
     let answers = tokio::spawn(sync::worker::listen(Arc::clone(&gateway), stopped.clone()));
     let clocks = tokio::spawn(sync::clocks::run(Arc::clone(&gateway), stopped.clone()));
     let programmes = tokio::spawn(sync::programme::run(Arc::clone(&gateway), stopped.clone()));
@@ -58,6 +59,7 @@ pub async fn run(config: Config, listener: TcpListener, shutdown: impl Future<Ou
     let deliveries_ended = ended(worker, deadline, &mut count).await & ended(answers, deadline, || {}).await;
     ended(renewal, deadline, || {}).await;
     let exports_ended = ended(exports, deadline, || {}).await;
+    ended(telling, deadline, || {}).await;
     ended(removals, deadline, || {}).await;
     ended(clocks, deadline, || {}).await;
     ended(programmes, deadline, || {}).await;

@@ -22,8 +22,8 @@ const MOST_BYTES: usize = 8 * 1024 * 1024;
 const TASKS_AT_ONCE: usize = 20;
 /// Pages of one search that are followed.
 const MOST_PAGES: usize = 20;
-const FHIR_JSON: &str = "application/fhir+json";
-const NO_ADDRESS: &str = "the address cannot be built";
+pub(super) const FHIR_JSON: &str = "application/fhir+json";
+pub(super) const NO_ADDRESS: &str = "the address cannot be built";
 
 /// What a write came to.
 #[derive(Debug, Clone)]
@@ -243,7 +243,7 @@ impl Client {
 }
 
 /// Hands the thread on: the partner's log and ours can be read together.
-fn traced(request: reqwest::RequestBuilder) -> reqwest::RequestBuilder {
+pub(super) fn traced(request: reqwest::RequestBuilder) -> reqwest::RequestBuilder {
     match telemetry::current() {
         Some(context) => request.header("traceparent", context.header()),
         None => request,

@@ -4,11 +4,13 @@
 mod bearer;
 mod client;
 mod guard;
+mod hook;
 mod notice;
 mod outcome;
 
 pub use bearer::Bearer;
 pub use client::{Client, Reply, Small, call, fetch_small};
 pub use guard::Guard;
+pub use hook::Hooks;
 pub use notice::Notifier;
 pub use outcome::{Asked, classify, had_no_effect, unreadable};

@@ -6,9 +6,9 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::cohort;
-use super::request::{Request, Wish, write_caller};
+use super::request::{Request, Wish};
 use crate::Gateway;
-use crate::access::{Caller, Operation};
+use crate::access::{Caller, Operation, write_caller};
 use crate::domain::audit;
 use crate::fhir::issue::{Code, Issue, outcome};
 use crate::fhir::search::types;

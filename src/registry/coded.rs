@@ -99,7 +99,7 @@ impl Walk<'_> {
                 out.insert(name.clone(), value);
             }
         }
-        for element in r4::children(content).into_iter().filter(|element| element.min > 0) {
+        for element in r4::children(content).iter().filter(|element| element.min > 0) {
             let has = |object: &Map<String, Value>| object.keys().any(|name| is_named(name, element));
             if !has(source) || has(&out) {
                 continue;

@@ -23,12 +23,12 @@ use super::criteria::{criteria as criteria_of, reader};
 use super::disclosure::to_erase;
 use super::outgoing::{Line, deleted};
 use super::piece::{Rows, Written};
-use super::request::{Associated, Request, read_caller};
+use super::request::{Associated, Request};
 use super::spool::{Bounds, Captured, Spool};
 use super::standing::folder;
 use super::terms::Terms;
 use crate::Gateway;
-use crate::access::Caller;
+use crate::access::{Caller, read_caller};
 use crate::domain::audit::{self, By, Event};
 use crate::fhir::issue::{Code, Issue, outcome};
 use crate::store::{

@@ -103,11 +103,15 @@ fn points(rule: &Rule, outcome: &Outcome, said: &Map<String, Value>) -> Option<b
 }
 
 fn all(values: impl IntoIterator<Item = Option<bool>>) -> Option<bool> {
-    values.into_iter().fold(Some(true), |so_far, next| match (so_far, next) {
-        (Some(false), _) | (_, Some(false)) => Some(false),
-        (Some(true), Some(true)) => Some(true),
-        _ => None,
-    })
+    let mut so_far = Some(true);
+    for value in values {
+        so_far = match (so_far, value) {
+            (Some(false), _) | (_, Some(false)) => Some(false),
+            (Some(true), Some(true)) => Some(true),
+            _ => None,
+        };
+    }
+    so_far
 }
 
 fn any(values: impl IntoIterator<Item = Option<bool>>) -> Option<bool> {

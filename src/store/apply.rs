@@ -123,6 +123,9 @@ impl<'w, 'c> Writing<'w, 'c> {
         for change in &commit.exports {
             self.change_export(change)?;
         }
+        for change in &commit.subscriptions {
+            self.change_subscription(change)?;
+        }
         if let Some(assertion) = &commit.assertion {
             self.put_assertion(assertion)?;
         }

@@ -7,6 +7,7 @@ use super::export::ExportChange;
 use super::programme::Programme;
 use super::record::{Answer, Assertion, Audit, Delivery, DeliveryChange, Document, Exchange, Inbound, Move, Put};
 use super::rights::Deed;
+use super::subscription::SubscriptionChange;
 use super::wait::{PauseChange, Raised};
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
@@ -44,6 +45,7 @@ pub struct Commit {
     pub deeds: Vec<Deed>,
     pub answer: Option<Answer>,
     pub exports: Vec<ExportChange>,
+    pub subscriptions: Vec<SubscriptionChange>,
     pub assertion: Option<Assertion>,
     pub audit: Vec<Audit>,
     /// After `audit`: what is signed stands in the log.
@@ -120,6 +122,10 @@ pub enum Expect {
     ExportOpen { export: Uuid },
     /// The client has fewer open exports than this, and fewer with files.
     ExportRoom { client: String, open: u32, kept: u32 },
+    /// The subscription stands as it was read. Every [`SubscriptionChange`] of one expects this of its own accord.
+    Subscription { subscription: Uuid },
+    /// The client has fewer subscriptions than this.
+    SubscriptionRoom { client: String, most: u32 },
 }
 
 /// How a commit ended when the disk did its part.

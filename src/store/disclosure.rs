@@ -16,7 +16,7 @@ const ID: &str = "SELECT id FROM registry WHERE name = ?1";
 /// `?1`: the registry, `?2`: its name, `?3`: the type, `?4`: ids as a JSON array. Actors are about nobody.
 macro_rules! given {
     () => {
-        "json_each(?4) n CROSS JOIN resource r ON r.type = ?3 AND r.id = n.value WHERE "
+        "json_each(?4) m CROSS JOIN resource r ON r.type = ?3 AND r.id = m.value WHERE "
     };
 }
 macro_rules! objects {

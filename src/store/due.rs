@@ -7,7 +7,7 @@ use rusqlite::Row;
 use uuid::Uuid;
 
 use super::read_queue::read_only;
-use super::removal::{RECEIPTS, RECEIVED, SENT, actors, hashed, is_free, is_over};
+use super::removal::{RECEIPTS, RECEIVED, SENT, actors, hashed, is_free, is_held, is_over};
 use super::rights::Stub;
 use super::row::{time, uuid};
 use super::statement::Statements;
@@ -34,7 +34,10 @@ macro_rules! due {
 const DUE: &str = due!("e.id, e.revision", concat!(" AND ", is_free!(), " ORDER BY e.updated_at, e.id LIMIT ?3"));
 const COUNT_DUE: &str = due!("count(*)", concat!(" AND ", is_free!()));
 const COUNT_ALL: &str = due!("count(*)", "");
-const COUNT_LOG: &str = "SELECT count(*) FROM audit_removal WHERE due_at <= ?1";
+const COUNT_LOG: &str = concat!(
+    "SELECT count(*) FROM audit_removal l LEFT JOIN audit a ON a.chain = l.chain AND a.seq = l.seq WHERE l.due_at <= ?1 AND NOT ",
+    is_held!()
+);
 const STUBS: &str = "SELECT * FROM removal INDEXED BY removal_at WHERE at < ?1 ORDER BY at DESC LIMIT ?2";
 const WALK: &str = "SELECT * FROM removal INDEXED BY removal_at WHERE object IS NOT NULL ORDER BY at";
 

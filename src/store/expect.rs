@@ -11,9 +11,11 @@ use super::read_exchange::{CHANGES_OF_PATIENT, REVISION, REVISION_OF_DOCUMENT};
 use super::read_resource::{BY_IDENTIFIER, VERSION_NOW, identified};
 use super::removal::REMOVABLE;
 use super::search::Asked;
+use super::subscription::COUNT_OF;
 use super::write_export::{KEPT_OF, OPEN_OF};
 
 const ANSWERED: &str = "SELECT 1 FROM answer WHERE caller = ?1 AND key = ?2";
+const SUBSCRIPTION: &str = "SELECT 1 FROM subscription WHERE id = ?1";
 const HEARD: &str = "SELECT 1 FROM inbound WHERE partner = ?1 AND key = ?2";
 const ATTEMPTS: &str = "SELECT attempts FROM delivery WHERE id = ?1 AND begun_at IS NULL";
 const EXPORT: &str = "SELECT state FROM export_job WHERE id = ?1";
@@ -102,6 +104,13 @@ impl Writing<'_, '_> {
                 let count =
                     |sql| Ok::<_, rusqlite::Error>(db.first(sql, [client], |row| row.get::<_, u32>("n"))?.unwrap_or(0));
                 Ok(count(OPEN_OF)? < *open && count(KEPT_OF)? < *kept)
+            }
+            Expect::Subscription { subscription } => {
+                Ok(db.first(SUBSCRIPTION, [subscription.as_bytes()], found)?.is_some())
+            }
+            Expect::SubscriptionRoom { client, most } => {
+                let count = db.first(COUNT_OF, [client], |row| row.get::<_, u32>("n"))?;
+                Ok(count.unwrap_or(0) < *most)
             }
         }
     }

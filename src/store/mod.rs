@@ -46,6 +46,7 @@ mod search;
 mod sql;
 mod state;
 mod statement;
+pub mod subscription;
 #[cfg(test)]
 mod tests;
 mod versions;
@@ -93,6 +94,9 @@ pub use record::{
 };
 pub use rights::{Copies, Deed, Disclosed, DisclosedTo, Erasure, Hold, Informed, OptOut, Removal, Stub};
 pub use search::{Criteria, Found, HowFar, List, Passed, Targets, Walk};
+pub use subscription::{
+    Eyes, Happened, Happening, Hook, NewEvent, Numbered, Spoken, Subscription, SubscriptionChange, SubscriptionOrder,
+};
 pub use versions::Versions;
 pub use wait::{
     DECEASED, Escalated, HeldBy, OpenCount, PauseChange, PauseRow, Place, Raised, StepCount, WaitQuery, Waiting,

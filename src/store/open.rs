@@ -51,6 +51,8 @@ pub(super) struct Shared {
     /// For exports alone.
     pub(super) scans: RwLock<Option<mpsc::Sender<reader::Job>>>,
     pub(super) ready: Arc<AtomicBool>,
+    /// The last `seq` that is on disk.
+    pub(super) committed: tokio::sync::watch::Sender<i64>,
     pub(super) meter: Meter,
     pub(super) path: PathBuf,
     /// The writer, then the readers.
@@ -149,11 +151,13 @@ fn open(path: &Path, options: &Options, disk: Disk, temporary: Option<PathBuf>) 
     let (jobs, queue) = mpsc::channel(options.queue.max(1));
     let (reads, questions) = mpsc::channel(reader::QUEUE);
     let (scans, walks) = mpsc::channel(reader::QUEUE);
+    let (committed, _) = tokio::sync::watch::channel(0);
     let shared = Arc::new(Shared {
         jobs: RwLock::new(Some(jobs)),
         reads: RwLock::new(Some(reads)),
         scans: RwLock::new(Some(scans)),
         ready: Arc::clone(&ready),
+        committed: committed.clone(),
         meter: Meter::default(),
         path: path.to_owned(),
         threads: Mutex::default(),
@@ -164,7 +168,7 @@ fn open(path: &Path, options: &Options, disk: Disk, temporary: Option<PathBuf>) 
     let mut state = writer::State::load(&connection)?.with_clocks(options.clocks.clone());
     wait::rebuild(&connection, &mut state, Utc::now())?;
     let meter = store.meter().clone();
-    store.spawn("store-writer", move || Writer::new(&connection, state, &ready, meter).run(queue))?;
+    store.spawn("store-writer", move || Writer::new(&connection, state, &ready, meter, committed).run(queue))?;
     let questions = Arc::new(Mutex::new(questions));
     for _ in 0..options.readers.max(1) {
         let connection = connect_reader(path)?;

@@ -36,8 +36,16 @@ macro_rules! is_over {
                          AND +p.status IN ('requested', 'received', 'on-hold', 'accepted', 'in-progress'))"
     };
 }
+/// A hold on a patient whom the row `a` of the log is about: who looked is what such a hold is often for.
+macro_rules! is_held {
+    () => {
+        "EXISTS (SELECT 1 FROM hold h INDEXED BY hold_of_patient WHERE h.patient IS NOT NULL AND h.lifted_at IS NULL \
+         AND instr(char(10) || a.about || char(10), char(10) || 'Patient/' || h.patient || char(10)) > 0)"
+    };
+}
 pub(super) use actors;
 pub(super) use is_free;
+pub(super) use is_held;
 pub(super) use is_over;
 
 pub(super) const REMOVABLE: &str =
@@ -106,7 +114,12 @@ const SAID: [&str; 2] = [
 ];
 const UNSAY: &str = "UPDATE audit SET payload = NULL, salt = NULL WHERE chain = ?1 AND seq = ?2";
 const UNSAY_LATER: &str = "INSERT INTO audit_removal (due_at, chain, seq) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING";
-const UNSAY_NOW: &str = "SELECT due_at, chain, seq FROM audit_removal WHERE due_at <= ?1 ORDER BY due_at LIMIT ?2";
+const UNSAY_NOW: &str = concat!(
+    "SELECT l.due_at, l.chain, l.seq FROM audit_removal l LEFT JOIN audit a ON a.chain = l.chain AND a.seq = l.seq \
+     WHERE l.due_at <= ?1 AND NOT ",
+    is_held!(),
+    " ORDER BY l.due_at LIMIT ?2"
+);
 const UNSAID: &str = "DELETE FROM audit_removal WHERE due_at = ?1 AND chain = ?2 AND seq = ?3";
 pub(super) const STUB: &str = "INSERT INTO removal (id, what, kind, salt, object, rule, rule_version, at, by, counts) \
                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";

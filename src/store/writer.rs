@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use rusqlite::{Connection, ErrorCode};
 use tokio::sync::mpsc::{self, error::TryRecvError, error::TrySendError};
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use tracing::Instrument as _;
 
 use super::apply::{Refusal, Writing};
@@ -91,11 +91,18 @@ pub(super) struct Writer<'c> {
     log: Keeper,
     ready: &'c AtomicBool,
     meter: Meter,
+    committed: watch::Sender<i64>,
 }
 
 impl<'c> Writer<'c> {
-    pub(super) fn new(connection: &'c Connection, state: State, ready: &'c AtomicBool, meter: Meter) -> Self {
-        Self { statements: Statements::new(connection), state, log: Keeper::new(), ready, meter }
+    pub(super) fn new(
+        connection: &'c Connection,
+        state: State,
+        ready: &'c AtomicBool,
+        meter: Meter,
+        committed: watch::Sender<i64>,
+    ) -> Self {
+        Self { statements: Statements::new(connection), state, log: Keeper::new(), ready, meter, committed }
     }
 
     /// Writes until nobody can send any more and the queue is empty. Between groups, and while there are none, what is left to
@@ -171,6 +178,8 @@ impl<'c> Writer<'c> {
         self.ready.store(ended.is_ok(), Ordering::Release);
         match ended {
             Ok(answers) => {
+                // Who waits for something to happen looks at once, whoever made it happen.
+                self.committed.send_if_modified(|last| std::mem::replace(last, self.state.seq()) != self.state.seq());
                 for (member, answer) in group.into_iter().zip(answers) {
                     // Whoever stopped waiting finds it in the database.
                     let _ = member.answer.send(answer);

@@ -49,6 +49,7 @@ pub mod seen;
 mod standing;
 pub mod status;
 pub mod submit;
+pub mod subscription;
 mod supersede;
 pub mod take;
 #[cfg(test)]

@@ -105,6 +105,10 @@ pub(super) fn decide(
     }
     let asked = asked_for(moved, current);
     let (mut issues, mut conflicts) = (Vec::new(), Vec::new());
+    let place = match change.areas.first() {
+        Some(answer) if answer.place.starts_with("Task.") => "Task.output",
+        _ => "areas",
+    };
     if !change.areas.is_empty()
         && (abort::is_abort(moved)
             || is_part(moved)
@@ -112,7 +116,7 @@ pub(super) fn decide(
     {
         return Err(Refusal::Findings(vec![Issue::error(
             Code::BusinessRule,
-            "areas",
+            place,
             "Den här uppgiften har inga områden: svara på den som helhet.",
             "This Task has no areas: answer it as a whole.",
         )]));
@@ -133,7 +137,7 @@ pub(super) fn decide(
         said.insert(&answer.area, answer);
     }
     if !change.areas.is_empty() {
-        issues.extend(asked.iter().filter(|area| !standing.contains_key(**area)).map(|area| undecided(area)));
+        issues.extend(asked.iter().filter(|area| !standing.contains_key(**area)).map(|area| undecided(area, place)));
     }
     for status in standing.iter_mut().filter(|(area, _)| !said.contains_key(area.as_str())).map(|(_, status)| status) {
         if let Some(along) = part::goes_along(change.status, *status) {
@@ -351,10 +355,10 @@ fn wrong(answer: &AreaAnswer, asked: &[&str], is_twice: bool) -> Vec<Issue> {
     issues
 }
 
-fn undecided(area: &str) -> Issue {
+fn undecided(area: &str, place: &str) -> Issue {
     Issue::error(
         Code::Required,
-        "areas",
+        place,
         format!("Området {area} saknas: säg om det accepteras eller avvisas."),
         format!("The area {area} is missing: say whether it is accepted or rejected."),
     )

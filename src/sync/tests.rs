@@ -27,14 +27,16 @@ struct Alone {
 
 impl Alone {
     fn open() -> Self {
-        Self::open_as(Config::load(None).unwrap())
+        Self::open_as("")
     }
 
-    fn open_as(config: Config) -> Self {
+    /// Keys and files are beside the database: nothing is left where the tests are run.
+    fn open_as(partners: &str) -> Self {
         let folder = std::env::temp_dir().join(format!("vardkedja-alone-{}", uuid::Uuid::new_v4()));
         std::fs::create_dir(&folder).unwrap();
-        let config = Config { db: folder.join("store.sqlite"), ..config };
-        Self { gateway: Gateway::open(config).unwrap(), folder }
+        let settings = folder.join("gateway.toml");
+        std::fs::write(&settings, format!("[gateway]\ndb = \"store.sqlite\"\n{partners}")).unwrap();
+        Self { gateway: Gateway::open(Config::load(Some(&settings)).unwrap()).unwrap(), folder }
     }
 
     async fn take_in(&self, kind: Kind, document: &Value) {
@@ -114,14 +116,11 @@ fn sip(version: u32, decision: &str) -> Value {
 /// A gateway that sends to a server which takes a connection and never says a word, or takes none.
 fn alone_with(listener: &std::net::TcpListener) -> Alone {
     let base = listener.local_addr().unwrap();
-    Alone::open_as(
-        Config::parse(&format!(
-            "[[partner]]\nname = \"platform\"\nchannel = \"poll\"\n\
-             [[partner]]\nname = \"primary-care\"\nchannel = \"push\"\nfhir_base = \"http://{base}/fhir\"\n\
-             [[partner]]\nname = \"reader\"\nchannel = \"poll\"\n"
-        ))
-        .unwrap(),
-    )
+    Alone::open_as(&format!(
+        "[[partner]]\nname = \"platform\"\nchannel = \"poll\"\n\
+         [[partner]]\nname = \"primary-care\"\nchannel = \"push\"\nfhir_base = \"http://{base}/fhir\"\n\
+         [[partner]]\nname = \"reader\"\nchannel = \"poll\"\n"
+    ))
 }
 
 impl Alone {

@@ -138,12 +138,22 @@ pub async fn shown(
         let event = event(gateway, caller, action, object, now).showing(names).about(patients(resources));
         put(gateway, in_words(event, action)).await?;
     }
-    let told = |r: &&Stored| {
-        !matches!(r.resource_type.as_str(), "Patient" | "Organization" | "Practitioner" | "PractitionerRole")
-    };
     if let Reach::Registry(name) = &caller.reach {
         return disclose(gateway, name, resources, now).await;
     }
+    fetched(gateway, caller, resources, now).await
+}
+
+/// That a unit has got what it was asked for, where that was shown or told to it.
+pub async fn fetched(
+    gateway: &Gateway,
+    caller: &Caller,
+    resources: &[Stored],
+    now: DateTime<Utc>,
+) -> Result<(), Refusal> {
+    let told = |r: &&Stored| {
+        !matches!(r.resource_type.as_str(), "Patient" | "Organization" | "Practitioner" | "PractitionerRole")
+    };
     // The operator looking on is not the recipient having it.
     let Reach::Units(units) = &caller.reach else { return Ok(()) };
     let names: Vec<String> = resources.iter().filter(told).map(|r| format!("{}/{}", r.resource_type, r.id)).collect();
@@ -152,6 +162,22 @@ pub async fn shown(
         reach(gateway, caller, exchange, now).await?;
     }
     Ok(())
+}
+
+/// Records that resources were named, and not shown.
+pub async fn listed(
+    gateway: &Gateway,
+    caller: &Caller,
+    object: &str,
+    resources: &[Stored],
+    now: DateTime<Utc>,
+) -> Result<(), Refusal> {
+    if !gateway.config.audit_reads {
+        return Ok(());
+    }
+    let names = resources.iter().map(|r| format!("{}/{}/{}", r.resource_type, r.id, r.version)).collect();
+    let event = event(gateway, caller, Deed::Search.code(), object, now).showing(names).about(patients(resources));
+    put(gateway, event.into()).await
 }
 
 /// What a registry reads it has got: on disk before the answer leaves, so that it can be told to erase it.

@@ -100,6 +100,8 @@ fn every_resource_that_we_ship_goes_to_xml_and_back_unchanged() {
     all.extend(resources(&root.join("mappings/examples"), ".fhir.json"));
     all.extend(resources(&root.join("mappings/codes"), ".json"));
     assert!(all.len() > 100, "{}", all.len());
+    // Topics are in the form of R5, and are read by nobody as R4.
+    all.retain(|(name, _)| !name.contains("SubscriptionTopic-"));
     let wrong: Vec<String> =
         all.iter().flat_map(|(name, r)| differences(r).into_iter().map(move |d| format!("{name}: {d}"))).collect();
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));

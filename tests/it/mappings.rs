@@ -100,7 +100,7 @@ fn structure(content: &str, node: &Value, place: &str, findings: &mut Vec<String
         findings.push(format!("{place} is not an object"));
         return;
     };
-    for element in r4::children(content).into_iter().filter(|e| e.min > 0) {
+    for element in r4::children(content).iter().filter(|e| e.min > 0) {
         let present = |name: &String| r4::find(content, name).is_some_and(|f| f.element.path == element.path);
         if !fields.keys().any(present) {
             findings.push(format!("{place}.{} is missing", element.name));

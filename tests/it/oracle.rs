@@ -310,7 +310,8 @@ fn r4_expressions(kind: &str) -> Vec<(String, String)> {
     }
     of!(
         "Age" datatypes age, "Attachment" datatypes attachment, "ContactPoint" datatypes contact_point,
-        "Count" datatypes count, "Distance" datatypes distance, "Duration" datatypes duration, "Period" datatypes period,
+        "Count" datatypes count, "DataRequirement" datatypes data_requirement, "Expression" datatypes expression,
+        "TriggerDefinition" datatypes trigger_definition, "Distance" datatypes distance, "Duration" datatypes duration, "Period" datatypes period,
         "Quantity" datatypes quantity, "Range" datatypes range, "Ratio" datatypes ratio, "Timing" datatypes timing,
         "Appointment" resources appointment, "AuditEvent" resources audit_event, "Bundle" resources bundle,
         "CarePlan" resources care_plan, "CodeSystem" resources code_system, "Composition" resources composition,

@@ -46,6 +46,7 @@ pub async fn metadata(gateway: web::Data<Gateway>, request: HttpRequest) -> Answ
     let mut resources: Vec<Value> = types().iter().map(|name| resource(name)).collect();
     resources.push(super::audit::capability());
     resources.push(group());
+    resources.push(super::subscription::capability(&gateway));
     let mut statement = json!({
         "resourceType": "CapabilityStatement",
         "status": "active",

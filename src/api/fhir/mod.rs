@@ -15,6 +15,7 @@ mod prefer;
 mod query;
 mod read;
 mod search;
+pub mod subscription;
 mod timeline;
 mod validate;
 mod write;
@@ -89,6 +90,15 @@ pub(super) fn known_type(resource_type: &str) -> Result<(), Problem> {
             "Groups come from the settings: they are read and exported, and have no versions.",
         );
         return Err(Problem::not_allowed(&["GET", "HEAD"], issue));
+    }
+    if resource_type == subscription::TYPE {
+        let issue = Issue::error(
+            Code::NotSupported,
+            subscription::TYPE,
+            "Prenumerationer skapas, läses, söks, ändras och tas bort; de har inga versioner.",
+            "Subscriptions are made, read, searched, changed and deleted; they have no versions.",
+        );
+        return Err(Problem::not_allowed(&["GET", "HEAD", "POST", "PUT", "DELETE"], issue));
     }
     Err(Problem::new(
         StatusCode::NOT_FOUND,

@@ -65,6 +65,10 @@ pub enum Deed {
     Restore,
     /// Old rows of this log were removed behind a signed checkpoint.
     Prune,
+    /// Somebody asked to be told of what happens, changed that or ended it.
+    Subscribe,
+    /// A subscriber was told, or should have been.
+    Notify,
     /// A word that this program does not know: of a newer one, or of another part of it.
     Other,
 }
@@ -135,6 +139,8 @@ const TABLE: &[Row] = &[
     (Deed::Refuse, "refuse", "E", Rest("operation"), None),
     (Deed::Restore, "restore", "U", Upkeep, None),
     (Deed::Prune, "prune", "D", Upkeep, None),
+    (Deed::Subscribe, "subscribe", "U", Rest("update"), None),
+    (Deed::Notify, "notify", "R", Disclosure, Some("fick besked om")),
 ];
 
 impl Deed {

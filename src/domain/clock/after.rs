@@ -7,10 +7,12 @@
 
 use std::fmt;
 
-use chrono::{DateTime, Days, LocalResult, NaiveDate, NaiveDateTime, NaiveTime, TimeDelta, TimeZone, Timelike, Utc};
+use chrono::{DateTime, LocalResult, NaiveDate, NaiveDateTime, NaiveTime, TimeDelta, TimeZone, Timelike, Utc};
 use chrono_tz::Europe::Stockholm;
 
+use super::Pause;
 use super::holiday::is_working;
+use super::pause::{FOREVER, spans};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum After {
@@ -45,31 +47,80 @@ impl After {
         }
     }
 
-    /// When it is over for what began then.
-    pub fn end(self, from: DateTime<Utc>) -> DateTime<Utc> {
-        let end = match self {
-            Self::Seconds(seconds) => from.checked_add_signed(TimeDelta::seconds(seconds.into())),
-            Self::Days(days) => {
-                let local = from.with_timezone(&Stockholm).naive_local();
-                local.checked_add_days(Days::new(days.into())).and_then(on_the_wall)
+    /// When it is over for what began then; pauses are time that does not count. Both in milliseconds since 1970, and
+    /// [`FOREVER`] where a pause has no end.
+    pub fn end(self, since: i64, pauses: &[Pause]) -> i64 {
+        let (mut at, mut remaining) = (since, self.length_ms());
+        for (from, until) in spans(since, pauses) {
+            let counted = self.counted(at, from);
+            if from > at && counted >= remaining {
+                return self.advance(at, remaining);
             }
-            Self::WorkingDays(days) => working(from, days),
+            remaining -= counted;
+            at = until;
+            if until == FOREVER {
+                return FOREVER;
+            }
+        }
+        self.advance(at, remaining)
+    }
+
+    fn length_ms(self) -> i64 {
+        match self {
+            Self::Seconds(seconds) => i64::from(seconds) * 1000,
+            Self::Days(days) | Self::WorkingDays(days) => i64::from(days) * DAY_MS,
+        }
+    }
+
+    /// How much of it passes between two instants.
+    fn counted(self, from: i64, to: i64) -> i64 {
+        let span = wall(from).zip(wall(to));
+        match (self, span) {
+            (Self::Seconds(_), _) => (to - from).max(0),
+            (_, None) => 0,
+            (Self::Days(_), Some((from, to))) => (to - from).num_milliseconds().max(0),
+            (Self::WorkingDays(_), Some((from, to))) => {
+                let days = from.date().iter_days().take_while(|day| *day <= to.date()).filter(|day| is_working(*day));
+                let of_day = |day: NaiveDate| {
+                    let (start, end) = (day.and_time(NaiveTime::MIN), day.succ_opt()?.and_time(NaiveTime::MIN));
+                    Some((to.min(end) - from.max(start)).num_milliseconds().max(0))
+                };
+                days.filter_map(of_day).sum()
+            }
+        }
+    }
+
+    /// The instant at which so much of it has passed; beyond what any calendar has, never.
+    fn advance(self, from: i64, length_ms: i64) -> i64 {
+        let end = match self {
+            Self::Seconds(_) => return from.saturating_add(length_ms),
+            Self::Days(_) => wall(from).and_then(|local| local.checked_add_signed(TimeDelta::milliseconds(length_ms))),
+            Self::WorkingDays(_) => wall(from).and_then(|local| working(local, length_ms)),
         };
-        // Beyond what any calendar has: never.
-        end.unwrap_or(DateTime::<Utc>::MAX_UTC)
+        end.and_then(on_the_wall).map_or(FOREVER, |at| at.timestamp_millis())
     }
 }
 
-fn working(from: DateTime<Utc>, days: u32) -> Option<DateTime<Utc>> {
-    let local = from.with_timezone(&Stockholm).naive_local();
-    let (mut day, mut time) = (local.date(), local.time());
-    if !is_working(day) {
-        (day, time) = (next_working(day)?, NaiveTime::MIN);
+const DAY_MS: i64 = 86_400_000;
+
+/// What the wall shows.
+fn wall(at: i64) -> Option<NaiveDateTime> {
+    Some(DateTime::from_timestamp_millis(at)?.with_timezone(&Stockholm).naive_local())
+}
+
+fn working(local: NaiveDateTime, mut length_ms: i64) -> Option<NaiveDateTime> {
+    let mut at = local;
+    if !is_working(at.date()) {
+        at = next_working(at.date())?.and_time(NaiveTime::MIN);
     }
-    for _ in 0..days {
-        day = next_working(day)?;
+    loop {
+        let left = (at.date().succ_opt()?.and_time(NaiveTime::MIN) - at).num_milliseconds();
+        if length_ms < left {
+            return at.checked_add_signed(TimeDelta::milliseconds(length_ms));
+        }
+        length_ms -= left;
+        at = next_working(at.date())?.and_time(NaiveTime::MIN);
     }
-    on_the_wall(day.and_time(time))
 }
 
 fn next_working(day: NaiveDate) -> Option<NaiveDate> {
@@ -110,7 +161,8 @@ mod tests {
 
     fn end(after: &str, from: &str) -> String {
         let from: DateTime<Utc> = from.parse().unwrap();
-        After::parse(after).unwrap().end(from).to_rfc3339_opts(chrono::SecondsFormat::Secs, true)
+        let end = After::parse(after).unwrap().end(from.timestamp_millis(), &[]);
+        DateTime::from_timestamp_millis(end).unwrap().to_rfc3339_opts(chrono::SecondsFormat::Secs, true)
     }
 
     #[test]
@@ -153,13 +205,57 @@ mod tests {
         let last: DateTime<Utc> = "2028-03-05T00:00:00Z".parse().unwrap();
         while from < last {
             let began = from.with_timezone(&Stockholm).naive_local();
-            let end = After::WorkingDays(3).end(from).with_timezone(&Stockholm).naive_local();
+            let end = wall(After::WorkingDays(3).end(from.timestamp_millis(), &[])).unwrap();
             assert!(is_working(end.date()), "{from}");
             let between = began.date().iter_days().skip(1).take_while(|day| *day <= end.date());
             let worked = between.filter(|day| is_working(*day)).count();
             let begins_off = !is_working(began.date());
             assert_eq!(worked, if begins_off { 4 } else { 3 }, "{from}");
             from += TimeDelta::hours(7);
+        }
+    }
+
+    /// A second way for pauses too: minute by minute, whether it counts.
+    #[test]
+    fn what_is_paused_does_not_count_over_nights_that_change_the_clock_leap_days_and_holidays() {
+        let mut random = fastrand::Rng::with_seed(7);
+        for (first, after) in [
+            ("2026-03-27T15:00:00Z", After::Days(2)),
+            ("2026-10-23T15:00:00Z", After::Days(2)),
+            ("2028-02-27T09:00:00Z", After::WorkingDays(3)),
+            ("2026-03-31T15:00:00Z", After::WorkingDays(2)),
+            ("2026-12-22T15:00:00Z", After::WorkingDays(2)),
+            ("2026-06-18T15:00:00Z", After::Seconds(30 * 3600)),
+        ] {
+            let first: DateTime<Utc> = first.parse().unwrap();
+            for _ in 0..40 {
+                let minute = |n: i64| first.timestamp_millis() + n * 60_000;
+                let since = random.i64(0..1500);
+                let pauses: Vec<(i64, i64)> = (0..random.usize(..4))
+                    .map(|_| {
+                        let from = random.i64(0..5000);
+                        (from, from + random.i64(1..2500))
+                    })
+                    .collect();
+                let told: Vec<Pause> = pauses
+                    .iter()
+                    .map(|(from, until)| Pause { from: minute(*from), until: Some(minute(*until)) })
+                    .collect();
+                let end = after.end(minute(since), &told);
+                let (mut counted, mut now) = (0, since);
+                while counted < after.length_ms() {
+                    let is_paused = pauses.iter().any(|(from, until)| (*from..*until).contains(&now));
+                    let step = if is_paused { 0 } else { after.counted(minute(now), minute(now + 1)) };
+                    counted += step;
+                    now += 1;
+                }
+                let late = end - minute(now);
+                // Where the wall jumps within a minute that is counted, and at the end of the last working day before a day off.
+                let slack = if matches!(after, After::Seconds(_)) { 0 } else { 3_600_000 };
+                let begins_later =
+                    matches!(after, After::WorkingDays(_)) && wall(end).unwrap().time() == NaiveTime::MIN;
+                assert!(late.abs() <= slack || begins_later, "{after} since {since}: {late} {pauses:?}");
+            }
         }
     }
 }

@@ -12,7 +12,7 @@ mod tests;
 pub mod wait;
 
 pub use after::After;
-pub use pause::{Counted, Pause, counted};
+pub use pause::Pause;
 pub use rules::{Clocks, MOST_LEVELS, Rule};
 pub use wait::{Abort, Standing, Taker, Wait, waits};
 

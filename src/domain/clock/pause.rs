@@ -1,4 +1,4 @@
-//! Time that does not count: from the pauses of a wait to when it would have begun without them.
+//! Time that does not count: the pauses of a wait, each minute of them once.
 
 /// A pause. Times are milliseconds since 1970.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -8,34 +8,27 @@ pub struct Pause {
     pub until: Option<i64>,
 }
 
-/// When a wait began, as its clock counts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Counted {
-    /// Later than it began by as long as it was paused.
-    pub from: i64,
-    /// The end of its last pause; [`FOREVER`] where nobody has said.
-    pub held_until: Option<i64>,
-}
-
 /// A pause without an end, and a clock that never rings.
 pub const FOREVER: i64 = i64::MAX;
 
-/// Pauses that overlap count once; what lies before the wait does not count at all.
-pub fn counted(since: i64, pauses: &[Pause]) -> Counted {
+/// When what began at `since` is paused, one after another; what lies before it does not count.
+pub fn spans(since: i64, pauses: &[Pause]) -> Vec<(i64, i64)> {
     let clip = |p: &Pause| (p.from.max(since), p.until.unwrap_or(FOREVER));
-    let mut spans: Vec<(i64, i64)> = pauses.iter().map(clip).filter(|(from, until)| from < until).collect();
-    spans.sort_unstable();
-    let (mut paused, mut end, mut held_until) = (0_i64, since, None);
-    for (from, until) in spans {
-        if until == FOREVER {
-            held_until = Some(FOREVER);
-            break;
+    let mut all: Vec<(i64, i64)> = pauses.iter().map(clip).filter(|(from, until)| from < until).collect();
+    all.sort_unstable();
+    let mut merged: Vec<(i64, i64)> = Vec::new();
+    for (from, until) in all {
+        match merged.last_mut() {
+            Some(last) if from <= last.1 => last.1 = last.1.max(until),
+            _ => merged.push((from, until)),
         }
-        paused = paused.saturating_add((until - from.max(end)).max(0));
-        end = end.max(until);
-        held_until = Some(end);
     }
-    Counted { from: since.saturating_add(paused), held_until }
+    merged
+}
+
+/// Until when it is paused at `now`: [`FOREVER`] where nobody has said, none where it is not.
+pub fn held_until(since: i64, pauses: &[Pause], now: i64) -> Option<i64> {
+    spans(since, pauses).into_iter().find(|(from, until)| *from <= now && now < *until).map(|(_, until)| until)
 }
 
 #[cfg(test)]
@@ -43,18 +36,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn time_paused_does_not_count_and_is_not_counted_twice() {
+    fn pauses_that_overlap_are_one_and_what_lies_before_the_wait_is_none() {
         let pause = |from, until| Pause { from, until };
-        for (pauses, from, held_until) in [
-            (vec![], 100, None),
-            (vec![pause(0, Some(50))], 100, None),
-            (vec![pause(50, Some(110))], 110, Some(110)),
-            (vec![pause(120, Some(130)), pause(140, Some(150))], 120, Some(150)),
-            (vec![pause(120, Some(150)), pause(130, Some(140))], 130, Some(150)),
-            (vec![pause(120, Some(150)), pause(130, Some(170))], 150, Some(170)),
-            (vec![pause(120, Some(130)), pause(140, None)], 110, Some(FOREVER)),
+        for (pauses, expected) in [
+            (vec![], vec![]),
+            (vec![pause(0, Some(50))], vec![]),
+            (vec![pause(50, Some(110))], vec![(100, 110)]),
+            (vec![pause(140, Some(150)), pause(120, Some(130))], vec![(120, 130), (140, 150)]),
+            (vec![pause(120, Some(150)), pause(130, Some(140))], vec![(120, 150)]),
+            (vec![pause(120, Some(150)), pause(150, Some(170))], vec![(120, 170)]),
+            (vec![pause(120, Some(130)), pause(125, None)], vec![(120, FOREVER)]),
         ] {
-            assert_eq!(counted(100, &pauses), Counted { from, held_until }, "{pauses:?}");
+            assert_eq!(spans(100, &pauses), expected, "{pauses:?}");
         }
+        let pauses = [pause(120, Some(130)), pause(128, Some(140)), pause(150, None)];
+        let held = [119, 120, 139, 140, 150].map(|now| held_until(100, &pauses, now));
+        assert_eq!(held, [None, Some(140), Some(140), None, Some(FOREVER)]);
     }
 }

@@ -1,9 +1,8 @@
 //! The rules: after how long each step of each sort of document is overdue, by how urgent it is, level by level.
 
-use chrono::{DateTime, Days, TimeZone, Utc};
+use chrono::{TimeZone, Utc};
 
-use super::pause::FOREVER;
-use super::{After, Counted, Priority, Sort, Step};
+use super::{After, Pause, Priority, Sort, Step};
 
 /// A reminder, an escalation, and two more for who wants them.
 pub const MOST_LEVELS: usize = 4;
@@ -73,15 +72,9 @@ impl Clocks {
         found.map_or(&[], |rule| rule.levels.as_slice())
     }
 
-    /// When a level (the first is 1) of a wait is reached: in milliseconds, [`FOREVER`] where it never is. While a clock is held
-    /// nothing is reached.
-    pub fn due(&self, step: Step, sort: Sort, priority: Priority, level: usize, counted: Counted) -> i64 {
-        let after = level.checked_sub(1).and_then(|index| self.levels(step, sort, priority).get(index));
-        let from = DateTime::from_timestamp_millis(counted.from);
-        match (after, from) {
-            (Some(after), Some(from)) => after.end(from).timestamp_millis().max(counted.held_until.unwrap_or(i64::MIN)),
-            _ => FOREVER,
-        }
+    /// When each level of a wait is reached, in milliseconds; [`FOREVER`](super::pause::FOREVER) behind a pause without an end.
+    pub fn dues(&self, step: Step, sort: Sort, priority: Priority, since: i64, pauses: &[Pause]) -> Vec<i64> {
+        self.levels(step, sort, priority).iter().map(|after| after.end(since, pauses)).collect()
     }
 
     pub fn iter(&self) -> impl Iterator<Item = &Rule> {
@@ -92,8 +85,8 @@ impl Clocks {
 /// Whether each level comes after the one before, from whatever day of two years the wait begins.
 fn climbs(levels: &[After]) -> bool {
     let Some(first) = Utc.with_ymd_and_hms(2026, 1, 1, 11, 0, 0).single() else { return false };
-    (0..731_u64).filter_map(|day| first.checked_add_days(Days::new(day))).all(|from| {
-        let ends: Vec<DateTime<Utc>> = levels.iter().map(|after| after.end(from)).collect();
+    (0..731).map(|day| first.timestamp_millis() + day * 86_400_000).all(|from| {
+        let ends: Vec<i64> = levels.iter().map(|after| after.end(from, &[])).collect();
         ends.windows(2).all(|pair| pair.first() < pair.last())
     })
 }

@@ -122,27 +122,11 @@ fn rules_that_contradict_each_other_are_named_with_their_lines() {
 }
 
 #[test]
-fn what_has_no_rule_is_never_due_and_what_is_held_not_before_its_end() {
+fn what_has_no_rule_is_never_due() {
     let clocks = check(vec![rule(Step::NoReceipt, &["1h", "2h"], 1)]).unwrap();
-    let due = |step, level, held_until| {
-        let counted = Counted { from: 1000, held_until };
-        clocks.due(step, Sort::Referral, Priority::Routine, level, counted)
-    };
-    assert_eq!(due(Step::NoReceipt, 1, None), 3_601_000);
-    assert_eq!(due(Step::NoReceipt, 2, Some(5)), 7_201_000);
-    assert_eq!(due(Step::NoReceipt, 1, Some(9_000_000)), 9_000_000);
-    assert_eq!(due(Step::NoReceipt, 1, Some(FOREVER)), FOREVER);
-    assert_eq!(due(Step::NoReceipt, 3, None), FOREVER);
-    assert_eq!(due(Step::NoReceipt, 0, None), FOREVER);
-    assert_eq!(due(Step::NoDecision, 1, None), FOREVER);
-    assert_eq!(
-        Clocks::default().due(
-            Step::NoReceipt,
-            Sort::Referral,
-            Priority::Stat,
-            1,
-            Counted { from: 0, held_until: None }
-        ),
-        FOREVER
-    );
+    let dues = |step, pauses: &[Pause]| clocks.dues(step, Sort::Referral, Priority::Routine, 1000, pauses);
+    assert_eq!(dues(Step::NoReceipt, &[]), [3_601_000, 7_201_000]);
+    assert_eq!(dues(Step::NoReceipt, &[Pause { from: 3_700_000, until: None }]), [3_601_000, FOREVER]);
+    assert!(dues(Step::NoDecision, &[]).is_empty());
+    assert!(Clocks::default().dues(Step::NoReceipt, Sort::Referral, Priority::Stat, 0, &[]).is_empty());
 }

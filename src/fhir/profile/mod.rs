@@ -90,7 +90,8 @@ impl Profiles {
                     | "CapabilityStatement"
                     | "OperationDefinition"
                     | "Measure"
-                    | "PlanDefinition",
+                    | "PlanDefinition"
+                    | "SubscriptionTopic",
                 ) => {}
                 _ => issues.push(
                     Issue::warning(

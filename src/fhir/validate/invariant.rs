@@ -24,12 +24,6 @@ pub const NOT_ENFORCED: &[(&str, &str, &str)] = &[
     ("Bundle", "bdl-12", "MessageHeader is not served"),
     ("CareTeam.participant", "ctm-1", "asks what kind of resource a reference leads to"),
     ("Observation", "obs-7", "a panel that repeats its own code; no block of ours makes components"),
-    ("DataRequirement.codeFilter", "drq-1", "the type stands in no served element but extensions"),
-    ("DataRequirement.dateFilter", "drq-2", "the type stands in no served element but extensions"),
-    ("Expression", "exp-1", "the type stands in no served element but extensions"),
-    ("TriggerDefinition", "trd-1", "the type stands in no served element but extensions"),
-    ("TriggerDefinition", "trd-2", "the type stands in no served element but extensions"),
-    ("TriggerDefinition", "trd-3", "the type stands in no served element but extensions"),
 ];
 
 /// Those that the walk itself enforces.
@@ -61,6 +55,17 @@ pub static RULES: &[Rule] = rules! {
     "Distance" "dis-1" ucum, "ett avstånd ska ha kod i UCUM", "a distance has a UCUM code";
     "Duration" "drt-1" |o| unless(o, "code", text(o, "system") == Some(UCUM) && has(o, "value")),
         "en varaktighet med kod ska ha system UCUM och värde", "a duration with a code has the system UCUM and a value";
+    "DataRequirement.codeFilter" "drq-1" |o| has(o, "path") != has(o, "searchParam"), "path eller searchParam, ett av dem", "path or searchParam, one of them";
+    "DataRequirement.dateFilter" "drq-2" |o| has(o, "path") != has(o, "searchParam"), "path eller searchParam, ett av dem", "path or searchParam, one of them";
+    "Expression" "exp-1" |o| has(o, "expression") || has(o, "reference"), "ett uttryck kräver expression eller reference", "an expression needs expression or reference";
+    "TriggerDefinition" "trd-1" |o| !(has(o, "data") && has_choice(o, "timing")), "data och timing utesluter varandra", "data and timing exclude each other";
+    "TriggerDefinition" "trd-2" |o| unless(o, "condition", has(o, "data")), "condition kräver data", "condition needs data";
+    "TriggerDefinition" "trd-3" |o| match text(o, "type") {
+        Some("named-event") => has(o, "name"),
+        Some("periodic") => has_choice(o, "timing"),
+        Some(kind) => !kind.starts_with("data-") || has(o, "data"),
+        None => true,
+    }, "en namngiven händelse kräver name, en återkommande timing, en om data data", "a named event needs name, a periodic one timing, one about data data";
     "Attachment" "att-1" |o| unless(o, "data", has(o, "contentType")), "bifogade data kräver contentType", "attached data need contentType";
     "ContactPoint" "cpt-2" |o| unless(o, "value", has(o, "system")), "en kontaktuppgift kräver system (phone, email …)", "a contact value needs its system (phone, email …)";
     "Period" "per-1" |o| in_order(o, "start", "end"), "start ska inte vara efter end", "start must not be after end";

@@ -185,7 +185,7 @@ impl Compiler<'_> {
     /// Elements that R4 requires and no row writes.
     fn required(&mut self, block: &Block) {
         for (key, (content, written)) in &self.elements.usage.made {
-            for element in r4::children(content).into_iter().filter(|e| e.min > 0) {
+            for element in r4::children(content).iter().filter(|e| e.min > 0) {
                 if !written.contains(element.path) {
                     let name = element.name;
                     self.issues.push(

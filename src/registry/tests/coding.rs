@@ -100,6 +100,26 @@ fn of_a_patient_only_what_is_counted_stays() {
 }
 
 #[test]
+fn a_birthday_stands_in_no_place_that_is_not_the_patients_own() {
+    let born = json!([{ "url": "http://hl7.org/fhir/StructureDefinition/patient-birthTime", "valueDateTime": "1950-09-07T04:30:00+01:00" }]);
+    let mut own = patient();
+    (own["extension"], own["multipleBirthInteger"]) = (born.clone(), json!(3));
+    let relative = json!({
+        "resourceType": "RelatedPerson", "id": "r", "patient": { "reference": "Patient/p" }, "gender": "female",
+        "birthDate": "1952-03-04", "extension": born,
+    });
+    let nurse = json!({ "resourceType": "Practitioner", "id": "n", "birthDate": "1980-05-06", "gender": "female" });
+    for resource in [own, relative, nurse] {
+        let out = coded(&resource, &cipher("k1", 1), YEAR).unwrap();
+        let texts = all_strings(&out).join(" ");
+        for day in ["1950-09", "1952", "1980", "multipleBirth"] {
+            assert!(!texts.contains(day), "{texts}");
+        }
+        assert!(out.get("gender").is_some());
+    }
+}
+
+#[test]
 fn what_is_coded_is_still_fhir() {
     let files = crate::profile_files(None).unwrap();
     let (conformance, _) = crate::Conformance::load(&files);

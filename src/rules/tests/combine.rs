@@ -59,11 +59,11 @@ fn an_answer_tells_what_no_rule_reads() {
 /// A value of a field, by a number.
 fn value(field: &FieldType, number: u8) -> Value {
     match field {
-        FieldType::Boolean => json!(number % 2 == 0),
+        FieldType::Boolean => json!(number.is_multiple_of(2)),
         FieldType::Integer => json!(1 + number % 9),
         FieldType::Code(codes) => json!(codes[usize::from(number) % codes.len()]),
         // Around a year before the day that is asked about, and on it.
-        FieldType::Date if number % 4 == 0 => json!("2025-03-02"),
+        FieldType::Date if number.is_multiple_of(4) => json!("2025-03-02"),
         FieldType::Date => json!((day("2026-03-02") - chrono::Days::new(250 + u64::from(number))).to_string()),
     }
 }

@@ -35,7 +35,8 @@ fn a_mistake_in_a_rule_is_found_by_file_and_rule() {
     assert_eq!(misspelt.len(), 1);
     assert!(misspelt[0].starts_with(&format!("{VGR} rule PA-S2: PlanDefinition.action.condition")), "{misspelt:?}");
     assert!(misspelt[0].contains("did you mean criteria.skeletalMetastases?"), "{misspelt:?}");
-    let cases: [(&str, fn(&mut Value), &str); 9] = [
+    type Change = fn(&mut Value);
+    let cases: [(&str, Change, &str); 9] = [
         (
             "PA-S2",
             |r| *r.pointer_mut("/condition/0/expression/expression").unwrap() = json!("treatment.phase = 'aftr'"),

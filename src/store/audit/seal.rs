@@ -8,6 +8,7 @@ use rusqlite::{Connection, Row};
 use super::walk::open;
 use super::{CHAIN, HEAD, Hash, Head, found_by, hex};
 use crate::store::apply::{Refusal, Writing};
+use crate::store::removal::is_held;
 use crate::store::row::{time, word};
 use crate::store::statement::Statements;
 use crate::store::{Store, StoreError};
@@ -17,7 +18,11 @@ const INSERT: &str =
 const AFTER: &str = "SELECT * FROM audit_checkpoint WHERE number > ?1 ORDER BY number LIMIT ?2";
 const LAST: &str = "SELECT * FROM audit_checkpoint WHERE number = (SELECT max(number) FROM audit_checkpoint)";
 const HASH_OF: &str = "SELECT hash FROM audit WHERE chain = ?1 AND seq = ?2";
-const OLDEST: &str = "SELECT seq, at, hash FROM audit WHERE chain = ?1 ORDER BY seq LIMIT ?2";
+const OLDEST: &str = concat!(
+    "SELECT a.seq, a.at, a.hash, ",
+    is_held!(),
+    " AS held FROM audit a WHERE a.chain = ?1 ORDER BY a.seq LIMIT ?2"
+);
 const LEAVING: &str = "SELECT seq, at, actor, about FROM audit WHERE chain = ?1 AND seq <= ?2 ORDER BY seq LIMIT ?3";
 const LEAVE: &str = "DELETE FROM audit WHERE chain = ?1 AND seq = ?2";
 const FORGET: &str = "DELETE FROM audit_about WHERE about = ?1 AND at = ?2 AND seq = ?3";
@@ -142,18 +147,19 @@ impl Store {
         self.read(|db| db.first(LAST, [], checkpoint)).await
     }
 
-    /// The last of the oldest rows that are all from before that time, at most so many; never the last row of the log.
+    /// The last of the oldest rows that are all from before that time, at most so many; never the last row of the log, nor one of
+    /// a patient of whom everything is held, nor what came after that.
     pub async fn leaving(&self, before: DateTime<Utc>, most: u32) -> Result<Option<ChainHead>, StoreError> {
         let cutoff = before.timestamp_millis();
         self.read(move |db| {
             let oldest = db.all(OLDEST, (CHAIN, most.saturating_add(1)), |row| {
                 let head = ChainHead { seq: row.get("seq")?, hash: row.get("hash")? };
-                Ok::<_, StoreError>((row.get::<_, i64>("at")?, head))
+                Ok::<_, StoreError>((row.get::<_, i64>("at")?, row.get::<_, bool>("held")?, head))
             })?;
             // One more was read than may leave: it stays, and so the log is never empty.
             let count = oldest.len().saturating_sub(1);
-            let old = oldest.into_iter().take(count).take_while(|(at, _)| *at < cutoff);
-            Ok(old.last().map(|(_, head)| head))
+            let old = oldest.into_iter().take(count).take_while(|(at, is_held, _)| *at < cutoff && !is_held);
+            Ok(old.last().map(|(_, _, head)| head))
         })
         .await
     }

@@ -1,9 +1,10 @@
 -- The open loop: what is waited for in every exchange, since when, and when it is overdue. Which waits there are is the program's
 -- (`domain/clock`); the writer derives them from the parties in the commit that changes these, so that no path can forget one.
 
--- `unit` is the one that is asked, or the sender for what only the sender can do. `counts_from` is later than `since` by as long
--- as the clock was paused; `held_until` ends its last pause (9223372036854775807: nobody has said when). `due_at` is when the first
--- level is reached (the same number: never), `next_at` when something is to be done next. `level` has been told; `item` says that
+-- `unit` is the one that is asked, or the sender for what only the sender can do. `dues` is when each level is reached by the wait's
+-- own clock, which does not count pauses; `held_until` ends the pause that it is in (9223372036854775807: nobody has said when).
+-- `due_at` is when the first level is reached and nothing is paused (the same number: never), `next_at` when something is to be
+-- told next. `level` has been told; `item` says that
 -- there is an open Task about it.
 CREATE TABLE wait (
   exchange    BLOB    NOT NULL REFERENCES exchange (id),
@@ -16,7 +17,7 @@ CREATE TABLE wait (
   sort        TEXT    NOT NULL CHECK (sort IN ('rehab-plan', 'referral', 'sip', 'active', 'activity')),
   priority    TEXT    NOT NULL CHECK (priority IN ('routine', 'urgent', 'asap', 'stat')),
   since       INTEGER NOT NULL,
-  counts_from INTEGER NOT NULL CHECK (counts_from >= since),
+  dues        TEXT    NOT NULL CHECK (json_type(dues) = 'array'),
   held_until  INTEGER,
   held_by     TEXT    CHECK (held_by IN ('person', 'on-hold', 'deceased')),
   due_at      INTEGER NOT NULL,

@@ -20,6 +20,7 @@ mod resources;
 mod rights;
 mod schema;
 mod search;
+mod waits;
 
 use std::path::{Path, PathBuf};
 

@@ -131,6 +131,7 @@ async fn ask_everything(store: &Store) {
     store.done(Commit { prune, ..Commit::default() }).await;
     store.verify_audit().await.unwrap();
     ask_of_rights(store).await;
+    ask_for_subscribers(store).await;
     // Last: it leaves something in the lane.
     ask_about_blocks(store, &one, &sent).await;
 }
@@ -167,6 +168,65 @@ async fn ask_of_rights(store: &Store) {
         store.programmes(&filter, at(5), 9).await.unwrap();
     }
     super::rights::write_everything(store).await;
+}
+
+/// A subscription's whole life, and every question about it.
+async fn ask_for_subscribers(store: &Store) {
+    use crate::domain::subscription::{Payload, Status};
+    let id = Uuid::new_v4();
+    let channel = Hook {
+        endpoint: "https://x.example".into(),
+        headers: Vec::new(),
+        payload: Payload::IdOnly,
+        heartbeat_s: None,
+        timeout_s: 1,
+        max_count: 1,
+    };
+    let (client, caller, topic, asked) = ("c".to_owned(), "{}".into(), "t".into(), "{}".into());
+    let status = Status::Active;
+    let order = SubscriptionOrder { id, client, caller, topic, asked, channel, status, end_at: None, at: at(0) };
+    let order = Box::new(order);
+    let room = Expect::SubscriptionRoom { client: "c".into(), most: 1 };
+    let begin = vec![SubscriptionChange::Begin(order.clone())];
+    store.done(Commit { expect: vec![room], subscriptions: begin, ..Commit::default() }).await;
+    let share = vec![Share { resources: vec!["Patient/p1".into()], units: vec![HELPER.into()] }];
+    store.done(Commit { share, ..Commit::default() }).await;
+    let happened = store.happened(0, &["Patient".to_owned()], 9).await.unwrap();
+    let event = |seq| NewEvent { subscription: id, seq, rid: 1, version: happened.rows[0].version_seq, at: at(0) };
+    let eyes = Box::new(Eyes { filter: narrow(), rights: vec![Right::Search, Right::Read] });
+    let spoken = Spoken {
+        id,
+        generation: 2,
+        status,
+        error: None,
+        told: Some(0),
+        attempts: 0,
+        failing_since: None,
+        due_at: None,
+        spoken_at: None,
+        at: at(0),
+    };
+    let last = store.last_seq().await.unwrap();
+    let all = vec![
+        SubscriptionChange::Match { through: last, events: vec![event(last + 1), event(last + 2)] },
+        SubscriptionChange::Number { id, eyes: Box::new(Eyes { filter: Filter::ALL, ..*eyes.clone() }), most: 1 },
+        SubscriptionChange::Offer { id, eyes: eyes.clone(), most: 1 },
+        SubscriptionChange::Revise { order, version: 1 },
+        SubscriptionChange::Speak(Box::new(spoken)),
+    ];
+    let stands = vec![Expect::Subscription { subscription: id }];
+    store.done(Commit { expect: stands, subscriptions: all, ..Commit::default() }).await;
+    store.subscription(id).await.unwrap();
+    store.subscriptions_of("c", Some((at(0), id)), 5).await.unwrap();
+    store.subscriptions_changed(0).await.unwrap();
+    store.matched().await.unwrap();
+    store.with_news(vec![id]).await.unwrap();
+    store.offered(id, &eyes).await.unwrap();
+    store.numbered(id, &eyes, (1, 9), 5).await.unwrap();
+    store.last_number(id, &eyes, 0).await.unwrap();
+    store.overfull(vec![id], at(1), 1).await.unwrap();
+    let end = vec![SubscriptionChange::Forget { id, before: at(1), keep: 1 }, SubscriptionChange::Remove { id }];
+    store.done(Commit { subscriptions: end, ..Commit::default() }).await;
 }
 
 /// Facts of every kind, and every question for them.
@@ -347,9 +407,16 @@ fn asks_one(step: &str, walk: bool) -> bool {
     let question = step.contains(" EXISTS USING ") || (walk && step.starts_with("SEARCH t "));
     // The registry that asks is one row, by its name.
     !question
-        || ["rid=?", "rowid=?", "(exchange=?", "registry_1 (name=?)", "(job=? AND patient=?)"]
-            .iter()
-            .any(|key| step.contains(key))
+        || [
+            "rid=?",
+            "rowid=?",
+            "(exchange=?",
+            "registry_1 (name=?)",
+            "(job=? AND patient=?)",
+            "(patient=? AND registry=?)",
+        ]
+        .iter()
+        .any(|key| step.contains(key))
 }
 
 #[tokio::test]

@@ -541,6 +541,48 @@ async fn what_the_log_said_goes_when_its_own_time_is_over_and_the_chain_holds() 
 }
 
 #[tokio::test]
+async fn what_the_log_said_of_a_patient_is_held_with_everything_else() {
+    let store = with_registries(&[]).await;
+    let one = old(&store, "d1", "a").await;
+    store.done(right(Deed::Remove(removal(&one, at(-9))))).await;
+    let hold = Hold {
+        id: Uuid::now_v7(),
+        patient: Some("p1".into()),
+        exchange: None,
+        reason: "inquiry".into(),
+        placed_at: at(1),
+        placed_by: "operator".into(),
+        lifted_at: None,
+        lifted_by: None,
+    };
+    store.done(right(Deed::Hold(hold.clone()))).await;
+    let copies = || Copies {
+        id: Uuid::now_v7(),
+        what: What::AuditPayload,
+        before: at(1),
+        most: 9,
+        rule: "log".into(),
+        rule_version: "2026-1".into(),
+        at: at(1),
+        by: "gateway".into(),
+    };
+    let said = "SELECT count(*) FROM audit WHERE payload IS NOT NULL AND about LIKE '%Patient/p1%'";
+    let before = count(&store, said);
+    assert!(before > 0);
+    store.done(right(Deed::RemoveCopies(copies()))).await;
+    assert_eq!(count(&store, said), before);
+    assert!(!store.has_copies_due(What::AuditPayload, at(1), at(1)).await.unwrap(), "nothing is to be done");
+    store.done(Commit { audit: vec![audit("read"); 3], ..Commit::default() }).await;
+    let first = count(&store, "SELECT min(seq) FROM audit WHERE about LIKE '%Patient/p1%'");
+    let leaves = |head: Option<ChainHead>| head.map_or(0, |head| head.seq);
+    assert!(leaves(store.leaving(at(99), 100).await.unwrap()) < first, "nor does it leave at the oldest end");
+    store.done(right(Deed::LiftHold { id: hold.id, at: at(2), by: "operator".into() })).await;
+    store.done(right(Deed::RemoveCopies(copies()))).await;
+    assert!(count(&store, said) < before);
+    assert!(leaves(store.leaving(at(99), 100).await.unwrap()) >= first);
+}
+
+#[tokio::test]
 async fn a_removed_text_does_not_stay_in_the_file_and_no_number_is_given_twice() {
     let folder = Folder::new();
     let store = open_at(&folder.database());

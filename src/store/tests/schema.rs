@@ -24,6 +24,10 @@ fn legal() -> Connection {
              INSERT INTO delivery VALUES (1, zeroblob(16), zeroblob(16), 1, 'norr', 'SE-1', 'p', 'transaction', 'waiting', 1, 0, 0,
                                           NULL, 0, 0, NULL, NULL, x'', NULL, 0, 0);
              INSERT INTO block VALUES (zeroblob(16), 'p', 'PROV', NULL, 0, 1, 0, 'SE-P', NULL, NULL);
+             INSERT INTO wait VALUES (zeroblob(16), 'SE-1', 'no-receipt', '', 't', 'SE-2', 'referral', 'routine', 5, '[6]', NULL, NULL, 6, 6,
+                                      0, 0);
+             INSERT INTO pause VALUES (zeroblob(16), zeroblob(16), NULL, 'person', 5, 6, 'SE-P', 'why', NULL);
+             INSERT INTO deceased VALUES ('p', 5, NULL);
              INSERT INTO affiliation VALUES ('SE-1', 'PROV');
              INSERT INTO withheld VALUES (1, 'SE-2');
              INSERT INTO withheld_exchange VALUES (zeroblob(16), 'SE-2');
@@ -45,7 +49,11 @@ fn legal() -> Connection {
              INSERT INTO charge_move VALUES (1, zeroblob(16), 'p', zeroblob(16), zeroblob(16), 0, 'takes', 'fatigue', 'SE-1');
              INSERT INTO assertion VALUES ('c', zeroblob(32), 0);
              INSERT INTO programme VALUES (zeroblob(16), 1, 'd', '1', 'started', 'p', 'SE-1', NULL, 5, 5, NULL, NULL, NULL, NULL, 4, 9, 6, '{}');
-             INSERT INTO programme_resource VALUES (zeroblob(16), 1, 0);",
+             INSERT INTO programme_resource VALUES (zeroblob(16), 1, 0);
+             INSERT INTO subscription (id, client, caller, topic, asked, endpoint, headers, payload, timeout_s, max_count, created_at,
+                                       updated_at, version, generation, changed, status, since_seq, numbered)
+               VALUES (zeroblob(16), 'c', '{}', 't', '{}', 'https://x', '[]', 'id-only', 1, 1, 0, 0, 1, 1, 0, 'active', 1, 1);
+             INSERT INTO subscription_event VALUES (zeroblob(16), 1, 1, 1, 1, 0);",
         )
         .unwrap();
     connection
@@ -150,6 +158,17 @@ fn illegal_states_are_refused_by_the_database_itself() {
         "INSERT INTO block VALUES (randomblob(16), 'p', 'prov', NULL, NULL, NULL, 0, 'SE-P', NULL, NULL)",
         "INSERT INTO block VALUES (randomblob(16), 'p', 'PROV', '', NULL, NULL, 0, 'SE-P', NULL, NULL)",
         "INSERT INTO block VALUES (randomblob(16), 'p', 'PROV', NULL, 2, 1, 0, 'SE-P', NULL, NULL)",
+        "UPDATE wait SET step = 'lost'",
+        "UPDATE wait SET subject = 't'",
+        "UPDATE wait SET level = 5",
+        "UPDATE wait SET held_until = 9",
+        "UPDATE wait SET dues = '6'",
+        "UPDATE pause SET reason = 'another'",
+        "UPDATE pause SET until_at = 4",
+        "UPDATE pause SET until_at = NULL",
+        "INSERT INTO pause VALUES (randomblob(16), zeroblob(16), NULL, 'person', 5, 6, NULL, 'why', NULL)",
+        "INSERT INTO pause VALUES (randomblob(16), zeroblob(16), NULL, 'on-hold', 5, NULL, NULL, NULL, NULL)",
+        "UPDATE deceased SET until_at = 4",
         "INSERT INTO affiliation VALUES ('se-1', 'PROV')",
         "INSERT INTO withheld VALUES (7, 'SE-2')",
         "UPDATE attempt SET class = 'lost'",
@@ -173,6 +192,19 @@ fn illegal_states_are_refused_by_the_database_itself() {
         "INSERT INTO assertion VALUES ('c', zeroblob(32), 1)",
         "INSERT INTO assertion VALUES ('c', zeroblob(31), 1)",
         "INSERT INTO assertion VALUES ('', zeroblob(32), 1)",
+        "UPDATE subscription SET status = 'paused'",
+        "UPDATE subscription SET status = 'error'",
+        "UPDATE subscription SET payload = 'some'",
+        "UPDATE subscription SET topic = 'other'",
+        "UPDATE subscription SET told = 2",
+        "UPDATE subscription SET offered = 2",
+        "UPDATE subscription SET numbered = 0",
+        "UPDATE subscription SET attempts = 1",
+        "UPDATE subscription SET timeout_s = 0",
+        "UPDATE subscription_event SET number = 2",
+        "UPDATE subscription_event SET rid = 2",
+        "INSERT INTO subscription_event VALUES (zeroblob(16), 2, 1, 1, 1, 0)",
+        "INSERT INTO subscription_log VALUES (2, 0, 0)",
         "UPDATE exchange SET created_at = 'yesterday'",
     ] {
         let refused = connection.execute(sql, []);
@@ -193,12 +225,18 @@ fn legal_changes_of_the_same_rows_are_not_refused() {
         "UPDATE delivery SET state = 'parked', note = 'why'",
         "UPDATE delivery SET held = 1, head = 0",
         "UPDATE delivery SET listed = 1",
+        "UPDATE pause SET until_at = 5, ended_by = 'SE-Q'",
+        "UPDATE wait SET level = 1, item = 1, next_at = NULL",
         "UPDATE delivery SET held = 0, head = 1",
         "UPDATE block SET lifted_at = 5, lifted_by = 'SE-P'",
         "DELETE FROM block",
         "UPDATE delivery SET state = 'waiting', note = NULL",
         "UPDATE delivery SET state = 'delivered', head = 0",
         "UPDATE inbound SET finding = 'why'",
+        "UPDATE subscription SET numbered = 2, offered = 2, told = 1",
+        "UPDATE subscription SET status = 'error', error = 'why'",
+        "UPDATE subscription SET attempts = 1, failing_since = 5",
+        "DELETE FROM subscription",
     ] {
         assert_eq!(connection.execute(sql, []), Ok(1), "{sql}");
     }

@@ -13,7 +13,8 @@ mod write;
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use crate::domain::clock::{Counted, Priority, Sort, Step};
+use crate::domain::clock::pause::FOREVER;
+use crate::domain::clock::{Priority, Sort, Step};
 
 pub(super) use read::open_counts;
 pub(super) use rebuild::rebuild;
@@ -33,10 +34,13 @@ pub struct Waiting {
     pub sort: Sort,
     pub priority: Priority,
     pub since: DateTime<Utc>,
-    pub counted: Counted,
-    /// What holds its clock, or held it last.
+    /// When each level is reached, in milliseconds, by its own clock, which does not count pauses;
+    /// [`FOREVER`] where a pause has no end.
+    pub dues: Vec<i64>,
+    /// The end of the pause it is in.
+    pub held_until: Option<i64>,
     pub held_by: Option<HeldBy>,
-    /// In milliseconds; [`FOREVER`](crate::domain::clock::pause::FOREVER) where it never is.
+    /// When it is overdue; [`FOREVER`] where it never is.
     pub due_at: i64,
     pub next_at: Option<i64>,
     /// The highest level that has been told.
@@ -48,7 +52,13 @@ pub struct Waiting {
 impl Waiting {
     /// Whether its clock stands still at that time.
     pub fn is_held(&self, now: DateTime<Utc>) -> bool {
-        self.counted.held_until.is_some_and(|until| until > now.timestamp_millis())
+        self.held_until.is_some_and(|until| until > now.timestamp_millis())
+    }
+
+    /// When a level (the first is 1) is to be told: not while the clock is paused.
+    pub fn due(&self, level: usize) -> i64 {
+        let due = level.checked_sub(1).and_then(|index| self.dues.get(index)).copied().unwrap_or(FOREVER);
+        due.max(self.held_until.unwrap_or(i64::MIN))
     }
 
     pub fn is_overdue(&self, now: DateTime<Utc>) -> bool {

@@ -13,7 +13,7 @@ use super::super::sql::Sql;
 use super::super::statement::Statements;
 use super::super::{Store, StoreError};
 use super::{Escalated, HeldBy, OpenCount, PauseRow, StepCount, WaitQuery, Waiting};
-use crate::domain::clock::{Counted, Priority, Sort, Step};
+use crate::domain::clock::{Priority, Sort, Step};
 
 pub(super) const OF_EXCHANGE: &str = "SELECT * FROM wait WHERE exchange = ?1";
 pub(super) const ONE: &str = "SELECT * FROM wait WHERE exchange = ?1 AND unit = ?2 AND step = ?3 AND subject = ?4";
@@ -41,7 +41,8 @@ pub(super) fn waiting(row: &Row<'_>) -> Result<Waiting, StoreError> {
         sort: word(row, "sort", "a sort", Sort::parse)?,
         priority: word(row, "priority", "a priority", Priority::parse)?,
         since: time(row, "since")?,
-        counted: Counted { from: row.get("counts_from")?, held_until: row.get("held_until")? },
+        dues: serde_json::from_str(&row.get::<_, String>("dues")?).map_err(|_| StoreError::Corrupt("due times"))?,
+        held_until: row.get("held_until")?,
         held_by,
         due_at: row.get("due_at")?,
         next_at: row.get("next_at")?,

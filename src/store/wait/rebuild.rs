@@ -1,7 +1,10 @@
 //! Reckons all waits anew where the rules have changed since, or where a file of an older form has none yet.
 
+use std::collections::BTreeSet;
+
 use chrono::{DateTime, Utc};
 use rusqlite::Connection;
+use uuid::Uuid;
 
 use super::super::StoreError;
 use super::super::apply::{Refusal, Writing};
@@ -18,8 +21,8 @@ const SET_MARK: &str =
     "INSERT INTO clock_rules (id, mark) VALUES (1, ?1) ON CONFLICT (id) DO UPDATE SET mark = excluded.mark";
 /// The terms of the index `exchange_open`, and whatever has a wait.
 const OPEN: &str = "SELECT id FROM exchange INDEXED BY exchange_open \
-     WHERE stage IN ('parked', 'waiting', 'delivered', 'received', 'on-hold', 'accepted', 'in-progress') \
-     UNION SELECT exchange AS id FROM wait";
+     WHERE stage IN ('parked', 'waiting', 'delivered', 'received', 'on-hold', 'accepted', 'in-progress')";
+const KNOWN: &str = "SELECT exchange AS id FROM wait INDEXED BY wait_due";
 const RESOURCE: &str =
     "SELECT v.body FROM resource r CROSS JOIN version v ON v.seq = r.seq WHERE r.type = ?1 AND r.id = ?2";
 
@@ -53,7 +56,9 @@ pub(in crate::store) fn rebuild(
 /// `is_first`: nothing is known yet beside the parties. What waits then has waited since its exchange last changed.
 fn reckon(db: &Statements<'_>, state: &mut State, is_first: bool, now: DateTime<Utc>) -> Result<(), Refusal> {
     let mut writing = Writing::new(db, state);
-    for id in db.all(OPEN, [], |row| uuid(row, "id"))? {
+    let mut all: BTreeSet<Uuid> = db.all(OPEN, [], |row| uuid(row, "id"))?.into_iter().collect();
+    all.extend(db.all(KNOWN, [], |row| uuid(row, "id"))?);
+    for id in all {
         let Some(exchange) = exchange(db, id)? else { continue };
         let mut told = Told::default();
         for (kind, name) in exchange.resources.iter().filter_map(|name| name.split_once('/')).filter(|_| is_first) {

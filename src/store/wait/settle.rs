@@ -16,8 +16,8 @@ use super::read::{OF_EXCHANGE, PAUSES, pause, waiting};
 use super::told::{Told, is_deceased};
 use super::{DECEASED, HeldBy, PauseChange, PauseRow, Waiting};
 use crate::domain::PartyRole;
-use crate::domain::clock::pause::FOREVER;
-use crate::domain::clock::{Abort, Clocks, Pause, Priority, Sort, Standing, Step, Taker, Wait, counted, waits};
+use crate::domain::clock::pause::{FOREVER, held_until};
+use crate::domain::clock::{Abort, Clocks, Pause, Priority, Sort, Standing, Step, Taker, Wait, waits};
 
 const CLOCKED: &str = "SELECT priority, is_called FROM clocked WHERE exchange = ?1";
 const SET_CLOCKED: &str = "INSERT INTO clocked (exchange, priority, is_called) VALUES (?1, ?2, ?3) \
@@ -231,16 +231,15 @@ impl Scene<'_> {
         if clocks.deceased_pauses {
             all.extend(&self.deaths);
         }
-        let mut counted = counted(wait.since.timestamp_millis(), &all);
-        counted.held_until = counted.held_until.filter(|until| *until > now);
+        let since = wait.since.timestamp_millis();
+        let held_until = held_until(since, &all, now);
         let is_dead = clocks.deceased_pauses && self.deaths.iter().any(|death| death.until.is_none());
         let holds = |why: HeldBy| own.iter().any(|p| p.why == why && p.until.is_none_or(|until| until > self.now));
-        let held_by = counted.held_until.map(|_| match () {
+        let held_by = held_until.map(|_| match () {
             () if is_dead => HeldBy::Deceased,
             () if holds(HeldBy::OnHold) => HeldBy::OnHold,
             () => HeldBy::Person,
         });
-        let due = |level: usize| clocks.due(wait.step, self.sort, self.priority, level, counted);
         let mut row = Waiting {
             exchange: self.exchange.id,
             task: wait.task,
@@ -248,9 +247,10 @@ impl Scene<'_> {
             sort: self.sort,
             priority: self.priority,
             since: wait.since,
-            counted,
+            dues: clocks.dues(wait.step, self.sort, self.priority, since, &all),
+            held_until,
             held_by,
-            due_at: due(1),
+            due_at: FOREVER,
             next_at: None,
             level: 0,
             has_item: false,
@@ -258,6 +258,7 @@ impl Scene<'_> {
             step: wait.step,
             subject: wait.subject,
         };
+        row.due_at = row.due(1);
         // What was told stays told while the clock runs on, or stands still for the same reason.
         let before = old.iter().find(|w| same(w, &row));
         let was_held = |w: &Waiting| w.held_by.filter(|_| w.is_held(self.now));
@@ -266,7 +267,7 @@ impl Scene<'_> {
         }
         row.next_at = match held_by {
             Some(HeldBy::Deceased) => (!row.has_item).then_some(now),
-            _ => Some(due(usize::from(row.level) + 1)).filter(|at| *at < FOREVER),
+            _ => Some(row.due(usize::from(row.level) + 1)).filter(|at| *at < FOREVER),
         };
         row
     }

@@ -16,7 +16,7 @@ use crate::domain::audit::{By, Deed, Event};
 use crate::domain::clock::pause::FOREVER;
 use crate::fhir::search;
 
-const INSERT: &str = "INSERT INTO wait (exchange, unit, step, subject, task, sender, sort, priority, since, counts_from, held_until, \
+const INSERT: &str = "INSERT INTO wait (exchange, unit, step, subject, task, sender, sort, priority, since, dues, held_until, \
      held_by, due_at, next_at, level, item) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)";
 const DELETE: &str = "DELETE FROM wait WHERE exchange = ?1 AND unit = ?2 AND step = ?3 AND subject = ?4";
 const FORGET_MARK: &str = "DELETE FROM clock_rules WHERE id = 1";
@@ -56,7 +56,7 @@ impl Writing<'_, '_> {
             db.run(DELETE, (key, &row.unit, row.step.code(), &row.subject))?;
         }
         for row in new.iter().filter(|n| !old.contains(n)) {
-            let (since, counted) = (row.since.timestamp_millis(), row.counted);
+            let (since, dues) = (row.since.timestamp_millis(), json!(row.dues).to_string());
             db.run(
                 INSERT,
                 rusqlite::params![
@@ -69,8 +69,8 @@ impl Writing<'_, '_> {
                     row.sort.code(),
                     row.priority.code(),
                     since,
-                    counted.from,
-                    counted.held_until,
+                    dues,
+                    row.held_until,
                     row.held_by.map(HeldBy::code),
                     row.due_at,
                     row.next_at,
@@ -108,8 +108,7 @@ impl Writing<'_, '_> {
             db.run(RAISE_DECEASED, [key])?;
         } else {
             let level = usize::from(raised.level) + 1;
-            let next = self.state.clocks().due(row.step, row.sort, row.priority, level, row.counted);
-            let next = Some(next).filter(|next| *next < FOREVER);
+            let next = Some(row.due(level)).filter(|next| *next < FOREVER);
             db.run(RAISE, (key, &raised.unit, step, &raised.subject, raised.level, next))?;
         }
         let subject = if raised.is_deceased { "" } else { raised.subject.as_str() };

@@ -21,11 +21,10 @@ pub fn line(gateway: &Gateway, wait: &Waiting, now: DateTime<Utc>) -> Value {
         Mover::Gateway => &config.hsa_id,
     };
     // By its own clock, which does not count what was paused.
-    let due = config.clocks.rules.due(wait.step, wait.sort, wait.priority, 1, wait.counted);
+    let due = wait.dues.first().copied().unwrap_or(FOREVER);
     let overdue_ms = now.timestamp_millis().saturating_sub(due);
     let is_held = wait.is_held(now);
-    let until =
-        wait.counted.held_until.filter(|until| is_held && *until < FOREVER).and_then(DateTime::from_timestamp_millis);
+    let until = wait.held_until.filter(|until| is_held && *until < FOREVER).and_then(DateTime::from_timestamp_millis);
     let is_overdue = wait.is_overdue(now);
     json!({
         "exchange": wait.exchange.to_string(),

@@ -7,6 +7,8 @@
 pub mod item;
 pub mod loops;
 pub mod pause;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -71,7 +73,7 @@ async fn tell(gateway: &Gateway, wait: &Waiting, now: DateTime<Utc>) -> Result<b
     let is_deceased = wait.held_by == Some(HeldBy::Deceased);
     let party = exchange.recipients().find(|p| p.unit.eq_ignore_ascii_case(&wait.unit));
     let mover = wait.step.mover(party.is_some_and(|p| is_pushed(gateway, &p.partner)));
-    let level = if is_deceased { wait.level } else { reached(gateway, wait, now) };
+    let level = if is_deceased { wait.level } else { reached(wait, now) };
     let owners = if is_deceased { vec![Owner::Sender] } else { owners(wait, mover) };
     let telling = Telling { exchange: &exchange, wait, level, is_deceased };
     let names: Vec<String> = owners.iter().map(|owner| format!("Task/{}", telling.id(gateway, *owner))).collect();
@@ -111,12 +113,9 @@ fn event(exchange: &Exchange, wait: &Waiting, level: u8, is_deceased: bool, now:
 }
 
 /// The highest level that is due: what was missed while nobody looked is told once.
-fn reached(gateway: &Gateway, wait: &Waiting, now: DateTime<Utc>) -> u8 {
-    let rules = &gateway.config.clocks.rules;
-    let all = rules.levels(wait.step, wait.sort, wait.priority).len();
-    let is_due =
-        |level: &usize| rules.due(wait.step, wait.sort, wait.priority, *level, wait.counted) <= now.timestamp_millis();
-    let level = (1..=all).filter(is_due).max().unwrap_or(0);
+fn reached(wait: &Waiting, now: DateTime<Utc>) -> u8 {
+    let is_due = |level: &usize| wait.due(*level) <= now.timestamp_millis();
+    let level = (1..=wait.dues.len()).filter(is_due).max().unwrap_or(0);
     u8::try_from(level).unwrap_or(u8::MAX).max(wait.level)
 }
 

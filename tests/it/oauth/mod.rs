@@ -1,5 +1,6 @@
 //! Tokens: who gets one, what it is good for, and everything that somebody might try instead.
 
+mod codes;
 mod doors;
 mod hostile;
 mod issuer;

@@ -52,6 +52,7 @@ pub struct Scene {
     export: (String, String),
     block: String,
     programme: String,
+    subscription: String,
 }
 
 const REGISTRY: &str = "[[registry]]\nname = \"cancer-rehab\"\nhsa_id = \"SE2321000131-E000000000777\"\n\
@@ -60,6 +61,10 @@ const REGISTRY: &str = "[[registry]]\nname = \"cancer-rehab\"\nhsa_id = \"SE2321
 /// A group that belongs to whoever calls from this machine.
 const COHORT: &str = "[[cohort]]\nid = \"cancer-rehabilitation\"\nname = \"Cancer\"\nclients = [\"operator\"]\ndiagnoses = [\"C00-C97\"]\n";
 
+/// Where the system of one unit may be told.
+const HOOKS: &str =
+    "[[partner]]\nname = \"reader\"\nchannel = \"poll\"\nhooks = [\"https://north.example.se/fhir/hook\"]\n";
+
 impl Scene {
     /// An empty gateway.
     pub async fn empty(settings: &str) -> Self {
@@ -67,6 +72,7 @@ impl Scene {
         let gateway = TestGateway::start(settings).await;
         let (delivery, opt_out, hold, block) = (String::new(), String::new(), String::new(), String::new());
         let export = Default::default();
+        let subscription = String::new();
         Self {
             gateway,
             client,
@@ -78,6 +84,7 @@ impl Scene {
             export,
             block,
             programme: String::new(),
+            subscription,
         }
     }
 
@@ -172,6 +179,18 @@ impl Scene {
         scene
     }
 
+    /// With a subscription.
+    pub async fn with_subscription(contract: &Contract) -> Self {
+        let mut scene = Self::empty(HOOKS).await;
+        let media =
+            &contract.doc["paths"]["/fhir/Subscription"]["post"]["requestBody"]["content"]["application/fhir+json"];
+        let body = media["examples"]["tasks"]["value"].to_string().into_bytes();
+        let reply = scene.ask("POST", "/fhir/Subscription", &Ask { body, ..Ask::default() }).await;
+        assert_eq!(reply.status, 201, "{}", reply.text);
+        scene.subscription = reply.json()["id"].as_str().unwrap().to_owned();
+        scene
+    }
+
     async fn send_documents(&mut self, contract: &Contract) {
         for path in ["/v1/rehab-plans", "/v1/referrals"] {
             let media = &contract.doc["paths"][path]["post"]["requestBody"]["content"]["application/json"];
@@ -190,6 +209,10 @@ impl Scene {
         }
         let method = Method::from_bytes(method.as_bytes()).unwrap();
         let mut request = self.client.request(method, url).body(ask.body.clone());
+        if path.starts_with("/fhir/Subscription") {
+            // Only a unit has any.
+            request = request.header("Vardkedja-Unit", world::SOUTH);
+        }
         for (name, value) in &ask.headers {
             request = request.header(name, value);
         }
@@ -221,6 +244,7 @@ impl Scene {
                 "id" if path.starts_with("/v1/holds") => self.hold.clone(),
                 "id" if path.starts_with("/fhir/Group") => parameter["example"].as_str().unwrap().to_owned(),
                 "id" if path.starts_with("/bulk") => self.export.0.clone(),
+                "id" if path.starts_with("/fhir/Subscription") => self.subscription.clone(),
                 "job" => self.export.0.clone(),
                 "file" => self.export.1.clone(),
                 "id" if path.starts_with("/v1/blocks") => self.block.clone(),
@@ -285,6 +309,7 @@ async fn scene_for(operation: &Operation<'_>) -> Scene {
         path if path.starts_with("/bulk") => Scene::with_export(operation.contract).await,
         path if path.starts_with("/fhir/Group") => Scene::empty(COHORT).await,
         path if path.starts_with("/v1/programmes/{id}") => Scene::with_programme(operation.contract).await,
+        path if path.starts_with("/fhir/Subscription") => Scene::with_subscription(operation.contract).await,
         path if path.starts_with("/v1/blocks/{id}") => Scene::with_block(operation.contract).await,
         path if path.contains('{') || path.starts_with("/v1/exchanges") => {
             Scene::with_referral(operation.contract).await

@@ -9,9 +9,13 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::Utc;
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use serde_json::json;
+use vardkedja::access::{Caller, Purpose, Reach, write_caller};
+use vardkedja::domain::subscription::{Payload, Status};
 use vardkedja::domain::{Format, PartyRole, Stage, delivery};
 use vardkedja::fhir::search::index;
-use vardkedja::store::{self, Action, Commit, Committed, Delivery, Options, Party, Put, Store};
+use vardkedja::store::{
+    self, Action, Commit, Committed, Delivery, Hook, Options, Party, Put, Store, SubscriptionChange, SubscriptionOrder,
+};
 
 use super::model::{Asker, Exchange, Model, Resource, UNITS};
 use crate::gateway::TestGateway;
@@ -61,7 +65,31 @@ impl Library {
         let settings: String = ["platform", "primary-care", "reader"].map(partner).concat();
         let gateway = TestGateway::start_in(&folder, &settings).await;
         let http = reqwest::Client::builder().no_proxy().build().unwrap();
-        Self { gateway, folder, http, key: EncodingKey::from_ec_der(pkcs8.as_ref()) }
+        let library = Self { gateway, folder, http, key: EncodingKey::from_ec_der(pkcs8.as_ref()) };
+        library.subscribers_know(model).await;
+        library
+    }
+
+    /// Waits until everything that was committed is an event of whom it concerns.
+    async fn subscribers_know(&self, model: &Model) {
+        for (name, partner, units) in subscribers() {
+            let unit = units.iter().copied().find(|unit| *unit == name);
+            let token = self.token(&Asker { unit, partner, scopes: None });
+            let concerns = |r: &&Resource| units.iter().any(|unit| r.units.contains(unit));
+            let count: usize = model.of("Task").filter(concerns).map(|r| r.versions.len()).sum();
+            let path = format!("/fhir/Subscription/{}/$status", subscription(name));
+            let request = Request { method: "GET", path, ..Request::default() };
+            let expected = format!("\"events-since-subscription-start\",\"valueString\":\"{count}\"");
+            let mut known = false;
+            for _ in 0..1200 {
+                known = self.ask(&token, &request).await.pages.concat().contains(&expected);
+                if known {
+                    break;
+                }
+                tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+            }
+            assert!(known, "{name} does not know of {count}");
+        }
     }
 
     pub async fn close(self) {
@@ -112,7 +140,57 @@ impl Library {
     }
 }
 
+/// Who may have a subscription, with the units it speaks for: each unit, and each partner.
+pub fn subscribers() -> Vec<(&'static str, &'static str, Vec<&'static str>)> {
+    let mut all: Vec<(&str, &str, Vec<&str>)> =
+        UNITS.iter().map(|(unit, partner)| (*unit, *partner, vec![*unit])).collect();
+    for partner in ["platform", "primary-care", "reader"] {
+        let units = UNITS.iter().filter(|(_, of)| *of == partner).map(|(unit, _)| *unit).collect();
+        all.push((partner, partner, units));
+    }
+    all
+}
+
+/// The id of its subscription.
+pub fn subscription(name: &str) -> uuid::Uuid {
+    uuid::Uuid::new_v5(&uuid::Uuid::NAMESPACE_OID, name.as_bytes())
+}
+
+/// Each wants to be told of every Task; no endpoint was agreed, so that they ask.
+fn order(name: &str, partner: &str, units: &[&str]) -> SubscriptionOrder {
+    let caller = Caller {
+        name: name.into(),
+        partner: Some(partner.into()),
+        reach: Reach::Units(units.iter().map(|unit| (*unit).to_owned()).collect()),
+        purpose: Purpose::Care,
+        scopes: None,
+        grants: None,
+    };
+    SubscriptionOrder {
+        id: subscription(name),
+        client: name.into(),
+        caller: write_caller(&caller),
+        topic: "https://vardkedja.example/fhir/SubscriptionTopic/task-changed".into(),
+        asked: json!({ "filters": [], "reason": "test", "contact": null }).to_string(),
+        channel: Hook {
+            endpoint: "http://127.0.0.1:9/nobody".into(),
+            headers: Vec::new(),
+            payload: Payload::IdOnly,
+            heartbeat_s: None,
+            timeout_s: 1,
+            max_count: 10,
+        },
+        status: Status::Requested,
+        end_at: None,
+        at: Utc::now(),
+    }
+}
+
 async fn fill(store: &Store, model: &Model) {
+    for (name, partner, units) in subscribers() {
+        let begin = SubscriptionChange::Begin(Box::new(order(name, partner, &units)));
+        done(store, Commit { subscriptions: vec![begin], ..Commit::default() }).await;
+    }
     let most = model.resources.iter().map(|r| r.versions.len()).max().unwrap_or(0);
     for version in 1..=most {
         let has = model.resources.iter().filter(|r| r.versions.len() >= version);
@@ -151,7 +229,8 @@ fn row(exchange: &Exchange) -> store::Exchange {
         role,
         task: None,
         status: None,
-        stage: Stage::Recorded,
+        // Something is waited for in each, whoever reads what.
+        stage: if role == PartyRole::Sender { Stage::Recorded } else { Stage::Parked },
     };
     let mut parties = vec![party(exchange.sender, PartyRole::Sender)];
     parties.extend(exchange.recipients.iter().map(|unit| party(unit, PartyRole::Recipient)));
@@ -165,7 +244,7 @@ fn row(exchange: &Exchange) -> store::Exchange {
         version: 1,
         entered_in_error: false,
         patient: Some(exchange.patient.replace("Patient/", "")),
-        stage: Stage::Recorded,
+        stage: Stage::Parked,
         created_at: Utc::now(),
         updated_at: Utc::now(),
         parties,

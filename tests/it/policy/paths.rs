@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use fastrand::Rng;
 use serde_json::json;
 
-use super::library::Request;
+use super::library::{Request, subscription};
 use super::model::{Asker, CODES, GENDERS, KINDS, Model, Resource, STATUSES, has_code, has_status, pick};
 
 /// A path by its name, and what is asked on it.
@@ -34,6 +34,9 @@ pub const PATHS: &[Path] = &[
     ("exchanges", exchanges),
     ("exchange", exchange),
     ("deliveries", deliveries),
+    ("$events of a subscription", events),
+    ("open loops", open_loops),
+    ("timeline", timeline),
 ];
 
 /// What is asked, and what has to come.
@@ -372,4 +375,39 @@ fn deliveries(model: &Model, asker: &Asker, _: &mut Rng) -> Vec<Question> {
     let seen = model.exchanges.iter().filter(|e| model.sees_exchange(asker, 's', e));
     question.exchanges = Some(seen.map(|e| e.id.to_string()).collect());
     vec![question]
+}
+
+/// Of every Task that its subscriber was told of, with what the token of the one who asks covers now.
+fn events(model: &Model, asker: &Asker, _: &mut Rng) -> Vec<Question> {
+    let name = asker.unit.unwrap_or(asker.partner);
+    let may = asker.may_ask("Subscription", 'r');
+    let seen =
+        |r: &Resource, version: usize| ['r', 's'].iter().all(|right| model.sees_version(asker, *right, r, version));
+    let all = model.of("Task").flat_map(|r| (1..=r.versions.len()).map(move |version| (r, version)));
+    let marks = all.filter(|(r, version)| may && seen(r, *version)).map(|(r, version)| r.mark(version));
+    let mut question = get(format!("/fhir/Subscription/{}/$events?content=full-resource", subscription(name)), marks);
+    question.status = Some(if may { |s| s == 200 } else { |s| s == 403 });
+    vec![question]
+}
+
+/// Each exchange waits for its recipients: whoever may find it sees that.
+fn open_loops(model: &Model, asker: &Asker, _: &mut Rng) -> Vec<Question> {
+    let mut question = get("/v1/open-loops?limit=500".into(), None);
+    let seen = model.exchanges.iter().filter(|e| model.sees_exchange(asker, 's', e));
+    question.exchanges = Some(seen.map(|e| e.id.to_string()).collect());
+    vec![question]
+}
+
+fn timeline(model: &Model, asker: &Asker, _: &mut Rng) -> Vec<Question> {
+    let of = |e: &super::model::Exchange| {
+        let mut question = get(format!("/v1/exchanges/{}/timeline", e.id), None);
+        if model.sees_exchange(asker, 'r', e) {
+            question.exchanges = Some(std::iter::once(e.id.to_string()).collect());
+            question.status = Some(|s| s == 200);
+        } else {
+            question.status = Some(|s| s == 404);
+        }
+        question
+    };
+    model.exchanges.iter().map(of).collect()
 }

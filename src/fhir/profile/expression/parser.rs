@@ -311,7 +311,7 @@ fn children(scope: &Scope, name: &str) -> (Vec<String>, Scope) {
     let mut names = Vec::new();
     let mut next = Vec::new();
     for content in &scope.0 {
-        for element in r4::children(content).into_iter().filter(|e| e.stem() == name) {
+        for element in r4::children(content).iter().filter(|e| e.stem() == name) {
             let written: Vec<String> = if element.is_choice() {
                 element.types.iter().map(|t| json_name(element.stem(), t.code)).collect()
             } else {
