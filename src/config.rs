@@ -54,6 +54,8 @@ pub use units::parse_units;
 #[derive(Debug, Clone)]
 pub struct Config {
     pub listen: SocketAddr,
+    /// Callers come through a proxy of ours, which says where they come from.
+    pub behind_proxy: bool,
     pub db: PathBuf,
     pub hsa_id: String,
     pub name: String,
@@ -321,6 +323,7 @@ fn check(raw: Raw, base: &Path) -> Result<Config, ConfigError> {
     let base_url = base_url.trim_end_matches('/').to_owned();
     let directory = Directory::new(units);
     let clients = client::check(raw.client, base, &partners, &directory, &outgoing, &mut warnings)?;
+    client::check_names(&clients, tls.as_ref())?;
     for client in &clients {
         if let Some(name) = client.registry.as_ref().filter(|name| !registries.iter().any(|r| r.name == **name)) {
             warnings.push(format!("client {:?}: there is no [[registry]] {name:?}, so it gets nothing", client.id));
@@ -328,7 +331,8 @@ fn check(raw: Raw, base: &Path) -> Result<Config, ConfigError> {
     }
     let issuers = client::issuers(raw.issuer, base, &base_url, &clients, &outgoing, &mut warnings)?;
     let authenticated = !clients.is_empty();
-    oauth::listen(listen, authenticated, tls.as_ref(), gateway.behind_proxy)?;
+    let behind_proxy = gateway.behind_proxy;
+    oauth::listen(listen, authenticated, tls.as_ref(), behind_proxy)?;
     if !raw.audit.reads {
         if authenticated {
             return Err(value(
@@ -359,6 +363,7 @@ fn check(raw: Raw, base: &Path) -> Result<Config, ConfigError> {
     Ok(Config {
         base_url,
         listen,
+        behind_proxy,
         oauth: oauth::oauth(raw.oauth, base, &db)?,
         tls,
         db,

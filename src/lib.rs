@@ -17,8 +17,8 @@
 //!    answer leaves.**
 //! 7. **No personnummer, name or free text in any log, metric, URL that we make, or error text.**
 //! 8. **`domain`, `fhir`, `mapping` and `rules` are pure: no clock, no socket, no file after load.**
-//! 9. **From the commit of a block (spärr) on, no path shows or sends what it closes, nor tells that it is there.** One
-//!    exception: the files of an export that was made before stay with its client until they end.
+//! 9. **From the commit of a block (spärr) on, no path shows or sends what it closes, nor tells that it is there.** Who had got
+//!    it by an export is told to erase it, as if it had been removed.
 //!
 //! # The house
 //!

@@ -68,7 +68,8 @@ pub use audit::{
     walk_file,
 };
 pub use backup::{
-    BackupError, BackupNote, Manifest, Restored, back_up, is_of, last_backup, manifest_of, restore, verify_backup,
+    BackupError, BackupNote, Manifest, Restored, back_up, is_of, last_backup, leave_for_log, left_for_log, manifest_of,
+    restore, verify_backup,
 };
 pub use block::{Block, Lifted, Listed, Outgoing};
 pub use charge::{Moved, Moves};

@@ -33,6 +33,10 @@ pub enum Deed {
     Deliver,
     /// A partner's copies of our Tasks were asked for.
     Poll,
+    /// A partner was asked what its server can do.
+    Capability,
+    /// Public keys were fetched from their owner's address.
+    FetchKeys,
     /// Something was handed to a quality registry or other recipient in bulk.
     Export,
     /// Figures were counted.
@@ -63,6 +67,8 @@ pub enum Deed {
     Token,
     Refuse,
     Restore,
+    /// A copy of the database was made.
+    Backup,
     /// Old rows of this log were removed behind a signed checkpoint.
     Prune,
     /// Somebody asked to be told of what happens, changed that or ended it.
@@ -113,6 +119,8 @@ const TABLE: &[Row] = &[
     (Deed::Fetch, "fetch", "R", Disclosure, Some("hämtade")),
     (Deed::Deliver, "deliver", "R", Disclosure, Some("fick")),
     (Deed::Poll, "poll", "E", Rest("search"), None),
+    (Deed::Capability, "capability", "E", Rest("capabilities"), None),
+    (Deed::FetchKeys, "fetch-keys", "E", Upkeep, None),
     (Deed::Export, "export", "R", Disclosure, Some("fick i ett uttag")),
     (Deed::Statistics, "statistics", "E", Rest("operation"), None),
     (Deed::Apply, "apply", "E", Rest("operation"), Some("frågade vem som ansvarar, utifrån")),
@@ -138,6 +146,7 @@ const TABLE: &[Row] = &[
     (Deed::Token, "token", "E", Login, None),
     (Deed::Refuse, "refuse", "E", Rest("operation"), None),
     (Deed::Restore, "restore", "U", Upkeep, None),
+    (Deed::Backup, "backup", "E", Upkeep, None),
     (Deed::Prune, "prune", "D", Upkeep, None),
     (Deed::Subscribe, "subscribe", "U", Rest("update"), None),
     (Deed::Notify, "notify", "R", Disclosure, Some("fick besked om")),

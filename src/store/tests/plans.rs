@@ -145,8 +145,8 @@ async fn ask_of_rights(store: &Store) {
     store.objected_since("rehab", at(0)).await.unwrap();
     store.returned_since("rehab", at(0)).await.unwrap();
     store.erasures("rehab", 0, 9).await.unwrap();
-    store.disclosed("p1").await.unwrap();
-    store.to_erase("p1").await.unwrap();
+    store.disclosed(&units(&[ASKER]), "p1").await.unwrap();
+    store.to_erase(&units(&[ASKER]), "p1").await.unwrap();
     store.held_by("rehab", 0, 9).await.unwrap();
     store.hold(id).await.unwrap();
     store.holds(9).await.unwrap();

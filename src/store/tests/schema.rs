@@ -29,7 +29,7 @@ fn legal() -> Connection {
              INSERT INTO pause VALUES (zeroblob(16), zeroblob(16), NULL, 'person', 5, 6, 'SE-P', 'why', NULL);
              INSERT INTO deceased VALUES ('p', 5, NULL);
              INSERT INTO affiliation VALUES ('SE-1', 'PROV');
-             INSERT INTO withheld VALUES (1, 'SE-2');
+             INSERT INTO withheld (rid, unit) VALUES (1, 'SE-2');
              INSERT INTO withheld_exchange VALUES (zeroblob(16), 'SE-2');
              INSERT INTO attempt VALUES (zeroblob(16), 1, 0, 'transient', 503, NULL, 1);
              INSERT INTO fact_fill VALUES ('Procedure', 0);
@@ -170,7 +170,7 @@ fn illegal_states_are_refused_by_the_database_itself() {
         "INSERT INTO pause VALUES (randomblob(16), zeroblob(16), NULL, 'on-hold', 5, NULL, NULL, NULL, NULL)",
         "UPDATE deceased SET until_at = 4",
         "INSERT INTO affiliation VALUES ('se-1', 'PROV')",
-        "INSERT INTO withheld VALUES (7, 'SE-2')",
+        "INSERT INTO withheld (rid, unit) VALUES (7, 'SE-2')",
         "UPDATE attempt SET class = 'lost'",
         "UPDATE attempt SET reason = 'another'",
         "INSERT INTO attempt VALUES (zeroblob(16), 2, 0, 'lost', NULL, NULL, 1)",
