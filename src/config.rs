@@ -33,6 +33,7 @@ use crate::domain::delivery::Schedule;
 use crate::domain::outgoing::Outgoing;
 use crate::domain::redirect::Rule;
 use crate::domain::transfer::Policy;
+use crate::store::Ledger;
 
 pub use addresses::Secret;
 pub use audit::AuditSettings;
@@ -85,6 +86,8 @@ pub struct Config {
     /// Who may send on what it was asked to do.
     pub redirect: Rule,
     pub retention: Retention,
+    /// The ledger of purges.
+    pub purges: PathBuf,
     /// What a transfer between levels of care must carry.
     pub transfer: Policy,
     /// When what is owed is overdue.
@@ -163,6 +166,7 @@ struct Raw {
     subscriptions: subscriptions::RawSubscriptions,
     redirect: redirect::RawRedirect,
     retention: retention::RawRetention,
+    programmes: RawProgrammes,
     transfer: transfer::RawTransfer,
     clocks: clocks::RawClocks,
     #[serde(default)]
@@ -208,6 +212,12 @@ struct RawDelivery {
     breaker_failures: u32,
     breaker_percent: u32,
     probe_s: Vec<u64>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawProgrammes {
+    ledger: PathBuf,
 }
 
 #[derive(Deserialize)]
@@ -341,6 +351,10 @@ fn check(raw: Raw, base: &Path) -> Result<Config, ConfigError> {
     let subscriptions =
         subscriptions::check(&raw.subscriptions, schedule("delivery.retry_s", raw.delivery.retry_s.clone())?)?;
     let db = base.join(gateway.db);
+    let purges = match raw.programmes.ledger {
+        path if path.as_os_str().is_empty() => Ledger::beside(&db),
+        path => base.join(path),
+    };
     let reads = raw.audit.reads;
     let audit = audit::check(raw.audit, &db, base)?;
     let export = export::check(raw.export, base, &db)?;
@@ -378,6 +392,7 @@ fn check(raw: Raw, base: &Path) -> Result<Config, ConfigError> {
         registries,
         redirect,
         retention,
+        purges,
         transfer,
         clocks,
         export,

@@ -27,7 +27,7 @@
 //! | [`domain`] | Swedish and process facts: identifiers, code lists, the Task transition table, deliveries |
 //! | [`fhir`] | R4 facts: the schema, findings, Bundles, search parameters, the validator |
 //! | [`mapping`] | tables ↔ FHIR, both ways |
-//! | [`rules`] | who is responsible, and why: guidelines as data, judged over an assessment |
+//! | [`rules`] | who is responsible, and why: guidelines as data, judged over an assessment; programmes as data, and what is due when |
 //! | [`store`] | the only SQL |
 //! | [`partner`] | the only outgoing HTTP |
 //! | [`sync`] | the journeys: submit, deliver, acknowledge, reconcile, cancel, send again, tell subscribers; the clocks of what nobody answers |

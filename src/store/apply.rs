@@ -84,6 +84,9 @@ impl<'w, 'c> Writing<'w, 'c> {
         for exchange in &commit.exchanges {
             self.put_exchange_resources(exchange)?;
         }
+        for programme in &commit.programmes {
+            self.put_programme(programme)?;
+        }
         for moved in &commit.charges {
             self.put_moved(moved)?;
         }

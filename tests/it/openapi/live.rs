@@ -51,6 +51,7 @@ pub struct Scene {
     /// An export that is done, and one of its files.
     export: (String, String),
     block: String,
+    programme: String,
     subscription: String,
 }
 
@@ -82,6 +83,7 @@ impl Scene {
             hold,
             export,
             block,
+            programme: String::new(),
             subscription,
         }
     }
@@ -153,6 +155,17 @@ impl Scene {
             tokio::time::sleep(std::time::Duration::from_millis(10)).await;
         }
         panic!("nothing was parked");
+    }
+
+    /// With a programme that was started.
+    pub async fn with_programme(contract: &Contract) -> Self {
+        let mut scene = Self::empty("").await;
+        let media = &contract.doc["paths"]["/v1/programmes"]["post"]["requestBody"]["content"]["application/json"];
+        let body = media["examples"]["start"]["value"].to_string().into_bytes();
+        let reply = scene.ask("POST", "/v1/programmes", &Ask { body, ..Ask::default() }).await;
+        assert_eq!(reply.status, 201, "{}", reply.text);
+        scene.programme = reply.json()["id"].as_str().unwrap().to_owned();
+        scene
     }
 
     /// With a block.
@@ -235,6 +248,8 @@ impl Scene {
                 "job" => self.export.0.clone(),
                 "file" => self.export.1.clone(),
                 "id" if path.starts_with("/v1/blocks") => self.block.clone(),
+                "id" if path.ends_with("/eligibility") => "infor-din-cancerbehandling".to_owned(),
+                "id" if path.starts_with("/v1/programmes") => self.programme.clone(),
                 // A referral has no handover to make a document of: tests/it/face.rs does that.
                 "id" if path.ends_with("$document") => "1".to_owned(),
                 // The row of the first document.
@@ -293,6 +308,7 @@ async fn scene_for(operation: &Operation<'_>) -> Scene {
         }
         path if path.starts_with("/bulk") => Scene::with_export(operation.contract).await,
         path if path.starts_with("/fhir/Group") => Scene::empty(COHORT).await,
+        path if path.starts_with("/v1/programmes/{id}") => Scene::with_programme(operation.contract).await,
         path if path.starts_with("/fhir/Subscription") => Scene::with_subscription(operation.contract).await,
         path if path.starts_with("/v1/blocks/{id}") => Scene::with_block(operation.contract).await,
         path if path.contains('{') || path.starts_with("/v1/exchanges") => {
