@@ -11,7 +11,7 @@ use super::weigh::{Current, Scale, Weighed, current, instant};
 use super::{Refusal, identify};
 use crate::Gateway;
 use crate::domain::audit::{By, Deed, Event};
-use crate::domain::charge::{Answer, Charge, Errand, Move, Part, Said, answer, charges, steps};
+use crate::domain::charge::{Answer, Charge, Errand, Move, Part, Said, answer, charges, given, steps};
 use crate::domain::task::Status;
 use crate::domain::{HsaId, Kind};
 use crate::fhir::canonical::{BASE, HSA_ID};
@@ -47,11 +47,12 @@ pub(super) async fn follow(
     };
     let resources = standing(gateway, commit, exchange).await?;
     let spoke: Vec<String> = commit.put.iter().filter(|p| p.resource_type == "Task").map(|p| p.id.clone()).collect();
-    let said = read(exchange, &resources, |task: &Value| {
+    let mut said = read(exchange, &resources, |task: &Value| {
         let own = |id: &str| speaks == Speaks::Owner && spoke.iter().any(|s| s == id);
         own(task["id"].as_str().unwrap_or_default()) || parts_of(&resources, task).any(|part| own(id_in(part)))
     });
     let before = gateway.store.charge_moves(patient).await?;
+    said.had = given(&before.steps, exchange.id);
     let past: Vec<&Move> = before.steps.iter().filter(|m| m.exchange == Some(exchange.id)).collect();
     let new = steps(&said, &past);
     if new.is_empty() {

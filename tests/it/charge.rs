@@ -213,6 +213,9 @@ async fn a_sip_moves_each_intervention_when_its_unit_accepts_and_a_withdrawn_con
     assert!(!episodes(&world, SOUTH).await.is_empty());
     hand_over(&world, &parts(2, "withdrawn")).await;
     assert_eq!(of(ONCOLOGY, "psychosocial").await, format!("one {ONCOLOGY}"));
+    // Who only agreed to the plan never had the areas of others, and does not get them with its end.
+    assert_eq!(of(ONCOLOGY, "nutrition").await, format!("one {ONCOLOGY}"));
+    assert_eq!(of(ONCOLOGY, "tobacco").await, format!("one {ONCOLOGY}"));
     assert_eq!(of(SOUTH, "psychosocial").await, "unknown", "what rested on the consent is hidden");
     assert!(episodes(&world, SOUTH).await.is_empty(), "{:#?}", episodes(&world, SOUTH).await);
     world.close().await;
