@@ -33,6 +33,16 @@ pub(super) fn episode_id(charge: &Charge) -> String {
     identify::id(&["charge", &charge.id.to_string()])
 }
 
+/// The episodes that an exchange has made, each with the unit that it says is responsible: whoever comes to the exchange sees them,
+/// and whoever leaves it only its own.
+pub(super) async fn episodes_of(gateway: &Gateway, exchange: Uuid) -> Result<Vec<(String, String)>, Refusal> {
+    let mut names = gateway.store.resources_of(exchange).await?;
+    names.retain(|name| name.starts_with("EpisodeOfCare/"));
+    let known = current(gateway.store.resources(&Filter::ALL, &names).await?);
+    let unit = |episode: &Value| episode["managingOrganization"]["identifier"]["value"].as_str().map(str::to_owned);
+    Ok(known.into_iter().map(|(name, (_, episode))| (name, unit(&episode).unwrap_or_default())).collect())
+}
+
 /// Adds to the commit what it moves; the episodes that it writes. Called when all that it puts of the exchange is there.
 pub(super) async fn follow(
     gateway: &Gateway,
