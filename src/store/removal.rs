@@ -61,6 +61,7 @@ const OWN: &str = concat!(
 /// Tasks that told what was overdue in it.
 const ITEMS: &str =
     "SELECT r.rid, r.type, r.id FROM escalation_task t CROSS JOIN resource r ON r.rid = t.rid WHERE t.exchange = ?1";
+const TASK: &str = "SELECT rid, type, id FROM resource WHERE type = 'Task' AND id = ?1";
 const ANOTHER: &str = "SELECT 1 FROM exchange WHERE patient = ?1 AND id <> ?2 LIMIT 1";
 pub(super) const ANOTHER_PROGRAMME: &str = "SELECT 1 FROM programme INDEXED BY programme_of_patient \
      WHERE patient = ?1 AND patient IS NOT NULL AND id <> ?2 LIMIT 1";
@@ -195,6 +196,9 @@ impl Writing<'_, '_> {
         let (kind, patient) = found.ok_or(Refusal::Corrupt("an exchange"))?;
         let mut own: Vec<Named> = db.all(OWN, [id], Named::read)?;
         own.extend(db.all(ITEMS, [id], Named::read)?);
+        for item in &removal.items {
+            own.extend(db.first(TASK, [item], Named::read)?);
+        }
         let mut objects = vec![format!("exchange/{}", removal.exchange)];
         objects.extend(db.all(DELIVERIES, [id], |row| {
             let id: [u8; 16] = row.get(0)?;

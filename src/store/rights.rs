@@ -138,6 +138,8 @@ pub struct Removal {
     pub exchange: Uuid,
     /// The revision at which it was found to be due.
     pub revision: u32,
+    /// Ids of Tasks of the worklist about it, which belong to no exchange.
+    pub items: Vec<String>,
     pub rule: String,
     pub rule_version: String,
     pub at: DateTime<Utc>,

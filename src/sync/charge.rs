@@ -11,7 +11,7 @@ use super::weigh::{Current, Scale, Weighed, current, instant};
 use super::{Refusal, identify};
 use crate::Gateway;
 use crate::domain::audit::{By, Deed, Event};
-use crate::domain::charge::{Answer, Charge, Errand, Move, Part, Said, answer, charges, steps};
+use crate::domain::charge::{Answer, Charge, Errand, Move, Part, Said, answer, charges, given, steps};
 use crate::domain::task::Status;
 use crate::domain::{HsaId, Kind};
 use crate::fhir::canonical::{BASE, HSA_ID};
@@ -33,6 +33,16 @@ pub(super) fn episode_id(charge: &Charge) -> String {
     identify::id(&["charge", &charge.id.to_string()])
 }
 
+/// The episodes that an exchange has made, each with the unit that it says is responsible: whoever comes to the exchange sees them,
+/// and whoever leaves it only its own.
+pub(super) async fn episodes_of(gateway: &Gateway, exchange: Uuid) -> Result<Vec<(String, String)>, Refusal> {
+    let mut names = gateway.store.resources_of(exchange).await?;
+    names.retain(|name| name.starts_with("EpisodeOfCare/"));
+    let known = current(gateway.store.resources(&Filter::ALL, &names).await?);
+    let unit = |episode: &Value| episode["managingOrganization"]["identifier"]["value"].as_str().map(str::to_owned);
+    Ok(known.into_iter().map(|(name, (_, episode))| (name, unit(&episode).unwrap_or_default())).collect())
+}
+
 /// Adds to the commit what it moves; the episodes that it writes. Called when all that it puts of the exchange is there.
 pub(super) async fn follow(
     gateway: &Gateway,
@@ -47,11 +57,12 @@ pub(super) async fn follow(
     };
     let resources = standing(gateway, commit, exchange).await?;
     let spoke: Vec<String> = commit.put.iter().filter(|p| p.resource_type == "Task").map(|p| p.id.clone()).collect();
-    let said = read(exchange, &resources, |task: &Value| {
+    let mut said = read(exchange, &resources, |task: &Value| {
         let own = |id: &str| speaks == Speaks::Owner && spoke.iter().any(|s| s == id);
         own(task["id"].as_str().unwrap_or_default()) || parts_of(&resources, task).any(|part| own(id_in(part)))
     });
     let before = gateway.store.charge_moves(patient).await?;
+    said.had = given(&before.steps, exchange.id);
     let past: Vec<&Move> = before.steps.iter().filter(|m| m.exchange == Some(exchange.id)).collect();
     let new = steps(&said, &past);
     if new.is_empty() {

@@ -10,7 +10,7 @@ use super::read::{Read, read};
 use super::receipt::receipt;
 use super::refusal::missing;
 use super::submit::{Submission, document};
-use super::supersede::supersede;
+use super::supersede::{check_successor, supersede};
 use super::weigh::{Scale, Weighed, current, instant, set_status, touch};
 use super::{Refusal, TRIES, witness};
 use crate::Gateway;
@@ -74,13 +74,18 @@ fn communication_id(exchange: Uuid, kind: &str) -> String {
     identify::id(&["consultation", &exchange.to_string(), kind])
 }
 
-fn task_id(exchange: Uuid) -> String {
+pub(super) fn task_id(exchange: Uuid) -> String {
     identify::id(&[MISSING, &exchange.to_string()])
 }
 
 /// Whether the exchange is a referral that waits for this.
 pub fn waits(exchange: &Exchange) -> bool {
-    exchange.kind == Kind::Referral && exchange.stage == Stage::Parked && exchange.recipients().next().is_none()
+    exchange.stage == Stage::Parked && never_left(exchange)
+}
+
+/// Whether it is a referral that waits, or was taken back while it did: nobody but its sender has heard of it.
+pub(super) fn never_left(exchange: &Exchange) -> bool {
+    exchange.kind == Kind::Referral && exchange.recipients().next().is_none()
 }
 
 /// Whether the consultations of an earlier version of the referral are recorded: they were had.
@@ -112,7 +117,8 @@ fn refer(resources: &mut [Value], name: &str) {
     }
 }
 
-/// Keeps the referral whole, on its sender's worklist. Nothing of the patient is made known.
+/// Keeps the referral whole, on its sender's worklist; or, where the version takes back what waits, ends it there. Nothing of the
+/// patient is made known either way.
 pub(super) async fn park(
     gateway: &Gateway,
     submission: &Submission<'_>,
@@ -126,6 +132,11 @@ pub(super) async fn park(
             read.lacks.iter().map(|lack| Issue { severity: crate::fhir::issue::Severity::Error, ..lack.clone() });
         return Err(Refusal::Findings(read.issues.iter().cloned().chain(as_errors).collect()));
     }
+    if let Some(before) = before {
+        check_successor(before, read, false)?;
+    }
+    let is_over = read.envelope.entered_in_error;
+    let stage = if is_over { Stage::Cancelled } else { Stage::Parked };
     let partner = gateway.config.directory.find(&read.unit).map_or(String::new(), |u| u.partner.clone());
     let exchange = Exchange {
         id: before.map_or_else(Uuid::now_v7, |b| b.id),
@@ -135,9 +146,9 @@ pub(super) async fn park(
         organisation: read.organisation.clone(),
         document: read.envelope.id.clone(),
         version,
-        entered_in_error: false,
+        entered_in_error: is_over,
         patient: None,
-        stage: Stage::Parked,
+        stage,
         created_at: before.map_or(submission.now, |b| b.created_at),
         updated_at: submission.now,
         parties: vec![Party {
@@ -146,13 +157,15 @@ pub(super) async fn park(
             role: PartyRole::Sender,
             task: None,
             status: None,
-            stage: Stage::Parked,
+            stage,
         }],
         resources: Vec::new(),
     };
     let mut issues = read.issues.clone();
-    issues.extend(read.lacks.iter().cloned());
-    issues.push(Issue::warning(Code::BusinessRule, "", TODO.0, TODO.1));
+    if !is_over {
+        issues.extend(read.lacks.iter().cloned());
+        issues.push(Issue::warning(Code::BusinessRule, "", TODO.0, TODO.1));
+    }
     let receipt = receipt(gateway, &exchange, version, read.table, &issues, submission.now, true);
     let mut commit = Commit {
         expect: vec![Expect::Exchange {
@@ -164,9 +177,19 @@ pub(super) async fn park(
         documents: vec![document(submission, read, exchange.id, version, receipt, true)],
         ..Commit::default()
     };
-    list(gateway, &mut commit, &exchange, None, submission.now).await?;
+    list(gateway, &mut commit, &exchange, is_over.then_some(Status::Cancelled), submission.now).await?;
     commit.exchanges.push(exchange);
     Ok(commit)
+}
+
+/// Ends the worklist's Task of what waited, where a newer version goes out without the consultations.
+pub(super) async fn overtaken(
+    gateway: &Gateway,
+    commit: &mut Commit,
+    before: &Exchange,
+    now: DateTime<Utc>,
+) -> Result<(), Refusal> {
+    list(gateway, commit, before, Some(Status::Cancelled), now).await
 }
 
 /// Opens the Task of the worklist, or ends it.

@@ -9,6 +9,7 @@ use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
 use super::Refusal;
+use super::charge;
 use super::consent::only_here;
 use super::contribute::told_by;
 use super::identify::{self, DocumentIds};
@@ -166,12 +167,20 @@ pub(super) async fn send_on(
     let own = |name: &String| {
         *name == own_task || current_here.get(name).is_some_and(|(_, r)| told_by(&party.unit, Some(ended), r))
     };
-    let hidden = only_here(exchange).into_iter().filter(|name| !own(name)).collect();
+    let episodes = charge::episodes_of(gateway, exchange.id).await?;
+    let others = episodes.iter().filter(|(_, of)| *of != party.unit.to_ascii_uppercase()).map(|(name, _)| name.clone());
+    let hidden = only_here(exchange).into_iter().filter(|name| !own(name)).chain(others).collect();
     resources.retain(|r| known.get(&reference_of(r).unwrap_or_default()).is_none_or(|(_, stored)| stored != r));
     Ok(SentOn {
         from: party.unit.clone(),
         share: Share {
-            resources: exchange.resources.iter().chain(&followed.plan).cloned().collect(),
+            resources: exchange
+                .resources
+                .iter()
+                .chain(&followed.plan)
+                .chain(episodes.iter().map(|(name, _)| name))
+                .cloned()
+                .collect(),
             units: vec![next.unit.clone()],
         },
         hide: Share { resources: hidden, units: vec![party.unit.clone()] },

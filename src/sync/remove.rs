@@ -9,12 +9,12 @@ use chrono::{DateTime, Utc};
 use tokio::sync::watch;
 use uuid::Uuid;
 
-use super::Refusal;
+use super::{Refusal, consultation, worklist};
 use crate::Gateway;
 use crate::config::Retention;
 use crate::domain::audit::{self, By, Event};
 use crate::domain::retention::{Keep, Rule, What};
-use crate::store::{Audit, Commit, Committed, Copies, Deed, Removable, Removal, Store};
+use crate::store::{Audit, Commit, Committed, Copies, Deed, DeliveryQuery, Removable, Removal, Store};
 
 /// What one round removed by a rule.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,10 +63,14 @@ async fn remove(
     now: DateTime<Utc>,
 ) -> Result<bool, Refusal> {
     let Some(log_before) = log.cutoff(now) else { return Ok(false) };
+    let query = DeliveryQuery { exchange: Some(due.exchange), ..DeliveryQuery::default() };
+    let made = store.deliveries(&query).await?;
+    let held = consultation::task_id(due.exchange);
     let removal = Removal {
         id: Uuid::now_v7(),
         exchange: due.exchange,
         revision: due.revision,
+        items: made.iter().map(|delivery| worklist::task_id(delivery.id)).chain([held]).collect(),
         rule: rule.name.clone(),
         rule_version: version.to_owned(),
         at: now,

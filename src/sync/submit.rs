@@ -140,7 +140,18 @@ async fn attempt(
         None if !read.lacks.is_empty() && !consultation::is_recorded(before.as_ref()) => {
             consultation::park(gateway, submission, read, before.as_ref(), version).await?
         }
-        None => supersede(gateway, submission, read, before, version).await?,
+        // It never left: nobody is told that it was wrong.
+        None if read.envelope.entered_in_error && before.as_ref().is_some_and(consultation::never_left) => {
+            consultation::park(gateway, submission, read, before.as_ref(), version).await?
+        }
+        None => {
+            let waited = before.clone().filter(consultation::waits);
+            let mut commit = supersede(gateway, submission, read, before, version).await?;
+            if let Some(waited) = waited {
+                consultation::overtaken(gateway, &mut commit, &waited, submission.now).await?;
+            }
+            commit
+        }
     };
     let Some((exchange, receipt)) = commit.documents.first().map(|d| (d.exchange, d.receipt.clone())) else {
         return Err(Refusal::Busy);

@@ -124,12 +124,18 @@ pub(super) async fn supersede(
     let mut commit = Commit::default();
     let mut weighed = Weighed::default();
     let (mut hidden, mut untried) = (Vec::new(), Vec::new());
+    let episodes = match &before {
+        Some(before) => charge::episodes_of(gateway, before.id).await?,
+        None => Vec::new(),
+    };
     if !left.is_empty() {
         // They keep seeing their own Task, which says that it is over, what they told themselves, and nothing of what came after.
         for party in &left {
             let task = party.task.as_ref().and_then(|id| current.get(&format!("Task/{id}"))).map(|(_, task)| task);
             let own = |name: &String| current.get(name).is_some_and(|(_, r)| told_by(&party.unit, task, r));
-            let resources = only_here(&exchange).into_iter().filter(|name| !own(name)).collect();
+            let others =
+                episodes.iter().filter(|(_, of)| *of != party.unit.to_ascii_uppercase()).map(|(name, _)| name.clone());
+            let resources = only_here(&exchange).into_iter().filter(|name| !own(name)).chain(others).collect();
             hidden.push(Share { resources, units: vec![party.unit.clone()] });
         }
     }
@@ -182,7 +188,8 @@ pub(super) async fn supersede(
         revision: before.as_ref().map(|b| b.revision),
     });
     commit.expect.extend(followed.expect);
-    let shared = exchange.resources.iter().chain(&followed.plan).cloned().collect();
+    let episodes = episodes.iter().map(|(name, _)| name);
+    let shared = exchange.resources.iter().chain(&followed.plan).chain(episodes).cloned().collect();
     commit.share = vec![Share { resources: shared, units }];
     commit.hide = hidden;
     if !outside.is_empty() {
@@ -259,7 +266,7 @@ fn conflict(place: &str, sv: &str, en: &str) -> Result<(), Refusal> {
 }
 
 /// A newer version is of something that has not ended.
-fn check_successor(before: &Exchange, read: &Read<'_>, withdraws: bool) -> Result<(), Refusal> {
+pub(super) fn check_successor(before: &Exchange, read: &Read<'_>, withdraws: bool) -> Result<(), Refusal> {
     if read.envelope.entered_in_error {
         return Ok(());
     }

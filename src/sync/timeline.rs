@@ -1,11 +1,15 @@
 //! The way of an exchange, hop by hop: every version, attempt, move, answer, consultation, reminder and pause, in order, as far as
 //! the caller may see what each is about.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use super::abort::is_abort;
+use super::part::{is_part, whole_of};
+use super::redirect::continues;
 use super::refusal::missing;
 use super::weigh::instant;
 use super::{Refusal, abort};
@@ -15,7 +19,7 @@ use crate::domain::delivery::partner_of;
 use crate::domain::task::{Role, Status, Verdict, verdict};
 use crate::fhir::resource::type_of;
 use crate::fhir::search::moment;
-use crate::store::{DeliveryQuery, Exchange, HeldBy, Stored, Versions};
+use crate::store::{DeliveryQuery, Exchange, HeldBy, Move, Stored, Versions};
 
 /// Versions of one Task that are looked at, and what a timeline tells at most.
 const MOST_VERSIONS: u32 = 500;
@@ -129,6 +133,14 @@ async fn tasks(
     exchange: &Exchange,
     all: &mut Vec<Happened>,
 ) -> Result<(), Refusal> {
+    let moves = gateway.store.moves(exchange.id).await?;
+    // What the sender moved is told as the sender's, also where the owner might have done it.
+    let sent = |version: &Stored| {
+        let sender = exchange.sender().map_or("", |s| s.unit.as_str());
+        let of = |m: &&Move| m.task == version.id && m.at.timestamp_millis() == version.updated_at.timestamp_millis();
+        moves.iter().filter(of).any(|m| m.actor.eq_ignore_ascii_case(sender))
+    };
+    let mut found: BTreeMap<String, Vec<(Stored, Value)>> = BTreeMap::new();
     for name in gateway.store.resources_of(exchange.id).await? {
         let Some(("Task", id)) = name.split_once('/') else { continue };
         let of = Versions {
@@ -139,26 +151,44 @@ async fn tasks(
         };
         let mut versions = gateway.store.versions(&caller.filter(), &of).await?;
         versions.reverse();
-        let mut before: Option<Value> = None;
-        for version in &versions {
-            let Ok(task) = serde_json::from_slice::<Value>(&version.body) else { continue };
-            all.extend(moved(exchange, version, before.as_ref(), &task));
+        let read = |version: Stored| serde_json::from_slice(&version.body).ok().map(|task| (version, task));
+        found.insert(name, versions.into_iter().filter_map(read).collect());
+    }
+    for versions in found.values() {
+        let mut before: Option<&Value> = None;
+        for (version, task) in versions {
+            let sent_on = continues(task).and_then(|name| found.get(name)?.last());
+            let from = sent_on.and_then(|(_, task)| task["owner"]["identifier"]["value"].as_str());
+            let from = exchange.sender().map(|s| s.unit.as_str()).filter(|_| sent(version)).or(from);
+            // Who was asked first is named when it has sent it on.
+            let named = versions.last().and_then(|(_, task)| task["owner"]["identifier"]["value"].as_str());
+            all.extend(moved(exchange, version, before, task, (from, named)));
             before = Some(task);
         }
     }
     Ok(())
 }
 
-/// A version that moved its Task, and which side did; nothing where it changed something else.
-fn moved(exchange: &Exchange, version: &Stored, before: Option<&Value>, task: &Value) -> Option<Happened> {
+/// A version that moved its Task, and which side did; nothing where it changed something else. `from`: the unit that is known to
+/// have moved it, or sent it on. `named`: the owner that its Task names in the end.
+fn moved(
+    exchange: &Exchange,
+    version: &Stored,
+    before: Option<&Value>,
+    task: &Value,
+    (from, named): (Option<&str>, Option<&str>),
+) -> Option<Happened> {
     let same = |name: &str| before.is_some_and(|b| b.get(name) == task.get(name));
     if same("status") && same("businessStatus") {
         return None;
     }
     let status = |task: &Value| task["status"].as_str().and_then(Status::parse);
-    let (sender, owner) = (exchange.sender().map(|s| s.unit.as_str()), owner_of(exchange, &version.id, task));
+    let (sender, owner) = (exchange.sender().map(|s| s.unit.as_str()), owner_of(exchange, &version.id, task).or(named));
     let by = match (before.and_then(status), status(task)) {
-        (None, _) => sender,
+        // Areas are answered by whoever was asked for the whole.
+        (None, _) if is_part(task) => owner,
+        (None, _) => from.or(sender),
+        (Some(_), _) if from.is_some() && from == sender => sender,
         (Some(from), Some(to)) if from != to && verdict(from, to, Role::Filler) != Verdict::Allowed => sender,
         _ => owner,
     };
@@ -172,7 +202,7 @@ fn moved(exchange: &Exchange, version: &Stored, before: Option<&Value>, task: &V
 }
 
 fn owner_of<'a>(exchange: &'a Exchange, id: &str, task: &'a Value) -> Option<&'a str> {
-    let of = if is_abort(task) { abort::target(task).strip_prefix("Task/") } else { Some(id) };
+    let of = if is_abort(task) { abort::target(task).strip_prefix("Task/") } else { whole_of(task).or(Some(id)) };
     let party = exchange.parties.iter().find(|p| p.task.is_some() && p.task.as_deref() == of);
     party.map(|p| p.unit.as_str()).or_else(|| task["owner"]["identifier"]["value"].as_str())
 }

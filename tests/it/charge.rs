@@ -119,6 +119,38 @@ async fn a_referral_moves_responsibility_when_it_is_accepted_and_every_moment_is
 }
 
 #[actix_web::test]
+async fn whoever_comes_to_a_referral_sees_who_has_it_and_whoever_has_left_it_no_more_than_its_own() {
+    let world = World::open().await;
+    let sent_on = world.refer(&takeover(1, &["physical-activity"])).await;
+    assert_eq!(who(&world, SOUTH, "physical-activity", None).await, format!("one {ONCOLOGY}"));
+    let answered = world.post(&format!("{sent_on}/answers"), SOUTH, &json!({ "redirectTo": HOME_CARE })).await;
+    assert_eq!(answered.status, 200, "{}", answered.text);
+    assert_eq!(who(&world, HOME_CARE, "physical-activity", None).await, format!("one {ONCOLOGY}"));
+    assert_eq!(who(&world, SOUTH, "physical-activity", None).await, "unknown");
+    moved(&world, &sent_on, HOME_CARE, "accepted").await;
+    assert_eq!(who(&world, ONCOLOGY, "physical-activity", None).await, format!("one {HOME_CARE}"));
+    assert!(episodes(&world, SOUTH).await.is_empty(), "{:#?}", episodes(&world, SOUTH).await);
+    let history = world.get("/fhir/EpisodeOfCare/_history", SOUTH).await.json();
+    assert!(history.get("entry").is_none(), "{history:#}");
+
+    // A newer version names another unit: the one before keeps what says that it had it, and nothing of the others'.
+    let renamed = world.refer(&takeover(2, &["tobacco"])).await;
+    moved(&world, &renamed, SOUTH, "accepted").await;
+    let mut second = takeover(2, &["tobacco"]);
+    second["version"] = json!(2);
+    second["recipient"]["unit"] = json!(HOME_CARE);
+    world.refer(&second).await;
+    assert_eq!(who(&world, HOME_CARE, "tobacco", None).await, format!("one {ONCOLOGY}"));
+    moved(&world, &renamed, HOME_CARE, "accepted").await;
+    let left = episodes(&world, SOUTH).await;
+    let units: Vec<&Value> = left.iter().map(|e| &e["managingOrganization"]["identifier"]["value"]).collect();
+    assert_eq!(units, [&json!(SOUTH)], "{left:#?}");
+    assert_eq!(left[0]["status"], "finished");
+    assert_eq!(who(&world, SOUTH, "tobacco", None).await, "unknown");
+    world.close().await;
+}
+
+#[actix_web::test]
 async fn a_consultation_moves_nothing_and_a_new_version_takes_back_but_never_gives() {
     let world = World::open().await;
     let mut asks = takeover(1, &["fatigue"]);
@@ -213,6 +245,9 @@ async fn a_sip_moves_each_intervention_when_its_unit_accepts_and_a_withdrawn_con
     assert!(!episodes(&world, SOUTH).await.is_empty());
     hand_over(&world, &parts(2, "withdrawn")).await;
     assert_eq!(of(ONCOLOGY, "psychosocial").await, format!("one {ONCOLOGY}"));
+    // Who only agreed to the plan never had the areas of others, and does not get them with its end.
+    assert_eq!(of(ONCOLOGY, "nutrition").await, format!("one {ONCOLOGY}"));
+    assert_eq!(of(ONCOLOGY, "tobacco").await, format!("one {ONCOLOGY}"));
     assert_eq!(of(SOUTH, "psychosocial").await, "unknown", "what rested on the consent is hidden");
     assert!(episodes(&world, SOUTH).await.is_empty(), "{:#?}", episodes(&world, SOUTH).await);
     world.close().await;

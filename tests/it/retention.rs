@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 use rusqlite::{Connection, OpenFlags};
 use serde_json::{Value, json};
 
+use crate::clocks::rules;
 use crate::program::{PATIENCE, Program, run};
-use crate::world::activity;
+use crate::world::{ONCOLOGY, SOUTH, activity, referral_to};
 
 const NUMBERS: [&str; 4] = ["195009072553", "196101182803", "189002029800", "200302022389"];
 const MANY: u32 = 120;
@@ -46,6 +47,28 @@ async fn post(url: &str, path: &str, media_type: &str, body: String) -> Value {
     serde_json::from_str(last).unwrap_or(Value::Null)
 }
 
+/// A request of a unit's; the answer.
+async fn ask(url: &str, unit: &str, path: &str, media_type: &str, body: Option<String>) -> (Option<String>, Value) {
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let request = match body {
+        Some(body) => client.post(format!("{url}{path}")).header("Content-Type", media_type).body(body),
+        None => client.get(format!("{url}{path}")),
+    };
+    let reply = request.header("Vardkedja-Unit", unit).send().await.unwrap();
+    assert!(reply.status().is_success(), "{path}: {} {}", reply.status(), reply.text().await.unwrap());
+    let location = reply.headers().get("location").map(|l| l.to_str().unwrap().to_owned());
+    (location, serde_json::from_slice(&reply.bytes().await.unwrap()).unwrap_or(Value::Null))
+}
+
+/// Makes everything eleven years old.
+fn age(path: &Path) {
+    let db = Connection::open(path).unwrap();
+    let years = 11 * 366 * 86_400_000_i64;
+    for table in ["exchange", "resource", "party"] {
+        db.execute(&format!("UPDATE {table} SET updated_at = updated_at - {years}"), []).unwrap();
+    }
+}
+
 /// Activities of four patients, taken in by a gateway that is then stopped, and made eleven years old.
 async fn old(folder: &Folder, many: u32) {
     let program = Program::start(&folder.0, "", &[]);
@@ -59,11 +82,7 @@ async fn old(folder: &Folder, many: u32) {
     let last = post(&program.url, "/v1/activities", "application/x-ndjson", lines.join("\n")).await;
     assert_eq!(last["status"], 202, "{last}");
     program.stop().await;
-    let db = Connection::open(folder.db()).unwrap();
-    let years = 11 * 366 * 86_400_000_i64;
-    for table in ["exchange", "resource", "party"] {
-        db.execute(&format!("UPDATE {table} SET updated_at = updated_at - {years}"), []).unwrap();
-    }
+    age(&folder.db());
 }
 
 fn look(path: &Path) -> Connection {
@@ -162,4 +181,82 @@ async fn killed_in_the_middle_each_exchange_is_whole_or_gone_and_the_rest_goes_l
     }
     let again = run(&["gallra", "--config", &folder.settings(), "--run", "--by", "Kim Arkivarie"]);
     assert!(again.1.starts_with("Nothing more is due."), "{}", again.1);
+}
+
+/// How many items of that code its unit has on its worklist.
+async fn items(url: &str, unit: &str, code: &str) -> usize {
+    let (_, found) = ask(url, unit, &format!("/fhir/Task?code={code}"), "", None).await;
+    found["entry"].as_array().map_or(0, Vec::len)
+}
+
+#[tokio::test]
+async fn with_an_exchange_go_its_clocks_what_it_moved_and_what_stood_of_it_on_worklists() {
+    let folder = Folder::new();
+    std::fs::write(folder.0.join("rules.toml"), rules("[\"1s\", \"2s\"]")).unwrap();
+    let program = Program::start(&folder.0, "[clocks]\nrules = \"rules.toml\"\nevery_s = 1\n", &[]);
+    let url = program.url.clone();
+    let mut referral = referral_to(1, SOUTH);
+    referral["areas"] = json!(["physical-activity", "tobacco"]);
+    let exchange =
+        ask(&url, ONCOLOGY, "/v1/referrals", "application/json", Some(referral.to_string())).await.0.unwrap();
+    let pause = json!({ "by": "SE2321000131-P000000000011", "reason": "Resa", "until": chrono::Utc::now() + chrono::TimeDelta::seconds(1) });
+    ask(&url, ONCOLOGY, &format!("{exchange}/clocks/pause"), "application/json", Some(pause.to_string())).await;
+    // One that never left, and was taken back.
+    let riv = include_str!("../../mappings/examples/referral.riv-small.source.xml")
+        .replace("SE2321000131-E000000000202", SOUTH)
+        .replace("195009072553", NUMBERS[1]);
+    let held = ask(&url, ONCOLOGY, "/v1/referrals", "application/xml", Some(riv)).await.0.unwrap();
+    assert_eq!(items(&url, ONCOLOGY, "consultation-missing").await, 1);
+    ask(&url, ONCOLOGY, &format!("{held}/cancel"), "application/json", Some(json!({ "reason": "x" }).to_string()))
+        .await;
+    let waited = std::time::Instant::now();
+    while items(&url, SOUTH, "overdue").await == 0 {
+        assert!(waited.elapsed() < PATIENCE, "nothing was told");
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    let areas = json!([{ "area": "physical-activity", "status": "accepted" }, { "area": "tobacco", "status": "rejected", "reason": "Nej" }]);
+    for answer in [
+        json!({ "status": "accepted", "areas": areas }),
+        json!({ "status": "completed", "text": "Klart.", "areas": [{ "area": "physical-activity", "status": "completed" }] }),
+    ] {
+        ask(&url, SOUTH, &format!("{exchange}/answers"), "application/json", Some(answer.to_string())).await;
+    }
+    // Another of the same patient's stays.
+    ask(&url, ONCOLOGY, "/v1/referrals", "application/json", Some(referral_to(2, SOUTH).to_string())).await;
+    program.stop().await;
+    age(&folder.db());
+    let (code, said) = run(&["gallra", "--config", &folder.settings(), "--run", "--by", "Kim Arkivarie"]);
+    assert!(code == Some(0) && said.contains("2 exchanges removed"), "{said}");
+    let db = look(&folder.db());
+    let id = |path: &str| path.rsplit('/').next().unwrap().replace('-', "");
+    for gone in [id(&exchange), id(&held)] {
+        for table in [
+            "wait",
+            "clocked",
+            "pause",
+            "escalation",
+            "escalation_task",
+            "charge_move",
+            "move",
+            "party",
+            "exchange_resource",
+        ] {
+            assert_eq!(count(&db, &format!("{table} WHERE lower(hex(exchange)) = '{gone}'")), 0, "{table}");
+        }
+    }
+    assert!(count(&db, "charge_move") > 0, "who has what is known as long as the patient is");
+    assert_eq!(count(&db, "pragma_foreign_key_check"), 0);
+    drop(db);
+    let bytes = std::fs::read(folder.db()).unwrap();
+    let stands = |text: &str| bytes.windows(text.len()).any(|window| window == text.as_bytes());
+    // The log names exchanges until its own time is over; what they were about is gone.
+    for text in ["R-2026-002", NUMBERS[1]] {
+        assert!(!stands(text), "{text} is still in the file");
+    }
+    let program = Program::start(&folder.0, "", &[]);
+    for unit in [ONCOLOGY, SOUTH] {
+        let (_, tasks) = ask(&program.url, unit, "/fhir/Task", "", None).await;
+        assert_eq!(tasks["entry"].as_array().unwrap().len(), 1, "only what is about the other: {tasks:#}");
+    }
+    program.stop().await;
 }

@@ -24,7 +24,7 @@ async fn send_riv(world: &World, text: String) -> Reply {
     world.ask("POST", "/v1/referrals", &headers, Some(text)).await
 }
 
-fn consultations() -> Value {
+pub fn consultations() -> Value {
     json!({
         "patient": { "at": "2026-03-01T09:00:00+01:00", "medium": "face-to-face", "text": "Vill träna nära hemmet." },
         "primaryCare": {
@@ -174,5 +174,48 @@ async fn what_waits_is_delivered_with_the_consultations_to_a_server_and_can_be_t
     let request = &world.at_clinic("ServiceRequest").await[0];
     assert_eq!(request["supportingInfo"].as_array().unwrap().len(), 2);
     assert_eq!(world.at_clinic("Communication").await.len(), 2);
+    world.close().await;
+}
+
+#[actix_web::test]
+async fn what_never_left_is_taken_back_unseen_and_leaves_the_worklist_whatever_becomes_of_it() {
+    let world = World::open().await;
+    let task = async || {
+        let found = world.get("/fhir/Task?code=consultation-missing", ONCOLOGY).await.json();
+        found["entry"].as_array().map(|l| l[0]["resource"]["status"].clone())
+    };
+    // Entered in error while it waits, and once more after that.
+    let exchange = send_riv(&world, riv(1, SOUTH)).await.location.unwrap();
+    let mut wrong = referral_to(1, SOUTH);
+    wrong["id"] = json!(format!("{ONCOLOGY}#R-2026-002"));
+    (wrong["status"], wrong["version"]) = (json!("entered-in-error"), json!(2));
+    let reply = world.post("/v1/referrals", ONCOLOGY, &wrong).await;
+    assert!(reply.status == 202 && reply.location.as_ref() == Some(&exchange), "{}", reply.text);
+    assert_eq!(task().await, Some(json!("cancelled")));
+    let shown = world.get(&exchange, ONCOLOGY).await.json();
+    assert_eq!((&shown["stage"], &shown["enteredInError"]), (&json!("cancelled"), &json!(true)), "{shown:#}");
+    assert!(shown["attention"].as_array().unwrap().is_empty(), "{shown:#}");
+    wrong["version"] = json!(3);
+    assert_eq!(world.post("/v1/referrals", ONCOLOGY, &wrong).await.status, 202);
+    for unseen in [exchange.as_str(), "/fhir/ServiceRequest", "/fhir/Task", "/fhir/Patient", "/fhir/Communication"] {
+        let reply = world.get(unseen, SOUTH).await;
+        assert!(reply.status == 404 || reply.json().get("entry").is_none(), "{unseen}: {}", reply.text);
+    }
+    assert_eq!(world.post(&format!("{exchange}/consultations"), ONCOLOGY, &consultations()).await.status, 409);
+    let again = send_riv(&world, riv(4, SOUTH)).await;
+    assert_eq!(again.status, 409, "what was taken back as wrong stays so: {}", again.text);
+    world.close().await;
+}
+
+#[actix_web::test]
+async fn a_newer_version_that_waits_for_nothing_goes_out_and_leaves_no_task_that_nobody_can_end() {
+    let world = World::open().await;
+    let exchange = send_riv(&world, riv(1, SOUTH)).await.location.unwrap();
+    let next = send_riv(&world, riv(2, HOME)).await;
+    assert!(next.status == 202 && next.location.as_ref() == Some(&exchange), "{}", next.text);
+    assert_eq!(world.get(&exchange, HOME).await.status, 200);
+    assert_eq!(world.get(&exchange, SOUTH).await.status, 404);
+    let found = world.get("/fhir/Task?code=consultation-missing", ONCOLOGY).await.json();
+    assert_eq!(found["entry"][0]["resource"]["status"], "cancelled", "{found:#}");
     world.close().await;
 }

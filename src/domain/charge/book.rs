@@ -43,6 +43,15 @@ pub fn charges(moves: &[Move]) -> Vec<Charge> {
     book.charges
 }
 
+/// Area and unit of what was given away by that document and was the giver's: to agree that another should have it is not that.
+pub fn given(moves: &[Move], origin: Uuid) -> Vec<(String, String)> {
+    let gave = |c: &Charge| {
+        let by = |m: &&Move| m.origin == origin && m.step == Step::Gives && m.area == c.area && m.unit == c.unit;
+        moves.iter().filter(by).any(|m| Some(m.at) == c.to)
+    };
+    charges(moves).into_iter().filter(gave).map(|c| (c.area, c.unit)).collect()
+}
+
 struct Book<'m> {
     moves: &'m [&'m Move],
     charges: Vec<Charge>,

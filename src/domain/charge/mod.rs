@@ -14,7 +14,7 @@ use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use super::task::Status;
-pub use book::{Charge, charges};
+pub use book::{Charge, charges, given};
 pub use steps::steps;
 
 /// What a document asks of whoever it is for.
@@ -88,6 +88,8 @@ pub struct Said {
     pub states_lapse: bool,
     /// Who gives away what somebody takes: the sender, and whoever has agreed to the same SIP.
     pub givers: Vec<String>,
+    /// What was given away by it and was the giver's own: `(area, unit)` ([`given`]).
+    pub had: Vec<(String, String)>,
 }
 
 /// One thing that happened to the responsibility for an area. Moves are only added.

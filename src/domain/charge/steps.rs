@@ -1,6 +1,6 @@
 //! The steps that follow for one exchange from what it says now and what moved because of it before.
 
-use super::{Answer, Move, Said, Step};
+use super::{Answer, Move, Part, Said, Step};
 
 /// The steps that follow for one exchange: from what it says now, and what moved because of it before (`past`, in order).
 pub fn steps(said: &Said, past: &[&Move]) -> Vec<(Step, String, String)> {
@@ -57,8 +57,14 @@ pub fn steps(said: &Said, past: &[&Move]) -> Vec<(Step, String, String)> {
             }
         }
         if takers.is_empty() {
-            let regains = units.iter().filter(|unit| gave(unit));
-            new.extend(regains.map(|unit| (Step::Regains, area.clone(), (*unit).to_owned())));
+            // Whoever only agreed that another should have the area never had it. What then is nobody's is the sender's, also where
+            // its own part ends with the others'.
+            let stays = |part: &Part| part.area == area && part.unit == said.sender && part.answer == Answer::No;
+            let own = gave(&said.sender) || (has(&said.sender) && said.parts.iter().any(stays));
+            let had = |unit: &str| said.had.iter().any(|(of, by)| *of == area && by == unit);
+            let others = units.iter().copied().filter(|unit| *unit != said.sender && gave(unit) && had(unit));
+            let back = others.chain(own.then_some(said.sender.as_str()));
+            new.extend(back.map(|unit| (Step::Regains, area.clone(), unit.to_owned())));
             continue;
         }
         // Whoever has a part of its own in the area does not give it away.

@@ -47,7 +47,8 @@ impl History {
         self.minute += 1;
         let origin = Uuid::from_u128(origin);
         let past: Vec<&Move> = self.moves.iter().filter(|m| m.origin == origin).collect();
-        for (step, area, unit) in steps(said, &past) {
+        let had = given(&self.moves, origin);
+        for (step, area, unit) in steps(&Said { had, ..said.clone() }, &past) {
             let id = Uuid::from_u128(1000 + self.moves.len() as u128);
             self.moves.push(Move { id, origin, exchange: Some(origin), at: at(self.minute), step, area, unit });
         }
@@ -183,6 +184,33 @@ fn a_sip_gives_each_area_to_all_who_have_a_part_in_it_and_have_agreed() {
 }
 
 #[test]
+fn when_a_sip_ends_nobody_gets_what_they_only_agreed_that_another_should_have() {
+    let sip = |status: Status, speaks: &str| Said {
+        sender: "S".into(),
+        parts: [("fatigue", "S"), ("nutrition", "P"), ("tobacco", "Q")]
+            .map(|(area, unit)| Part {
+                area: area.into(),
+                unit: unit.into(),
+                answer: answer(Errand::Sip, status, false),
+                speaks: unit == speaks || unit == "S",
+            })
+            .into(),
+        givers: vec!["S".into(), "P".into(), "Q".into()],
+        ..Said::default()
+    };
+    let mut history = History::default();
+    history.say(9, &asked("P", "X", Errand::Takeover, &["tobacco"], Status::Requested, false));
+    history.say(1, &sip(Status::Accepted, "P"));
+    history.say(1, &sip(Status::Accepted, "Q"));
+    let all = |history: &History| ["fatigue", "nutrition", "tobacco"].map(|area| history.has(area));
+    assert_eq!(all(&history), ["S", "P", "Q"]);
+    history.say(1, &Said { givers: vec!["S".into()], ..sip(Status::Cancelled, "") });
+    assert_eq!(all(&history), ["S", "S", "P"], "P had tobacco, and nobody but S had fatigue");
+    history.say(1, &Said { givers: vec!["S".into()], ..sip(Status::Cancelled, "") });
+    assert_eq!(all(&history), ["S", "S", "P"]);
+}
+
+#[test]
 fn a_plans_own_statement_lapses_with_it_and_never_takes_from_anybody() {
     let plan = |areas: &[&str]| Said {
         sender: "S".into(),
@@ -238,6 +266,7 @@ impl Referral {
             states: self.areas.iter().map(|a| AREAS[*a].to_owned()).collect(),
             states_lapse: false,
             givers: vec![UNITS[self.sender].into()],
+            had: Vec::new(),
         }
     }
 

@@ -362,6 +362,7 @@ pub(super) fn removal(of: &Exchange, log_before: DateTime<Utc>) -> Removal {
         id: Uuid::now_v7(),
         exchange: of.id,
         revision: of.revision,
+        items: Vec::new(),
         rule: "journal".into(),
         rule_version: "2026-1".into(),
         at: at(100),

@@ -39,6 +39,7 @@ pub(super) async fn add(
         id: Uuid::now_v7(),
         exchange: one.id,
         revision: one.revision,
+        items: Vec::new(),
         rule: rule.to_owned(),
         rule_version: format!("{} {}", one.definition, one.version),
         at: now,

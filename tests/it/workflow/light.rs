@@ -47,6 +47,11 @@ async fn a_referral_that_came_as_riv_is_read_as_json_by_its_recipient_and_as_riv
     let headers = [("Vardkedja-Unit", ONCOLOGY), ("Content-Type", "application/xml")];
     let sent = world.ask("POST", "/v1/referrals", &headers, Some(riv)).await;
     assert_eq!(sent.status, 202, "{}", sent.text);
+    // It waits for the consultations, which the format has no field for.
+    let released = world
+        .post(&format!("{}/consultations", sent.location.clone().unwrap()), ONCOLOGY, &crate::transfer::consultations())
+        .await;
+    assert_eq!(released.status, 200, "{}", released.text);
     let path = format!("{}/document", sent.location.clone().unwrap());
     let own = world.get(&path, ONCOLOGY).await;
     assert!(own.text.starts_with("<?xml") || own.text.starts_with('<'), "{}", own.text);

@@ -149,6 +149,9 @@ async fn a_riv_referral_that_was_sent_on_names_its_new_recipient_and_who_sent_it
     let headers = [("Vardkedja-Unit", ONCOLOGY), ("Content-Type", "application/xml")];
     let sent = world.ask("POST", "/v1/referrals", &headers, Some(riv)).await;
     let exchange = sent.location.unwrap();
+    // It waits for the consultations, which the format has no field for.
+    let released = world.post(&format!("{exchange}/consultations"), ONCOLOGY, &crate::transfer::consultations()).await;
+    assert_eq!(released.status, 200, "{}", released.text);
     taken(&world, &exchange, SOUTH, json!({ "redirectTo": MUNICIPALITY })).await;
     let shown = world.get(&format!("{exchange}/document"), ONCOLOGY).await.text;
     let recipient = &shown[shown.find("recipient>").unwrap()..];
@@ -178,5 +181,40 @@ async fn a_unit_sends_on_at_its_own_server() {
     assert_eq!(standing(&world, &exchange, NORTH).await["redirectedTo"], SOUTH);
     taken(&world, &exchange, SOUTH, json!({ "status": "accepted" })).await;
     assert_eq!(document(&world, &exchange, ONCOLOGY).await["state"]["status"], "accepted");
+    world.close().await;
+}
+
+#[actix_web::test]
+async fn the_timeline_says_who_answered_each_area_and_who_sent_it_on() {
+    let world = World::open().await;
+    let mut referral = referral_to(1, SOUTH);
+    referral["areas"] = json!(["physical-activity", "tobacco"]);
+    let exchange = world.refer(&referral).await;
+    taken(&world, &exchange, SOUTH, json!({ "redirectTo": MUNICIPALITY })).await;
+    let body = json!({ "status": "accepted", "areas": [
+        { "area": "physical-activity", "status": "accepted" },
+        { "area": "tobacco", "status": "rejected", "reason": "Ingen tid." },
+    ] });
+    taken(&world, &exchange, MUNICIPALITY, body).await;
+    let told = world.get(&format!("{exchange}/timeline"), ONCOLOGY).await.json();
+    let moves = told["events"].as_array().unwrap().iter().filter(|e| e["what"] == "task");
+    let moves: Vec<String> = moves
+        .map(|e| {
+            let unit = |name: &str| e[name].as_str().unwrap_or("nobody").to_owned();
+            format!("{} {} {}", unit("unit"), e["status"].as_str().unwrap(), unit("by"))
+        })
+        .collect();
+    let mut expected = vec![
+        format!("{SOUTH} requested {ONCOLOGY}"),
+        format!("{SOUTH} rejected {SOUTH}"),
+        format!("{MUNICIPALITY} requested {SOUTH}"),
+        format!("{MUNICIPALITY} accepted {MUNICIPALITY}"),
+        format!("{MUNICIPALITY} accepted {MUNICIPALITY}"),
+        format!("{MUNICIPALITY} rejected {MUNICIPALITY}"),
+    ];
+    let mut moves = moves;
+    moves.sort();
+    expected.sort();
+    assert_eq!(moves, expected, "{told:#}");
     world.close().await;
 }
