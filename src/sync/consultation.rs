@@ -1,5 +1,6 @@
 //! A referral that waits for samråd (RMR, TRF-1): taken and kept whole, on the worklist of its sender, until the consultations
 //! with patient and primary care are recorded; then it goes out in the commit that records them. Nobody else sees it before.
+//! Longer than most files: all ways out of waiting stand together.
 
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
