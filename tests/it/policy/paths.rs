@@ -37,6 +37,8 @@ pub const PATHS: &[Path] = &[
     ("$events of a subscription", events),
     ("open loops", open_loops),
     ("timeline", timeline),
+    ("difference of an exchange", difference_of_exchange),
+    ("$diff", difference),
 ];
 
 /// What is asked, and what has to come.
@@ -410,4 +412,27 @@ fn timeline(model: &Model, asker: &Asker, _: &mut Rng) -> Vec<Question> {
         question
     };
     model.exchanges.iter().map(of).collect()
+}
+
+/// What is compared is read; the plans of the model tell no versions of their documents apart.
+fn difference_of_exchange(model: &Model, _: &Asker, _: &mut Rng) -> Vec<Question> {
+    let of = |e: &super::model::Exchange| {
+        let mut question = get(format!("/v1/exchanges/{}/diff", e.id), None);
+        question.status = Some(|s| s == 404);
+        question
+    };
+    model.exchanges.iter().map(of).collect()
+}
+
+fn difference(model: &Model, asker: &Asker, _: &mut Rng) -> Vec<Question> {
+    let mut all = Vec::new();
+    for r in model.of("CarePlan") {
+        for version in 1..=r.versions.len() {
+            let mut question = get(format!("/fhir/{}/$diff?from={version}&to={version}", r.name()), None);
+            let seen = model.sees_version(asker, 'r', r, version) && model.shown(asker, r).is_some();
+            question.status = Some(if seen { |s| s == 200 } else { |s| s == 404 || s == 403 });
+            all.push(question);
+        }
+    }
+    all
 }
