@@ -37,7 +37,6 @@ pub const PATHS: &[Path] = &[
     ("$events of a subscription", events),
     ("open loops", open_loops),
     ("timeline", timeline),
-    ("difference of an exchange", difference_of_exchange),
     ("$diff", difference),
 ];
 
@@ -409,16 +408,6 @@ fn timeline(model: &Model, asker: &Asker, _: &mut Rng) -> Vec<Question> {
         } else {
             question.status = Some(|s| s == 404);
         }
-        question
-    };
-    model.exchanges.iter().map(of).collect()
-}
-
-/// What is compared is read; the plans of the model tell no versions of their documents apart.
-fn difference_of_exchange(model: &Model, _: &Asker, _: &mut Rng) -> Vec<Question> {
-    let of = |e: &super::model::Exchange| {
-        let mut question = get(format!("/v1/exchanges/{}/diff", e.id), None);
-        question.status = Some(|s| s == 404);
         question
     };
     model.exchanges.iter().map(of).collect()
