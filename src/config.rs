@@ -33,6 +33,7 @@ use crate::domain::delivery::Schedule;
 use crate::domain::outgoing::Outgoing;
 use crate::domain::redirect::Rule;
 use crate::domain::transfer::Policy;
+use crate::store::Ledger;
 
 pub use addresses::Secret;
 pub use audit::AuditSettings;
@@ -53,6 +54,8 @@ pub use units::parse_units;
 #[derive(Debug, Clone)]
 pub struct Config {
     pub listen: SocketAddr,
+    /// Callers come through a proxy of ours, which says where they come from.
+    pub behind_proxy: bool,
     pub db: PathBuf,
     pub hsa_id: String,
     pub name: String,
@@ -83,6 +86,8 @@ pub struct Config {
     /// Who may send on what it was asked to do.
     pub redirect: Rule,
     pub retention: Retention,
+    /// The ledger of purges.
+    pub purges: PathBuf,
     /// What a transfer between levels of care must carry.
     pub transfer: Policy,
     /// When what is owed is overdue.
@@ -161,6 +166,7 @@ struct Raw {
     subscriptions: subscriptions::RawSubscriptions,
     redirect: redirect::RawRedirect,
     retention: retention::RawRetention,
+    programmes: RawProgrammes,
     transfer: transfer::RawTransfer,
     clocks: clocks::RawClocks,
     #[serde(default)]
@@ -206,6 +212,12 @@ struct RawDelivery {
     breaker_failures: u32,
     breaker_percent: u32,
     probe_s: Vec<u64>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawProgrammes {
+    ledger: PathBuf,
 }
 
 #[derive(Deserialize)]
@@ -311,6 +323,7 @@ fn check(raw: Raw, base: &Path) -> Result<Config, ConfigError> {
     let base_url = base_url.trim_end_matches('/').to_owned();
     let directory = Directory::new(units);
     let clients = client::check(raw.client, base, &partners, &directory, &outgoing, &mut warnings)?;
+    client::check_names(&clients, tls.as_ref())?;
     for client in &clients {
         if let Some(name) = client.registry.as_ref().filter(|name| !registries.iter().any(|r| r.name == **name)) {
             warnings.push(format!("client {:?}: there is no [[registry]] {name:?}, so it gets nothing", client.id));
@@ -318,7 +331,8 @@ fn check(raw: Raw, base: &Path) -> Result<Config, ConfigError> {
     }
     let issuers = client::issuers(raw.issuer, base, &base_url, &clients, &outgoing, &mut warnings)?;
     let authenticated = !clients.is_empty();
-    oauth::listen(listen, authenticated, tls.as_ref(), gateway.behind_proxy)?;
+    let behind_proxy = gateway.behind_proxy;
+    oauth::listen(listen, authenticated, tls.as_ref(), behind_proxy)?;
     if !raw.audit.reads {
         if authenticated {
             return Err(value(
@@ -337,6 +351,10 @@ fn check(raw: Raw, base: &Path) -> Result<Config, ConfigError> {
     let subscriptions =
         subscriptions::check(&raw.subscriptions, schedule("delivery.retry_s", raw.delivery.retry_s.clone())?)?;
     let db = base.join(gateway.db);
+    let purges = match raw.programmes.ledger {
+        path if path.as_os_str().is_empty() => Ledger::beside(&db),
+        path => base.join(path),
+    };
     let reads = raw.audit.reads;
     let audit = audit::check(raw.audit, &db, base)?;
     let export = export::check(raw.export, base, &db)?;
@@ -345,6 +363,7 @@ fn check(raw: Raw, base: &Path) -> Result<Config, ConfigError> {
     Ok(Config {
         base_url,
         listen,
+        behind_proxy,
         oauth: oauth::oauth(raw.oauth, base, &db)?,
         tls,
         db,
@@ -373,6 +392,7 @@ fn check(raw: Raw, base: &Path) -> Result<Config, ConfigError> {
         registries,
         redirect,
         retention,
+        purges,
         transfer,
         clocks,
         export,

@@ -17,8 +17,8 @@
 //!    answer leaves.**
 //! 7. **No personnummer, name or free text in any log, metric, URL that we make, or error text.**
 //! 8. **`domain`, `fhir`, `mapping` and `rules` are pure: no clock, no socket, no file after load.**
-//! 9. **From the commit of a block (spärr) on, no path shows or sends what it closes, nor tells that it is there.** One
-//!    exception: the files of an export that was made before stay with its client until they end.
+//! 9. **From the commit of a block (spärr) on, no path shows or sends what it closes, nor tells that it is there.** Who had got
+//!    it by an export is told to erase it, as if it had been removed.
 //!
 //! # The house
 //!
@@ -27,7 +27,7 @@
 //! | [`domain`] | Swedish and process facts: identifiers, code lists, the Task transition table, deliveries |
 //! | [`fhir`] | R4 facts: the schema, findings, Bundles, search parameters, the validator |
 //! | [`mapping`] | tables ↔ FHIR, both ways |
-//! | [`rules`] | who is responsible, and why: guidelines as data, judged over an assessment |
+//! | [`rules`] | who is responsible, and why: guidelines as data, judged over an assessment; programmes as data, and what is due when |
 //! | [`store`] | the only SQL |
 //! | [`partner`] | the only outgoing HTTP |
 //! | [`sync`] | the journeys: submit, deliver, acknowledge, reconcile, cancel, send again, tell subscribers; the clocks of what nobody answers |

@@ -1,17 +1,19 @@
 //! Looks for changed keys and certificates while the gateway runs, and takes them into use without dropping a connection. A
-//! broken new one leaves the old in force, and is said.
+//! broken new one leaves the old in force, and is said. Copies of the database that were made meanwhile are put into the log.
 
 use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use chrono::Utc;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
 use crate::Gateway;
 use crate::api::Certificates;
 use crate::config::Config;
+use crate::operations::record_copies;
 
 /// What tells one content of a file from another without reading it; none where it is not there.
 type Stamp = Option<(SystemTime, u64, u64)>;
@@ -69,6 +71,7 @@ pub async fn run(
 ) {
     let mut hangup = signal(SignalKind::hangup()).ok();
     while !*stopped.borrow() {
+        record_copies(&gateway, Utc::now()).await;
         let asked = tokio::select! {
             () = tokio::time::sleep(gateway.config.oauth.reload) => false,
             () = received(&mut hangup) => true,

@@ -5,7 +5,9 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
+use super::certificate::Certificate;
 use super::jwt::{self, Meant, Opened};
+use super::keys::key;
 use super::shows;
 use super::token::{Denied, LIFETIME_S};
 use crate::Gateway;
@@ -37,15 +39,12 @@ pub async fn prove(
     client: &Client,
     opened: &Opened,
     assertion: &str,
-    certificate: Option<[u8; 32]>,
+    certificate: Option<&Certificate>,
     now: DateTime<Utc>,
 ) -> Result<Assertion, Denied> {
     let keys = client.keys.as_ref().ok_or(Denied::UnknownIssuer)?;
-    let found = gateway
-        .keyring
-        .find(&gateway.config, keys, opened.kid.as_deref(), opened.algorithm, now.timestamp())
-        .await
-        .ok_or(Denied::UnknownKey)?;
+    let found =
+        key(gateway, keys, opened.kid.as_deref(), opened.algorithm, now.timestamp()).await.ok_or(Denied::UnknownKey)?;
     let audience = gateway.config.token_url();
     let meant = Meant { audience: &[&audience], now: now.timestamp(), leeway_s: jwt::LEEWAY_S };
     let (claims, times): (Claims, _) = jwt::verify(assertion, opened, &found.key, meant)?;

@@ -8,6 +8,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use super::certificate::Certificate;
 use super::grants::{NO_PATIENTS, meanings, served};
 use super::scope::{self, Scope};
 use super::token::{ACCESS_TOKEN, Access, Denied, ours};
@@ -93,12 +94,17 @@ impl From<StoreError> for Refused {
 
 const JWT_BEARER: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 
+/// The client that an assertion names, whoever made it.
+pub fn named<'g>(gateway: &'g Gateway, assertion: &str) -> Option<&'g str> {
+    assertion::named(gateway, assertion).ok().map(|(_, client)| client.id.as_str())
+}
+
 /// Gives a token to a client that proves who it is. Refusals are counted, and those of known clients are in the audit log, as
 /// far as its bound goes.
 pub async fn grant(
     gateway: &Gateway,
     form: Form<'_>,
-    certificate: Option<[u8; 32]>,
+    certificate: Option<&Certificate>,
     now: DateTime<Utc>,
 ) -> Result<Granted, Refused> {
     let mut client = None;
@@ -120,7 +126,7 @@ pub async fn grant(
 async fn decide<'g>(
     gateway: &'g Gateway,
     form: Form<'_>,
-    certificate: Option<[u8; 32]>,
+    certificate: Option<&Certificate>,
     now: DateTime<Utc>,
     known: &mut Option<&'g Client>,
 ) -> Result<Granted, Refused> {

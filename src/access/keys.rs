@@ -3,16 +3,21 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use chrono::DateTime;
 use jsonwebtoken::Algorithm;
 use jsonwebtoken::jwk::{Jwk, JwkSet};
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::attempts::Attempts;
 use super::jwt;
 use super::refusals::Refusals;
 use super::verified::Verified;
+use crate::Gateway;
 use crate::config::{Config, Keys};
+use crate::domain::audit::{By, Deed, Event, Outcome};
 use crate::partner::{self, Guard, Small};
+use crate::store::Commit;
 
 /// Seconds before the keys are read again for one that they did not have, or that could not be read.
 const ASK_AGAIN_S: i64 = 60;
@@ -32,6 +37,55 @@ pub struct Keyring {
     /// Tokens that were verified with keys that need not be read again yet.
     pub(super) verified: Verified,
     pub(super) refusals: Refusals,
+    /// Of clients to get a token.
+    pub attempts: Attempts,
+}
+
+/// What came of looking for a key.
+#[derive(Debug, Default)]
+pub struct Looked {
+    pub found: Option<Found>,
+    /// That somebody else was asked for it just now.
+    pub fetched: Option<Fetched>,
+}
+
+/// Keys were fetched from an address: how many they are, or why there are none.
+#[derive(Debug)]
+pub struct Fetched {
+    pub address: String,
+    pub result: Result<usize, String>,
+}
+
+/// The key with that `kid` for that algorithm. That it was fetched is in the audit log before it is used.
+pub(super) async fn key(
+    gateway: &Gateway,
+    keys: &Keys,
+    kid: Option<&str>,
+    algorithm: Algorithm,
+    now: i64,
+) -> Option<Found> {
+    let looked = gateway.keyring.find(&gateway.config, keys, kid, algorithm, now).await;
+    if let Some(fetched) = looked.fetched {
+        record(gateway, &fetched, now).await;
+    }
+    looked.found
+}
+
+async fn record(gateway: &Gateway, fetched: &Fetched, now: i64) {
+    let result = if fetched.result.is_ok() { "fetched" } else { "failed" };
+    gateway.figures.keys_fetched(&fetched.address, result);
+    let at = DateTime::from_timestamp(now, 0).unwrap_or_default();
+    let event =
+        Event::new(at, By::gateway(), Deed::FetchKeys, "keys").about([]).with("address", fetched.address.as_str());
+    let event = match &fetched.result {
+        Ok(count) => event.with("keys", *count),
+        Err(reason) => event.ended(Outcome::Minor).with("reason", reason.as_str()),
+    };
+    let commit = Commit { audit: vec![event.into()], ..Commit::default() };
+    // It is about no patient: a full queue is no reason to let nobody in.
+    if let Err(error) = gateway.store.commit(commit).await {
+        tracing::error!(error = %error, "that public keys were fetched could not be recorded");
+    }
 }
 
 /// A key, and the last second in which it is good without being looked for again.
@@ -61,28 +115,35 @@ impl Keyring {
         kid: Option<&str>,
         algorithm: Algorithm,
         now: i64,
-    ) -> Option<Found> {
+    ) -> Looked {
         if let Ok(found) = self.look(keys, kid, algorithm, now) {
-            return found;
+            return Looked { found, fetched: None };
         }
         let turn =
             Arc::clone(self.reading.lock().unwrap_or_else(PoisonError::into_inner).entry(keys.clone()).or_default());
         let _turn = turn.lock().await;
         // Whoever was before us may have read them.
         if let Ok(found) = self.look(keys, kid, algorithm, now) {
-            return found;
+            return Looked { found, fetched: None };
         }
         let read = read(config, keys).await;
+        let fetched = match keys {
+            Keys::Url(url) => {
+                let result = read.as_ref().map(|set| set.keys.len()).map_err(Clone::clone);
+                Some(Fetched { address: url.clone(), result })
+            }
+            Keys::Inline(_) | Keys::File(_) => None,
+        };
         let mut sets = self.sets.lock().unwrap_or_else(PoisonError::into_inner);
         let known = sets.get(keys).cloned();
         let kept = match (read, known) {
-            (Some(set), _) => Kept { set: Arc::new(set), read_at: Some(now), asked_at: now },
-            (None, Some(kept)) => Kept { asked_at: now, ..kept },
-            (None, None) => Kept { set: Arc::new(JwkSet { keys: Vec::new() }), read_at: None, asked_at: now },
+            (Ok(set), _) => Kept { set: Arc::new(set), read_at: Some(now), asked_at: now },
+            (Err(_), Some(kept)) => Kept { asked_at: now, ..kept },
+            (Err(_), None) => Kept { set: Arc::new(JwkSet { keys: Vec::new() }), read_at: None, asked_at: now },
         };
         let found = choose(&kept.set, kid, algorithm).filter(|_| kept.is_usable(now)).map(|key| kept.found(key));
         sets.insert(keys.clone(), kept);
-        found
+        Looked { found, fetched }
     }
 
     /// Forgets which tokens were verified: the keys that they were verified with may be void.
@@ -126,26 +187,27 @@ fn choose(set: &JwkSet, kid: Option<&str>, algorithm: Algorithm) -> Option<Jwk> 
     }
 }
 
-async fn read(config: &Config, keys: &Keys) -> Option<JwkSet> {
+/// The keys that are there, or why they cannot be read.
+async fn read(config: &Config, keys: &Keys) -> Result<JwkSet, String> {
     let most = config.oauth.jwks_bytes;
     let bytes = match keys {
         Keys::Inline(text) => text.clone().into_bytes(),
         Keys::File(path) => std::fs::read(path)
             .inspect_err(|e| tracing::warn!(?path, error = %e, "a file of public keys cannot be read"))
-            .ok()?,
+            .map_err(|error| error.to_string())?,
         Keys::Url(url) => {
             let guard = Guard::new(Arc::new(config.outgoing.clone()));
             partner::fetch_small(url, &Small { timeout: config.oauth.jwks_timeout, most_bytes: most }, &guard)
                 .await
                 .inspect_err(|o| tracing::warn!(url, reason = o.reason(), "public keys cannot be fetched"))
-                .ok()?
+                .map_err(|outcome| outcome.reason().unwrap_or_default().to_owned())?
         }
     };
     let set = parse(&bytes).filter(|_| bytes.len() <= most);
     if set.is_none() {
         tracing::warn!(at = keys.place(), "public keys are no JWK set, or one that is too large (oauth.jwks_bytes)");
     }
-    set
+    set.ok_or_else(|| "no JWK set, or one that is too large".to_owned())
 }
 
 /// The keys of a set that are understood; others are no reason to refuse these (RFC 7517, 5).
@@ -173,7 +235,8 @@ mod tests {
         let config = Config::load(None).unwrap();
         let keys = Keys::File(file.clone());
         let keyring = Keyring::default();
-        let find = async |now: i64| keyring.find(&config, &keys, Some("k1"), Algorithm::ES384, now).await.is_some();
+        let find =
+            async |now: i64| keyring.find(&config, &keys, Some("k1"), Algorithm::ES384, now).await.found.is_some();
         std::fs::write(&file, format!("{{ \"keys\": [{KEY}] }}")).unwrap();
         assert!(find(0).await);
         std::fs::write(&file, r#"{ "keys": [] }"#).unwrap();

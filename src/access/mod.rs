@@ -5,6 +5,8 @@
 //! a caller may name its unit in the header `Vardkedja-Unit`; without it the caller is the operator of this machine.
 
 mod assertion;
+pub mod attempts;
+pub mod certificate;
 pub mod grant;
 pub mod grants;
 pub mod jwt;
@@ -24,6 +26,7 @@ use crate::domain::{Directory, Unit};
 use crate::fhir::search::Reader;
 use crate::store::{Extent, Filter, Grants, Right};
 
+pub use certificate::Certificate;
 pub use grant::granted;
 pub use grants::{Compiled, compile, served};
 pub use kept::{read_caller, write_caller};
@@ -184,8 +187,8 @@ pub struct Credentials<'a> {
     pub authorization: Option<&'a str>,
     /// The unit that it wants to speak for.
     pub unit: Option<&'a str>,
-    /// SHA-256 of the certificate shown in the TLS connection.
-    pub certificate: Option<[u8; 32]>,
+    /// The certificate shown in the TLS connection.
+    pub certificate: Option<&'a Certificate>,
 }
 
 /// Lets a caller in, or says why not. `now` is the time in seconds since 1970.
@@ -221,8 +224,9 @@ pub async fn admit(gateway: &Gateway, shown: Credentials<'_>, now: i64) -> Resul
 }
 
 /// Whether the connection is with one of the client's certificates, where it is bound to them.
-fn shows(client: &Client, certificate: Option<[u8; 32]>) -> bool {
-    client.certificates.is_empty() || certificate.is_some_and(|shown| client.certificates.contains(&shown))
+fn shows(client: &Client, certificate: Option<&Certificate>) -> bool {
+    let bound = &client.certificates;
+    bound.is_empty() || certificate.is_some_and(|shown| bound.iter().any(|binding| shown.is(binding)))
 }
 
 /// Whether the unit is one of the client's.

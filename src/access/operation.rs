@@ -34,6 +34,10 @@ pub enum Operation<'a> {
     CountActs,
     /// Ask who is responsible, by the rules.
     AskRules,
+    /// Start a programme for a patient, and take its steps.
+    RunProgramme,
+    /// See programmes. Which ones, the store decides by their plans.
+    SeeProgrammes,
     /// Read, search, write a type of the FHIR face.
     Fhir(Right, &'a str),
     /// The history of everything, as far as it may be seen.
@@ -66,6 +70,7 @@ impl Operation<'_> {
         match self {
             Self::Submit(_) | Self::SeeExchanges | Self::Cancel | Self::Answer | Self::Skip => &[Care],
             Self::SeeDisclosures | Self::PauseClocks | Self::SeeResponsibility => &[Care],
+            Self::RunProgramme | Self::SeeProgrammes => &[Care],
             Self::AskRules => &[Care, Operations],
             Self::SeeLoops
             | Self::SendAgain
@@ -95,12 +100,14 @@ impl Operation<'_> {
             // Of those that are covered.
             Self::Answer => (Right::Update, "Task", true),
             Self::SeeResponsibility => (Right::Read, "EpisodeOfCare", true),
+            Self::RunProgramme => (Right::Create, "CarePlan", false),
             Self::SeeAnswers => (Right::Search, "Task", false),
             // Of what is covered; of nothing where that is nothing.
             Self::CountActs => (Right::Search, "Procedure", true),
             Self::AskRules => (Right::Read, "PlanDefinition", true),
             Self::Fhir(..)
             | Self::SeeExchanges
+            | Self::SeeProgrammes
             | Self::SeeDeliveries
             | Self::SeeFigures
             | Self::SeeLog
@@ -198,6 +205,8 @@ mod tests {
         Operation::SeeLog,
         Operation::CountActs,
         Operation::AskRules,
+        Operation::RunProgramme,
+        Operation::SeeProgrammes,
         Operation::Fhir(Right::Search, "Procedure"),
         Operation::Fhir(Right::Update, "Procedure"),
         Operation::SeeHistory,

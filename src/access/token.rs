@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 use super::grant::units_of_codes;
 use super::jwt;
 use super::jwt::Meant;
-use super::keys::Found;
+use super::keys::{Found, key};
 use super::scope::{self, Scope};
 use super::verified::Shown;
 use crate::Gateway;
@@ -109,11 +109,8 @@ async fn examine(gateway: &Gateway, token: &str, now: i64) -> Result<(Shown, i64
     }
     let partner = config.partner(&opened.iss).ok_or(Denied::UnknownIssuer)?;
     let keys = partner.keys.as_ref().ok_or(Denied::UnknownIssuer)?;
-    let Found { key, until } = gateway
-        .keyring
-        .find(config, keys, opened.kid.as_deref(), opened.algorithm, now)
-        .await
-        .ok_or(Denied::UnknownKey)?;
+    let Found { key, until } =
+        key(gateway, keys, opened.kid.as_deref(), opened.algorithm, now).await.ok_or(Denied::UnknownKey)?;
     let audience = [config.base_url.as_str(), config.hsa_id.as_str()];
     let meant = Meant { audience: &audience, now, leeway_s: jwt::LEEWAY_S };
     let (claims, times): (Own, _) = jwt::verify(token, &opened, &key, meant)?;
@@ -152,11 +149,8 @@ async fn outside(
     if !jwt::OUTSIDE.contains(&opened.algorithm) {
         return Err(Denied::Algorithm);
     }
-    let Found { key, until } = gateway
-        .keyring
-        .find(&gateway.config, &issuer.keys, opened.kid.as_deref(), opened.algorithm, now)
-        .await
-        .ok_or(Denied::UnknownKey)?;
+    let Found { key, until } =
+        key(gateway, &issuer.keys, opened.kid.as_deref(), opened.algorithm, now).await.ok_or(Denied::UnknownKey)?;
     let audience: Vec<&str> = issuer.audience.iter().map(String::as_str).collect();
     let meant = Meant { audience: &audience, now, leeway_s: jwt::LEEWAY_S };
     let (claims, times): (Map<String, Value>, _) = jwt::verify(token, opened, &key, meant)?;

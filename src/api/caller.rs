@@ -34,7 +34,6 @@ impl FromRequest for Call {
         let turnstile = request.app_data::<web::Data<Turnstile>>().cloned();
         let authorization = once(request, "Authorization");
         let unit = once(request, "Vardkedja-Unit");
-        let certificate = shown_certificate(request);
         let request = request.clone();
         let shows_resources = request.match_pattern().is_some_and(|route| shows_resources(&route));
         Box::pin(async move {
@@ -42,6 +41,7 @@ impl FromRequest for Call {
             let gateway = gateway.ok_or_else(|| Problem::bad_request("", "Ingen tjänst.", "No service."))?;
             let now = Utc::now();
             let (authorization, unit) = (authorization.as_deref(), unit.as_deref());
+            let certificate = shown_certificate(&request);
             let shown = Credentials { authorization, unit, certificate };
             let caller = admit(&gateway, shown, now.timestamp()).await?;
             if shows_resources {

@@ -23,6 +23,7 @@ const ASKED: &[&str] = &[
     "/v1/exchanges",
     "/v1/open-loops",
     "/v1/exchanges/{id}/diff",
+    "/v1/programmes",
     "/v1/deliveries",
     "/v1/registries/{name}/erasures",
     "/v1/registries/{name}/codes",

@@ -17,6 +17,7 @@ mod oauth;
 mod observe;
 mod ops;
 mod problem;
+mod programmes;
 mod refusals;
 mod registries;
 mod resend;
@@ -76,6 +77,11 @@ pub const ROUTES: &[(&str, &str)] = &[
     ("POST", "/v1/blocks/search"),
     ("GET", "/v1/blocks/{id}"),
     ("POST", "/v1/blocks/{id}/lift"),
+    ("GET", "/v1/programmes"),
+    ("POST", "/v1/programmes"),
+    ("GET", "/v1/programmes/{id}"),
+    ("POST", "/v1/programmes/{id}/events"),
+    ("POST", "/v1/programmes/{id}/eligibility"),
     ("GET", "/v1/partners"),
     ("GET", "/v1/answers/held"),
     ("GET", "/v1/patients/{id}/access-log"),
@@ -187,6 +193,11 @@ fn routes(app: &mut web::ServiceConfig) {
         .route("/v1/blocks/search", web::post().to(blocks::search))
         .route("/v1/blocks/{id}", get().to(blocks::read))
         .route("/v1/blocks/{id}/lift", web::post().to(blocks::lifted))
+        .route("/v1/programmes", get().to(programmes::list))
+        .route("/v1/programmes", web::post().to(programmes::start))
+        .route("/v1/programmes/{id}", get().to(programmes::read))
+        .route("/v1/programmes/{id}/events", web::post().to(programmes::event))
+        .route("/v1/programmes/{id}/eligibility", web::post().to(programmes::eligibility))
         .route("/v1/partners", get().to(deliveries::partners))
         .route("/v1/answers/held", get().to(deliveries::held))
         .route("/v1/patients/{id}/access-log", get().to(access_log::list))

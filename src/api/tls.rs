@@ -4,6 +4,8 @@
 use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
 
+use crate::access::Certificate;
+use crate::config::Tls;
 use actix_tls::accept::rustls_0_23::TlsStream;
 use actix_web::HttpRequest;
 use actix_web::rt::net::TcpStream;
@@ -17,9 +19,6 @@ use rustls::server::{
 };
 use rustls::sign::CertifiedKey;
 use rustls::{DigitallySignedStruct, DistinguishedName, RootCertStore, ServerConfig, SignatureScheme};
-use sha2::{Digest, Sha256};
-
-use crate::config::Tls;
 
 /// Why certificates cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -40,20 +39,20 @@ pub enum TlsError {
     Setup(#[source] rustls::Error),
 }
 
-/// SHA-256 of the certificate that the caller has shown in this connection.
-#[derive(Debug, Clone, Copy)]
-pub struct Shown(pub [u8; 32]);
+/// The certificate that the caller has shown in this connection.
+#[derive(Debug, Clone)]
+pub struct Shown(Certificate);
 
 /// The caller's certificate; none without TLS or where it has shown none.
-pub fn shown_certificate(request: &HttpRequest) -> Option<[u8; 32]> {
-    request.conn_data::<Shown>().map(|shown| shown.0)
+pub fn shown_certificate(request: &HttpRequest) -> Option<&Certificate> {
+    request.conn_data::<Shown>().map(|shown| &shown.0)
 }
 
 /// The socket below TLS, and the certificate that was shown in it.
 pub fn below(stream: &TlsStream<TcpStream>) -> (&TcpStream, Option<Shown>) {
     let (socket, session) = stream.get_ref();
     let first = session.peer_certificates().and_then(|chain| chain.first());
-    (socket, first.map(|certificate| Shown(Sha256::digest(certificate).into())))
+    (socket, first.map(|certificate| Shown(Certificate::read(certificate))))
 }
 
 /// What is in force now.

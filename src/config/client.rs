@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use super::{Config, ConfigError, Partner, addresses, value};
+use super::{Config, ConfigError, Partner, Tls, addresses, value};
+use crate::access::certificate::{AlternativeName, Binding, DistinguishedName};
 use crate::access::{Purpose, Scope, scope};
 use crate::domain::outgoing::Outgoing;
 use crate::domain::{Directory, HsaId};
@@ -48,8 +49,8 @@ pub struct Client {
     pub scopes: Vec<Scope>,
     /// None where only outside issuers speak for it.
     pub keys: Option<Keys>,
-    /// SHA-256 of the certificates that it has to show beside its tokens; empty: none.
-    pub certificates: Vec<[u8; 32]>,
+    /// What the certificate has to be, or to say, that it shows beside its tokens: one of these; empty: none is asked for.
+    pub certificates: Vec<Binding>,
 }
 
 /// Somebody else who issues tokens that are good here.
@@ -104,6 +105,11 @@ pub(super) struct RawClient {
     jwks_url: Option<String>,
     #[serde(default)]
     client_certificate: Vec<String>,
+    tls_client_auth_subject_dn: Option<String>,
+    tls_client_auth_san_dns: Option<String>,
+    tls_client_auth_san_uri: Option<String>,
+    tls_client_auth_san_ip: Option<String>,
+    tls_client_auth_san_email: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -201,6 +207,7 @@ fn client(
     partners: &[Partner],
     directory: &Directory,
 ) -> Result<Client, ConfigError> {
+    let certificates = bindings(key, &raw)?;
     HsaId::parse(&raw.hsa_id).map_err(|e| value(key, &format!("hsa_id {e}")))?;
     let purpose = match raw.purpose.as_str() {
         "care" => Purpose::Care,
@@ -227,7 +234,7 @@ fn client(
     }
     Ok(Client {
         scopes: agreed(key, purpose, &raw.scopes)?,
-        certificates: raw.client_certificate.iter().map(|text| fingerprint(key, text)).collect::<Result<_, _>>()?,
+        certificates,
         id: raw.id,
         name: raw.name,
         hsa_id: Some(raw.hsa_id.to_ascii_uppercase()),
@@ -255,6 +262,42 @@ fn agreed(key: &str, purpose: Purpose, texts: &[String]) -> Result<Vec<Scope>, C
         return Err(value(key, "scopes has at least one scope, and 4096 letters together at most"));
     }
     Ok(scopes)
+}
+
+/// What the client's certificate has to be, or to say: of the names RFC 8705, 2.1.2, has, one.
+fn bindings(key: &str, raw: &RawClient) -> Result<Vec<Binding>, ConfigError> {
+    let hashes = raw.client_certificate.iter().map(|text| fingerprint(key, text).map(Binding::Sha256));
+    let mut all: Vec<Binding> = hashes.collect::<Result<_, _>>()?;
+    let hashes = all.len();
+    if let Some(text) = &raw.tls_client_auth_subject_dn {
+        let wrong = |why| value(key, &format!("tls_client_auth_subject_dn {why}; as CN=journal,O=Region Exempel,C=SE"));
+        all.push(Binding::Subject(DistinguishedName::parse(text).map_err(wrong)?));
+    }
+    let given = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
+    all.extend(given(&raw.tls_client_auth_san_dns).map(|name| Binding::Name(AlternativeName::dns(&name))));
+    all.extend(given(&raw.tls_client_auth_san_uri).map(|uri| Binding::Name(AlternativeName::Uri(uri))));
+    if let Some(text) = &raw.tls_client_auth_san_ip {
+        let address = text.parse().map_err(|_| value(key, "tls_client_auth_san_ip is no address"))?;
+        all.push(Binding::Name(AlternativeName::Ip(address)));
+    }
+    all.extend(given(&raw.tls_client_auth_san_email).map(|address| Binding::Name(AlternativeName::email(&address))));
+    if all.len() > hashes + 1 {
+        return Err(value(key, "has several of tls_client_auth_…: choose one"));
+    }
+    Ok(all)
+}
+
+/// A name is worth what its authority is worth: there must be one, and it alone says whose name it is.
+pub(super) fn check_names(clients: &[Client], tls: Option<&Tls>) -> Result<(), ConfigError> {
+    let is_name = |binding: &&Binding| !matches!(binding, Binding::Sha256(_));
+    let named = clients.iter().find(|client| client.certificates.iter().any(|binding| is_name(&binding)));
+    match named {
+        Some(client) if tls.is_none_or(|tls| tls.client_ca.is_none()) => {
+            let what = "tls_client_auth_… needs tls.client_ca: who signs the certificates with that name";
+            Err(value(&format!("client ({})", client.id), what))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// `sha256:` and 64 hexadecimal digits, with or without colons between.
@@ -323,6 +366,7 @@ pub(super) fn issuers(
 #[cfg(test)]
 mod tests {
     use super::super::Config;
+    use super::Binding;
 
     const PARTNER: &str = "[[partner]]\nname = \"primary-care\"\nchannel = \"poll\"\n";
 
@@ -364,7 +408,30 @@ mod tests {
         assert!(inline("{}").unwrap_err().contains("no JWK set"));
         assert!(inline(r#"{"keys":[{"kty":"RSA","n":"AQAB","e":"AQAB"}]}"#).is_ok());
         let bound = format!("{registry}client_certificate = [\"sha256:{}\"]", "0f:".repeat(31) + "0F");
-        assert_eq!(client(&bound).unwrap().client("c").unwrap().certificates, [[15; 32]]);
+        assert_eq!(client(&bound).unwrap().client("c").unwrap().certificates, [Binding::Sha256([15; 32])]);
+        let ca = "[tls]\ncertificate = \"a.pem\"\nkey = \"a.key\"\nclient_ca = \"ca.pem\"\n";
+        let named = |more: &str| {
+            let lines = "id = \"c\"\nname = \"C\"\nhsa_id = \"SE2321000131-E000000000001\"\njwks_file = \"c.json\"\n";
+            Config::parse(&format!("{ca}[[client]]\n{lines}{registry}{more}")).map_err(|e| e.to_string())
+        };
+        for more in [
+            "tls_client_auth_subject_dn = \"CN=journal,O=Region Exempel,C=SE\"",
+            "tls_client_auth_san_dns = \"journal.example.se\"",
+            "tls_client_auth_san_uri = \"urn:x\"",
+            "tls_client_auth_san_ip = \"2001:db8::7\"",
+            "tls_client_auth_san_email = \"drift@example.se\"",
+        ] {
+            assert_eq!(named(more).unwrap().client("c").unwrap().certificates.len(), 1, "{more}");
+            assert!(client(&format!("{registry}{more}")).unwrap_err().contains("tls.client_ca"), "{more}");
+        }
+        for (more, what) in [
+            ("tls_client_auth_subject_dn = \"journal\"", "without ="),
+            ("tls_client_auth_san_ip = \"journal\"", "no address"),
+            ("tls_client_auth_san_uri = \"urn:x\"\ntls_client_auth_san_dns = \"x\"", "choose one"),
+        ] {
+            let error = named(more).unwrap_err();
+            assert!(error.contains(what), "{more}: {error}");
+        }
     }
 
     #[test]

@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::{Config, ConfigError, value};
+use crate::access::attempts::Bounds;
 
 /// Our own tokens.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,6 +19,8 @@ pub struct Oauth {
     pub key_file: PathBuf,
     /// Assertions of one client that are remembered at once: as many as it may use before the first has expired.
     pub assertions: u32,
+    /// Attempts to get a token that fail, or of which it is not known yet who makes them.
+    pub attempts: Bounds,
     /// How often changed keys and certificates are looked for.
     pub reload: Duration,
     /// How long a JWK set may take to come, and how many bytes it may have.
@@ -55,6 +58,8 @@ pub(super) struct RawOauth {
     token_s: u64,
     key_file: PathBuf,
     assertions: u32,
+    attempts: u32,
+    attempts_all: u32,
     reload_s: u64,
     jwks_s: u64,
     jwks_bytes: usize,
@@ -79,6 +84,8 @@ pub(super) fn oauth(raw: RawOauth, base: &Path, db: &Path) -> Result<Oauth, Conf
     for (key, found, most) in [
         ("token_s", raw.token_s, LONGEST_TOKEN_S),
         ("assertions", u64::from(raw.assertions), u64::from(MOST_ASSERTIONS)),
+        ("attempts", u64::from(raw.attempts), u64::from(MOST_ASSERTIONS)),
+        ("attempts_all", u64::from(raw.attempts_all), u64::from(MOST_ASSERTIONS)),
         ("reload_s", raw.reload_s, LONGEST_TOKEN_S),
         ("jwks_s", raw.jwks_s, 60),
         ("jwks_bytes", raw.jwks_bytes as u64, MOST_BYTES as u64),
@@ -98,6 +105,7 @@ pub(super) fn oauth(raw: RawOauth, base: &Path, db: &Path) -> Result<Oauth, Conf
         token: Duration::from_secs(raw.token_s),
         key_file,
         assertions: raw.assertions,
+        attempts: Bounds { of_source: raw.attempts, of_all: raw.attempts_all },
         reload: Duration::from_secs(raw.reload_s),
         jwks_timeout: Duration::from_secs(raw.jwks_s),
         jwks_bytes: raw.jwks_bytes,
@@ -191,7 +199,9 @@ mod tests {
 
     #[test]
     fn our_tokens_are_short_and_what_is_remembered_is_bounded() {
-        for key in ["token_s", "assertions", "reload_s", "jwks_s", "jwks_bytes", "form_bytes"] {
+        for key in
+            ["token_s", "assertions", "attempts", "attempts_all", "reload_s", "jwks_s", "jwks_bytes", "form_bytes"]
+        {
             for count in ["0", "4294967295"] {
                 let error = load(&format!("[oauth]\n{key} = {count}")).unwrap_err();
                 assert!(error.starts_with(&format!("oauth.{key}")), "{error}");

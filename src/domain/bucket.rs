@@ -39,6 +39,17 @@ impl Bucket {
         true
     }
 
+    /// Puts one back that was taken for nothing.
+    pub fn give_back(&mut self, now: DateTime<Utc>) {
+        self.tokens = (self.level(now) + 1.0).min(self.burst);
+        self.filled_at = self.filled_at.max(now);
+    }
+
+    /// Whether nothing is missing.
+    pub fn is_full(&self, now: DateTime<Utc>) -> bool {
+        self.level(now) + 1e-9 >= self.burst
+    }
+
     /// When a token is there.
     pub fn next_at(&self, now: DateTime<Utc>) -> DateTime<Utc> {
         if self.tokens(now) > 0 {

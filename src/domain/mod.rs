@@ -17,6 +17,7 @@ pub mod kva;
 pub mod outgoing;
 pub mod part;
 pub mod person_id;
+pub mod programme;
 pub mod redirect;
 pub mod retention;
 pub mod statistic;

@@ -183,6 +183,18 @@ impl PersonId {
         &self.value
     }
 
+    /// The day that the number says; nothing of a reserve number, whose date may be anybody's guess.
+    pub fn born(&self) -> Option<chrono::NaiveDate> {
+        let coordination = match self.kind() {
+            PersonIdKind::Personnummer => 0,
+            PersonIdKind::Samordningsnummer => 60,
+            _ => return None,
+        };
+        let number = |from: usize, to: usize| self.value().get(from..to)?.parse::<u32>().ok();
+        let day = number(6, 8)?.checked_sub(coordination)?;
+        chrono::NaiveDate::from_ymd_opt(i32::try_from(number(0, 4)?).ok()?, number(4, 6)?, day)
+    }
+
     /// The FHIR identifier system that belongs to the number.
     pub fn system(&self) -> &'static str {
         self.issuer.system()

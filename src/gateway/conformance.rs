@@ -12,6 +12,7 @@ use crate::fhir::search::Reader;
 use crate::fhir::subscription::Topics;
 use crate::fhir::validate::{self, Context};
 use crate::rules::RuleSets;
+use crate::rules::programme::Programmes;
 use crate::{assets, registry};
 
 const KVA_FILE: &str = "CodeSystem-kva.json";
@@ -23,6 +24,8 @@ pub struct Conformance {
     pub topics: Topics,
     /// Who is responsible for what, by the guidelines of regions.
     pub rules: RuleSets,
+    /// Programmes that patients may be offered.
+    pub programmes: Programmes,
     codes: RwLock<InForce>,
     /// The package's code list, measures and rules, as resources that are kept in the store.
     definitions: Vec<Value>,
@@ -84,7 +87,9 @@ impl Conformance {
         let codes = RwLock::new(InForce { version: 0, list: Arc::new(codes), edition });
         let (rules, found) = RuleSets::load(files, profiles.terminology());
         issues.extend(found);
-        let conformance = Self { profiles, topics, rules, codes, definitions };
+        let (programmes, found) = Programmes::load(files, profiles.terminology());
+        issues.extend(found);
+        let conformance = Self { profiles, topics, rules, programmes, codes, definitions };
         // A guideline is served as it stands, and others read it.
         for plan in conformance.definitions.iter().filter(|d| d["resourceType"] == "PlanDefinition") {
             let file = format!("PlanDefinition-{}.json", plan["id"].as_str().unwrap_or_default());

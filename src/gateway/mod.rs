@@ -58,6 +58,8 @@ pub struct Gateway {
     /// Rung when there may be something to deliver.
     pub wake: Notify,
     pub exports: registry::Exports,
+    /// The ledger of purges, and the bell of what is due in programmes.
+    pub programmes: sync::programme::Desk,
     pub subscriptions: sync::subscription::Desk,
     /// Where subscribers are told.
     pub hooks: Hooks,

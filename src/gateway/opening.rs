@@ -15,7 +15,7 @@ use crate::fhir::issue::Issue;
 use crate::mapping::{Mappings, unwritten};
 use crate::partner::{Bearer, Client, Guard, Hooks, Notifier};
 use crate::signing::{Signer, SigningError};
-use crate::store::{Options, Store, StoreError};
+use crate::store::{Ledger, Options, Store, StoreError};
 use crate::sync::gate::Gates;
 use crate::sync::refused::Counts;
 use crate::sync::seal::{KeyError, Sealer};
@@ -53,6 +53,8 @@ pub enum StartError {
     Key(#[source] KeyError),
     #[error("the code list in the database cannot be put in force")]
     CodeList(#[source] StoreError),
+    #[error("what was purged could not be purged again")]
+    Purges(#[source] sync::Refusal),
     #[error("the server failed")]
     Serve(#[source] std::io::Error),
 }
@@ -103,6 +105,8 @@ impl Gateway {
                 notifiers.insert(partner.name.clone(), notifier);
             }
         }
+        let ledger = Ledger::open(&config.purges)
+            .map_err(|source| StartError::Store { path: config.purges.display().to_string(), source })?;
         // After the store: its lock says that nobody else makes the key at the same time.
         let sealer = Sealer::open(&config).map_err(StartError::Key)?;
         Ok(Self {
@@ -126,6 +130,7 @@ impl Gateway {
             seen: Mutex::default(),
             wake: Notify::new(),
             exports: registry::Exports::default(),
+            programmes: sync::programme::Desk { ledger, wake: Notify::new() },
             subscriptions: sync::subscription::Desk::default(),
             hooks,
         })

@@ -23,6 +23,11 @@ pub async fn run(config: Config, listener: TcpListener, shutdown: impl Future<Ou
     let certificates = config.tls.as_ref().map(Certificates::open).transpose().map_err(StartError::Tls)?;
     let gateway = Arc::new(Gateway::open(config)?);
     registry::definitions::settle(&gateway, Utc::now()).await.map_err(StartError::CodeList)?;
+    // Before anybody can ask: a database that was put back has what was purged since.
+    let purged = sync::programme::purge::again(&gateway, Utc::now()).await.map_err(StartError::Purges)?;
+    if purged > 0 {
+        tracing::warn!(count = purged, "the database is a copy of before: what was purged since is purged again");
+    }
     let (stop, stopped) = watch::channel(false);
     let renewal = tokio::spawn(renew::run(Arc::clone(&gateway), certificates.clone(), files, stopped.clone()));
     let worker = tokio::spawn(sync::worker::run(Arc::clone(&gateway), stopped.clone()));
@@ -30,6 +35,7 @@ pub async fn run(config: Config, listener: TcpListener, shutdown: impl Future<Ou
     let telling = tokio::spawn(sync::subscription::run(Arc::clone(&gateway), stopped.clone()));
     let answers = tokio::spawn(sync::worker::listen(Arc::clone(&gateway), stopped.clone()));
     let clocks = tokio::spawn(sync::clocks::run(Arc::clone(&gateway), stopped.clone()));
+    let programmes = tokio::spawn(sync::programme::run(Arc::clone(&gateway), stopped.clone()));
     let removals = tokio::spawn(sync::remove::run(Arc::clone(&gateway), stopped));
     let sealing = tokio::spawn(sync::seal::run(Arc::clone(&gateway), stop.subscribe()));
     let server = api::serve(Arc::clone(&gateway), listener, certificates).map_err(StartError::Serve)?;
@@ -56,6 +62,7 @@ pub async fn run(config: Config, listener: TcpListener, shutdown: impl Future<Ou
     ended(telling, deadline, || {}).await;
     ended(removals, deadline, || {}).await;
     ended(clocks, deadline, || {}).await;
+    ended(programmes, deadline, || {}).await;
     // Last: whatever was done until now is in the log.
     let _ = ended(sealing, deadline, || {}).await;
     if timeout(LAST_WRITES, sync::seal::end(&gateway, Utc::now())).await.is_err() {

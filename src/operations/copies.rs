@@ -4,9 +4,11 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use anyhow::Context;
-use chrono::{SecondsFormat, Utc};
+use chrono::{DateTime, SecondsFormat, Utc};
 
-use crate::store::{self, BackupError, Manifest};
+use crate::Gateway;
+use crate::domain::audit::{By, Deed, Event};
+use crate::store::{self, BackupError, Commit, Manifest};
 
 /// `vardkedja backup`: true where there is a copy.
 pub fn back_up(db: &Path, to: &Path) -> anyhow::Result<bool> {
@@ -14,6 +16,10 @@ pub fn back_up(db: &Path, to: &Path) -> anyhow::Result<bool> {
     let manifest = store::back_up(db, to, Utc::now()).context("no copy was made")?;
     let _ = writeln!(out, "{} and its manifest are written ({} bytes).", to.display(), manifest.bytes);
     tell(&mut out, &manifest);
+    if let Err(error) = store::leave_for_log(db, &manifest) {
+        let _ =
+            writeln!(out, "The audit log will not tell of it: beside the database nothing could be left ({error}).");
+    }
     let _ = writeln!(
         out,
         "It holds personal data: keep it encrypted, and elsewhere. Try it: vardkedja verify-backup {}",
@@ -21,6 +27,28 @@ pub fn back_up(db: &Path, to: &Path) -> anyhow::Result<bool> {
     );
     say(&out);
     Ok(true)
+}
+
+/// Puts copies that were made of the database, while the gateway ran or before, into its audit log. What a process that was
+/// killed in between leaves behind is told twice rather than not at all.
+pub async fn record(gateway: &Gateway, now: DateTime<Utc>) {
+    let left = match store::left_for_log(&gateway.config.db) {
+        Ok(left) => left,
+        Err(error) => return tracing::error!(error = %error, "copies of the database could not be recorded"),
+    };
+    for (path, note) in left {
+        let event = Event::new(now, By::named("operator"), Deed::Backup, "database")
+            .about([])
+            .with("madeAt", note.made_at.to_rfc3339_opts(SecondsFormat::Millis, true))
+            .with("bytes", note.bytes)
+            .with("sha256", note.sha256);
+        let commit = Commit { audit: vec![event.into()], ..Commit::default() };
+        let recorded = gateway.store.commit(commit).await.is_ok();
+        if !recorded || std::fs::remove_file(&path).is_err() {
+            tracing::error!("that a copy of the database was made could not be recorded, and is tried again");
+            return;
+        }
+    }
 }
 
 /// `vardkedja verify-backup`: true where the copy is good.

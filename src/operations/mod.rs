@@ -17,7 +17,7 @@ use crate::store::look;
 use crate::sync::status::{Facts, State, Status, picture};
 
 pub use audit::{Verify, export as export_audit, verify as verify_audit};
-pub use copies::{back_up, restore, verify_backup};
+pub use copies::{back_up, record as record_copies, restore, verify_backup};
 pub use removal::{remove_due, show_due};
 
 /// The status of a running gateway; false where something needs a person, and where nobody answers.

@@ -107,13 +107,15 @@ pub async fn of_patient(
         (_, Reach::Registry(_)) | (None, _) => return Err(missing("Patient")),
         (Some(id), _) => id,
     };
-    store.resource(&caller.filter(), "Patient", &id).await?.ok_or_else(|| missing("Patient"))?;
+    // What another unit has reported is another unit's, as is what a block keeps from this one: neither is counted here.
+    let filter = caller.filter();
+    store.resource(&filter, "Patient", &id).await?.ok_or_else(|| missing("Patient"))?;
     let event =
         witness::did(gateway, caller, audit::Deed::Read, format!("Patient/{id}/disclosures"), now).about([id.clone()]);
     store.commit(Commit { audit: vec![event.into()], ..Commit::default() }).await?;
     Ok(OfPatient {
-        disclosed: store.disclosed(&id).await?,
-        to_erase: store.to_erase(&id).await?,
+        disclosed: store.disclosed(&filter, &id).await?,
+        to_erase: store.to_erase(&filter, &id).await?,
         informed: store.informed(person.system(), person.value()).await?,
     })
 }

@@ -11,7 +11,7 @@ use super::criteria::reader;
 use super::manifest::manifest;
 use super::request::Request;
 use super::terms::Terms;
-use super::writing::STEPS_BEFORE_TYPES;
+use super::writing::{STEPS_BEFORE_TYPES, is_closed};
 use crate::Gateway;
 use crate::access::{Caller, Reach, read_caller};
 use crate::fhir::issue::{Code, Issue};
@@ -36,13 +36,12 @@ async fn own(gateway: &Gateway, caller: &Caller, id: Uuid) -> Result<Export, Ref
     gateway.store.export_of(&caller.name, id).await?.ok_or_else(|| missing("export"))
 }
 
-/// The same, where it may still go out: whoever has objected since must not be in it.
+/// The same, where it may still go out: whoever has objected since must not be in it, nor what a block has closed since.
 async fn own_today(gateway: &Gateway, caller: &Caller, id: Uuid, now: DateTime<Utc>) -> Result<Export, Refusal> {
     let export = own(gateway, caller, id).await?;
-    match Terms::of(gateway, caller, now).is_outdated(gateway, export.created_at).await? {
-        true => Err(missing("export")),
-        false => Ok(export),
-    }
+    let is_outdated = Terms::of(gateway, caller, now).is_outdated(gateway, export.created_at).await?
+        || is_closed(gateway, &export).await?;
+    if is_outdated { Err(missing("export")) } else { Ok(export) }
 }
 
 /// Whether what satisfies the one list of criteria satisfies the other: the same, or the same of more codes.
@@ -146,7 +145,8 @@ pub async fn file(
     Ok(Sendable { path: folder(gateway, id).join(&file.name), file })
 }
 
-/// Records what of a file is about to leave, and to whom; on disk before it leaves.
+/// Records what of a file is about to leave, and to whom; on disk before it leaves. What has been closed until then does not
+/// leave, although it was found before.
 pub async fn disclose(
     gateway: &Gateway,
     caller: &Caller,
@@ -167,7 +167,7 @@ pub async fn disclose(
     });
     let audit = vec![row(gateway, caller, "file", id, &payload, now)];
     gateway.store.commit(Commit { audit, ..Commit::default() }).await?;
-    Ok(())
+    own_today(gateway, caller, id, now).await.map(|_| ())
 }
 
 /// Ends the export and takes its files away. What it was about stays on record.

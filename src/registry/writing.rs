@@ -111,8 +111,7 @@ pub(super) async fn write(gateway: &Gateway, id: Uuid, shutdown: &watch::Receive
         ExportState::Done | ExportState::Failed => return Ok(()),
     }
     let request = Request::read(&export.asked).ok_or(Stop::Lost("what was asked for"))?;
-    let caller = read_caller(&export.caller).ok_or(Stop::Lost("who asked"))?;
-    let caller = caller.narrowed(&gateway.compiled, &reader(gateway, export.created_at));
+    let caller = asker(gateway, &export).ok_or(Stop::Lost("who asked"))?;
     let settings = &gateway.config.export;
     let bounds = Bounds { bytes: settings.file_bytes, lines: settings.file_lines, leave: settings.leave_bytes };
     let (folder, recorded) = (folder(gateway, id), gateway.store.export_files(id).await?);
@@ -140,6 +139,60 @@ pub(super) async fn write(gateway: &Gateway, id: Uuid, shutdown: &watch::Receive
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> Result<T, Stop> {
     tokio::task::spawn_blocking(work).await.map_err(|_| Stop::Lost("a thread ended"))?.map_err(Stop::File)
+}
+
+/// Whoever asked for the export, with what the scopes were then.
+fn asker(gateway: &Gateway, export: &Export) -> Option<Caller> {
+    let caller = read_caller(&export.caller)?;
+    Some(caller.narrowed(&gateway.compiled, &reader(gateway, export.created_at)))
+}
+
+/// The walk over one type of an export; `None` where a filter cannot be read.
+fn walk(
+    gateway: &Gateway,
+    export: &Export,
+    caller: &Caller,
+    request: &Request,
+    kind: &str,
+    provenance: Option<Associated>,
+) -> Option<Walk> {
+    let of_patients = export.level != ExportLevel::System && !is_actor(kind);
+    let is_whole = of_patients && (export.level == ExportLevel::Group || request.patients.is_some());
+    Some(Walk {
+        resource_type: kind.to_owned(),
+        seq: export.seq,
+        since: export.since_seq,
+        since_at: export.since_at,
+        until: export.until,
+        of_patients,
+        list: (is_whole || (export.since_seq.is_some() && !is_actor(kind)))
+            .then_some(List { export: export.id, is_whole }),
+        any_of: read_filters(gateway, caller, request, kind, export.created_at)?,
+        provenance: provenance
+            .map(|which| Targets { types: request.types.clone(), latest: which == Associated::Latest }),
+        after: 0,
+    })
+}
+
+/// Whether a block has closed something since that the export holds or may hold. What cannot be read counts as that.
+pub(super) async fn is_closed(gateway: &Gateway, export: &Export) -> Result<bool, StoreError> {
+    let (Some(request), Some(caller)) = (Request::read(&export.asked), asker(gateway, export)) else { return Ok(true) };
+    let mut walks = Vec::new();
+    for kind in &request.types {
+        walks.push(walk(gateway, export, &caller, &request, kind, None));
+    }
+    walks.extend(request.provenance.map(|which| walk(gateway, export, &caller, &request, "Provenance", Some(which))));
+    if export.level == ExportLevel::Group {
+        // That a patient is in the group tells of these, whatever is exported.
+        for kind in ["Condition", "CarePlan"] {
+            let all = walk(gateway, export, &caller, &Request::default(), kind, None);
+            walks.push(all.map(|walk| Walk { since: None, ..walk }));
+        }
+    }
+    match walks.into_iter().collect() {
+        Some(walks) => gateway.store.has_closed(&caller.filter(), walks).await,
+        None => Ok(true),
+    }
 }
 
 impl Writing<'_> {
@@ -301,23 +354,8 @@ impl Writing<'_> {
     }
 
     fn walk(&self, kind: &str, provenance: Option<Associated>) -> Result<Walk, Stop> {
-        let of_patients = self.export.level != ExportLevel::System && !is_actor(kind);
-        let is_whole = of_patients && (self.export.level == ExportLevel::Group || self.request.patients.is_some());
-        Ok(Walk {
-            resource_type: kind.to_owned(),
-            seq: self.export.seq,
-            since: self.export.since_seq,
-            since_at: self.export.since_at,
-            until: self.export.until,
-            of_patients,
-            list: (is_whole || (self.export.since_seq.is_some() && !is_actor(kind)))
-                .then_some(List { export: self.export.id, is_whole }),
-            any_of: read_filters(self.gateway, &self.caller, &self.request, kind, self.export.created_at)
-                .ok_or(Stop::Lost("a filter that was read before"))?,
-            provenance: provenance
-                .map(|which| Targets { types: self.request.types.clone(), latest: which == Associated::Latest }),
-            after: 0,
-        })
+        walk(self.gateway, &self.export, &self.caller, &self.request, kind, provenance)
+            .ok_or(Stop::Lost("a filter that was read before"))
     }
 
     /// Records what is about to go out before a file with it can be fetched: each patient in the log, so that the patient can be

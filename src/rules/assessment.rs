@@ -66,7 +66,12 @@ impl Assessment {
 impl Inputs {
     /// The fields of every CodeSystem `assessment-input`, and `assessment-input-…`, of a package.
     pub fn load(files: &Files, terminology: &Terminology, issues: &mut Findings) -> Self {
-        let base = format!("{BASE}/CodeSystem/assessment-input");
+        Self::load_of("assessment-input", files, terminology, issues)
+    }
+
+    /// The same of the CodeSystem of another name.
+    pub fn load_of(name: &str, files: &Files, terminology: &Terminology, issues: &mut Findings) -> Self {
+        let base = format!("{BASE}/CodeSystem/{name}");
         let mut inputs = Self::default();
         let mut promises = Vec::new();
         for (file, text) in files.iter().filter(|(name, _)| name.starts_with("CodeSystem-") && name.ends_with(".json"))

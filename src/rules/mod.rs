@@ -17,6 +17,7 @@ mod explain;
 mod judge;
 mod load;
 mod plan;
+pub mod programme;
 mod read;
 mod set;
 mod sets;

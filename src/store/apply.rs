@@ -39,11 +39,16 @@ pub(super) struct Writing<'w, 'c> {
     pub(super) state: &'w mut State,
     /// For what does not say itself when it was made.
     pub(super) now_ms: i64,
+    /// The last `seq` that was given before: whatever has a higher one is of this commit.
+    pub(super) began: i64,
+    /// Units to which a new version of this commit shows a resource that stood already.
+    pub(super) shown: Vec<(i64, String)>,
 }
 
 impl<'w, 'c> Writing<'w, 'c> {
     pub(super) fn new(statements: &'w Statements<'c>, state: &'w mut State) -> Self {
-        Self { statements, state, now_ms: Utc::now().timestamp_millis() }
+        let began = state.seq();
+        Self { statements, state, now_ms: Utc::now().timestamp_millis(), began, shown: Vec::new() }
     }
 
     /// `times` and `facts` have one entry for each put, `notes` one for each audit row.
@@ -78,6 +83,9 @@ impl<'w, 'c> Writing<'w, 'c> {
         }
         for exchange in &commit.exchanges {
             self.put_exchange_resources(exchange)?;
+        }
+        for programme in &commit.programmes {
+            self.put_programme(programme)?;
         }
         for moved in &commit.charges {
             self.put_moved(moved)?;

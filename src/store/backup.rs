@@ -294,6 +294,40 @@ pub fn manifest_path(file: &Path) -> PathBuf {
     beside(file, ".manifest.json")
 }
 
+/// Leaves word of a copy beside the database, for the log: only the gateway writes that, and it may be running.
+pub fn leave_for_log(db: &Path, manifest: &Manifest) -> Result<(), BackupError> {
+    let note = BackupNote { made_at: manifest.made_at, bytes: manifest.bytes, sha256: manifest.sha256.clone() };
+    let name = format!("{FOR_LOG}{}.json", uuid::Uuid::now_v7());
+    let unfinished = beside(db, &format!(".part{name}"));
+    write_private(&unfinished, &serde_json::to_vec(&note).unwrap_or_default())?;
+    fs::rename(&unfinished, beside(db, &name)).map_err(at(db))?;
+    sync_folder(db)
+}
+
+/// Copies of which the log has not heard, the first made first, with the file that says so: it is removed when the log has.
+pub fn left_for_log(db: &Path) -> Result<Vec<(PathBuf, BackupNote)>, BackupError> {
+    let folder = db.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let Some(before) = beside(db, FOR_LOG).file_name().map(|name| name.to_string_lossy().into_owned()) else {
+        return Ok(Vec::new());
+    };
+    let mut left = Vec::new();
+    for entry in fs::read_dir(folder).map_err(at(folder))? {
+        let entry = entry.map_err(at(folder))?;
+        if !entry.file_name().to_string_lossy().starts_with(&before) {
+            continue;
+        }
+        let path = entry.path();
+        let text = fs::read(&path).map_err(at(&path))?;
+        let manifest = |source| BackupError::Manifest { path: path.clone(), source };
+        left.push((path.clone(), serde_json::from_slice(&text).map_err(manifest)?));
+    }
+    left.sort_by(|a, b| a.0.cmp(&b.0));
+    Ok(left)
+}
+
+/// How the names of such files go on behind the database's.
+const FOR_LOG: &str = ".made-copy-";
+
 fn note_path(db: &Path) -> PathBuf {
     beside(db, ".backup.json")
 }

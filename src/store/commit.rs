@@ -4,6 +4,7 @@ use super::audit::{Checkpoint, Prune};
 use super::block::{Block, Listed};
 use super::charge::Moved;
 use super::export::ExportChange;
+use super::programme::Programme;
 use super::record::{Answer, Assertion, Audit, Delivery, DeliveryChange, Document, Exchange, Inbound, Move, Put};
 use super::rights::Deed;
 use super::subscription::SubscriptionChange;
@@ -20,6 +21,8 @@ pub struct Commit {
     /// After `put` and `share`: these units see these resources no more.
     pub hide: Vec<Share>,
     pub exchanges: Vec<Exchange>,
+    /// After `share`: what they are made of is there.
+    pub programmes: Vec<Programme>,
     pub documents: Vec<Document>,
     pub deliveries: Vec<Delivery>,
     /// Attempts that are about to begin; before `delivery_changes`.
@@ -78,6 +81,10 @@ pub enum Expect {
     NoIdentifier { resource_type: String, system: String, value: String, filter: super::Filter },
     /// The exchange of this document has this revision; `None`: there is no such exchange.
     Exchange { organisation: String, kind: crate::domain::Kind, document: String, revision: Option<u32> },
+    /// The programme has this revision; 0: there is none yet.
+    Programme { programme: Uuid, revision: u32 },
+    /// No hold keeps the programme. A [`Purge`](super::Purge) expects it of its own accord.
+    Unheld { programme: Uuid },
     /// The exchange has this revision.
     Revision { exchange: Uuid, revision: u32 },
     /// Nothing happened to the patient's exchanges since: [`Store::changes_of_patient`](super::Store::changes_of_patient)

@@ -7,9 +7,14 @@ use chrono::{DateTime, Utc};
 use rusqlite::Row;
 
 use super::apply::{Refusal, Writing};
+use super::grants::Right;
 use super::objection::EVERY;
+use super::query::Filter;
 use super::rights::{Disclosed, DisclosedTo, Erasure};
 use super::row::time;
+use super::search::Asked;
+use super::sql::Sql;
+use super::visible::and;
 use super::{Store, StoreError};
 
 const ID: &str = "SELECT id FROM registry WHERE name = ?1";
@@ -26,6 +31,11 @@ macro_rules! objects {
           AND o.registry IN (?2, '*') AND o.lifted_at IS NULL))"
     };
 }
+macro_rules! withheld {
+    () => {
+        "EXISTS (SELECT 1 FROM withheld w WHERE w.rid = r.rid AND w.unit = '')"
+    };
+}
 /// What somebody who objects must have erased it has got all the same.
 const RECORD: &str = concat!(
     "INSERT INTO disclosure (registry, rid, key, first_at, last_at) SELECT ?1, r.rid, ?5, ?6, ?6 FROM ",
@@ -38,21 +48,38 @@ const COMES_AGAIN: &str = concat!(
     given!(),
     "NOT ",
     objects!(),
+    " AND NOT ",
+    withheld!(),
     ")"
 );
-/// Of a patient who objected meanwhile it is to be erased at once.
+/// Of a patient who objected meanwhile it is to be erased at once; so is what a block has closed meanwhile.
 const ERASE: &str = concat!(
-    "INSERT INTO erasure (registry, type, id, patient, key, reason, at) \
-     SELECT ?1, r.type, r.id, r.patient, ?5, 'opt-out', ?6 FROM ",
-    given!(),
+    "INSERT INTO erasure (registry, type, id, patient, key, reason, at, withheld) \
+     SELECT ?1, r.type, r.id, iif(r.type = 'Patient', r.id, r.patient), ?5, iif(",
     objects!(),
-    " ON CONFLICT (registry, type, id) DO UPDATE SET key = excluded.key"
+    ", 'opt-out', 'removed'), ?6, ",
+    withheld!(),
+    " FROM ",
+    given!(),
+    "(",
+    objects!(),
+    " OR ",
+    withheld!(),
+    ") ON CONFLICT (registry, type, id) DO UPDATE SET key = excluded.key, reason = excluded.reason, withheld = excluded.withheld"
 );
 /// The Patient and all that is about it; actors are about nobody.
 macro_rules! of_patient {
     () => {
-        "resource r WHERE (r.patient = ?1 OR r.type = 'Patient' AND r.id = ?1) \
-         AND r.type NOT IN ('Organization', 'Practitioner', 'PractitionerRole')"
+        of_patient!("?1")
+    };
+    ($patient:literal) => {
+        concat!(
+            "resource r WHERE (r.patient = ",
+            $patient,
+            " OR r.type = 'Patient' AND r.id = ",
+            $patient,
+            ") AND r.type NOT IN ('Organization', 'Practitioner', 'PractitionerRole')"
+        )
     };
 }
 /// That the registry need not erase what it has.
@@ -66,15 +93,31 @@ const WITHDRAW: &str = concat!(
      SELECT d.registry, r.type, r.id, ?1, d.key, 'opt-out', ?3 FROM (SELECT r.rid, r.type, r.id FROM ",
     of_patient!(),
     ") r CROSS JOIN disclosure d ON d.rid = r.rid CROSS JOIN registry g ON g.id = d.registry AND ?2 IN (g.name, '*') \
-     WHERE true ON CONFLICT (registry, type, id) DO NOTHING"
+     WHERE true ON CONFLICT (registry, type, id) DO UPDATE SET reason = 'opt-out'"
 );
 /// Of registries to which no objection of the patient is left.
-const TAKE_BACK: &str = "DELETE FROM erasure WHERE patient = ?1 AND reason = 'opt-out' AND registry IN \
-     (SELECT g.id FROM registry g WHERE NOT EXISTS (SELECT 1 FROM opt_out o INDEXED BY opt_out_of_patient \
-      WHERE o.patient = ?1 AND o.registry IN (g.name, '*') AND o.lifted_at IS NULL))";
+macro_rules! objected_no_more {
+    () => {
+        "patient = ?1 AND reason = 'opt-out' AND registry IN \
+         (SELECT g.id FROM registry g WHERE NOT EXISTS (SELECT 1 FROM opt_out o INDEXED BY opt_out_of_patient \
+          WHERE o.patient = ?1 AND o.registry IN (g.name, '*') AND o.lifted_at IS NULL))"
+    };
+}
+/// What a block closes too is to be erased for that: whichever ends first, the other stands.
+const STILL_WITHHELD: &str =
+    concat!("UPDATE erasure SET reason = 'removed' WHERE withheld = 1 AND ", objected_no_more!());
+const TAKE_BACK: &str = concat!("DELETE FROM erasure WHERE withheld = 0 AND ", objected_no_more!());
+/// What a block closes to registries each that has got it must erase. It is told as removed: of a block nothing is told.
+const WITHHOLD: &str = "INSERT INTO erasure (registry, type, id, patient, key, reason, at, withheld) \
+     SELECT d.registry, r.type, r.id, iif(r.type = 'Patient', r.id, r.patient), d.key, 'removed', ?2, 1 \
+     FROM disclosure d CROSS JOIN resource r ON r.rid = d.rid WHERE d.rid = ?1 \
+     ON CONFLICT (registry, type, id) DO UPDATE SET withheld = 1";
+const OPEN: &str = "DELETE FROM erasure WHERE (type, id) = (SELECT type, id FROM resource WHERE rid = ?1) AND withheld = 1 \
+     AND reason = 'removed'";
+const NO_LONGER_WITHHELD: &str = "UPDATE erasure SET withheld = 0 WHERE (type, id) = (SELECT type, id FROM resource WHERE rid = ?1) AND withheld = 1";
 const REMOVED: &str = "INSERT INTO erasure (registry, type, id, patient, key, reason, at) \
      SELECT d.registry, r.type, r.id, NULL, d.key, 'removed', ?2 FROM disclosure d CROSS JOIN resource r ON r.rid = d.rid \
-     WHERE d.rid = ?1 ON CONFLICT (registry, type, id) DO UPDATE SET reason = 'removed', patient = NULL";
+     WHERE d.rid = ?1 ON CONFLICT (registry, type, id) DO UPDATE SET reason = 'removed', patient = NULL, withheld = 0";
 const GONE: &str = "DELETE FROM disclosure WHERE rid = ?1";
 /// What is erased there, the registry has no more; until then it has it, also where the objection is taken back meanwhile.
 const HAS_NO_MORE: &str = "DELETE FROM disclosure WHERE registry = ?1 AND rid IN (SELECT r.rid FROM erasure e INDEXED BY erasure_of_registry \
@@ -85,14 +128,17 @@ const ERASURES: &str = "SELECT e.* FROM erasure e INDEXED BY erasure_of_registry
 const BY_PATIENT: &str = concat!(
     "SELECT g.name, r.type, count(*) AS resources, min(d.first_at) AS first_at, max(d.last_at) AS last_at FROM \
      (SELECT r.rid, r.type, r.id FROM ",
-    of_patient!(),
+    of_patient!("?")
+);
+const BY_TYPE: &str = concat!(
     ") r CROSS JOIN disclosure d ON d.rid = r.rid CROSS JOIN registry g ON g.id = d.registry WHERE ",
     kept!(),
     " GROUP BY g.name, r.type ORDER BY g.name, r.type"
 );
 const TO_ERASE: &str = "SELECT g.name, e.type, count(*) AS resources, min(e.at) AS first_at, max(e.at) AS last_at \
-     FROM erasure e INDEXED BY erasure_of_patient CROSS JOIN registry g ON g.id = e.registry WHERE e.patient = ?1 \
-     GROUP BY g.name, e.type ORDER BY g.name, e.type";
+     FROM erasure e INDEXED BY erasure_of_patient CROSS JOIN registry g ON g.id = e.registry";
+const THERE: &str = " CROSS JOIN resource r ON r.type = e.type AND r.id = e.id";
+const TO_ERASE_BY_TYPE: &str = " GROUP BY g.name, e.type ORDER BY g.name, e.type";
 const CODED: &str = concat!(
     "SELECT r.rid, r.type, r.id FROM disclosure d CROSS JOIN resource r ON r.rid = d.rid \
      WHERE d.registry = (SELECT id FROM registry WHERE name = ?1) AND d.rid > ?2 AND ",
@@ -131,7 +177,21 @@ impl Writing<'_, '_> {
 
     /// What was not erased yet need not be, where the patient objects no more.
     pub(super) fn take_back(&mut self, patient: &str) -> Result<(), Refusal> {
+        self.statements.run(STILL_WITHHELD, [patient])?;
         self.statements.run(TAKE_BACK, [patient])?;
+        Ok(())
+    }
+
+    /// A block has closed the resource to registries: those that have got it are to erase it.
+    pub(super) fn withhold_from_registries(&mut self, rid: i64) -> Result<(), Refusal> {
+        self.statements.run(WITHHOLD, (rid, self.now_ms))?;
+        Ok(())
+    }
+
+    /// It is open again: what was not erased yet need not be, unless the patient objects.
+    pub(super) fn give_back_to_registries(&mut self, rid: i64) -> Result<(), Refusal> {
+        self.statements.run(OPEN, [rid])?;
+        self.statements.run(NO_LONGER_WITHHELD, [rid])?;
         Ok(())
     }
 
@@ -183,16 +243,28 @@ impl Store {
         self.read(move |db| db.all(ERASURES, key, erasure)).await
     }
 
-    /// What of a patient registries have, by registry and type.
-    pub async fn disclosed(&self, patient: &str) -> Result<Vec<DisclosedTo>, StoreError> {
-        let patient = patient.to_owned();
-        self.read(move |db| db.all(BY_PATIENT, [patient], disclosed_to)).await
+    /// What of a patient registries have, by registry and type, as far as the one who asks may see it.
+    pub async fn disclosed(&self, filter: &Filter, patient: &str) -> Result<Vec<DisclosedTo>, StoreError> {
+        let (filter, patient) = (filter.clone(), patient.to_owned());
+        self.read(move |db| {
+            let visible = Asked::of(db, &filter).visible_of_any_type(Right::Read)?;
+            and(Sql::new(BY_PATIENT, [patient.clone().into(), patient.into()]), visible.as_ref())
+                .text(BY_TYPE)
+                .all(db, disclosed_to)
+        })
+        .await
     }
 
-    /// What of a patient registries have got and must erase.
-    pub async fn to_erase(&self, patient: &str) -> Result<Vec<DisclosedTo>, StoreError> {
-        let patient = patient.to_owned();
-        self.read(move |db| db.all(TO_ERASE, [patient], disclosed_to)).await
+    /// What of a patient registries have got and must erase, as far as the one who asks may see it.
+    pub async fn to_erase(&self, filter: &Filter, patient: &str) -> Result<Vec<DisclosedTo>, StoreError> {
+        let (filter, patient) = (filter.clone(), patient.to_owned());
+        self.read(move |db| {
+            let visible = Asked::of(db, &filter).visible_of_any_type(Right::Read)?;
+            let sql = Sql::new(TO_ERASE, []).text(if visible.is_some() { THERE } else { "" });
+            let sql = and(sql.text(" WHERE e.patient = ?").value(patient), visible.as_ref());
+            sql.text(TO_ERASE_BY_TYPE).all(db, disclosed_to)
+        })
+        .await
     }
 
     /// What a registry has, a page at a time, for a list of old and new codes: its place, type and id.

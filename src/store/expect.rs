@@ -5,6 +5,7 @@ use super::apply::{Refusal, Writing};
 use super::assertion::{UNEXPIRED, USED};
 use super::charge::LAST;
 use super::objection::STANDING;
+use super::programme::REVISION as PROGRAMME;
 use super::read_delivery::LANE_END;
 use super::read_exchange::{CHANGES_OF_PATIENT, REVISION, REVISION_OF_DOCUMENT};
 use super::read_resource::{BY_IDENTIFIER, VERSION_NOW, identified};
@@ -81,6 +82,11 @@ impl Writing<'_, '_> {
                 Ok(db.first(STANDING, key, found)?.is_none())
             }
             Expect::OptOut { id } => Ok(db.first(IN_FORCE, [id.as_bytes()], found)?.is_some()),
+            Expect::Programme { programme, revision } => {
+                let found: Option<u32> = db.first(PROGRAMME, [programme.as_bytes()], |row| row.get("revision"))?;
+                Ok(found.unwrap_or(0) == *revision)
+            }
+            Expect::Unheld { programme } => Ok(!self.is_held(*programme)?),
             Expect::Standing { exchange } => Ok(db.first(REVISION, [exchange.as_bytes()], found)?.is_some()),
             Expect::Removable { exchange } => Ok(db.first(REMOVABLE, [exchange.as_bytes()], found)?.is_some()),
             Expect::Untried { delivery, attempts } => {

@@ -21,6 +21,8 @@ const STEPS: &[&str] = &[
     include_str!("migrations/0012_move.sql"),
     include_str!("migrations/0013_charge.sql"),
     include_str!("migrations/0014_subscription.sql"),
+    include_str!("migrations/0011_closed.sql"),
+    include_str!("migrations/0016_programme.sql"),
 ];
 
 /// Runs the steps that the file has not seen, each in its own transaction. Returns how many.

@@ -20,6 +20,7 @@ mod fill;
 pub mod grants;
 mod hold;
 mod known_patient;
+pub mod ledger;
 mod log;
 mod look;
 pub mod meter;
@@ -27,6 +28,7 @@ mod migrate;
 mod moves;
 mod objection;
 mod open;
+mod programme;
 pub mod query;
 mod read_act;
 mod read_delivery;
@@ -66,7 +68,8 @@ pub use audit::{
     walk_file,
 };
 pub use backup::{
-    BackupError, BackupNote, Manifest, Restored, back_up, is_of, last_backup, manifest_of, restore, verify_backup,
+    BackupError, BackupNote, Manifest, Restored, back_up, is_of, last_backup, leave_for_log, left_for_log, manifest_of,
+    restore, verify_backup,
 };
 pub use block::{Block, Lifted, Listed, Outgoing};
 pub use charge::{Moved, Moves};
@@ -76,9 +79,11 @@ pub use export::{
     Export, ExportChange, ExportFile, ExportLevel, ExportOrder, ExportState, FileKind, Membership, Until,
 };
 pub use grants::{Extent, Grants, Right};
+pub use ledger::Ledger;
 pub use meter::{Meter, Space};
 pub use objection::EVERY;
 pub use open::Options;
+pub use programme::{Programme, Purge};
 pub use query::{DeliveryQuery, ExchangePage, ExchangeQuery, Filter, Include, Page, Search, Sort, SortBy, Who, Window};
 pub use read_act::{ActQuestion, ActRow, Apart, Reached, Span as ActSpan};
 pub use read_delivery::{Due, Room, Rooms, TURN};

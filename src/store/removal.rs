@@ -62,17 +62,20 @@ const OWN: &str = concat!(
 const ITEMS: &str =
     "SELECT r.rid, r.type, r.id FROM escalation_task t CROSS JOIN resource r ON r.rid = t.rid WHERE t.exchange = ?1";
 const ANOTHER: &str = "SELECT 1 FROM exchange WHERE patient = ?1 AND id <> ?2 LIMIT 1";
+pub(super) const ANOTHER_PROGRAMME: &str = "SELECT 1 FROM programme INDEXED BY programme_of_patient \
+     WHERE patient = ?1 AND patient IS NOT NULL AND id <> ?2 LIMIT 1";
 /// With a patient's last exchange goes the Patient, and what else is about nobody but them.
 const LAST: &str = concat!(
     "SELECT r.rid, r.type, r.id FROM resource r INDEXED BY resource_of_patient WHERE r.patient = ?1 AND r.type NOT IN ",
     actors!(),
     " AND (r.type = 'Patient' AND r.id = ?1 OR NOT EXISTS (SELECT 1 FROM exchange_resource x WHERE x.rid = r.rid))"
 );
-const LET_GO: [&str; 6] = [
+const LET_GO: [&str; 7] = [
     "DELETE FROM sight WHERE rid = ?1",
     "DELETE FROM withheld WHERE rid = ?1",
     "DELETE FROM concern WHERE rid = ?1",
     "DELETE FROM exchange_resource WHERE rid = ?1",
+    "DELETE FROM programme_resource WHERE rid = ?1",
     "DELETE FROM version WHERE rid = ?1",
     "DELETE FROM resource WHERE rid = ?1",
 ];
@@ -118,7 +121,7 @@ const UNSAY_NOW: &str = concat!(
     " ORDER BY l.due_at LIMIT ?2"
 );
 const UNSAID: &str = "DELETE FROM audit_removal WHERE due_at = ?1 AND chain = ?2 AND seq = ?3";
-const STUB: &str = "INSERT INTO removal (id, what, kind, salt, object, rule, rule_version, at, by, counts) \
+pub(super) const STUB: &str = "INSERT INTO removal (id, what, kind, salt, object, rule, rule_version, at, by, counts) \
                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
 const SEQ_GIVEN: &str =
     "INSERT INTO seq_given (id, seq) VALUES (1, ?1) ON CONFLICT (id) DO UPDATE SET seq = max(seq, excluded.seq)";
@@ -145,9 +148,16 @@ const EMPTY_SENT: &str = "UPDATE delivery SET body = x'' WHERE seq = ?1";
 const EMPTY_RECEIVED: &str = "UPDATE inbound SET body = x'' WHERE rowid = ?1";
 const DROP_RECEIPT: &str = "DELETE FROM answer WHERE rowid = ?1";
 
-struct Named {
-    rid: i64,
-    name: String,
+pub(super) struct Named {
+    pub(super) rid: i64,
+    pub(super) name: String,
+}
+
+impl Named {
+    pub(super) fn read(row: &rusqlite::Row<'_>) -> Result<Self, Refusal> {
+        let (resource_type, id): (String, String) = (row.get("type")?, row.get("id")?);
+        Ok(Self { rid: row.get("rid")?, name: format!("{resource_type}/{id}") })
+    }
 }
 
 impl Writing<'_, '_> {
@@ -159,7 +169,11 @@ impl Writing<'_, '_> {
     }
 
     /// Opens what never goes otherwise, overwriting what goes, and closes it again whatever happens.
-    fn removing(&mut self, at_ms: i64, work: impl FnOnce(&mut Self) -> Result<(), Refusal>) -> Result<(), Refusal> {
+    pub(super) fn removing(
+        &mut self,
+        at_ms: i64,
+        work: impl FnOnce(&mut Self) -> Result<(), Refusal>,
+    ) -> Result<(), Refusal> {
         let db = self.statements;
         overwrite(db.connection(), true)?;
         let result = (|| {
@@ -176,15 +190,11 @@ impl Writing<'_, '_> {
     fn take_away(&mut self, removal: &Removal) -> Result<(), Refusal> {
         let db = self.statements;
         let id = removal.exchange.as_bytes();
-        let named = |row: &rusqlite::Row<'_>| {
-            let (resource_type, id): (String, String) = (row.get("type")?, row.get("id")?);
-            Ok::<_, Refusal>(Named { rid: row.get("rid")?, name: format!("{resource_type}/{id}") })
-        };
         let found =
             db.first(KIND, [id], |row| Ok::<_, Refusal>((row.get::<_, String>(0)?, row.get::<_, Option<String>>(1)?)))?;
         let (kind, patient) = found.ok_or(Refusal::Corrupt("an exchange"))?;
-        let mut own: Vec<Named> = db.all(OWN, [id], named)?;
-        own.extend(db.all(ITEMS, [id], named)?);
+        let mut own: Vec<Named> = db.all(OWN, [id], Named::read)?;
+        own.extend(db.all(ITEMS, [id], Named::read)?);
         let mut objects = vec![format!("exchange/{}", removal.exchange)];
         objects.extend(db.all(DELIVERIES, [id], |row| {
             let id: [u8; 16] = row.get(0)?;
@@ -196,7 +206,11 @@ impl Writing<'_, '_> {
             counts.insert(name.into(), json!(db.run(sql, [id])?));
         }
         let is_last = match &patient {
-            Some(patient) => db.first(ANOTHER, (patient, id), |_| Ok::<_, Refusal>(()))?.is_none(),
+            Some(patient) => {
+                let is_there =
+                    |sql| Ok::<_, Refusal>(db.first(sql, (patient, id), |_| Ok::<_, Refusal>(()))?.is_some());
+                !is_there(ANOTHER)? && !is_there(ANOTHER_PROGRAMME)?
+            }
             None => false,
         };
         let mut versions = 0;
@@ -205,7 +219,7 @@ impl Writing<'_, '_> {
         }
         if let Some(patient) = patient.filter(|_| is_last) {
             db.run(MOVES, [&patient])?;
-            let last = db.all(LAST, [&patient], named)?;
+            let last = db.all(LAST, [&patient], Named::read)?;
             db.run(FORGET_DEATH, [&patient])?;
             for one in &last {
                 versions += self.let_go(one.rid, removal)?;
@@ -230,7 +244,7 @@ impl Writing<'_, '_> {
     }
 
     /// A resource with all its versions; how many they were.
-    fn let_go(&mut self, rid: i64, removal: &Removal) -> Result<i64, Refusal> {
+    pub(super) fn let_go(&mut self, rid: i64, removal: &Removal) -> Result<i64, Refusal> {
         self.erase_everywhere(rid, removal.at.timestamp_millis())?;
         self.forget_index(rid)?;
         let versions = self.statements.first(VERSIONS, [rid], |row| row.get::<_, i64>(0).map_err(Refusal::from))?;
@@ -241,7 +255,7 @@ impl Writing<'_, '_> {
     }
 
     /// What the log says of these things: gone where its time is over, to go later where it is not. How many of each.
-    fn unsay(&mut self, objects: &[String], removal: &Removal) -> Result<(usize, usize), Refusal> {
+    pub(super) fn unsay(&mut self, objects: &[String], removal: &Removal) -> Result<(usize, usize), Refusal> {
         let db = self.statements;
         let (mut now, mut later) = (0, 0);
         for object in objects {

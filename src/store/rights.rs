@@ -5,6 +5,7 @@ use uuid::Uuid;
 
 use super::Expect;
 use super::apply::{Refusal, Writing};
+use super::programme::Purge;
 use crate::domain::retention::What;
 
 /// What a commit does beside documents and deliveries.
@@ -34,6 +35,8 @@ pub enum Deed {
     },
     Remove(Removal),
     RemoveCopies(Copies),
+    /// A programme's end: after its row, where the same commit closes it.
+    Purge(Purge),
 }
 
 /// A patient's objection to a registry.
@@ -185,6 +188,7 @@ impl Writing<'_, '_> {
             Deed::LiftHold { id, at, by } => self.lift_hold(*id, at.timestamp_millis(), by),
             Deed::Remove(removal) => self.remove(removal),
             Deed::RemoveCopies(copies) => self.remove_copies(copies),
+            Deed::Purge(purge) => self.purge(purge),
         }
     }
 }

@@ -216,6 +216,16 @@ impl Asked<'_, '_> {
 
     /// Whether scopes cover a version as it stood, or a body that is not stored yet.
     pub(super) fn covers(&self, right: Right, version: &Stored) -> Result<bool, StoreError> {
+        self.covers_as(right, version, false)
+    }
+
+    /// Whether they may have covered it when it stood. What a criterion follows a reference to may have changed or be hidden
+    /// since, so such a criterion is taken to have held.
+    pub(super) fn may_have_covered(&self, right: Right, version: &Stored) -> Result<bool, StoreError> {
+        self.covers_as(right, version, true)
+    }
+
+    fn covers_as(&self, right: Right, version: &Stored, is_past: bool) -> Result<bool, StoreError> {
         let lists = match self.extent(right, &version.resource_type) {
             Extent::All => return Ok(true),
             Extent::Nothing => return Ok(false),
@@ -225,10 +235,10 @@ impl Asked<'_, '_> {
         let values: Vec<Index> = index(&body);
         let at = version.updated_at.timestamp_millis();
         let mut others = Others { asked: Asked { is_criterion: true, ..*self }, version };
-        let is_own_word = version.resource_type == "Patient" && self.is_own_word(&version.id)?;
+        let is_own_word = !is_past && version.resource_type == "Patient" && self.is_own_word(&version.id)?;
         for list in lists.iter().filter(|list| !is_own_word || !list.iter().any(tells)) {
             let mut all = true;
-            for clause in list {
+            for clause in list.iter().filter(|clause| !is_past || !follows(clause)) {
                 all = all && holds(clause, &version.id, at, &values, &mut others)?;
             }
             if all {

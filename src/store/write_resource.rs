@@ -20,7 +20,7 @@ const SIGHT: &str =
     "INSERT INTO sight (rid, unit, seq, gained) SELECT rid, ?3, ?4, ?5 FROM resource WHERE type = ?1 AND id = ?2";
 /// Nor when a block is lifted.
 const HIDE_WITHHELD: &str =
-    "DELETE FROM withheld WHERE unit = ?3 AND rid = (SELECT rid FROM resource WHERE type = ?1 AND id = ?2)";
+    "UPDATE withheld SET hidden = 1 WHERE unit = ?3 AND rid = (SELECT rid FROM resource WHERE type = ?1 AND id = ?2)";
 const BELONGS: &str = "INSERT INTO exchange_resource (exchange, rid) VALUES (?1, ?2) ON CONFLICT DO NOTHING";
 
 impl Writing<'_, '_> {
@@ -53,7 +53,10 @@ impl Writing<'_, '_> {
             self.meet_wishes(&put.id, &put.index)?;
         }
         for unit in &put.units {
-            db.run(INSERT_CONCERN, (rid, unit.to_ascii_uppercase()))?;
+            let unit = unit.to_ascii_uppercase();
+            if db.run(INSERT_CONCERN, (rid, &unit))? > 0 && standing.is_some() {
+                self.shown.push((rid, unit));
+            }
         }
         if let Some(exchange) = put.exchange {
             db.run(BELONGS, (exchange.as_bytes(), rid))?;

@@ -69,6 +69,7 @@ pub async fn create(
         if any_error(&issues) {
             return Err(Refusal::Findings(issues));
         }
+        super::programme::check_copied(gateway, std::slice::from_ref(&resource), exchange.patient.as_deref()).await?;
         sign(&mut resource, caller, &exchange);
         check_scope(gateway, caller, &resource, now).await?;
         let commit = commit_of(gateway, caller, &exchange, &resource, unless.as_ref(), now);

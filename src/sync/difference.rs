@@ -86,7 +86,8 @@ pub async fn of_plan(
     let newest = *seen.keys().next_back().ok_or_else(|| missing("CarePlan"))?;
     let to = between.to.unwrap_or(newest);
     let from = between.from.or_else(|| seen.range(..to).next_back().map(|(number, _)| *number));
-    let from = from.ok_or_else(|| missing("from"))?;
+    // A first version differs from nothing that was said here.
+    let from = from.unwrap_or(to);
     let of = |number: u32, name: &str| seen.get(&number).ok_or_else(|| missing(name));
     let (before, after) = (of(from, "from")?, of(to, "to")?);
     let (mut old, mut new) = (gather(gateway, caller, before).await?, gather(gateway, caller, after).await?);

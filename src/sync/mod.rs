@@ -31,6 +31,7 @@ pub mod part;
 pub mod particulars;
 mod parties;
 pub mod present;
+pub mod programme;
 mod provenance;
 mod read;
 pub mod receipt;

@@ -110,6 +110,11 @@ async fn attempt(
         let patients = settle_patients(store, &mut read.resources.clone()).await?;
         check_same(before, read, patients.first().map(|p| p.id.as_str()))?;
     }
+    if submission.kind == Kind::Activity {
+        let patients = settle_patients(store, &mut read.resources.clone()).await?;
+        let patient = patients.first().map(|p| p.id.as_str());
+        super::programme::check_copied(gateway, &read.resources, patient).await?;
+    }
     let version = match weigh_version(gateway, read, before.as_ref()).await? {
         Version::Known(document) => {
             let receipt = match before.as_ref().filter(|_| read.envelope.version.is_none() && !document.in_force) {

@@ -13,8 +13,10 @@ use super::deliver::deliver;
 use super::gate::{Closed, Ticket};
 use super::reconcile::{Round, reconcile};
 use super::waiting::resume;
+use super::witness;
 use super::worklist::tend;
 use crate::Gateway;
+use crate::domain::audit::{self, By, Deed, Event};
 use crate::domain::delivery::{Outcome, State};
 use crate::domain::window;
 use crate::store::{Commit, Committed, Delivery, DeliveryChange, Due, Rooms};
@@ -161,12 +163,12 @@ pub async fn listen(gateway: Arc<Gateway>, shutdown: watch::Receiver<bool>) {
 }
 
 async fn every(gateway: Arc<Gateway>, partner: String, mut shutdown: watch::Receiver<bool>) {
-    let mut asked = false;
+    let mut asked = Asked::Never;
     while !*shutdown.borrow() {
         if !is_in_window(&gateway, &partner) {
             read_round(&gateway, &partner).await;
-            if !asked {
-                asked = ask_capability(&gateway, &partner).await;
+            if asked != Asked::Answered {
+                asked = ask_capability(&gateway, &partner, asked).await;
             }
         }
         tokio::select! {
@@ -211,16 +213,34 @@ async fn read_round(gateway: &Gateway, partner: &str) {
     }
 }
 
-/// Asks what the partner's server takes; false where it did not answer.
-async fn ask_capability(gateway: &Gateway, partner: &str) -> bool {
-    let Some(client) = gateway.clients.get(partner) else { return true };
-    let Some(takes) = client.takes_provenance().await else { return false };
+/// Whether a partner has said what its server takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Asked {
+    Never,
+    InVain,
+    Answered,
+}
+
+/// Asks what the partner's server takes. It is asked again until it answers; of that the first time that it did not and the
+/// time that it did are in the audit log.
+async fn ask_capability(gateway: &Gateway, partner: &str, before: Asked) -> Asked {
+    let Some(client) = gateway.clients.get(partner) else { return Asked::Answered };
+    let said = client.takes_provenance().await;
+    if said.is_some() || before == Asked::Never {
+        let outcome = if said.is_some() { audit::Outcome::Success } else { audit::Outcome::Minor };
+        let event = Event::new(Utc::now(), By::gateway(), Deed::Capability, format!("partner/{partner}"));
+        if let Err(error) = witness::tell(gateway, event.ended(outcome).about([]).with("partner", partner)).await {
+            tracing::error!(partner, error = %error, "that {partner} was asked could not be recorded");
+            return before;
+        }
+    }
+    let Some(takes) = said else { return Asked::InVain };
     if let Ok(mut partners) = gateway.takes_provenance.lock()
         && takes
     {
         partners.insert(partner.to_owned());
     }
-    true
+    Asked::Answered
 }
 
 /// Delivers everything that is due now, and what that makes due, then stops: how tests and the demo wait without a clock.

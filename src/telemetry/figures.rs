@@ -63,6 +63,7 @@ pub struct Figures {
     rounds: Counters,
     answers: Counters,
     tokens: Counters,
+    key_fetches: Counters,
 }
 
 impl fmt::Debug for Figures {
@@ -85,6 +86,7 @@ impl Figures {
             rounds: Family::default(),
             answers: Family::default(),
             tokens: Family::default(),
+            key_fetches: Family::default(),
             registry: Registry::default(),
         };
         let r = &mut registry;
@@ -101,6 +103,8 @@ impl Figures {
         let size = store.group_size.clone();
         let tokens = figures.tokens.clone();
         r.register("token_requests", "Requests for an access token, by client and what became of them", tokens);
+        let key_fetches = figures.key_fetches.clone();
+        r.register("key_fetches", "Public keys asked for at an address, by what came of it", key_fetches);
         r.register("commit_group_size", "Commits that shared one sync of the disk", size);
         let duration = store.commit_duration.clone();
         r.register_with_unit("commit_duration", "How long a group took until it was on disk", Unit::Seconds, duration);
@@ -150,6 +154,11 @@ impl Figures {
     /// `client` is one of the settings or `unknown`; `result` is `granted`, `failed` or an error of RFC 6749.
     pub fn token(&self, client: &str, result: &str) {
         self.tokens.get_or_create(&labels([("client", client.into()), ("result", result.into())])).inc();
+    }
+
+    /// `address` is one of the settings; `result` is `fetched` or `failed`.
+    pub fn keys_fetched(&self, address: &str, result: &str) {
+        self.key_fetches.get_or_create(&labels([("address", address.into()), ("result", result.into())])).inc();
     }
 
     /// One round over a partner's Tasks, and what came of the answers in it.

@@ -207,3 +207,59 @@ async fn a_database_that_is_not_there_leaves_no_empty_copy() {
     assert!(!to.exists() && !PathBuf::from(format!("{}.part", text(&to))).exists());
     world.close().await;
 }
+
+/// What the audit log says of copies: SHA-256 of each.
+fn recorded(db: &Path) -> Vec<Value> {
+    let db = rusqlite::Connection::open_with_flags(db, rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap();
+    let mut rows = db.prepare("SELECT payload FROM audit WHERE action = 'backup' ORDER BY seq").unwrap();
+    let rows = rows.query_map([], |row| row.get::<_, String>(0)).unwrap().map(Result::unwrap);
+    rows.map(|payload| serde_json::from_str::<Value>(&payload).unwrap()["sha256"].clone()).collect()
+}
+
+#[actix_web::test]
+async fn each_copy_is_in_the_audit_log_whether_the_gateway_ran_or_not_and_so_is_what_partners_were_asked() {
+    let world = World::open_clinic_only().await;
+    let program = Program::start(&world.folder, &settings("[oauth]\nreload_s = 1\n", &world.clinic, 2), &[]);
+    let db = program.db.clone();
+    let copy = async |name: &str| {
+        let (db, to) = (db.clone(), world.folder.join(name));
+        let manifest = to.with_file_name(format!("{name}.manifest.json"));
+        tokio::task::spawn_blocking(move || back_up(&db, &to)).await.unwrap();
+        serde_json::from_slice::<Value>(&std::fs::read(manifest).unwrap()).unwrap()["sha256"].clone()
+    };
+    let until = async |expected: &[Value]| {
+        for _ in 0..1000 {
+            if recorded(&db) == expected {
+                return;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+        panic!("{:?} is not {expected:?}", recorded(&db));
+    };
+    // Two at once, so that both are left for the gateway to find.
+    let running = [copy("one.sqlite").await, copy("two.sqlite").await];
+    until(&running).await;
+    program.stop().await;
+    let stopped = copy("three.sqlite").await;
+    assert_eq!(recorded(&db).len(), 2, "nobody but the gateway writes the log");
+    let program = Program::start(&world.folder, &settings("[oauth]\nreload_s = 1\n", &world.clinic, 2), &[]);
+    until(&[running.as_slice(), &[stopped]].concat()).await;
+    let asked = || {
+        let db = rusqlite::Connection::open_with_flags(&db, rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap();
+        let sql = "SELECT count(*) FROM audit WHERE action = 'capability' AND object = 'partner/primary-care' AND outcome = 0";
+        db.query_row(sql, [], |row| row.get::<_, i64>(0)).unwrap()
+    };
+    for _ in 0..1000 {
+        if asked() == 2 {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    assert_eq!(asked(), 2, "once after each start");
+    program.stop().await;
+    let left = std::fs::read_dir(&world.folder)
+        .unwrap()
+        .filter(|entry| entry.as_ref().unwrap().file_name().to_string_lossy().contains("made-copy"));
+    assert_eq!(left.count(), 0);
+    world.close().await;
+}

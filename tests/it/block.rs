@@ -1,6 +1,7 @@
 //! Spärr: what a patient has blocked is nowhere for whom it is blocked, from the answer on, and comes back when it is lifted.
 
 mod deliveries;
+mod exports;
 mod killed;
 mod rights;
 

@@ -39,6 +39,7 @@ mod personal_data;
 mod policy;
 mod profiles;
 mod program;
+mod programme;
 mod r4_search;
 mod r4_table;
 mod receiver;

@@ -20,6 +20,7 @@ const RESOURCES: &[&str] = &[
     "CareTeam",
     "CodeSystem",
     "Communication",
+    "CommunicationRequest",
     "Composition",
     "Condition",
     "Consent",

@@ -5,6 +5,7 @@ mod discover;
 mod form;
 mod introspect;
 mod refusal;
+mod source;
 mod token;
 
 pub use discover::{jwks, security, smart_configuration};

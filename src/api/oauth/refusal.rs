@@ -9,11 +9,12 @@ use serde_json::json;
 
 use super::super::problem::Problem;
 use super::private;
+use crate::access::attempts::TooMany;
 use crate::access::grant::{Fault, Refused};
 use crate::sync::Refusal as Fallen;
 
 /// When a client that has used too many assertions should come back, in seconds.
-const RETRY_AFTER_S: u16 = 60;
+const RETRY_AFTER_S: u32 = 60;
 
 /// A request at a door of OAuth that is answered with what is wrong.
 #[derive(Debug)]
@@ -21,6 +22,9 @@ pub struct Refusal {
     status: StatusCode,
     code: &'static str,
     description: String,
+    retry_after_s: u32,
+    /// It was known who asked.
+    is_proved: bool,
 }
 
 impl Refusal {
@@ -35,7 +39,20 @@ impl Refusal {
             Fault::TooMany => StatusCode::TOO_MANY_REQUESTS,
             Fault::InvalidRequest | Fault::InvalidScope | Fault::UnsupportedGrantType => StatusCode::BAD_REQUEST,
         };
-        Self { status, code: fault.code(), description: String::new() }
+        let is_proved = matches!(fault, Fault::InvalidScope | Fault::TooMany);
+        Self { status, code: fault.code(), description: String::new(), retry_after_s: RETRY_AFTER_S, is_proved }
+    }
+
+    /// So many attempts have failed that no more are looked at now.
+    pub fn too_many(TooMany(retry_after_s): TooMany) -> Self {
+        let why =
+            "too many attempts that failed came from this source, or from all (oauth.attempts, oauth.attempts_all)";
+        Self { retry_after_s, is_proved: false, ..Self::of(Fault::TooMany) }.with(why)
+    }
+
+    /// Whether the client had proved who it is when it was refused.
+    pub fn is_proved(&self) -> bool {
+        self.is_proved
     }
 
     pub fn with(self, description: impl Into<String>) -> Self {
@@ -62,7 +79,8 @@ impl From<Problem> for Refusal {
             StatusCode::TOO_MANY_REQUESTS => "temporarily_unavailable",
             _ => "invalid_request",
         };
-        Self { status: problem.status(), code, description: problem.english().to_owned() }
+        let (status, description) = (problem.status(), problem.english().to_owned());
+        Self { status, code, description, retry_after_s: RETRY_AFTER_S, is_proved: false }
     }
 }
 
@@ -86,7 +104,7 @@ impl ResponseError for Refusal {
             response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         if self.status == StatusCode::TOO_MANY_REQUESTS {
-            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(RETRY_AFTER_S));
+            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(self.retry_after_s));
         }
         response
     }

@@ -44,6 +44,10 @@ impl Fields {
         Ok(Self { object, now, issues })
     }
 
+    pub fn value(&self, name: &str) -> Option<&Value> {
+        self.object.get(name)
+    }
+
     pub fn has(&self, name: &str) -> bool {
         self.object.contains_key(name)
     }

@@ -1,6 +1,6 @@
 //! Patients and registries: objections, information, what was disclosed, and what a registry must erase.
 
-mod fields;
+pub mod fields;
 pub mod keeping;
 
 use actix_web::http::header::LOCATION;

@@ -33,6 +33,10 @@ pub enum Deed {
     Deliver,
     /// A partner's copies of our Tasks were asked for.
     Poll,
+    /// A partner was asked what its server can do.
+    Capability,
+    /// Public keys were fetched from their owner's address.
+    FetchKeys,
     /// Something was handed to a quality registry or other recipient in bulk.
     Export,
     /// Figures were counted.
@@ -49,6 +53,8 @@ pub enum Deed {
     Erased,
     /// A definition that all stand under, such as the KVÅ list, was changed.
     Define,
+    /// A programme of a patient was started or moved on.
+    Programme,
     /// Something must not be removed, or may be again.
     LegalHold,
     LiftHold,
@@ -61,6 +67,8 @@ pub enum Deed {
     Token,
     Refuse,
     Restore,
+    /// A copy of the database was made.
+    Backup,
     /// Old rows of this log were removed behind a signed checkpoint.
     Prune,
     /// Somebody asked to be told of what happens, changed that or ended it.
@@ -111,6 +119,8 @@ const TABLE: &[Row] = &[
     (Deed::Fetch, "fetch", "R", Disclosure, Some("hämtade")),
     (Deed::Deliver, "deliver", "R", Disclosure, Some("fick")),
     (Deed::Poll, "poll", "E", Rest("search"), None),
+    (Deed::Capability, "capability", "E", Rest("capabilities"), None),
+    (Deed::FetchKeys, "fetch-keys", "E", Upkeep, None),
     (Deed::Export, "export", "R", Disclosure, Some("fick i ett uttag")),
     (Deed::Statistics, "statistics", "E", Rest("operation"), None),
     (Deed::Apply, "apply", "E", Rest("operation"), Some("frågade vem som ansvarar, utifrån")),
@@ -126,6 +136,7 @@ const TABLE: &[Row] = &[
     (Deed::Inform, "inform", "C", Rest("create"), Some("informerade om kvalitetsregister")),
     (Deed::Erased, "erased", "U", Upkeep, None),
     (Deed::Define, "define", "U", Rest("update"), None),
+    (Deed::Programme, "programme", "U", Rest("update"), Some("skötte det digitala programmet för")),
     (Deed::LegalHold, "legal-hold", "C", Upkeep, None),
     (Deed::LiftHold, "legal-hold-lift", "U", Upkeep, None),
     (Deed::Erase, "erase", "D", Rest("delete"), Some("gallrade")),
@@ -135,6 +146,7 @@ const TABLE: &[Row] = &[
     (Deed::Token, "token", "E", Login, None),
     (Deed::Refuse, "refuse", "E", Rest("operation"), None),
     (Deed::Restore, "restore", "U", Upkeep, None),
+    (Deed::Backup, "backup", "E", Upkeep, None),
     (Deed::Prune, "prune", "D", Upkeep, None),
     (Deed::Subscribe, "subscribe", "U", Rest("update"), None),
     (Deed::Notify, "notify", "R", Disclosure, Some("fick besked om")),

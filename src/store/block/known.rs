@@ -19,6 +19,11 @@ const WRITTEN: &str = "SELECT count(*) AS many, max(received_at) AS last FROM do
 const RESOURCES: &str = "SELECT x.rid, r.type, r.id, r.version, r.updated_at, v.body, \
      (SELECT f.at FROM version f WHERE f.rid = r.rid AND f.version = 1) AS made_at \
      FROM exchange_resource x CROSS JOIN resource r ON r.rid = x.rid CROSS JOIN version v ON v.seq = r.seq WHERE x.exchange = ?1";
+/// What is of no exchange: its `meta.source` says which unit wrote it.
+const OF_PROGRAMMES: &str = "SELECT x.rid, r.type, r.id, r.version, r.updated_at, v.body, \
+     (SELECT f.at FROM version f WHERE f.rid = r.rid AND f.version = 1) AS made_at \
+     FROM programme p INDEXED BY programme_of_patient CROSS JOIN programme_resource x ON x.programme = p.id \
+     CROSS JOIN resource r ON r.rid = x.rid CROSS JOIN version v ON v.seq = r.seq WHERE p.patient = ?1 AND p.patient IS NOT NULL";
 /// Tasks that tell one unit that another has not done what is waited for; they belong to no exchange.
 const ITEMS: &str =
     "SELECT x.rid, x.unit, r.id FROM escalation_task x CROSS JOIN resource r ON r.rid = x.rid WHERE x.exchange = ?1";
@@ -64,6 +69,22 @@ struct Row {
     body: Value,
 }
 
+impl Row {
+    fn read(row: &rusqlite::Row<'_>) -> Result<Self, StoreError> {
+        let (kind, id): (String, String) = (row.get("type")?, row.get("id")?);
+        let updated_at = row.get("updated_at")?;
+        let body: Vec<u8> = row.get("body")?;
+        Ok(Self {
+            rid: row.get("rid")?,
+            name: format!("{kind}/{id}"),
+            version: row.get("version")?,
+            updated_at,
+            made_at: row.get::<_, Option<i64>>("made_at")?.unwrap_or(updated_at),
+            body: serde_json::from_slice(&body).map_err(|_| StoreError::Corrupt("a resource"))?,
+        })
+    }
+}
+
 impl Known {
     pub(super) fn read(db: &Statements<'_>, patient: &str) -> Result<Self, StoreError> {
         let mut known = Self {
@@ -78,6 +99,7 @@ impl Known {
         for (id, organisation, created_at) in found {
             known.add(db, id, &organisation, created_at)?;
         }
+        known.add_programmes(db, patient)?;
         Ok(known)
     }
 
@@ -92,19 +114,7 @@ impl Known {
         let (many, last): (i64, Option<i64>) = db
             .first(WRITTEN, [key], |row| Ok::<_, StoreError>((row.get("many")?, row.get("last")?)))?
             .unwrap_or_default();
-        let rows = db.all(RESOURCES, [key], |row| {
-            let (kind, id): (String, String) = (row.get("type")?, row.get("id")?);
-            let updated_at = row.get("updated_at")?;
-            let body: Vec<u8> = row.get("body")?;
-            Ok::<_, StoreError>(Row {
-                rid: row.get("rid")?,
-                name: format!("{kind}/{id}"),
-                version: row.get("version")?,
-                updated_at,
-                made_at: row.get::<_, Option<i64>>("made_at")?.unwrap_or(updated_at),
-                body: serde_json::from_slice(&body).map_err(|_| StoreError::Corrupt("a resource"))?,
-            })
-        })?;
+        let rows = db.all(RESOURCES, [key], Row::read)?;
         let sender = parties.iter().find(|p| p.is_sender).map(|p| p.unit.clone());
         let made = rows.iter().map(|row| &row.body).filter(|r| matches!(origin::source(r), Source::Document(_)));
         let written = origin::document_written(made).unwrap_or((created_at, created_at));
@@ -141,6 +151,16 @@ impl Known {
             self.resources.insert(format!("Task/{id}"), Resource { rid, is_patient: false, origins });
         }
         self.exchanges.insert(id, exchange);
+        Ok(())
+    }
+
+    fn add_programmes(&mut self, db: &Statements<'_>, patient: &str) -> Result<(), StoreError> {
+        let none = Exchange { parties: Vec::new(), origins: Vec::new() };
+        for row in db.all(OF_PROGRAMMES, [patient], Row::read)? {
+            let origins = self.origins_of(db, &row, &none, None, (row.made_at, row.made_at))?;
+            let is_patient = type_of(&row.body) == "Patient";
+            self.resources.insert(row.name, Resource { rid: row.rid, is_patient, origins });
+        }
         Ok(())
     }
 

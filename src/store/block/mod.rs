@@ -8,11 +8,13 @@
 mod known;
 mod read;
 mod settle;
+mod shut;
 
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use super::query::{Filter, Who};
+use super::row::list;
 use crate::domain::block::{Period, Rule, Scope};
 
 #[cfg(test)]
@@ -74,6 +76,15 @@ const NOBODY: &str = "";
 pub(super) fn open_to(filter: &Filter, row: &str) -> Option<String> {
     let is_registry = matches!(filter.who, Who::Registry(_));
     is_registry.then(|| format!("NOT EXISTS (SELECT 1 FROM withheld w WHERE w.rid = {row}.rid AND w.unit = '')"))
+}
+
+/// Who asks, as `withheld` and `sight` name them; none before whom nothing is closed.
+pub(super) fn readers(filter: &Filter) -> Option<String> {
+    match &filter.who {
+        Who::Gateway => None,
+        Who::Units(units) => Some(list(units.iter().map(|unit| unit.to_ascii_uppercase()))),
+        Who::Registry(_) => Some(list([NOBODY])),
+    }
 }
 
 /// That no block keeps the exchange of the party `p` from the party's unit.

@@ -3,14 +3,14 @@
 use rusqlite::Row;
 use uuid::Uuid;
 
-use super::super::query::{Filter, Who};
+use super::super::query::Filter;
 use super::super::read_delivery::delivery;
 use super::super::record::Delivery;
-use super::super::row::{list, time, time_if_any, uuid};
+use super::super::row::{time, time_if_any, uuid};
 use super::super::statement::Statements;
 use super::super::{Store, StoreError};
 use super::known::Known;
-use super::{Block, Lifted, Outgoing};
+use super::{Block, Lifted, Outgoing, readers};
 use crate::domain::block::{Origin, Period, Rule, Scope, is_withheld};
 use crate::fhir::origin::carried;
 
@@ -78,11 +78,7 @@ impl Store {
 
     /// What of the exchange a block keeps from the one who asks, by `Type/id`: for them it is not there.
     pub async fn withheld(&self, filter: &Filter, exchange: Uuid) -> Result<Vec<String>, StoreError> {
-        let units = match &filter.who {
-            Who::Gateway => return Ok(Vec::new()),
-            Who::Units(units) => list(units.iter().map(|unit| unit.to_ascii_uppercase())),
-            Who::Registry(_) => list([super::NOBODY]),
-        };
+        let Some(units) = readers(filter) else { return Ok(Vec::new()) };
         self.read(move |db| db.all(WITHHELD, (exchange.as_bytes(), units), |row| Ok(row.get(0)?))).await
     }
 

@@ -33,10 +33,6 @@ const OF_DELIVERY: &str = "SELECT e.patient FROM delivery d CROSS JOIN exchange 
 const SEE: &str = "SELECT unit FROM concern WHERE rid = ?1";
 const SEE_NOT: &str = "SELECT unit FROM withheld WHERE rid = ?1";
 const TAKE: &str = "DELETE FROM concern WHERE rid = ?1 AND unit = ?2";
-const WITHHOLD: &str = "INSERT INTO withheld (rid, unit) VALUES (?1, ?2) ON CONFLICT DO NOTHING";
-const GIVE_UP: &str = "DELETE FROM withheld WHERE rid = ?1 AND unit = ?2";
-const SHOW: &str = "INSERT INTO concern (rid, unit) VALUES (?1, ?2) ON CONFLICT DO NOTHING";
-const SIGHT: &str = "INSERT INTO sight (rid, unit, seq, gained) VALUES (?1, ?2, ?3, 1)";
 /// Another exchange that the unit takes part in, and that no block keeps from it, has the actor too.
 const ELSEWHERE: &str = "SELECT 1 FROM party p INDEXED BY party_unit CROSS JOIN exchange_resource x \
      ON x.exchange = p.exchange AND x.rid = ?2 WHERE p.unit = ?1 \
@@ -170,23 +166,14 @@ impl Writing<'_, '_> {
 
     /// Moves what one unit sees of one resource to where it belongs.
     fn keep(&mut self, rid: i64, who: &str, keep: bool, is_seen: bool, is_withheld: bool) -> Result<(), Refusal> {
-        let db = self.statements;
         if keep && is_seen {
-            db.run(TAKE, (rid, who))?;
+            self.statements.run(TAKE, (rid, who))?;
         }
-        if keep && !is_withheld {
-            db.run(WITHHOLD, (rid, who))?;
+        match (keep, is_withheld) {
+            (true, false) => self.shut(rid, who, is_seen),
+            (false, true) => self.reopen(rid, who),
+            _ => Ok(()),
         }
-        if !keep && is_withheld {
-            db.run(GIVE_UP, (rid, who))?;
-            if who != NOBODY {
-                db.run(SHOW, (rid, who))?;
-                // No version says so: whoever asks what has changed since, or is told of it, learns of it here.
-                let seq = self.state.next_seq();
-                db.run(SIGHT, (rid, who, seq))?;
-            }
-        }
-        Ok(())
     }
 
     fn settle_exchanges(&mut self, known: &mut Known, rules: &[Rule]) -> Result<(), Refusal> {

@@ -5,6 +5,7 @@
 //! full. SQLite has no statistics to choose by, so the rows are counted, up to [`RARE`]. Every resource on the way, not only
 //! the one found, must be visible to the one who asks: a chain tells nothing of what is hidden.
 
+mod closed;
 mod cohort;
 mod compare;
 mod compose;

@@ -12,9 +12,10 @@ use rusqlite::params_from_iter;
 use rusqlite::types::Value;
 use uuid::Uuid;
 
+use super::super::block::readers;
 use super::super::export::Until;
 use super::super::grants::Right;
-use super::super::query::Filter;
+use super::super::query::{Filter, Who};
 use super::super::read_resource::stored;
 use super::super::record::Stored;
 use super::super::sql::Sql;
@@ -176,7 +177,7 @@ fn piece(
 }
 
 /// Whether a version satisfies the filters by its own content.
-fn fits(walk: &Walk, version: &Stored) -> Result<bool, StoreError> {
+pub(super) fn fits(walk: &Walk, version: &Stored) -> Result<bool, StoreError> {
     if walk.any_of.is_empty() {
         return Ok(true);
     }
@@ -221,7 +222,7 @@ fn filters(asked: &Asked<'_, '_>, walk: &Walk) -> Result<Option<Sql>, StoreError
 }
 
 /// The patient that a row is about.
-fn patient_of(resource_type: &str) -> &'static str {
+pub(super) fn patient_of(resource_type: &str) -> &'static str {
     if resource_type == "Patient" { "r.id" } else { "r.patient" }
 }
 
@@ -276,7 +277,7 @@ fn standing(asked: &Asked<'_, '_>, walk: &Walk, upto: i64) -> Result<Sql, StoreE
 }
 
 /// ` OR …`: that the row came to the client otherwise than by a new version.
-fn came(asked: &Asked<'_, '_>, walk: &Walk, since: i64) -> Sql {
+pub(super) fn came(asked: &Asked<'_, '_>, walk: &Walk, since: i64) -> Sql {
     let mut sql = Sql::default();
     if let Some(list) = walk.list {
         let new = listed(list.export, patient_of(&walk.resource_type), "m.state = 'new'");
@@ -299,13 +300,13 @@ fn came(asked: &Asked<'_, '_>, walk: &Walk, since: i64) -> Sql {
     sql
 }
 
-fn listed(export: Uuid, patient: &str, state: &str) -> Sql {
+pub(super) fn listed(export: Uuid, patient: &str, state: &str) -> Sql {
     let text = format!("EXISTS (SELECT 1 FROM export_patient m WHERE m.job = ? AND m.patient = {patient} AND {state})");
     Sql::new(text, [Value::from(export.as_bytes().to_vec())])
 }
 
 fn sight(asked: &Asked<'_, '_>, since: i64, gained: i64) -> Option<Sql> {
-    let units = units(asked.filter)?;
+    let units = readers(asked.filter)?;
     let text = format!(
         "EXISTS (SELECT 1 FROM sight c WHERE c.rid = r.rid AND c.unit IN {LIST} AND c.seq > ? AND c.gained = {gained})"
     );
@@ -320,16 +321,21 @@ fn leaving(asked: &Asked<'_, '_>, walk: &Walk, upto: i64) -> Result<Option<Sql>,
     let visible = asked.visible(Right::Read, &walk.resource_type, "r")?;
     let whole = walk.list.filter(|list| list.is_whole);
     let of_list = whole.map(|list| listed(list.export, patient, "true"));
-    let mut sure = Vec::new();
+    let mut gone = Vec::new();
     if let Some(list) = walk.list {
-        sure.push(listed(list.export, patient, "m.state = 'left'"));
+        gone.push(and(listed(list.export, patient, "m.state = 'left'"), had(asked, since).as_ref()));
     }
-    if let Some((lost, visible)) = sight(asked, since, 0).zip(visible.as_ref()) {
-        sure.push(and(lost.text(" AND NOT (").then(visible).text(")"), of_list.as_ref()));
+    // What a registry is to erase is kept by itself, as it knows it.
+    let is_registry = matches!(asked.filter.who, Who::Registry(_));
+    if let Some((lost, visible)) = sight(asked, since, 0).zip(visible.as_ref()).filter(|_| !is_registry) {
+        gone.push(and(lost.text(" AND NOT (").then(visible).text(")"), of_list.as_ref()));
     }
+    // Of what it could have had by whom it concerns, scopes and filters may have left something out.
+    let is_narrowed = asked.filter.grants.is_some() || !walk.any_of.is_empty();
+    let (sure, gone) = if is_narrowed { (Vec::new(), gone) } else { (gone, Vec::new()) };
     // What changes later is told later: until then it is what it was.
     let changed = || Sql::new("r.seq > ? AND r.seq <= ?", [since.into(), walk.seq.into()]);
-    let mut perhaps = Vec::new();
+    let mut perhaps = gone;
     if let Some(visible) = visible.as_ref().filter(|_| asked.filter.grants.is_some()) {
         let uncovered = and(changed(), asked.concerning(&walk.resource_type, "r").as_ref());
         perhaps.push(and(uncovered.text(" AND NOT (").then(visible).text(")"), of_list.as_ref()));
@@ -355,7 +361,20 @@ fn leaving(asked: &Asked<'_, '_>, walk: &Walk, upto: i64) -> Result<Option<Sql>,
 /// Whether the client had the resource: the version that stood then was what it may see and has asked for.
 fn was_had(asked: &Asked<'_, '_>, walk: &Walk, rid: i64, since: i64) -> Result<bool, StoreError> {
     let Some(before) = asked.db.first(STOOD, (rid, since), stored)? else { return Ok(false) };
-    Ok(!is_retired(&before.body) && asked.covers(Right::Read, &before)? && fits(walk, &before)?)
+    Ok(!is_retired(&before.body) && asked.may_have_covered(Right::Read, &before)? && fits(walk, &before)?)
+}
+
+/// That the one who asks could see the row then, as far as it is known whom it concerned, or has got it. Of what somebody never
+/// had nothing is told when its patient leaves.
+fn had(asked: &Asked<'_, '_>, since: i64) -> Option<Sql> {
+    if let Who::Registry(name) = &asked.filter.who {
+        let got = "EXISTS (SELECT 1 FROM disclosure d CROSS JOIN registry g ON g.id = d.registry WHERE d.rid = r.rid AND g.name = ?)";
+        return Some(Sql::new(got, [Value::from(name.clone())]));
+    }
+    let units = Value::from(units(asked.filter)?);
+    let concerns = format!("(EXISTS (SELECT 1 FROM concern c WHERE c.rid = r.rid AND c.unit IN {LIST})");
+    let lost = sight(asked, since, 0)?;
+    Some(Sql::new(concerns, [units]).text(" OR ").then(&lost).text(")"))
 }
 
 fn provenance(asked: &Asked<'_, '_>, targets: &Targets) -> Result<Sql, StoreError> {

@@ -15,7 +15,7 @@ const VERSIONS: &str = "SELECT v.seq, v.rid, v.version, v.seq AS version_seq, v.
 const SIGHTS: &str = "SELECT s.seq, s.rid, v.version, v.seq AS version_seq, v.at, r.type, r.id, v.body, s.unit AS gained \
      FROM sight s INDEXED BY sight_by_seq CROSS JOIN resource r ON r.rid = s.rid CROSS JOIN version v \
      ON v.rid = s.rid AND v.version = (SELECT max(w.version) FROM version w WHERE w.rid = s.rid AND w.seq < s.seq) \
-     WHERE s.seq > ?1 AND +s.gained = 1 AND r.type IN (SELECT value FROM json_each(?2)) ORDER BY s.seq LIMIT ?3";
+     WHERE s.seq > ?1 AND +s.gained = 1 AND s.unit <> '' AND r.type IN (SELECT value FROM json_each(?2)) ORDER BY s.seq LIMIT ?3";
 const UNITS: &str = "SELECT unit FROM concern WHERE rid = ?1";
 
 /// One thing that happened.

@@ -8,7 +8,7 @@ use crate::domain::block::{Origin, Period, Reader, Rule, Scope, is_withheld};
 use crate::domain::delivery::State;
 
 /// A and B belong to P, C to Q; nobody knows where X belongs.
-const UNITS: [&str; 4] = ["SE2321000131-A", "SE2321000131-B", "SE2321000131-C", "SE2321000131-X"];
+pub(super) const UNITS: [&str; 4] = ["SE2321000131-A", "SE2321000131-B", "SE2321000131-C", "SE2321000131-X"];
 const P: &str = "SE2321000131-P";
 const Q: &str = "SE2321000131-Q";
 
@@ -20,7 +20,7 @@ fn provider(unit: &str) -> Option<&'static str> {
     }
 }
 
-fn open(folder: &Folder) -> Store {
+pub(super) fn open(folder: &Folder) -> Store {
     let units = UNITS.iter().filter_map(|unit| Some(((*unit).to_owned(), provider(unit)?.to_owned()))).collect();
     Store::open(&folder.database(), Options { units, ..Options::default() }).unwrap()
 }
@@ -37,21 +37,21 @@ fn block(scope: Scope, period: Period) -> Block {
     }
 }
 
-fn lifted(block: &Block) -> Block {
+pub(super) fn lifted(block: &Block) -> Block {
     Block { lifted: Some(Lifted { at: at(5), by: "SE2321000131-N".into() }), ..block.clone() }
 }
 
-fn inner(unit: &str) -> Block {
+pub(super) fn inner(unit: &str) -> Block {
     let provider = provider(unit).unwrap().to_owned();
     block(Scope::Inner { unit: unit.into(), provider }, Period::default())
 }
 
-fn blocks(blocks: impl IntoIterator<Item = Block>) -> Commit {
+pub(super) fn blocks(blocks: impl IntoIterator<Item = Block>) -> Commit {
     Commit { blocks: blocks.into_iter().collect(), ..Commit::default() }
 }
 
 /// A document of `from` to `to`: a ServiceRequest authored at that minute, and the Patient.
-fn sent(number: usize, from: &str, to: &str, minute: i64) -> (Commit, Exchange, String) {
+pub(super) fn sent(number: usize, from: &str, to: &str, minute: i64) -> (Commit, Exchange, String) {
     let mut exchange = exchange(&format!("d{number}"));
     exchange.organisation = provider(from).unwrap_or(from).to_owned();
     exchange.parties =
@@ -72,7 +72,7 @@ fn sent(number: usize, from: &str, to: &str, minute: i64) -> (Commit, Exchange, 
     (Commit { put: vec![put], exchanges: vec![exchange.clone()], share, ..Commit::default() }, exchange, id)
 }
 
-async fn with_patient(folder: &Folder) -> Store {
+pub(super) async fn with_patient(folder: &Folder) -> Store {
     let store = open(folder);
     store.done(puts([Put { patient: Some("p1".into()), ..patient("p1", "195009072553") }])).await;
     store

@@ -3,6 +3,7 @@
 mod assertions;
 mod audit;
 mod block;
+mod closed;
 mod exchanges;
 mod expectations;
 mod exports;

@@ -145,8 +145,8 @@ async fn ask_of_rights(store: &Store) {
     store.objected_since("rehab", at(0)).await.unwrap();
     store.returned_since("rehab", at(0)).await.unwrap();
     store.erasures("rehab", 0, 9).await.unwrap();
-    store.disclosed("p1").await.unwrap();
-    store.to_erase("p1").await.unwrap();
+    store.disclosed(&units(&[ASKER]), "p1").await.unwrap();
+    store.to_erase(&units(&[ASKER]), "p1").await.unwrap();
     store.held_by("rehab", 0, 9).await.unwrap();
     store.hold(id).await.unwrap();
     store.holds(9).await.unwrap();
@@ -157,6 +157,15 @@ async fn ask_of_rights(store: &Store) {
     store.tally(&rules, at(0)).await.unwrap();
     for what in crate::domain::retention::What::ALL {
         store.has_copies_due(what, at(0), at(0)).await.unwrap();
+    }
+    store.programme(id).await.unwrap();
+    store.programme_resources(id).await.unwrap();
+    store.programmes_of("p1").await.unwrap();
+    store.programmes_due(at(0), 9).await.unwrap();
+    store.programme_next().await.unwrap();
+    store.programme_hold("p1").await.unwrap();
+    for filter in [Filter::ALL, units(&[ASKER])] {
+        store.programmes(&filter, at(5), 9).await.unwrap();
     }
     super::rights::write_everything(store).await;
 }

@@ -19,7 +19,7 @@ fn about(resource_type: &str, id: &str, patient: &str, exchange: Option<Uuid>) -
     }
 }
 
-fn right(right: Deed) -> Commit {
+pub(super) fn right(right: Deed) -> Commit {
     Commit { deeds: vec![right], ..Commit::default() }
 }
 
@@ -192,7 +192,7 @@ async fn what_a_registry_has_of_a_patient_who_objects_is_to_be_erased_until_it_s
     let store = with_registries(&[(REGISTRY, false), ("other", false)]).await;
     with_patient(&store).await;
     store.done(disclosed(&["Patient/p1", "Procedure/a", "Procedure/b", "Procedure/none"])).await;
-    let of_type = store.disclosed("p1").await.unwrap();
+    let of_type = store.disclosed(&Filter::ALL, "p1").await.unwrap();
     assert_eq!(
         of_type.iter().map(|d| (d.resource_type.as_str(), d.resources)).collect::<Vec<_>>(),
         [("Patient", 1), ("Procedure", 1)]
@@ -207,8 +207,8 @@ async fn what_a_registry_has_of_a_patient_who_objects_is_to_be_erased_until_it_s
     let mut found = names(list);
     found.sort();
     assert_eq!(found, ["Patient/p1", "Procedure/a"]);
-    assert!(store.disclosed("p1").await.unwrap().is_empty());
-    assert_eq!(store.to_erase("p1").await.unwrap().len(), 2);
+    assert!(store.disclosed(&Filter::ALL, "p1").await.unwrap().is_empty());
+    assert_eq!(store.to_erase(&Filter::ALL, "p1").await.unwrap().len(), 2);
     assert!(store.erasures("other", 0, 9).await.unwrap().is_empty(), "it never got anything");
     assert_eq!(store.objected_since(REGISTRY, at(2)).await.unwrap(), ["p1"]);
     // A file that was on its way when the objection came: it is on the list too.
@@ -241,11 +241,11 @@ async fn an_objection_that_comes_again_before_the_registry_erased_has_everything
         let wish = objection(REGISTRY, ASKER);
         store.done(right(Deed::OptOut(wish.clone()))).await;
         assert_eq!(store.erasures(REGISTRY, 0, 9).await.unwrap().len(), 2, "the registry has it still");
-        assert!(store.disclosed("p1").await.unwrap().is_empty());
+        assert!(store.disclosed(&Filter::ALL, "p1").await.unwrap().is_empty());
         assert!(store.held_by(REGISTRY, 0, 9).await.unwrap().is_empty(), "nor are its codes told anew");
         store.done(lift(wish.id)).await;
         assert!(store.erasures(REGISTRY, 0, 9).await.unwrap().is_empty());
-        assert_eq!(store.disclosed("p1").await.unwrap().len(), 2, "what was not erased is there");
+        assert_eq!(store.disclosed(&Filter::ALL, "p1").await.unwrap().len(), 2, "what was not erased is there");
         assert_eq!(store.held_by(REGISTRY, 0, 9).await.unwrap().len(), 2);
     }
     store.done(right(Deed::OptOut(objection(REGISTRY, ASKER)))).await;
@@ -357,7 +357,7 @@ async fn old(store: &Store, document_id: &str, procedure: &str) -> Exchange {
     one
 }
 
-fn removal(of: &Exchange, log_before: DateTime<Utc>) -> Removal {
+pub(super) fn removal(of: &Exchange, log_before: DateTime<Utc>) -> Removal {
     Removal {
         id: Uuid::now_v7(),
         exchange: of.id,
@@ -371,7 +371,7 @@ fn removal(of: &Exchange, log_before: DateTime<Utc>) -> Removal {
     }
 }
 
-fn count(store: &Store, sql: &'static str) -> i64 {
+pub(super) fn count(store: &Store, sql: &'static str) -> i64 {
     let (send, receive) = std::sync::mpsc::channel();
     store.on_writer(move |db| send.send(db.query_row(sql, [], |row| row.get(0)).unwrap()).unwrap());
     receive.recv().unwrap()

@@ -29,7 +29,7 @@ fn legal() -> Connection {
              INSERT INTO pause VALUES (zeroblob(16), zeroblob(16), NULL, 'person', 5, 6, 'SE-P', 'why', NULL);
              INSERT INTO deceased VALUES ('p', 5, NULL);
              INSERT INTO affiliation VALUES ('SE-1', 'PROV');
-             INSERT INTO withheld VALUES (1, 'SE-2');
+             INSERT INTO withheld (rid, unit) VALUES (1, 'SE-2');
              INSERT INTO withheld_exchange VALUES (zeroblob(16), 'SE-2');
              INSERT INTO attempt VALUES (zeroblob(16), 1, 0, 'transient', 503, NULL, 1);
              INSERT INTO fact_fill VALUES ('Procedure', 0);
@@ -48,6 +48,8 @@ fn legal() -> Connection {
              INSERT INTO answer VALUES ('syd', 'k', '', NULL, 202, NULL, 0, x'');
              INSERT INTO charge_move VALUES (1, zeroblob(16), 'p', zeroblob(16), zeroblob(16), 0, 'takes', 'fatigue', 'SE-1');
              INSERT INTO assertion VALUES ('c', zeroblob(32), 0);
+             INSERT INTO programme VALUES (zeroblob(16), 1, 'd', '1', 'started', 'p', 'SE-1', NULL, 5, 5, NULL, NULL, NULL, NULL, 4, 9, 6, '{}');
+             INSERT INTO programme_resource VALUES (zeroblob(16), 1, 0);
              INSERT INTO subscription (id, client, caller, topic, asked, endpoint, headers, payload, timeout_s, max_count, created_at,
                                        updated_at, version, generation, changed, status, since_seq, numbered)
                VALUES (zeroblob(16), 'c', '{}', 't', '{}', 'https://x', '[]', 'id-only', 1, 1, 0, 0, 1, 1, 0, 'active', 1, 1);
@@ -62,6 +64,17 @@ fn illegal_states_are_refused_by_the_database_itself() {
     let connection = legal();
     for sql in [
         "UPDATE resource SET version = 0",
+        "UPDATE programme SET stage = 'lost'",
+        "UPDATE programme SET stage = 'purged'",
+        "UPDATE programme SET stage = 'closed'",
+        "UPDATE programme SET closed_at = 7",
+        "UPDATE programme SET patient = NULL",
+        "UPDATE programme SET moment_at = 6",
+        "UPDATE programme SET unit = 'se-1'",
+        "DELETE FROM programme",
+        "INSERT INTO programme SELECT randomblob(16), revision, definition, version, stage, patient, unit, team, started_at, moment_at, active_at,
+         treatment_at, closed_at, purged_at, swept_at, purge_at, next_at, state FROM programme",
+        "UPDATE programme_resource SET kept = 2",
         "UPDATE resource SET type = ''",
         "UPDATE version SET body = x''",
         "UPDATE date SET lo = 2",
@@ -157,7 +170,7 @@ fn illegal_states_are_refused_by_the_database_itself() {
         "INSERT INTO pause VALUES (randomblob(16), zeroblob(16), NULL, 'on-hold', 5, NULL, NULL, NULL, NULL)",
         "UPDATE deceased SET until_at = 4",
         "INSERT INTO affiliation VALUES ('se-1', 'PROV')",
-        "INSERT INTO withheld VALUES (7, 'SE-2')",
+        "INSERT INTO withheld (rid, unit) VALUES (7, 'SE-2')",
         "UPDATE attempt SET class = 'lost'",
         "UPDATE attempt SET reason = 'another'",
         "INSERT INTO attempt VALUES (zeroblob(16), 2, 0, 'lost', NULL, NULL, 1)",

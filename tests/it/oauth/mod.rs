@@ -1,5 +1,6 @@
 //! Tokens: who gets one, what it is good for, and everything that somebody might try instead.
 
+mod attempts;
 mod codes;
 mod doors;
 mod hostile;
@@ -8,6 +9,7 @@ mod keys;
 mod outgoing;
 mod readme;
 mod replay;
+mod rotation;
 mod tls;
 mod token;
 

@@ -3,7 +3,10 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rcgen::{BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
+use rcgen::{
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    SanType,
+};
 use reqwest::tls::TlsInfo;
 use reqwest::{Certificate, Client, Identity};
 use sha2::{Digest, Sha256};
@@ -34,8 +37,13 @@ impl Authority {
     }
 
     fn sign(&self) -> Signed {
+        self.sign_with(|_| {})
+    }
+
+    fn sign_with(&self, change: impl FnOnce(&mut CertificateParams)) -> Signed {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::new(vec!["127.0.0.1".into(), "localhost".into()]).unwrap();
+        change(&mut params);
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
         let certificate = params.signed_by(&key, &self.issuer).unwrap();
         Signed { pem: certificate.pem(), key: key.serialize_pem(), der: certificate.der().to_vec() }
@@ -186,6 +194,72 @@ async fn callers_certificates_are_demanded_and_a_token_is_good_only_with_the_one
             false => assert_eq!(read(&without).await.unwrap(), 401),
         }
         assert!(read(&authority.caller(Some(&strange))).await.is_err(), "another authority's");
+        program.stop().await;
+    }
+    let _ = std::fs::remove_dir_all(folder);
+}
+
+/// A certificate with a name for its owner, and an address of a service.
+fn of(authority: &Authority, common_name: &str, uri: &str) -> Signed {
+    authority.sign_with(|params| {
+        params.distinguished_name = DistinguishedName::new();
+        params.distinguished_name.push(DnType::CountryName, "SE");
+        params.distinguished_name.push(DnType::OrganizationName, "Region Exempel, Vård");
+        params.distinguished_name.push(DnType::CommonName, common_name);
+        params.subject_alt_names.push(SanType::URI(uri.try_into().unwrap()));
+    })
+}
+
+#[actix_web::test]
+async fn a_renewed_certificate_of_the_same_authority_and_name_is_as_good_as_the_one_before() {
+    let (folder, authority, elsewhere) = (folder(), Authority::new(), Authority::new());
+    put(&folder, &authority.sign());
+    std::fs::write(folder.join("ca.pem"), &authority.pem).unwrap();
+    let key = Key::es384("k1");
+    std::fs::write(folder.join("registry.json"), key.jwks()).unwrap();
+    for bound in [
+        "tls_client_auth_subject_dn = \"CN=Registret,O=Region Exempel\\\\, Vård,C=SE\"\n",
+        "tls_client_auth_san_uri = \"urn:example:registret\"\n",
+    ] {
+        let settings = format!("{TLS}client_ca = \"ca.pem\"\n{}{bound}", registry("system/Procedure.rs"));
+        let program = Program::start(&folder, &settings, &[]);
+        let token_url = format!("{}/oauth/token", program.url);
+        let ask = async |caller: &Client| {
+            let assertion = key.sign(&serde_json::json!({
+                "iss": "registry", "sub": "registry", "aud": token_url, "exp": now() + 60, "jti": uuid::Uuid::new_v4().to_string(),
+            }));
+            let fields = [
+                ("grant_type", "client_credentials"),
+                ("client_assertion_type", JWT_BEARER),
+                ("client_assertion", assertion.as_str()),
+            ];
+            let request = caller.post(&token_url).header("Content-Type", "application/x-www-form-urlencoded");
+            request.body(form(&fields)).send().await
+        };
+        let (first, renewed) = (
+            of(&authority, "Registret", "urn:example:registret"),
+            of(&authority, "Registret", "urn:example:registret"),
+        );
+        assert_ne!(first.der, renewed.der);
+        let mut tokens = Vec::new();
+        for shown in [&first, &renewed] {
+            let answer = ask(&authority.caller(Some(shown))).await.unwrap();
+            assert_eq!(answer.status().as_u16(), 200, "{bound}");
+            let answer: serde_json::Value = answer.json().await.unwrap();
+            tokens.push(answer["access_token"].as_str().unwrap().to_owned());
+        }
+        let read = async |caller: &Client| {
+            let request = caller.get(format!("{}/fhir/Procedure", program.url)).bearer_auth(&tokens[0]);
+            request.send().await.map(|answer| answer.status().as_u16())
+        };
+        assert_eq!(read(&authority.caller(Some(&renewed))).await.unwrap(), 200, "{bound}");
+        let other = of(&authority, "Journalen", "urn:example:journalen");
+        assert_eq!(ask(&authority.caller(Some(&other))).await.unwrap().status().as_u16(), 401, "{bound}");
+        assert_eq!(read(&authority.caller(Some(&other))).await.unwrap(), 401, "{bound}");
+        assert_eq!(read(&authority.caller(None)).await.unwrap(), 401, "{bound}");
+        // The same name from somebody else: the connection does not come about.
+        let stolen = of(&elsewhere, "Registret", "urn:example:registret");
+        assert!(read(&authority.caller(Some(&stolen))).await.is_err(), "{bound}");
         program.stop().await;
     }
     let _ = std::fs::remove_dir_all(folder);

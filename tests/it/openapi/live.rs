@@ -45,12 +45,15 @@ pub struct Scene {
     /// A partner's system that refuses whatever is sent to it.
     refusing: Option<(oneshot::Sender<()>, JoinHandle<anyhow::Result<()>>, std::path::PathBuf)>,
     exchange: Value,
+    /// The exchange of the plan.
+    plan: Value,
     delivery: String,
     opt_out: String,
     hold: String,
     /// An export that is done, and one of its files.
     export: (String, String),
     block: String,
+    programme: String,
     subscription: String,
 }
 
@@ -77,11 +80,13 @@ impl Scene {
             client,
             refusing: None,
             exchange: Value::Null,
+            plan: Value::Null,
             delivery,
             opt_out,
             hold,
             export,
             block,
+            programme: String::new(),
             subscription,
         }
     }
@@ -155,6 +160,17 @@ impl Scene {
         panic!("nothing was parked");
     }
 
+    /// With a programme that was started.
+    pub async fn with_programme(contract: &Contract) -> Self {
+        let mut scene = Self::empty("").await;
+        let media = &contract.doc["paths"]["/v1/programmes"]["post"]["requestBody"]["content"]["application/json"];
+        let body = media["examples"]["start"]["value"].to_string().into_bytes();
+        let reply = scene.ask("POST", "/v1/programmes", &Ask { body, ..Ask::default() }).await;
+        assert_eq!(reply.status, 201, "{}", reply.text);
+        scene.programme = reply.json()["id"].as_str().unwrap().to_owned();
+        scene
+    }
+
     /// With a block.
     pub async fn with_block(contract: &Contract) -> Self {
         let mut scene = Self::empty("").await;
@@ -186,6 +202,9 @@ impl Scene {
             assert_eq!(reply.status, 202, "{path}: {}", reply.text);
             let exchange = reply.json()["exchange"].as_str().unwrap().to_owned();
             self.exchange = self.ask("GET", &format!("/v1/exchanges/{exchange}"), &Ask::default()).await.json();
+            if path == "/v1/rehab-plans" {
+                self.plan = self.exchange.clone();
+            }
         }
     }
 
@@ -225,6 +244,11 @@ impl Scene {
         for parameter in operation.parameters("path") {
             let name = parameter["name"].as_str().unwrap();
             let value = match name {
+                "id" if path == "/v1/exchanges/{id}/diff" => self.plan["id"].as_str().unwrap().to_owned(),
+                "id" if path.ends_with("$diff") => {
+                    let names = self.plan["resources"].as_array().unwrap();
+                    names.iter().find_map(|n| n.as_str()?.strip_prefix("CarePlan/")).unwrap().to_owned()
+                }
                 "id" if path.starts_with("/v1/exchanges") => self.exchange_id().to_owned(),
                 "id" if path.starts_with("/v1/deliveries") => self.delivery.clone(),
                 "id" if path.starts_with("/v1/registries") => self.opt_out.clone(),
@@ -235,6 +259,8 @@ impl Scene {
                 "job" => self.export.0.clone(),
                 "file" => self.export.1.clone(),
                 "id" if path.starts_with("/v1/blocks") => self.block.clone(),
+                "id" if path.ends_with("/eligibility") => "infor-din-cancerbehandling".to_owned(),
+                "id" if path.starts_with("/v1/programmes") => self.programme.clone(),
                 // A referral has no handover to make a document of: tests/it/face.rs does that.
                 "id" if path.ends_with("$document") => "1".to_owned(),
                 // The row of the first document.
@@ -293,6 +319,7 @@ async fn scene_for(operation: &Operation<'_>) -> Scene {
         }
         path if path.starts_with("/bulk") => Scene::with_export(operation.contract).await,
         path if path.starts_with("/fhir/Group") => Scene::empty(COHORT).await,
+        path if path.starts_with("/v1/programmes/{id}") => Scene::with_programme(operation.contract).await,
         path if path.starts_with("/fhir/Subscription") => Scene::with_subscription(operation.contract).await,
         path if path.starts_with("/v1/blocks/{id}") => Scene::with_block(operation.contract).await,
         path if path.contains('{') || path.starts_with("/v1/exchanges") => {

@@ -4,17 +4,21 @@
 use serde_json::{Value, json};
 
 use super::library::{Library, Request};
-use super::model::{Asker, Model};
+use super::model::{Asker, Model, Purpose};
 use crate::world::{NORTH, ONCOLOGY, REHAB_TEAM, Reply, SOUTH, referral_to};
 
 const KVA: &str = "urn:oid:1.2.752.116.1.3.2.1.4";
+
+fn of_unit(unit: &'static str, partner: &'static str) -> Asker {
+    Asker { purpose: Purpose::Care, unit: Some(unit), partner, scopes: None }
+}
 
 /// A gateway without anything in it, whose callers show tokens.
 struct Empty(Library);
 
 impl Empty {
     async fn open() -> Self {
-        Self(Library::open(&Model { resources: Vec::new(), exchanges: Vec::new() }).await)
+        Self(Library::open(&Model::default()).await)
     }
 
     async fn ask(
@@ -38,12 +42,12 @@ impl Empty {
         body: Option<Value>,
     ) -> Reply {
         let partner = super::model::UNITS.iter().find(|(u, _)| *u == unit).unwrap().1;
-        let token =
-            self.0.token_for(&Asker { unit: Some(unit), partner, scopes: None }, Some(scope).filter(|s| !s.is_empty()));
+        let token = self.0.token_for(&of_unit(unit, partner), Some(scope).filter(|s| !s.is_empty()));
         let mut all = vec![("Content-Type", "application/json".to_owned())];
         all.extend(headers.iter().map(|(name, value)| (*name, (*value).to_owned())));
         let body = body.map(|body| body.to_string());
-        let answer = self.0.ask(&token, &Request { method, path: path.into(), headers: all, body }).await;
+        let answer =
+            self.0.ask(&token, &Request { method, path: path.into(), headers: all, body, ..Request::default() }).await;
         Reply { status: answer.status, location: None, text: answer.pages.concat() }
     }
 
@@ -164,7 +168,7 @@ async fn from_elsewhere_figures_are_for_operations_alone() {
         let reply = world.ask_with(ONCOLOGY, "system/*.cruds", "GET", path, &through_a_proxy, None).await;
         assert!(reply.status == 403 && reply.text.contains("purpose"), "{path}: {}", reply.text);
         let nobody = [("X-Forwarded-For", "192.0.2.1".to_owned())].to_vec();
-        let request = Request { method: "GET", path: path.into(), headers: nobody, body: None };
+        let request = Request { method: "GET", path: path.into(), headers: nobody, ..Request::default() };
         assert_eq!(world.0.ask("x.y.z", &request).await.status, 401, "{path}");
         assert_eq!(world.ask(ONCOLOGY, "", "GET", path, None).await.status, 200, "from the machine itself");
     }
@@ -222,10 +226,11 @@ async fn a_unit_that_only_sent_reads_of_the_patient_what_it_said_itself_on_every
     let form = [("Content-Type", "application/x-www-form-urlencoded")];
     let by_name = async |unit, name: &str| {
         let partner = super::model::UNITS.iter().find(|(u, _)| *u == unit).unwrap().1;
-        let token = world.0.token(&Asker { unit: Some(unit), partner, scopes: None });
+        let token = world.0.token_for(&of_unit(unit, partner), None);
         let headers = form.iter().map(|(n, v)| (*n, (*v).to_owned())).collect();
         let body = Some(format!("name:contains={name}&_summary=count"));
-        let request = Request { method: "POST", path: "/fhir/Patient/_search".into(), headers, body };
+        let request =
+            Request { method: "POST", path: "/fhir/Patient/_search".into(), headers, body, ..Request::default() };
         let answer = world.0.ask(&token, &request).await;
         serde_json::from_str::<Value>(&answer.pages[0]).unwrap()["total"].clone()
     };

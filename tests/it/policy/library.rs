@@ -9,16 +9,19 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::Utc;
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use serde_json::json;
-use vardkedja::access::{Caller, Purpose, Reach, write_caller};
+use vardkedja::access::{Caller, Reach, write_caller};
+use vardkedja::domain::block::{Period, Scope};
 use vardkedja::domain::subscription::{Payload, Status};
 use vardkedja::domain::{Format, PartyRole, Stage, delivery};
 use vardkedja::fhir::search::index;
 use vardkedja::store::{
-    self, Action, Commit, Committed, Delivery, Hook, Options, Party, Put, Store, SubscriptionChange, SubscriptionOrder,
+    self, Action, Commit, Committed, Deed, Delivery, Disclosed, Hook, Informed, Lifted, OptOut, Options, Party, Put,
+    Store, SubscriptionChange, SubscriptionOrder,
 };
 
-use super::model::{Asker, Exchange, Model, Resource, UNITS};
+use super::model::{Asker, Block, Exchange, Model, NUMBERS, Purpose, REGISTRIES, Resource, UNITS, provider};
 use crate::gateway::TestGateway;
+use crate::oauth::{FORM, JWT_BEARER, form};
 
 const US: &str = "SE2321000131-E000000000900";
 
@@ -36,6 +39,10 @@ pub struct Request {
     pub path: String,
     pub headers: Vec<(&'static str, String)>,
     pub body: Option<String>,
+    /// An export: what is in its files is the answer.
+    pub is_export: bool,
+    /// Of a list without end.
+    pub is_one_page: bool,
 }
 
 /// All pages of an answer together.
@@ -43,6 +50,8 @@ pub struct Request {
 pub struct Answer {
     pub status: u16,
     pub pages: Vec<String>,
+    /// Addresses of what was written for this caller alone.
+    pub own: Vec<String>,
 }
 
 impl Library {
@@ -62,7 +71,23 @@ impl Library {
         std::fs::write(folder.join("jwks.json"), jwks.to_string()).unwrap();
         let partner =
             |name: &str| format!("[[partner]]\nname = \"{name}\"\nchannel = \"poll\"\njwks_file = \"jwks.json\"\n");
-        let settings: String = ["platform", "primary-care", "reader"].map(partner).concat();
+        let mut settings: String = ["platform", "primary-care", "reader", "municipality"].map(partner).concat();
+        settings.push_str("[export]\npoll_s = 1\nkept_per_client = 1000\nopen_per_client = 100\n");
+        let client = |id: &str, more: &str| {
+            format!(
+                "[[client]]\nid = \"{id}\"\nname = \"x\"\nhsa_id = \"SE2321000131-E000000000001\"\n\
+                 jwks_file = \"jwks.json\"\n{more}\n"
+            )
+        };
+        settings.push_str(&client("operations", "purpose = \"operations\"\nscopes = [\"system/*.cruds\"]"));
+        for (name, needs_information) in REGISTRIES {
+            settings.push_str(&format!(
+                "[[registry]]\nname = \"{name}\"\nhsa_id = \"SE2321000131-E000000000777\"\nidentity = \"personnummer\"\n\
+                 agreement = \"Avtal 1\"\nneeds_information = {needs_information}\n"
+            ));
+            let more = format!("purpose = \"registry\"\nregistry = \"{name}\"\nscopes = [\"system/*.rs\"]");
+            settings.push_str(&client(name, &more));
+        }
         let gateway = TestGateway::start_in(&folder, &settings).await;
         let http = reqwest::Client::builder().no_proxy().build().unwrap();
         let library = Self { gateway, folder, http, key: EncodingKey::from_ec_der(pkcs8.as_ref()) };
@@ -74,15 +99,19 @@ impl Library {
     async fn subscribers_know(&self, model: &Model) {
         for (name, partner, units) in subscribers() {
             let unit = units.iter().copied().find(|unit| *unit == name);
-            let token = self.token(&Asker { unit, partner, scopes: None });
-            let concerns = |r: &&Resource| units.iter().any(|unit| r.units.contains(unit));
+            let token = self.token_for(&Asker { purpose: Purpose::Care, unit, partner, scopes: None }, None);
+            let concerns =
+                |r: &&Resource| units.iter().any(|unit| r.units.contains(unit) && !model.is_withheld(r, Some(unit)));
             let count: usize = model.of("Task").filter(concerns).map(|r| r.versions.len()).sum();
             let path = format!("/fhir/Subscription/{}/$status", subscription(name));
             let request = Request { method: "GET", path, ..Request::default() };
-            let expected = format!("\"events-since-subscription-start\",\"valueString\":\"{count}\"");
+            let before = "\"events-since-subscription-start\",\"valueString\":\"";
             let mut known = false;
             for _ in 0..1200 {
-                known = self.ask(&token, &request).await.pages.concat().contains(&expected);
+                let text = self.ask(&token, &request).await.pages.concat();
+                let said = text.split_once(before).and_then(|(_, rest)| rest.split_once('"')?.0.parse::<usize>().ok());
+                // What a lifted block shows again is one more event.
+                known = said.is_some_and(|said| said >= count);
                 if known {
                     break;
                 }
@@ -97,10 +126,35 @@ impl Library {
         let _ = std::fs::remove_dir_all(&self.folder);
     }
 
-    pub fn token(&self, asker: &Asker) -> String {
+    /// None where nothing of what it wants is granted.
+    pub async fn token(&self, asker: &Asker) -> Option<String> {
         let texts =
             asker.scopes.as_ref().map(|l| l.iter().map(super::model::Scope::text).collect::<Vec<_>>().join(" "));
-        self.token_for(asker, texts.as_deref())
+        if asker.purpose == Purpose::Care {
+            return Some(self.token_for(asker, texts.as_deref()));
+        }
+        let (url, now) = (format!("{}/oauth/token", self.gateway.url), Utc::now().timestamp());
+        let claims = json!({
+            "iss": asker.name(), "sub": asker.name(), "aud": url, "exp": now + 240, "jti": uuid::Uuid::new_v4().to_string(),
+        });
+        let header = Header { kid: Some("k".into()), ..Header::new(Algorithm::ES384) };
+        let assertion = encode(&header, &claims, &self.key).unwrap();
+        let fields = [
+            ("grant_type", "client_credentials"),
+            ("client_assertion_type", JWT_BEARER),
+            ("client_assertion", assertion.as_str()),
+            ("scope", texts.as_deref().unwrap_or_default()),
+        ];
+        let fields: Vec<_> = fields.into_iter().filter(|(_, value)| !value.is_empty()).collect();
+        let request = self.http.post(url).header(FORM.0, FORM.1).body(form(&fields));
+        let answer = request.send().await.unwrap();
+        let (status, text) = (answer.status().as_u16(), answer.text().await.unwrap());
+        if status == 400 && text.contains("invalid_scope") {
+            return None;
+        }
+        assert_eq!(status, 200, "{text}");
+        let answer: serde_json::Value = serde_json::from_str(&text).unwrap();
+        Some(answer["access_token"].as_str().unwrap().to_owned())
     }
 
     pub fn token_for(&self, asker: &Asker, scope: Option<&str>) -> String {
@@ -118,6 +172,9 @@ impl Library {
 
     /// Asks, and follows the links to further pages.
     pub async fn ask(&self, token: &str, request: &Request) -> Answer {
+        if request.is_export {
+            return self.export(token, &request.path).await;
+        }
         let mut answer = Answer::default();
         let mut next = Some(format!("{}{}", self.gateway.url, request.path));
         while let Some(url) = next.take() {
@@ -129,7 +186,8 @@ impl Library {
             let response = sent.body(request.body.clone().unwrap_or_default()).send().await.unwrap();
             answer.status = response.status().as_u16();
             let text = response.text().await.unwrap();
-            if let Ok(body) = serde_json::from_str::<serde_json::Value>(&text) {
+            let body = serde_json::from_str::<serde_json::Value>(&text);
+            if let Some(body) = body.ok().filter(|_| !request.is_one_page) {
                 let links = body["link"].as_array().map_or(&[][..], Vec::as_slice);
                 next = links.iter().find(|l| l["relation"] == "next").map(|l| l["url"].as_str().unwrap().to_owned());
             }
@@ -140,11 +198,55 @@ impl Library {
     }
 }
 
+impl Library {
+    async fn get(&self, token: &str, url: &str) -> (u16, String) {
+        let response = self.http.get(url).bearer_auth(token).header("Prefer", "respond-async").send().await.unwrap();
+        let place = response.headers().get("content-location").map(|place| place.to_str().unwrap().to_owned());
+        let (status, text) = (response.status().as_u16(), response.text().await.unwrap());
+        (status, place.unwrap_or(text))
+    }
+
+    /// Whether the address is there for whoever has the token. To its own client with a token that covers less it says so.
+    pub async fn is_there(&self, token: &str, url: &str) -> bool {
+        let (status, text) = self.get(token, url).await;
+        assert!([200, 403, 404].contains(&status), "{status}: {text}");
+        status != 404
+    }
+
+    /// Everything that an export writes, file by file.
+    async fn export(&self, token: &str, path: &str) -> Answer {
+        let (status, place) = self.get(token, &format!("{}{path}", self.gateway.url)).await;
+        if status != 202 {
+            return Answer { status, pages: vec![place], own: Vec::new() };
+        }
+        let place = if place.starts_with("http") { place } else { format!("{}{place}", self.gateway.url) };
+        for _ in 0..1000 {
+            let (status, text) = self.get(token, &place).await;
+            if status == 202 || status == 429 {
+                tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+                continue;
+            }
+            assert_eq!(status, 200, "{text}");
+            let manifest: serde_json::Value = serde_json::from_str(&text).unwrap();
+            let mut answer = Answer { status, pages: Vec::new(), own: vec![place] };
+            for file in manifest["output"].as_array().unwrap() {
+                let url = file["url"].as_str().unwrap();
+                let (status, text) = self.get(token, url).await;
+                assert_eq!(status, 200, "{text}");
+                answer.pages.push(text);
+                answer.own.push(url.to_owned());
+            }
+            return answer;
+        }
+        panic!("an export does not end: {path}")
+    }
+}
+
 /// Who may have a subscription, with the units it speaks for: each unit, and each partner.
 pub fn subscribers() -> Vec<(&'static str, &'static str, Vec<&'static str>)> {
     let mut all: Vec<(&str, &str, Vec<&str>)> =
         UNITS.iter().map(|(unit, partner)| (*unit, *partner, vec![*unit])).collect();
-    for partner in ["platform", "primary-care", "reader"] {
+    for partner in ["platform", "primary-care", "reader", "municipality"] {
         let units = UNITS.iter().filter(|(_, of)| *of == partner).map(|(unit, _)| *unit).collect();
         all.push((partner, partner, units));
     }
@@ -162,7 +264,7 @@ fn order(name: &str, partner: &str, units: &[&str]) -> SubscriptionOrder {
         name: name.into(),
         partner: Some(partner.into()),
         reach: Reach::Units(units.iter().map(|unit| (*unit).to_owned()).collect()),
-        purpose: Purpose::Care,
+        purpose: vardkedja::access::Purpose::Care,
         scopes: None,
         grants: None,
     };
@@ -187,6 +289,8 @@ fn order(name: &str, partner: &str, units: &[&str]) -> SubscriptionOrder {
 }
 
 async fn fill(store: &Store, model: &Model) {
+    let registries = REGISTRIES.map(|(name, needs)| (name.to_owned(), needs)).to_vec();
+    done(store, Commit { deeds: vec![Deed::Registries(registries)], ..Commit::default() }).await;
     for (name, partner, units) in subscribers() {
         let begin = SubscriptionChange::Begin(Box::new(order(name, partner, &units)));
         done(store, Commit { subscriptions: vec![begin], ..Commit::default() }).await;
@@ -197,9 +301,72 @@ async fn fill(store: &Store, model: &Model) {
         let put = has.map(|r| put(r, version)).collect();
         done(store, Commit { put, ..Commit::default() }).await;
     }
-    for exchange in &model.exchanges {
+    let got: Vec<String> = model.got.borrow().iter().map(|(_, name)| name.clone()).collect();
+    let disclosed = Disclosed { registry: "named".into(), resources: got, key: None, at: Utc::now() };
+    done(store, Commit { deeds: vec![Deed::Disclosed(disclosed)], ..Commit::default() }).await;
+    for (n, exchange) in model.exchanges.iter().enumerate() {
+        register(store, model.blocks.iter().filter(|block| block.after == n)).await;
         let exchanges = vec![row(exchange)];
         done(store, Commit { exchanges, deliveries: vec![delivery(exchange)], ..Commit::default() }).await;
+    }
+    register(store, model.blocks.iter().filter(|block| block.after == model.exchanges.len())).await;
+    for block in model.blocks.iter().filter(|block| block.is_lifted) {
+        let lifted = Some(Lifted { at: Utc::now(), by: NURSE.into() });
+        let blocks = vec![store::Block { lifted, ..stored(block) }];
+        done(store, Commit { blocks, ..Commit::default() }).await;
+    }
+    let mut deeds = Vec::new();
+    for (registry, patient) in &model.objections {
+        deeds.push(Deed::OptOut(OptOut {
+            id: uuid::Uuid::now_v7(),
+            registry: (*registry).into(),
+            patient: None,
+            system: PNR.into(),
+            value: number_of(patient),
+            unit: UNITS[0].0.into(),
+            objected_at: Utc::now(),
+            registered_at: Utc::now(),
+            registered_by: NURSE.into(),
+            lifted_at: None,
+            lifted_by: None,
+        }));
+    }
+    for patient in &model.informed {
+        deeds.push(Deed::Informed(Informed {
+            registry: store::EVERY.into(),
+            patient: None,
+            system: PNR.into(),
+            value: number_of(patient),
+            unit: UNITS[0].0.into(),
+            informed_at: Utc::now(),
+            recorded_at: Utc::now(),
+        }));
+    }
+    done(store, Commit { deeds, ..Commit::default() }).await;
+}
+
+const PNR: &str = "http://electronichealth.se/identifier/personnummer";
+const NURSE: &str = "SE2321000131-P000000000011";
+
+fn number_of(patient: &str) -> String {
+    NUMBERS[patient.rsplit('/').next().unwrap().parse::<usize>().unwrap()].to_owned()
+}
+
+async fn register(store: &Store, blocks: impl Iterator<Item = &Block>) {
+    let blocks: Vec<store::Block> = blocks.map(stored).collect();
+    done(store, Commit { blocks, ..Commit::default() }).await;
+}
+
+fn stored(block: &Block) -> store::Block {
+    let (unit, provider) = (block.unit.to_owned(), provider(block.unit).to_owned());
+    store::Block {
+        id: block.id,
+        patient: block.patient.replace("Patient/", ""),
+        scope: if block.is_inner { Scope::Inner { unit, provider } } else { Scope::Outer { provider } },
+        period: Period::default(),
+        registered_at: Utc::now() - chrono::TimeDelta::hours(1),
+        registered_by: NURSE.into(),
+        lifted: None,
     }
 }
 
@@ -239,7 +406,7 @@ fn row(exchange: &Exchange) -> store::Exchange {
         revision: 0,
         kind: exchange.kind,
         format: Format::Json,
-        organisation: "SE2321000131-E000000000001".into(),
+        organisation: provider(exchange.sender).into(),
         document: exchange.id.to_string(),
         version: 1,
         entered_in_error: false,

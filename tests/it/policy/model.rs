@@ -1,6 +1,7 @@
 //! The model: resources with units and versions, callers with scopes, and the naive rules of who may see what. It knows nothing
 //! of how the gateway decides.
 
+use std::cell::RefCell;
 use std::collections::BTreeSet;
 
 use fastrand::Rng;
@@ -10,9 +11,24 @@ use vardkedja::domain::Kind;
 
 use crate::world::{NORTH, ONCOLOGY, REHAB_TEAM, SOUTH};
 
+pub const MUNICIPALITY: &str = "SE2120001355-E000000000501";
 /// Units with the partner whose system speaks for them.
-pub const UNITS: [(&str, &str); 4] =
-    [(ONCOLOGY, "platform"), (REHAB_TEAM, "platform"), (NORTH, "primary-care"), (SOUTH, "reader")];
+pub const UNITS: [(&str, &str); 5] = [
+    (ONCOLOGY, "platform"),
+    (REHAB_TEAM, "platform"),
+    (NORTH, "primary-care"),
+    (SOUTH, "reader"),
+    (MUNICIPALITY, "municipality"),
+];
+/// The personnummer of each Patient.
+pub const NUMBERS: [&str; 3] = ["195009072553", "189002029800", "191212121212"];
+/// Registries, and whether each gets only patients who were informed.
+pub const REGISTRIES: [(&str, bool); 2] = [("named", false), ("told", true)];
+
+/// The care provider of a unit.
+pub fn provider(unit: &str) -> &'static str {
+    if unit == MUNICIPALITY { "SE2120001355-E000000000001" } else { "SE2321000131-E000000000001" }
+}
 pub const KINDS: [&str; 7] =
     ["Patient", "Procedure", "Task", "CarePlan", "ServiceRequest", "Composition", "Organization"];
 pub const CODES: [&str; 3] = ["k1", "k2", "k3"];
@@ -35,7 +51,37 @@ pub struct Resource {
     pub kind: &'static str,
     pub id: String,
     pub units: BTreeSet<&'static str>,
+    /// The unit that wrote it.
+    pub author: &'static str,
     pub versions: Vec<Said>,
+}
+
+/// A block: of what a unit has written to every other unit, or what a provider's units have to every other provider's.
+#[derive(Debug, Clone)]
+pub struct Block {
+    pub id: Uuid,
+    pub patient: String,
+    /// Of an inner block; of an outer one its provider's.
+    pub unit: &'static str,
+    pub is_inner: bool,
+    pub is_lifted: bool,
+    /// So many exchanges came before it.
+    pub after: usize,
+}
+
+impl Block {
+    /// Whether it keeps what that unit has written from that reader; none: a registry.
+    fn keeps(&self, author: &str, reader: Option<&str>) -> bool {
+        if self.is_lifted || reader == Some(author) {
+            return false;
+        }
+        match self.is_inner {
+            true => author == self.unit && reader != Some(self.unit),
+            false => {
+                provider(author) == provider(self.unit) && reader.is_none_or(|r| provider(r) != provider(self.unit))
+            }
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -68,18 +114,35 @@ pub struct Scope {
     pub criteria: Vec<Criterion>,
 }
 
+/// What somebody asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    Care,
+    Registry(&'static str),
+    Operations,
+}
+
 /// Somebody who asks. Without scopes: all that concerns its units.
 #[derive(Debug)]
 pub struct Asker {
+    pub purpose: Purpose,
     /// The unit that its token speaks for; without one, all units of the partner.
     pub unit: Option<&'static str>,
     pub partner: &'static str,
     pub scopes: Option<Vec<Scope>>,
 }
 
+#[derive(Default)]
 pub struct Model {
     pub resources: Vec<Resource>,
     pub exchanges: Vec<Exchange>,
+    pub blocks: Vec<Block>,
+    /// Patients who do not want to be in a registry.
+    pub objections: BTreeSet<(&'static str, String)>,
+    /// Patients who were informed of the registries.
+    pub informed: BTreeSet<String>,
+    /// What each registry was shown.
+    pub got: RefCell<BTreeSet<(&'static str, String)>>,
 }
 
 pub fn pick<T: Copy>(random: &mut Rng, from: &[T]) -> T {
@@ -119,6 +182,7 @@ impl Resource {
         let mut body = json!({
             "resourceType": self.kind, "id": self.id,
             "meta": { "versionId": version.to_string(), "lastUpdated": format!("2026-11-01T10:00:{version:02}Z"),
+                      "source": format!("urn:oid:1.2.752.129.2.1.4.1#{}", self.author),
                       "tag": [{ "system": "urn:mark", "code": self.mark(version) }] },
         });
         body["identifier"] = if self.kind == "Composition" { identifier } else { json!([identifier]) };
@@ -133,7 +197,19 @@ impl Resource {
             body["code"] = json!({ "coding": [{ "system": "urn:k", "code": said.code }] });
         }
         match (self.kind, &said.other) {
-            ("Patient", _) => body["gender"] = json!(said.gender),
+            ("Patient", _) => {
+                body["gender"] = json!(said.gender);
+                let number = self.id.parse::<usize>().ok().and_then(|n| NUMBERS.get(n));
+                body["identifier"].as_array_mut().unwrap().push(json!({
+                    "system": "http://electronichealth.se/identifier/personnummer", "value": number,
+                }));
+            }
+            ("Procedure", _) => {
+                // Each is an act that can be counted.
+                let kva = json!({ "system": "urn:oid:1.2.752.116.1.3.2.1.4", "code": "DV133" });
+                body["code"]["coding"].as_array_mut().unwrap().push(kva);
+                body["performedDateTime"] = json!("2026-03-10T10:00:00+01:00");
+            }
             ("Task", Some(other)) => body["focus"] = json!({ "reference": other }),
             ("Composition", Some(other)) => body["section"] = json!([{ "entry": [{ "reference": other }] }]),
             _ => {}
@@ -199,15 +275,42 @@ impl Asker {
 
     /// Whether it speaks for the unit.
     pub fn is(&self, unit: &str) -> bool {
+        if self.purpose != Purpose::Care {
+            return false;
+        }
         match self.unit {
             Some(own) => own == unit,
             None => UNITS.iter().any(|(own, partner)| *own == unit && *partner == self.partner),
         }
     }
 
+    /// What it is called in the log.
+    pub fn name(&self) -> &'static str {
+        match self.purpose {
+            Purpose::Care => self.unit.unwrap_or(self.partner),
+            Purpose::Registry(name) => name,
+            Purpose::Operations => "operations",
+        }
+    }
+
+    /// Whether its purpose goes that far.
+    fn is_for(&self, kind: &str, right: char) -> bool {
+        match self.purpose {
+            Purpose::Care => true,
+            Purpose::Registry(_) => right == 'r' || right == 's',
+            Purpose::Operations => matches!(kind, "Organization" | "AuditEvent"),
+        }
+    }
+
+    /// Whether it may see the log.
+    pub fn sees_log(&self) -> bool {
+        self.purpose == Purpose::Operations && ['r', 's'].iter().all(|right| self.may_all("AuditEvent", *right))
+    }
+
     /// Whether any resource of the type could be covered: otherwise the answer is 403, whatever there is.
     pub fn may_ask(&self, kind: &str, right: char) -> bool {
-        self.scopes.as_ref().is_none_or(|scopes| scopes.iter().any(|scope| scope.is_about(kind, right)))
+        self.is_for(kind, right)
+            && self.scopes.as_ref().is_none_or(|scopes| scopes.iter().any(|scope| scope.is_about(kind, right)))
     }
 
     fn may_all(&self, kind: &str, right: char) -> bool {
@@ -221,7 +324,7 @@ impl Model {
         let ids = |count: usize| (0..count).map(|n| format!("{n:02}")).collect::<Vec<_>>();
         let unit_names = UNITS.map(|(unit, _)| unit);
         let mut resources: Vec<Resource> = Vec::new();
-        for (kind, count) in KINDS.into_iter().zip([3, 9, 7, 4, 4, 3, 3]) {
+        for (kind, count) in KINDS.into_iter().zip([3, 14, 7, 4, 4, 3, 3]) {
             for id in ids(count) {
                 let said = |random: &mut Rng| Said {
                     code: pick(random, &CODES),
@@ -230,20 +333,24 @@ impl Model {
                     patient: (has_status(kind) && random.u8(..) < 230)
                         .then(|| format!("Patient/{:02}", random.u8(..3))),
                     other: match kind {
-                        "Task" => Some(format!("Procedure/{:02}", random.u8(..9))),
+                        "Task" => Some(format!("Procedure/{:02}", random.u8(..14))),
                         "Composition" => Some(format!("Task/{:02}", random.u8(..7))),
                         _ => None,
                     },
                 };
                 let versions = (0..random.usize(1..4)).map(|_| said(random)).collect();
-                resources.push(Resource { kind, id, units: some_of(random, &unit_names), versions });
+                let author = pick(random, &unit_names);
+                resources.push(Resource { kind, id, units: some_of(random, &unit_names), author, versions });
             }
         }
         let mut exchanges = Vec::new();
         for _ in 0..10 {
             let patient = format!("Patient/{:02}", random.u8(..3));
             let about = |r: &&Resource| r.now().patient.as_ref() == Some(&patient);
-            let names = resources.iter().filter(about).filter(|_| random.bool()).map(Resource::name).collect();
+            let mut names: Vec<String> =
+                resources.iter().filter(about).filter(|_| random.bool()).map(Resource::name).collect();
+            // The Patient comes with every document.
+            names.push(patient.clone());
             let sender = pick(random, &unit_names);
             let mut recipients = some_of(random, &unit_names);
             recipients.remove(sender);
@@ -257,15 +364,89 @@ impl Model {
                 delivery: Uuid::now_v7(),
             });
         }
-        Self { resources, exchanges }
+        let mut blocks = Vec::new();
+        for _ in 0..random.usize(..4) {
+            blocks.push(Block {
+                id: Uuid::now_v7(),
+                patient: format!("Patient/{:02}", random.u8(..3)),
+                unit: pick(random, &unit_names),
+                is_inner: random.bool(),
+                is_lifted: random.u8(..) < 70,
+                after: random.usize(..=exchanges.len()),
+            });
+        }
+        let some = |random: &mut Rng, chance: u8| random.u8(..) < chance;
+        let mut objections = BTreeSet::new();
+        let mut informed = BTreeSet::new();
+        for patient in 0..3 {
+            let patient = format!("Patient/{patient:02}");
+            for (registry, _) in REGISTRIES {
+                if some(random, 60) {
+                    objections.insert((registry, patient.clone()));
+                }
+            }
+            if some(random, 170) {
+                informed.insert(patient);
+            }
+        }
+        let shown = |random: &mut Rng| resources.iter().filter(|_| random.u8(..) < 60).map(Resource::name).collect();
+        let before: Vec<String> = shown(random);
+        let got = RefCell::new(before.into_iter().map(|name| ("named", name)).collect());
+        Self { resources, exchanges, blocks, objections, informed, got }
     }
 
-    /// Somebody with random scopes, often enough with such as let something through.
-    pub fn asker(random: &mut Rng) -> Asker {
+    /// The patient that a resource is about; a Patient is about itself.
+    pub fn patient_of(resource: &Resource) -> Option<String> {
+        if resource.kind == "Patient" { Some(resource.name()) } else { resource.now().patient.clone() }
+    }
+
+    fn blocks_of<'m>(&'m self, patient: &'m str) -> impl Iterator<Item = &'m Block> {
+        self.blocks.iter().filter(move |block| block.patient == patient && !block.is_lifted)
+    }
+
+    /// Whether a block keeps the resource from the reader: what came with documents about the patient, by who wrote it. The
+    /// Patient is there for whoever sees anything else of that.
+    pub fn is_withheld(&self, resource: &Resource, reader: Option<&str>) -> bool {
+        let came_with = |name: String| self.exchanges.iter().filter(move |e| e.resources.contains(&name));
+        if resource.kind == "Patient" {
+            let name = resource.name();
+            let sees = |other: &&Resource| {
+                other.kind != "Patient"
+                    && came_with(other.name()).any(|e| e.patient == name)
+                    && reader.is_none_or(|unit| other.units.contains(unit))
+                    && !self.is_withheld(other, reader)
+            };
+            return came_with(name.clone()).next().is_some()
+                && self.blocks_of(&name).next().is_some()
+                && !self.resources.iter().any(|other| sees(&other));
+        }
+        came_with(resource.name()).any(|e| self.blocks_of(&e.patient).any(|block| block.keeps(resource.author, reader)))
+    }
+
+    /// Whether a block keeps the exchange from the unit: it is its sender's.
+    fn keeps_exchange(&self, exchange: &Exchange, unit: &str) -> bool {
+        self.blocks_of(&exchange.patient).any(|block| block.keeps(exchange.sender, Some(unit)))
+    }
+
+    /// What the registry has to erase of what it was shown.
+    pub fn is_to_be_erased(&self, registry: &'static str, resource: &Resource) -> bool {
+        let patient = Self::patient_of(resource);
+        let objects = patient.is_some_and(|patient| self.objections.contains(&(registry, patient)));
+        resource.kind != "Organization" && (objects || self.is_withheld(resource, None))
+    }
+
+    /// The `n`th of those who ask: each purpose comes, and with random scopes, often enough such as let something through.
+    pub fn asker(n: usize, random: &mut Rng) -> Asker {
         let (unit, partner) = pick(random, &UNITS);
+        let purpose = match n {
+            0 | 1 => Purpose::Registry(REGISTRIES[n].0),
+            2 | 3 => Purpose::Operations,
+            _ if random.u8(..) < 30 => Purpose::Registry(pick(random, &REGISTRIES).0),
+            _ => Purpose::Care,
+        };
         let unit = (random.u8(..) < 200).then_some(unit);
-        if random.u8(..) < 30 {
-            return Asker { unit, partner, scopes: None };
+        if purpose == Purpose::Care && random.u8(..) < 30 {
+            return Asker { purpose, unit, partner, scopes: None };
         }
         let mut scopes = Vec::new();
         for kind in KINDS {
@@ -288,7 +469,11 @@ impl Model {
                 scopes.push(Scope { kind, rights, criteria });
             }
         }
-        Asker { unit, partner, scopes: Some(scopes) }
+        if purpose == Purpose::Operations {
+            let rights = if n == 2 { "rs" } else { "r" };
+            scopes.push(Scope { kind: Some("AuditEvent"), rights, criteria: Vec::new() });
+        }
+        Asker { purpose, unit, partner, scopes: Some(scopes) }
     }
 
     pub fn of(&self, kind: &str) -> impl Iterator<Item = &Resource> {
@@ -311,11 +496,32 @@ impl Model {
     }
 
     fn is_seen(&self, asker: &Asker, right: char, resource: &Resource, in_criterion: bool) -> bool {
-        let concerns = resource.kind == "Organization" || asker.is_among(&resource.units);
-        concerns && self.covers(asker, right, resource, resource.now(), in_criterion)
+        self.reaches(asker, resource) && self.covers(asker, right, resource, resource.now(), in_criterion)
+    }
+
+    /// Whether it is there for who asks, whatever the scopes.
+    fn reaches(&self, asker: &Asker, resource: &Resource) -> bool {
+        if resource.kind == "Organization" {
+            return true;
+        }
+        match asker.purpose {
+            Purpose::Care => {
+                resource.units.iter().any(|unit| asker.is(unit) && !self.is_withheld(resource, Some(unit)))
+            }
+            Purpose::Operations => false,
+            Purpose::Registry(registry) => Self::patient_of(resource).is_some_and(|patient| {
+                let needs_information = REGISTRIES.iter().any(|(name, needs)| *name == registry && *needs);
+                !self.objections.contains(&(registry, patient.clone()))
+                    && (!needs_information || self.informed.contains(&patient))
+                    && !self.is_withheld(resource, None)
+            }),
+        }
     }
 
     fn covers(&self, asker: &Asker, right: char, resource: &Resource, said: &Said, in_criterion: bool) -> bool {
+        if !asker.is_for(resource.kind, right) {
+            return false;
+        }
         let Some(scopes) = &asker.scopes else { return true };
         scopes
             .iter()
@@ -348,7 +554,8 @@ impl Model {
     /// A Patient of whom the asker has only spoken itself: what others say of it has not come to it.
     pub fn is_own_word(&self, asker: &Asker, patient: &Resource) -> bool {
         let about: Vec<&Exchange> = self.exchanges.iter().filter(|e| e.patient == patient.name()).collect();
-        about.iter().any(|e| asker.is(e.sender)) && !about.iter().any(|e| asker.is_among(&e.recipients))
+        let has_come = |e: &&&Exchange| e.recipients.iter().any(|unit| asker.is(unit) && !self.keeps_exchange(e, unit));
+        about.iter().any(|e| asker.is(e.sender)) && about.iter().find(has_come).is_none()
     }
 
     /// The marks that are shown of it as it stands.
@@ -359,7 +566,8 @@ impl Model {
 
     /// The asker takes part, and its scopes cover all that the exchange is mainly about.
     pub fn sees_exchange(&self, asker: &Asker, right: char, exchange: &Exchange) -> bool {
-        if !asker.is(exchange.sender) && !asker.is_among(&exchange.recipients) {
+        let parties = exchange.recipients.iter().chain([&exchange.sender]);
+        if !parties.into_iter().any(|unit| asker.is(unit) && !self.keeps_exchange(exchange, unit)) {
             return false;
         }
         let main: &[&str] = match exchange.kind {

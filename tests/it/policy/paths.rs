@@ -1,12 +1,14 @@
 //! Every path on which something is shown, with what the model says that it shows. A new route is a new line in [`PATHS`].
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use fastrand::Rng;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::library::{Request, subscription};
-use super::model::{Asker, CODES, GENDERS, KINDS, Model, Resource, STATUSES, has_code, has_status, pick};
+use super::model::{
+    Asker, CODES, GENDERS, KINDS, Model, NUMBERS, Purpose, REGISTRIES, Resource, STATUSES, has_code, has_status, pick,
+};
 
 /// A path by its name, and what is asked on it.
 pub type Path = (&'static str, fn(&Model, &Asker, &mut Rng) -> Vec<Question>);
@@ -34,11 +36,21 @@ pub const PATHS: &[Path] = &[
     ("exchanges", exchanges),
     ("exchange", exchange),
     ("deliveries", deliveries),
+    ("statistics", statistics),
+    ("$export of everything", export),
+    ("$export about patients", export_of_patients),
+    ("AuditEvent", audit_log),
+    ("access-log", access_log),
+    ("disclosures", disclosures),
+    ("erasures", erasures),
     ("$events of a subscription", events),
     ("open loops", open_loops),
     ("timeline", timeline),
     ("$diff", difference),
 ];
+
+/// What is read of an answer.
+pub type Reading = fn(&Value) -> Value;
 
 /// What is asked, and what has to come.
 pub struct Question {
@@ -52,6 +64,8 @@ pub struct Question {
     /// `resources` of an exchange.
     pub names: Option<BTreeSet<String>>,
     pub status: Option<fn(u16) -> bool>,
+    /// What is read of the answer, and what it has to be.
+    pub figures: Option<(Reading, Value)>,
 }
 
 fn get(path: String, marks: impl IntoIterator<Item = String>) -> Question {
@@ -62,6 +76,7 @@ fn get(path: String, marks: impl IntoIterator<Item = String>) -> Question {
         exchanges: None,
         names: None,
         status: None,
+        figures: None,
     }
 }
 
@@ -241,8 +256,9 @@ fn history_of_type(model: &Model, asker: &Asker, _: &mut Rng) -> Vec<Question> {
 }
 
 fn history_of_all(model: &Model, asker: &Asker, _: &mut Rng) -> Vec<Question> {
-    // Of everything at once a unit gets the actors that take part in what concerns it.
-    let all = model.resources.iter().filter(|r| asker.is_among(&r.units));
+    // Of everything at once a unit gets the actors that take part in what concerns it, and who runs the gateway none.
+    let is_registry = matches!(asker.purpose, Purpose::Registry(_));
+    let all = model.resources.iter().filter(|r| is_registry || asker.is_among(&r.units));
     vec![get("/fhir/_history?_count=20".into(), all.flat_map(|r| versions(model, asker, 's', r)))]
 }
 
@@ -364,7 +380,8 @@ fn exchange(model: &Model, asker: &Asker, _: &mut Rng) -> Vec<Question> {
             question.names = Some(e.resources.iter().filter(read).cloned().collect());
             question.status = Some(|s| s == 200);
         } else {
-            question.status = Some(|s| s == 404);
+            let is_care = asker.purpose == Purpose::Care;
+            question.status = Some(if is_care { |s| s == 404 } else { |s| s == 403 });
         }
         question
     };
@@ -373,21 +390,142 @@ fn exchange(model: &Model, asker: &Asker, _: &mut Rng) -> Vec<Question> {
 
 fn deliveries(model: &Model, asker: &Asker, _: &mut Rng) -> Vec<Question> {
     let mut question = get("/v1/deliveries?limit=100".into(), None);
-    let seen = model.exchanges.iter().filter(|e| model.sees_exchange(asker, 's', e));
+    let all = asker.purpose == Purpose::Operations;
+    let seen = model.exchanges.iter().filter(|e| all || model.sees_exchange(asker, 's', e));
     question.exchanges = Some(seen.map(|e| e.id.to_string()).collect());
     vec![question]
 }
 
+/// Numbers under five are not shown.
+fn statistics(model: &Model, asker: &Asker, _: &mut Rng) -> Vec<Question> {
+    let all = asker.purpose == Purpose::Operations;
+    let is_act = |r: &&Resource| r.now().status == "completed";
+    let acts = model.of("Procedure").filter(|r| all || model.sees(asker, 's', r)).filter(is_act).count();
+    let mut question = get("/v1/statistics/kva?from=2026&to=2026&by=code".into(), None);
+    if all || asker.may_ask("Procedure", 's') {
+        let shown = if (1..5).contains(&acts) { Value::Null } else { json!(acts) };
+        question.figures = Some((|answer| answer["total"]["acts"].clone(), shown));
+    } else {
+        question.status = Some(|s| s == 403);
+    }
+    vec![question]
+}
+
+fn export(model: &Model, asker: &Asker, _: &mut Rng) -> Vec<Question> {
+    exported("/fhir/$export", model, asker, |_| true)
+}
+
+fn export_of_patients(model: &Model, asker: &Asker, _: &mut Rng) -> Vec<Question> {
+    exported("/fhir/Patient/$export", model, asker, |r| Model::patient_of(r).is_some())
+}
+
+/// Everything that can be read, in files: as it stands, and of a Patient nothing but what has come.
+fn exported(path: &str, model: &Model, asker: &Asker, is_meant: fn(&Resource) -> bool) -> Vec<Question> {
+    let all = model.resources.iter().filter(|r| is_meant(r) && model.sees(asker, 'r', r));
+    let mut question = get(path.into(), all.filter_map(|r| model.shown(asker, r)));
+    question.request.is_export = true;
+    vec![question]
+}
+
+fn audit_log(_: &Model, asker: &Asker, _: &mut Rng) -> Vec<Question> {
+    let mut question = get("/fhir/AuditEvent?_count=3".into(), None);
+    question.request.is_one_page = true;
+    question.status = Some(if asker.sees_log() { |s| s == 200 } else { |s| s == 403 });
+    vec![question]
+}
+
+fn access_log(_: &Model, asker: &Asker, _: &mut Rng) -> Vec<Question> {
+    let of = |path: &str| {
+        let mut question = get(path.to_owned(), None);
+        question.request.is_one_page = true;
+        question.status = Some(if asker.sees_log() { |s| s == 200 } else { |s| s == 403 });
+        question
+    };
+    vec![of("/v1/patients/01/access-log?limit=3"), of("/fhir/Patient/01/$access-log?_count=3")]
+}
+
+/// What registries have got of a patient: of what the unit itself may see, and of nothing else.
+fn disclosures(model: &Model, asker: &Asker, _: &mut Rng) -> Vec<Question> {
+    let of = |patient: &Resource| {
+        let number = NUMBERS[patient.id.parse::<usize>().unwrap()];
+        let mut question = get("/v1/disclosures/search".into(), None);
+        question.request.method = "POST";
+        question.request.headers.push(("Content-Type", "application/json".into()));
+        question.request.body = Some(json!({ "patient": number }).to_string());
+        if asker.purpose != Purpose::Care || !model.sees(asker, 'r', patient) {
+            let is_care = asker.purpose == Purpose::Care;
+            question.status = Some(if is_care { |s| s == 404 } else { |s| s == 403 });
+            return question;
+        }
+        let (mut has, mut erases) = (BTreeMap::new(), BTreeMap::new());
+        for (registry, name) in model.got.borrow().iter() {
+            let resource = model.find(name).unwrap();
+            let is_about = Model::patient_of(resource) == Some(patient.name());
+            if is_about && model.sees(asker, 'r', resource) {
+                let counts = if model.is_to_be_erased(registry, resource) { &mut erases } else { &mut has };
+                *counts.entry(format!("{registry} {}", resource.kind)).or_insert(0) += 1;
+            }
+        }
+        let read = |answer: &Value| {
+            let of = |list: &Value| -> BTreeMap<String, u64> {
+                let line = |one: &Value| {
+                    let of = format!("{} {}", one["registry"].as_str()?, one["type"].as_str()?);
+                    Some((of, one["resources"].as_u64()?))
+                };
+                list.as_array().into_iter().flatten().filter_map(line).collect()
+            };
+            json!([of(&answer["disclosures"]), of(&answer["toErase"])])
+        };
+        question.figures = Some((read, json!([has, erases])));
+        question
+    };
+    model.of("Patient").map(of).collect()
+}
+
+fn erasures(model: &Model, asker: &Asker, _: &mut Rng) -> Vec<Question> {
+    let of = |(registry, _): &(&'static str, bool)| {
+        let mut question = get(format!("/v1/registries/{registry}/erasures?limit=500"), None);
+        let may = match asker.purpose {
+            Purpose::Care => false,
+            Purpose::Operations => true,
+            Purpose::Registry(own) => own == *registry,
+        };
+        if !may {
+            question.status = Some(|s| s == 403 || s == 404);
+            return question;
+        }
+        let got = model.got.borrow();
+        let names: BTreeSet<&String> = got
+            .iter()
+            .filter(|(to, name)| to == registry && model.is_to_be_erased(registry, model.find(name).unwrap()))
+            .map(|(_, name)| name)
+            .collect();
+        let read = |answer: &Value| {
+            let line = |one: &Value| Some(format!("{}/{}", one["type"].as_str()?, one["id"].as_str()?));
+            let names: BTreeSet<String> =
+                answer["erasures"].as_array().into_iter().flatten().filter_map(line).collect();
+            json!(names)
+        };
+        question.figures = Some((read, json!(names)));
+        question
+    };
+    REGISTRIES.iter().map(of).collect()
+}
 /// Of every Task that its subscriber was told of, with what the token of the one who asks covers now.
 fn events(model: &Model, asker: &Asker, _: &mut Rng) -> Vec<Question> {
     let name = asker.unit.unwrap_or(asker.partner);
-    let may = asker.may_ask("Subscription", 'r');
+    let may = asker.purpose == Purpose::Care && asker.may_ask("Subscription", 'r');
     let seen =
         |r: &Resource, version: usize| ['r', 's'].iter().all(|right| model.sees_version(asker, *right, r, version));
     let all = model.of("Task").flat_map(|r| (1..=r.versions.len()).map(move |version| (r, version)));
     let marks = all.filter(|(r, version)| may && seen(r, *version)).map(|(r, version)| r.mark(version));
     let mut question = get(format!("/fhir/Subscription/{}/$events?content=full-resource", subscription(name)), marks);
-    question.status = Some(if may { |s| s == 200 } else { |s| s == 403 });
+    question.status = Some(match (asker.purpose, may) {
+        (Purpose::Care, true) => |s| s == 200,
+        (Purpose::Care, false) => |s| s == 403,
+        // It is another's, or nothing for it.
+        (_, _) => |s| s == 403 || s == 404,
+    });
     vec![question]
 }
 
