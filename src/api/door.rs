@@ -22,6 +22,7 @@ use crate::fhir::issue::{Code, Issue};
 const ASKED: &[&str] = &[
     "/v1/exchanges",
     "/v1/open-loops",
+    "/v1/exchanges/{id}/diff",
     "/v1/programmes",
     "/v1/deliveries",
     "/v1/registries/{name}/erasures",

@@ -65,6 +65,7 @@ pub const ROUTES: &[(&str, &str)] = &[
     ("POST", "/v1/responsibility/search"),
     ("GET", "/v1/patients/{id}/responsibility"),
     ("GET", "/v1/exchanges/{id}/timeline"),
+    ("GET", "/v1/exchanges/{id}/diff"),
     ("POST", "/v1/exchanges/{id}/clocks/pause"),
     ("POST", "/v1/exchanges/{id}/clocks/resume"),
     ("GET", "/v1/open-loops"),
@@ -142,6 +143,7 @@ pub const ROUTES: &[(&str, &str)] = &[
     ("POST", "/fhir/{type}/{id}/$everything"),
     ("GET", "/fhir/{type}/{id}/$document"),
     ("GET", "/fhir/{type}/{id}/$timeline"),
+    ("GET", "/fhir/{type}/{id}/$diff"),
     ("GET", "/fhir/{type}/{id}/_history"),
     ("GET", "/fhir/{type}/{id}/_history/{version}"),
     ("GET", "/bulk/jobs/{id}"),
@@ -179,6 +181,7 @@ fn routes(app: &mut web::ServiceConfig) {
         .route("/v1/responsibility/search", web::post().to(responsible::search))
         .route("/v1/patients/{id}/responsibility", get().to(responsible::of_patient))
         .route("/v1/exchanges/{id}/timeline", get().to(loops::timeline))
+        .route("/v1/exchanges/{id}/diff", get().to(fhir::diff_of_exchange))
         .route("/v1/exchanges/{id}/clocks/pause", web::post().to(loops::pause))
         .route("/v1/exchanges/{id}/clocks/resume", web::post().to(loops::resume))
         .route("/v1/open-loops", get().to(loops::list))
@@ -260,6 +263,7 @@ fn routes(app: &mut web::ServiceConfig) {
         .route("/fhir/{type}/{id}/$everything", web::post().to(fhir::everything_post))
         .route("/fhir/{type}/{id}/$document", get().to(fhir::document))
         .route("/fhir/{type}/{id}/$timeline", get().to(fhir::timeline))
+        .route("/fhir/{type}/{id}/$diff", get().to(fhir::diff))
         .route("/fhir/{type}/{id}/_history", get().to(fhir::history))
         .route("/fhir/{type}/{id}/_history/{version}", get().to(fhir::vread))
         .route("/bulk/jobs/{id}", get().to(bulk::standing))

@@ -6,6 +6,7 @@ pub mod bundle;
 pub mod canonical;
 pub mod code_list;
 pub mod cursor;
+pub mod difference;
 pub mod document;
 pub mod guard;
 pub mod issue;

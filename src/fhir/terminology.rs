@@ -19,6 +19,14 @@ struct System {
     complete: bool,
     /// Sorted.
     codes: Vec<String>,
+    words: BTreeMap<String, Words>,
+}
+
+/// What a code is called.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Words {
+    pub sv: String,
+    pub en: String,
 }
 
 /// A value set as it is written.
@@ -56,7 +64,9 @@ impl Terminology {
             issues.push(Issue::error(Code::Duplicate, "CodeSystem.concept", sv, en).from(file));
         }
         let complete = resource.get("content").is_some_and(|c| c == "complete");
-        if self.systems.insert(url, System { complete, codes }).is_some() {
+        let mut words = BTreeMap::new();
+        named(resource.get("concept"), &mut words);
+        if self.systems.insert(url, System { complete, codes, words }).is_some() {
             issues.push(twice("CodeSystem.url").from(file));
         }
     }
@@ -64,6 +74,11 @@ impl Terminology {
     /// The codes of a system, sorted, where the package has it.
     pub fn codes(&self, system: &str) -> Option<&[String]> {
         self.systems.get(system).map(|system| system.codes.as_slice())
+    }
+
+    /// What a code of a system is called, where the package says.
+    pub fn words(&self, system: &str, code: &str) -> Option<&Words> {
+        self.systems.get(system)?.words.get(code)
     }
 
     /// Takes in a ValueSet.
@@ -249,6 +264,18 @@ fn concepts(list: Option<&Value>, codes: &mut Vec<String>) {
     for concept in list.and_then(Value::as_array).into_iter().flatten() {
         codes.extend(concept.get("code").and_then(Value::as_str).map(str::to_owned));
         concepts(concept.get("concept"), codes);
+    }
+}
+
+/// What codes are called: in Swedish where there is a designation, in English as it is displayed.
+fn named(list: Option<&Value>, words: &mut BTreeMap<String, Words>) {
+    for concept in list.and_then(Value::as_array).into_iter().flatten() {
+        if let (Some(code), Some(en)) = (concept["code"].as_str(), concept["display"].as_str()) {
+            let designations = concept["designation"].as_array().map_or(&[][..], Vec::as_slice);
+            let sv = designations.iter().find(|d| d["language"] == "sv").and_then(|d| d["value"].as_str());
+            words.insert(code.to_owned(), Words { sv: sv.unwrap_or(en).to_owned(), en: en.to_owned() });
+        }
+        named(concept.get("concept"), words);
     }
 }
 

@@ -17,6 +17,7 @@ mod consent;
 pub mod consultation;
 pub mod contribute;
 pub mod deliver;
+pub mod difference;
 pub mod gate;
 pub mod gather;
 mod held;

@@ -4,7 +4,7 @@
 //! under the same id. Its lane is its own: nothing waits for it, and it waits for nothing.
 
 use chrono::{DateTime, Utc};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::package::{Address, delivery_of};
 use super::weigh::instant;
@@ -45,13 +45,31 @@ pub(super) fn notices<'a>(
     now: DateTime<Utc>,
 ) -> Vec<Delivery> {
     let wanted = parties.filter(|p| gateway.notifiers.contains_key(&p.partner));
-    wanted.map(|party| notice(gateway, exchange, party, news, now)).collect()
+    wanted.map(|party| notice(gateway, exchange, party, news, None, now)).collect()
 }
 
-fn notice(gateway: &Gateway, exchange: &Exchange, party: &Party, news: News, now: DateTime<Utc>) -> Delivery {
+/// The same of a version of a document to its recipients; of a plan that was revised with how much has changed, in numbers.
+pub(super) fn notices_of_version(
+    gateway: &Gateway,
+    exchange: &Exchange,
+    changes: Option<&Value>,
+    now: DateTime<Utc>,
+) -> Vec<Delivery> {
+    let wanted = exchange.recipients().filter(|p| gateway.notifiers.contains_key(&p.partner));
+    wanted.map(|party| notice(gateway, exchange, party, News::Document, changes, now)).collect()
+}
+
+fn notice(
+    gateway: &Gateway,
+    exchange: &Exchange,
+    party: &Party,
+    news: News,
+    changes: Option<&Value>,
+    now: DateTime<Utc>,
+) -> Delivery {
     let base = gateway.config.base_url.trim_end_matches('/');
     let task = party.task.as_ref().map(|task| format!("{base}/fhir/Task/{task}"));
-    let body = json!({
+    let mut body = json!({
         "type": news.code(),
         "timestamp": instant(now),
         "data": {
@@ -61,6 +79,9 @@ fn notice(gateway: &Gateway, exchange: &Exchange, party: &Party, news: News, now
             "links": { "exchange": format!("{base}/v1/exchanges/{}", exchange.id), "task": task },
         },
     });
+    if let Some(changes) = changes {
+        body["data"]["changes"] = changes.clone();
+    }
     let partner = notices_of(&party.partner);
     let address = Address { partner: &partner, ..Address::of(exchange, party, now) };
     let notice = delivery_of(&address, Action::Notice, serde_json::to_vec(&body).unwrap_or_default());

@@ -9,10 +9,11 @@ use super::charge::{self, Speaks};
 use super::consent::{consent_withdrawn, end_part, no_consent, only_here, stop_deliveries, tells_the_end};
 use super::consultation;
 use super::contribute::told_by;
+use super::difference;
 use super::held::held_by_blocks;
 use super::identify::settle_patients;
 use super::moved::{Mover, moves};
-use super::notice::{News, notices};
+use super::notice::notices_of_version;
 use super::package::is_pushed;
 use super::particulars::{is_known_to_many, keep_others_word};
 use super::parties::{deliveries, farewells, left_out, parties};
@@ -160,7 +161,14 @@ pub(super) async fn supersede(
     for resource in resources.iter().chain(&fallen) {
         scale.add(resource, &current, &mut weighed);
     }
-    let provenance = provenance(gateway, read, &exchange, version, now, &weighed);
+    let stood: Vec<Value> =
+        before.iter().flat_map(|b| &b.resources).filter_map(|name| current.get(name)).map(|(_, r)| r.clone()).collect();
+    let stands: Vec<Value> = resources.iter().chain(stood.iter().filter(|r| is_stay(r, &stays))).cloned().collect();
+    let changes = difference::from_resources(&stood, &stands);
+    let mut provenance = provenance(gateway, read, &exchange, version, now, &weighed);
+    if !changes.is_empty() && !withdrawn && !wrong {
+        provenance["extension"] = json!(difference::extensions(gateway, &changes));
+    }
     scale.add(&provenance, &current, &mut weighed);
     // Copied only where somebody is sent it, or where it is weighed who has seen it.
     let is_copied = !outside.is_empty() || exchange.recipients().any(|p| is_pushed(gateway, &p.partner));
@@ -171,7 +179,8 @@ pub(super) async fn supersede(
     commit.deliveries = deliveries(gateway, &exchange, told, &current, now);
     commit.deliveries.extend(farewells(gateway, &exchange, &left, &fallen, now));
 
-    commit.deliveries.extend(notices(gateway, &exchange, exchange.recipients(), News::Document, now));
+    let counted = (before.is_some() && !withdrawn && has_plan(&resources)).then(|| difference::numbers(&changes));
+    commit.deliveries.extend(notices_of_version(gateway, &exchange, counted.as_ref(), now));
     commit.put = weighed.put;
     let mover = Mover { actor: &read.unit, by: None };
     commit.moves = moves(&exchange, resources.iter().chain(&fallen), &current, mover, now);
@@ -324,6 +333,14 @@ fn fallen(others: &[String], current: &Current) -> (Vec<Value>, Vec<String>) {
         }
     }
     (fallen, stays)
+}
+
+fn is_stay(resource: &Value, stays: &[String]) -> bool {
+    reference_of(resource).is_some_and(|name| stays.contains(&name))
+}
+
+fn has_plan(resources: &[Value]) -> bool {
+    resources.iter().any(|resource| type_of(resource) == "CarePlan")
 }
 
 /// Requests to stop a Task that has ended with this version: there is nothing left to stop.

@@ -13,6 +13,7 @@ mod consent;
 mod contribute;
 mod crash;
 mod deliver;
+mod difference;
 mod disk;
 mod door;
 mod export;

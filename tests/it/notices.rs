@@ -132,6 +132,32 @@ async fn a_partner_is_told_of_its_task_and_the_sender_of_the_answer_signed_and_w
 }
 
 #[actix_web::test]
+async fn the_notice_of_a_revised_plan_says_how_much_has_changed_in_numbers_only() {
+    let ((platform, _kept), (south, to_south)) = (bell(0), bell(0));
+    let world = open(&platform, &south).await;
+    let mut plan = crate::world::plan(1);
+    for (version, status) in [(1, "scheduled"), (2, "completed")] {
+        plan["version"] = json!(version);
+        plan["interventions"][0]["status"] = json!(status);
+        plan["interventions"][0]["responsible"] = json!(SOUTH);
+        plan["recipients"] = json!([SOUTH]);
+        let reply = world.post("/v1/rehab-plans", ONCOLOGY, &plan).await;
+        assert_eq!(reply.status, 202, "{}", reply.text);
+        heard(&to_south, version).await;
+    }
+    let bodies: Vec<Value> =
+        heard(&to_south, 2).await.iter().map(|told| serde_json::from_str(&told.body).unwrap()).collect();
+    let counted: Vec<&Value> = bodies.iter().map(|body| &body["data"]["changes"]).collect();
+    assert!(counted.contains(&&Value::Null), "a first version changes nothing: {bodies:?}");
+    assert!(
+        counted.contains(&&json!({ "added": 0, "changed": 0, "ended": 1, "moved": 0, "removed": 0 })),
+        "{bodies:?}"
+    );
+    assert!(!bodies.iter().any(|body| body.to_string().contains("physical")), "{bodies:?}");
+    world.close().await;
+}
+
+#[actix_web::test]
 async fn a_deaf_notice_address_holds_up_no_document_and_shows_on_its_own() {
     let (platform, _kept) = bell(0);
     let world = open(&platform, "http://127.0.0.1:9/nobody").await;

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use super::super::oauth;
 use super::super::problem::{Answer, Problem, told};
+use super::difference::COMPARED;
 use super::everything::WHOLE;
 use super::search::{documentation, includes, is_sortable};
 use super::timeline::TIMED;
@@ -130,6 +131,9 @@ fn operations(resource_type: &str) -> Vec<Value> {
     }
     if TIMED.contains(&resource_type) {
         operations.push(json!({ "name": "timeline", "definition": format!("{BASE}/OperationDefinition/timeline") }));
+    }
+    if resource_type == COMPARED {
+        operations.push(json!({ "name": "diff", "definition": format!("{BASE}/OperationDefinition/CarePlan-diff") }));
     }
     if resource_type == "Task" {
         operations

@@ -45,6 +45,8 @@ pub struct Scene {
     /// A partner's system that refuses whatever is sent to it.
     refusing: Option<(oneshot::Sender<()>, JoinHandle<anyhow::Result<()>>, std::path::PathBuf)>,
     exchange: Value,
+    /// The exchange of the plan.
+    plan: Value,
     delivery: String,
     opt_out: String,
     hold: String,
@@ -78,6 +80,7 @@ impl Scene {
             client,
             refusing: None,
             exchange: Value::Null,
+            plan: Value::Null,
             delivery,
             opt_out,
             hold,
@@ -199,6 +202,9 @@ impl Scene {
             assert_eq!(reply.status, 202, "{path}: {}", reply.text);
             let exchange = reply.json()["exchange"].as_str().unwrap().to_owned();
             self.exchange = self.ask("GET", &format!("/v1/exchanges/{exchange}"), &Ask::default()).await.json();
+            if path == "/v1/rehab-plans" {
+                self.plan = self.exchange.clone();
+            }
         }
     }
 
@@ -238,6 +244,11 @@ impl Scene {
         for parameter in operation.parameters("path") {
             let name = parameter["name"].as_str().unwrap();
             let value = match name {
+                "id" if path == "/v1/exchanges/{id}/diff" => self.plan["id"].as_str().unwrap().to_owned(),
+                "id" if path.ends_with("$diff") => {
+                    let names = self.plan["resources"].as_array().unwrap();
+                    names.iter().find_map(|n| n.as_str()?.strip_prefix("CarePlan/")).unwrap().to_owned()
+                }
                 "id" if path.starts_with("/v1/exchanges") => self.exchange_id().to_owned(),
                 "id" if path.starts_with("/v1/deliveries") => self.delivery.clone(),
                 "id" if path.starts_with("/v1/registries") => self.opt_out.clone(),

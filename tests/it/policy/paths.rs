@@ -46,6 +46,7 @@ pub const PATHS: &[Path] = &[
     ("$events of a subscription", events),
     ("open loops", open_loops),
     ("timeline", timeline),
+    ("$diff", difference),
 ];
 
 /// What is read of an answer.
@@ -548,4 +549,17 @@ fn timeline(model: &Model, asker: &Asker, _: &mut Rng) -> Vec<Question> {
         question
     };
     model.exchanges.iter().map(of).collect()
+}
+
+fn difference(model: &Model, asker: &Asker, _: &mut Rng) -> Vec<Question> {
+    let mut all = Vec::new();
+    for r in model.of("CarePlan") {
+        for version in 1..=r.versions.len() {
+            let mut question = get(format!("/fhir/{}/$diff?from={version}&to={version}", r.name()), None);
+            let seen = model.sees_version(asker, 'r', r, version) && model.shown(asker, r).is_some();
+            question.status = Some(if seen { |s| s == 200 } else { |s| s == 404 || s == 403 });
+            all.push(question);
+        }
+    }
+    all
 }
