@@ -24,6 +24,8 @@ pub async fn diff(call: Call, path: web::Path<(String, String)>, request: HttpRe
         return Err(not_compared());
     }
     call.may(Operation::Fhir(Right::Read, &resource_type))?;
+    // What happened to a document is for those who take part in it; a registry gets what was done by `$export`.
+    call.may(Operation::SeeExchanges)?;
     let between = between(&request, true)?;
     let object = format!("{resource_type}/{id}/$diff");
     let told = of_plan(&call.gateway, &call.caller, &id, between, By::Version, (&object, call.now)).await?;

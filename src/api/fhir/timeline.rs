@@ -25,6 +25,8 @@ pub async fn timeline(call: Call, path: web::Path<(String, String)>, request: Ht
         return Err(not_timed());
     }
     call.may(Operation::Fhir(Right::Read, &resource_type))?;
+    // What happened to a document is for those who take part in it; a registry gets what was done by `$export`.
+    call.may(Operation::SeeExchanges)?;
     asked(&request, &[], &call.gateway.config.limits)?;
     let stored = call.gateway.store.resource(&call.caller.filter(), &resource_type, &id).await?;
     stored.ok_or_else(|| missing(&resource_type))?;

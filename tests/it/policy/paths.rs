@@ -532,7 +532,9 @@ fn events(model: &Model, asker: &Asker, _: &mut Rng) -> Vec<Question> {
 /// Each exchange waits for its recipients: whoever may find it sees that.
 fn open_loops(model: &Model, asker: &Asker, _: &mut Rng) -> Vec<Question> {
     let mut question = get("/v1/open-loops?limit=500".into(), None);
-    let seen = model.exchanges.iter().filter(|e| model.sees_exchange(asker, 's', e));
+    // Whoever runs the gateway sees what is left open, without content.
+    let all = asker.purpose == Purpose::Operations;
+    let seen = model.exchanges.iter().filter(|e| all || model.sees_exchange(asker, 's', e));
     question.exchanges = Some(seen.map(|e| e.id.to_string()).collect());
     vec![question]
 }
@@ -544,7 +546,8 @@ fn timeline(model: &Model, asker: &Asker, _: &mut Rng) -> Vec<Question> {
             question.exchanges = Some(std::iter::once(e.id.to_string()).collect());
             question.status = Some(|s| s == 200);
         } else {
-            question.status = Some(|s| s == 404);
+            let is_care = asker.purpose == Purpose::Care;
+            question.status = Some(if is_care { |s| s == 404 } else { |s| s == 403 });
         }
         question
     };
@@ -556,7 +559,8 @@ fn difference(model: &Model, asker: &Asker, _: &mut Rng) -> Vec<Question> {
     for r in model.of("CarePlan") {
         for version in 1..=r.versions.len() {
             let mut question = get(format!("/fhir/{}/$diff?from={version}&to={version}", r.name()), None);
-            let seen = model.sees_version(asker, 'r', r, version) && model.shown(asker, r).is_some();
+            let is_care = asker.purpose == Purpose::Care;
+            let seen = is_care && model.sees_version(asker, 'r', r, version) && model.shown(asker, r).is_some();
             question.status = Some(if seen { |s| s == 200 } else { |s| s == 404 || s == 403 });
             all.push(question);
         }
