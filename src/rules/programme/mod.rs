@@ -3,7 +3,7 @@
 //! Kronoberg's guide contradicts itself, and is silent, in places (the numbers are those of the list of contradictions that was
 //! made when it was read). What was decided, and where:
 //!
-//! 1. When it ends: by the step `close` and nothing else. Day 62 and day 90 are reminders ([`calendar`]), treatment start makes
+//! 1. When it ends: by the step `close` and nothing else. Day 62 and day 90 are reminders (`calendar`), treatment start makes
 //!    closing due at once, and two years after the earliest moment everything goes, whoever forgot. From treatment start on no
 //!    message goes out, day 48's neither: the step `close` is then due, and whoever takes it talks with the patient (LIF-8).
 //! 2. ”inom 2 veckor” (NOT-3) and ”om 2 veckor” (NOT-11): day 62 is the last day to close.
