@@ -19,7 +19,9 @@ use paths::{PATHS, Question};
 fn marks(text: &str) -> BTreeSet<String> {
     let found = text.match_indices("mark-").filter_map(|(at, _)| {
         let rest = &text[at..];
-        rest.find("-end").map(|end| rest[..end + 4].to_owned())
+        let mark = rest.split(|c: char| !c.is_ascii_alphanumeric() && c != '-').next()?;
+        // Other words may begin like one.
+        mark.ends_with("-end").then(|| mark.to_owned())
     });
     found.collect()
 }
