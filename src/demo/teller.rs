@@ -56,7 +56,8 @@ impl Teller {
     pub fn taken(&mut self, route: &str, receipt: &Value, gateway: &str) {
         self.taken += 1;
         self.line("in", &format!("POST {route} → 202"));
-        self.line("became", &resources(receipt));
+        let became = resources(receipt);
+        self.line("became", if became.is_empty() { "nothing yet: it is kept as it came" } else { &became });
         let recipients: Vec<String> = receipt["recipients"]
             .as_array()
             .map_or(&[][..], Vec::as_slice)
@@ -66,7 +67,9 @@ impl Teller {
                 _ => format!("{}: it reads from the gateway", named(text(&r["unit"]))),
             })
             .collect();
-        if recipients.is_empty() {
+        if recipients.is_empty() && receipt["note"].is_null() {
+            self.line("goes to", "nobody yet: it waits for what the note says");
+        } else if recipients.is_empty() {
             self.line("goes to", "nobody: kept for the quality registries");
         } else {
             for recipient in recipients {

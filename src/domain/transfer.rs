@@ -135,6 +135,11 @@ impl Ground {
             && self.valid_to.is_none_or(|to| transfer.day <= to)
     }
 
+    /// Where it stands, beside a text that has its words.
+    pub fn named(&self) -> String {
+        format!("{} ({} version {}, lines {})", self.id, self.document, self.document_version, self.lines)
+    }
+
     /// As a finding cites it.
     pub fn cited(&self) -> String {
         format!(

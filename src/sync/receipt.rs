@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use super::package::is_pushed;
 use super::weigh::instant;
 use crate::Gateway;
+use crate::domain::Stage;
 use crate::fhir::issue::{Issue, outcome};
 use crate::mapping::Table;
 use crate::store::Exchange;
@@ -37,7 +38,8 @@ pub fn receipt(
         "mapping": { "table": table.name(), "version": table.version() },
         "outcome": bounded_outcome(issues, gateway.config.limits.findings),
     });
-    if exchange.recipients().next().is_none() {
+    // What waits for a person has a finding that says for what.
+    if exchange.recipients().next().is_none() && exchange.stage != Stage::Parked {
         receipt["note"] = json!(
             "Behålls för kvalitetsregistren; ingen annan mottagare. | Kept for the quality registries; there is no other recipient."
         );

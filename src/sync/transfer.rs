@@ -72,7 +72,7 @@ pub(super) fn weigh(
             Finding::Lacks { ground, demand, effect } => {
                 let cited = ground.cited();
                 let sv = format!("{} {cited}", demand.sv);
-                let en = format!("{} {cited}", demand.en);
+                let en = format!("{} {}.", demand.en, ground.named());
                 let at = if submission.format == Format::Riv { "request" } else { demand.at.as_str() };
                 match effect {
                     Effect::Refuse => weighed.issues.push(Issue::error(Code::BusinessRule, at, sv, en)),
