@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use vardkedja::config::Config;
 use vardkedja::domain::{Format, Kind};
 use vardkedja::{demo, operations, telemetry, tools};
@@ -336,10 +337,12 @@ async fn serve(file: Option<&Path>) -> anyhow::Result<bool> {
         config.base_url = format!("{scheme}://{address}");
     }
     vardkedja::run(config, listener, async move {
+        // Heard before anybody is told that it listens: whoever reads that may ask it to stop at once.
+        let mut stops = Stops::heard();
         println!("listening on {scheme}://{address}");
-        stop_signal().await;
-        tokio::spawn(async {
-            stop_signal().await;
+        stops.next().await;
+        tokio::spawn(async move {
+            stops.next().await;
             tracing::warn!("asked to stop a second time: stopping at once");
             std::process::exit(AT_ONCE);
         });
@@ -357,16 +360,28 @@ async fn receive(db: &Path, listen: &str, tokens_of: Option<&str>) -> anyhow::Re
     Ok(true)
 }
 
-/// SIGTERM or Ctrl-C.
-async fn stop_signal() {
-    use tokio::signal::unix::{SignalKind, signal};
-    let interrupt = tokio::signal::ctrl_c();
-    match signal(SignalKind::terminate()) {
-        Ok(mut terminate) => {
-            tokio::select! { _ = interrupt => {}, _ = terminate.recv() => {} }
+/// SIGTERM and Ctrl-C; where one cannot be heard, the other.
+struct Stops {
+    terminate: Option<Signal>,
+    interrupt: Option<Signal>,
+}
+
+impl Stops {
+    fn heard() -> Self {
+        Self { terminate: signal(SignalKind::terminate()).ok(), interrupt: signal(SignalKind::interrupt()).ok() }
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            () = one(&mut self.terminate) => {}
+            () = one(&mut self.interrupt) => {}
         }
-        Err(_) => {
-            let _ = interrupt.await;
-        }
+    }
+}
+
+async fn one(signal: &mut Option<Signal>) {
+    match signal {
+        Some(signal) => drop(signal.recv().await),
+        None => std::future::pending().await,
     }
 }
