@@ -2,6 +2,8 @@
 //! and that says which patients came to or left the client for other reasons than the resources themselves.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
+use std::sync::Arc;
 
 use chrono::{DateTime, Datelike, Utc};
 use serde_json::Value;
@@ -10,6 +12,7 @@ use super::form::Form;
 use crate::Gateway;
 use crate::access::{Caller, Reach};
 use crate::fhir::protection::{conceal, is_protected};
+use crate::fhir::resource::visit_references;
 use crate::store::{Disclosed, Membership, StoreError};
 
 /// The terms of one client.
@@ -20,7 +23,13 @@ pub enum Terms {
     /// Units: where a person with a protected identity lives is kept from them.
     Care,
     /// A registry, in the form of its agreement.
-    Registry { name: String, form: Form, year: i32 },
+    Registry {
+        name: String,
+        form: Form,
+        year: i32,
+        /// Which Patient stands for which, where a person has several numbers: for a registry it is one.
+        joined: Arc<HashMap<String, String>>,
+    },
     /// A registry without an agreement, or without a key: nothing.
     Nothing,
 }
@@ -32,9 +41,22 @@ impl Terms {
             Reach::Everything | Reach::Units(_) => Self::Care,
             Reach::Registry(name) => {
                 let form = gateway.config.registry(name).and_then(|registry| Form::of(gateway, registry, None));
-                form.map_or(Self::Nothing, |form| Self::Registry { name: name.clone(), form, year: now.year() })
+                form.map_or(Self::Nothing, |form| Self::Registry {
+                    name: name.clone(),
+                    form,
+                    year: now.year(),
+                    joined: Arc::default(),
+                })
             }
         }
+    }
+
+    /// The same, with who was one person at that time: an export that goes on later writes the same bytes.
+    pub async fn joined_at(mut self, gateway: &Gateway, at: DateTime<Utc>) -> Result<Self, StoreError> {
+        if let Self::Registry { joined, .. } = &mut self {
+            *joined = Arc::new(gateway.store.joined_at(at).await?);
+        }
+        Ok(self)
     }
 
     /// The resource as the client gets it; `None` where it gets nothing of it.
@@ -49,9 +71,12 @@ impl Terms {
                 }
                 Some(Cow::Borrowed(body))
             }
-            Self::Registry { form, .. } if !form.changes(resource_type) => Some(Cow::Borrowed(body)),
-            Self::Registry { form, year, .. } => {
-                let resource: Value = serde_json::from_slice(body).ok()?;
+            Self::Registry { form, joined, .. } if !form.changes(resource_type) && joined.is_empty() => {
+                Some(Cow::Borrowed(body))
+            }
+            Self::Registry { form, year, joined, .. } => {
+                let mut resource: Value = serde_json::from_slice(body).ok()?;
+                join(&mut resource, joined);
                 Some(Cow::Owned(form.write(&resource, *year)?.to_string().into_bytes()))
             }
             Self::Nothing => None,
@@ -91,9 +116,25 @@ impl Terms {
     /// Whether somebody who may be in what was made ready for the client then has objected since: then it must not go out.
     pub async fn is_outdated(&self, gateway: &Gateway, made_at: DateTime<Utc>) -> Result<bool, StoreError> {
         match self {
-            Self::Registry { name, .. } => Ok(!gateway.store.objected_since(name, made_at).await?.is_empty()),
+            // Nor is what was written under a number that is another person's, or this person's no more.
+            Self::Registry { name, .. } => Ok(!gateway.store.objected_since(name, made_at).await?.is_empty()
+                || !gateway.store.linked_since(made_at).await?.is_empty()),
             Self::Nothing => Ok(true),
             Self::Whole | Self::Care => Ok(false),
         }
     }
+}
+
+/// Points what refers to a replaced Patient at the one that stands for the person now. The replaced one keeps its own id: by that
+/// the registry is told to erase it.
+fn join(resource: &mut Value, joined: &HashMap<String, String>) {
+    if joined.is_empty() || resource["resourceType"] == "Patient" {
+        return;
+    }
+    visit_references(resource, &mut |reference| {
+        let target = reference.get("reference").and_then(Value::as_str).and_then(|r| r.strip_prefix("Patient/"));
+        if let Some(new) = target.and_then(|old| joined.get(old)) {
+            reference.insert("reference".into(), Value::from(format!("Patient/{new}")));
+        }
+    });
 }

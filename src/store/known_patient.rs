@@ -2,7 +2,8 @@
 //!
 //! A Patient is one for everybody, put together from what all units say. A unit that received something about the patient has
 //! got the Patient with it. One that only sent finds the Patient by id and identifier, which it knows, and by nothing that
-//! others may have said; what it is shown is its own word (`sync::particulars`).
+//! others may have said; what it is shown is its own word (`sync::particulars`). So does one that knows the person by another
+//! number only: that two numbers are one person's brings nobody what others have said under the other.
 
 use std::collections::BTreeSet;
 
@@ -24,7 +25,8 @@ impl Asked<'_, '_> {
         let units = units(self.filter)?;
         let text = format!(
             "coalesce((SELECT max(p.role <> 'sender') FROM exchange o CROSS JOIN party p ON p.exchange = o.id \
-             WHERE o.patient = {row}.id AND +p.unit IN (SELECT value FROM json_each(?)) AND {UNBLOCKED_PARTY}), true)"
+             WHERE o.patient = {row}.id AND +p.unit IN (SELECT value FROM json_each(?)) AND {UNBLOCKED_PARTY}), \
+             NOT EXISTS (SELECT 1 FROM kin k WHERE k.patient = {row}.id))"
         );
         Some(Sql::new(text, [Value::from(units)]))
     }

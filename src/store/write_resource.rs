@@ -54,7 +54,11 @@ impl Writing<'_, '_> {
         }
         for unit in &put.units {
             let unit = unit.to_ascii_uppercase();
-            if db.run(INSERT_CONCERN, (rid, &unit))? > 0 && standing.is_some() {
+            let is_new_to_it = db.run(INSERT_CONCERN, (rid, &unit))? > 0;
+            if is_new_to_it && put.resource_type == "Patient" {
+                self.follow_link(&put.id, &unit)?;
+            }
+            if is_new_to_it && standing.is_some() {
                 self.shown.push((rid, unit));
             }
         }
@@ -85,6 +89,9 @@ impl Writing<'_, '_> {
                 let unit = unit.to_ascii_uppercase();
                 if self.statements.run(SHARE, (resource_type, id, &unit))? > 0 {
                     self.note_sight(resource_type, id, &unit, true)?;
+                    if resource_type == "Patient" {
+                        self.follow_link(id, &unit)?;
+                    }
                 }
             }
         }
@@ -92,7 +99,13 @@ impl Writing<'_, '_> {
     }
 
     /// Whoever asks what has changed since is told of this too.
-    fn note_sight(&mut self, resource_type: &str, id: &str, unit: &str, gained: bool) -> Result<(), Refusal> {
+    pub(super) fn note_sight(
+        &mut self,
+        resource_type: &str,
+        id: &str,
+        unit: &str,
+        gained: bool,
+    ) -> Result<(), Refusal> {
         let seq = self.state.next_seq();
         self.statements.run(SIGHT, (resource_type, id, unit, seq, gained))?;
         Ok(())

@@ -24,6 +24,7 @@ mod house;
 mod journey;
 mod lanes;
 mod limits;
+mod link;
 mod mappings;
 mod notices;
 mod oauth;
