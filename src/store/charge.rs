@@ -38,6 +38,7 @@ fn step(row: &Row<'_>) -> Result<(i64, Move), StoreError> {
         exchange: uuid_if_any(row, "exchange")?,
         at: time(row, "at")?,
         step: word(row, "step", "a step", Step::parse)?,
+        patient: row.get("patient")?,
         area: row.get("area")?,
         unit: row.get("unit")?,
     };

@@ -16,7 +16,7 @@ use super::read::hash;
 use super::refusal::missing;
 use super::submit::Answered;
 use super::weigh::{Current, Scale, Weighed, current, instant};
-use super::{Refusal, TRIES, deceased, witness};
+use super::{Refusal, TRIES, deceased, protection, witness};
 use crate::Gateway;
 use crate::access::{Caller, Reach};
 use crate::domain::PersonId;
@@ -24,6 +24,7 @@ use crate::domain::audit::{Deed, Event};
 use crate::domain::person_id::PersonIdKind;
 use crate::fhir::canonical::BASE;
 use crate::fhir::issue::{Code, Issue, any_error};
+use crate::fhir::protection::is_protected;
 use crate::store::{Answer, Commit, Committed, ExchangeQuery, Expect, Filter, Link, StoreError, Undone};
 
 /// Exchanges that are looked through for the caller's own part.
@@ -186,9 +187,11 @@ async fn attempt(
         },
         "type": "replaced-by",
     }]);
-    // Whose death was told under one number has died under the other.
+    // Whose death was told under one number has died under the other, and who is protected under one is under the other.
     deceased::carry(&replaced.clone(), &mut kept_on);
     deceased::carry(&kept_on, &mut replaced);
+    protection::carry(&replaced.clone(), &mut kept_on);
+    protection::carry(&kept_on, &mut replaced);
     let mut weighed = write(gateway, [&replaced, &kept_on], &known, now)?;
     weighed.expect.append(&mut expects);
     weighed.expect.push(Expect::Unlinked { old: link.old.clone(), new: link.new.clone() });
@@ -308,10 +311,13 @@ pub async fn undo(
             object.shift_remove("active");
             object.shift_remove("link");
         }
-        // Each is as dead as was said of itself.
+        // Each is as dead, and as protected, as was said of itself.
         for (patient, body) in [(&link.old, &mut replaced), (&link.new, &mut kept_on)] {
             if !deceased::was_told(gateway, patient).await? {
                 deceased::clear(body);
+            }
+            if is_protected(body) && !protection::was_said(gateway, patient).await? {
+                protection::unlabel(body);
             }
         }
         let at = now.max(link.made_at); // a clock that was set back

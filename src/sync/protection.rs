@@ -18,8 +18,9 @@ use crate::Gateway;
 use crate::access::{Caller, Reach};
 use crate::domain::audit::{Deed, Event};
 use crate::fhir::issue::{Code, Issue};
-use crate::fhir::protection::{LABELS, is_protected};
-use crate::store::{Commit, Committed, ExchangeQuery, Expect, Filter, Says, Word};
+use crate::fhir::protection::{LABELS, conceal, is_protected};
+use crate::fhir::resource::{reference_of, type_of};
+use crate::store::{Commit, Committed, Delivery, ExchangeQuery, Expect, Filter, Says, Word};
 
 /// Exchanges of one patient that are looked at.
 const MOST: u32 = 100_000;
@@ -149,7 +150,90 @@ async fn near(gateway: &Gateway, patient: &str) -> Result<Vec<crate::store::Stor
     Ok(gateway.store.resources(&Filter::ALL, &names).await?)
 }
 
-fn unlabel(person: &mut Value) {
+/// Says of the one that it is protected where the other is.
+pub(super) fn carry(from: &Value, to: &mut Value) {
+    let labels: Vec<Value> = from["meta"]["security"].as_array().into_iter().flatten().cloned().collect();
+    let labels: Vec<Value> = labels.into_iter().filter(|label| label["system"] == LABELS).collect();
+    if labels.is_empty() || is_protected(to) {
+        return;
+    }
+    match to.pointer_mut("/meta/security").and_then(Value::as_array_mut) {
+        Some(known) => known.extend(labels),
+        None => to["meta"]["security"] = json!(labels),
+    }
+}
+
+/// Whether a document that came under this very number says it.
+pub(super) async fn was_said(gateway: &Gateway, patient: &str) -> Result<bool, Refusal> {
+    let query = ExchangeQuery { patient: Some(patient.to_owned()), limit: MOST, ..ExchangeQuery::default() };
+    let all = gateway.store.exchanges(&Filter::ALL, &query).await?.matches;
+    for exchange in all.iter().filter(|exchange| exchange.patient.as_deref() == Some(patient)) {
+        for document in gateway.store.documents(exchange.id).await? {
+            if written(gateway, exchange, &document).iter().any(is_protected) {
+                return Ok(true);
+            }
+        }
+    }
+    Ok(false)
+}
+
+/// A document that says that a person is protected says it of every number of the person.
+pub(super) async fn of_every_number(
+    gateway: &Gateway,
+    resources: &[Value],
+    now: DateTime<Utc>,
+    weighed: &mut Weighed,
+) -> Result<(), Refusal> {
+    for patient in resources.iter().filter(|r| type_of(r) == "Patient" && is_protected(r)) {
+        let kin = gateway.store.kin(patient["id"].as_str().unwrap_or_default()).await?;
+        let names: Vec<String> = kin.iter().map(|id| format!("Patient/{id}")).collect();
+        let names: Vec<String> = names
+            .into_iter()
+            .filter(|name| !resources.iter().any(|r| reference_of(r).as_ref() == Some(name)))
+            .collect();
+        if names.is_empty() {
+            continue;
+        }
+        let known = current(gateway.store.resources(&Filter::ALL, &names).await?);
+        for (_, body) in known.values().filter(|(_, body)| !is_protected(body)) {
+            let mut body = body.clone();
+            carry(patient, &mut body);
+            let id = body["id"].as_str().map(str::to_owned);
+            Scale { now, patient: id.as_deref(), units: &[], exchange: None }.add(&body, &known, weighed);
+        }
+    }
+    Ok(())
+}
+
+/// Whether a delivery that was made before would tell where somebody is whose identity is protected since. Its bytes never change,
+/// so it does not leave: a newer version of the document goes in its place.
+pub(super) async fn exposes(gateway: &Gateway, delivery: &Delivery) -> bool {
+    let says = |name: &str| std::str::from_utf8(&delivery.body).is_ok_and(|body| body.contains(name));
+    if !["\"telecom\"", "\"address\"", "\"contact\"", "\"photo\""].into_iter().any(says) {
+        return false;
+    }
+    let bundle: Value = serde_json::from_slice(&delivery.body).unwrap_or_default();
+    for entry in bundle["entry"].as_array().into_iter().flatten() {
+        let mut person = entry["resource"].clone();
+        if !matches!(type_of(&person), "Patient" | "RelatedPerson") || !conceal(&mut person) {
+            continue;
+        }
+        let Some(id) = entry["fullUrl"].as_str().and_then(|url| url.strip_prefix("urn:uuid:")) else { continue };
+        match gateway.store.resource(&Filter::ALL, type_of(&person), id).await {
+            Ok(Some(stored)) => {
+                if serde_json::from_slice(&stored.body).is_ok_and(|now| is_protected(&now)) && !is_protected(&person) {
+                    return true;
+                }
+            }
+            Ok(None) => {}
+            // What cannot be asked is not sent now; it is tried again.
+            Err(_) => return true,
+        }
+    }
+    false
+}
+
+pub(super) fn unlabel(person: &mut Value) {
     if let Some(labels) = person.pointer_mut("/meta/security").and_then(Value::as_array_mut) {
         labels.retain(|label| label["system"] != LABELS);
     }

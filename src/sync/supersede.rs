@@ -26,7 +26,7 @@ use super::tie::{Tie, check_contact, tie};
 use super::veil::{self, Outside};
 use super::waiting::park;
 use super::weigh::{Current, Scale, Weighed, current, join, set_status};
-use super::{Refusal, part, redirect, witness, worklist};
+use super::{Refusal, part, protection, redirect, witness, worklist};
 use crate::Gateway;
 use crate::domain::delivery::State;
 use crate::domain::task::Status;
@@ -161,6 +161,7 @@ pub(super) async fn supersede(
     for resource in resources.iter().chain(&fallen) {
         scale.add(resource, &current, &mut weighed);
     }
+    protection::of_every_number(gateway, &resources, now, &mut weighed).await?;
     let stood: Vec<Value> =
         before.iter().flat_map(|b| &b.resources).filter_map(|name| current.get(name)).map(|(_, r)| r.clone()).collect();
     let stands: Vec<Value> = resources.iter().chain(stood.iter().filter(|r| is_stay(r, &stays))).cloned().collect();

@@ -84,7 +84,7 @@ async fn the_log_of_a_person_is_one_and_so_is_the_person_in_figures() {
         assert_eq!(reply.status, 202, "{}", reply.text);
     }
     let people = async || {
-        let figures = world.get("/v1/statistics/kva?from=2026&to=2026&count=people", "").await;
+        let figures = world.get("/v1/statistics/kva?from=2026&to=2026&people=true", "").await;
         assert_eq!(figures.status, 200, "{}", figures.text);
         figures.json()["total"].clone()
     };

@@ -85,6 +85,8 @@ impl Registry {
         for list in [&mut got.patients, &mut got.about, &mut got.deleted] {
             list.sort();
         }
+        // What has left and what is to be erased are two lists.
+        got.deleted.dedup();
         got
     }
 }
