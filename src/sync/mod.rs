@@ -38,6 +38,7 @@ mod read;
 pub mod receipt;
 pub mod reconcile;
 pub mod redirect;
+mod redirected;
 pub mod refusal;
 pub mod refused;
 pub mod release;
