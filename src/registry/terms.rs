@@ -71,14 +71,17 @@ impl Terms {
                 }
                 Some(Cow::Borrowed(body))
             }
-            Self::Registry { form, joined, .. } if !form.changes(resource_type) && joined.is_empty() => {
-                Some(Cow::Borrowed(body))
-            }
-            Self::Registry { form, year, joined, .. } => {
+            Self::Registry { form, year, joined, .. } if !joined.is_empty() && resource_type != "Patient" => {
                 let mut resource: Value = serde_json::from_slice(body).ok()?;
                 join(&mut resource, joined);
-                Some(Cow::Owned(form.write(&resource, *year)?.to_string().into_bytes()))
+                let body = resource.to_string().into_bytes();
+                match form.changes(resource_type) {
+                    true => form.write(resource_type, &body, *year).map(Cow::Owned),
+                    false => Some(Cow::Owned(body)),
+                }
             }
+            Self::Registry { form, .. } if !form.changes(resource_type) => Some(Cow::Borrowed(body)),
+            Self::Registry { form, year, .. } => form.write(resource_type, body, *year).map(Cow::Owned),
             Self::Nothing => None,
         }
     }

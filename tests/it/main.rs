@@ -16,6 +16,7 @@ mod deceased;
 mod deliver;
 mod difference;
 mod disk;
+mod documentation;
 mod door;
 mod export;
 mod face;
