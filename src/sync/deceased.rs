@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::link::own_unit;
+use super::programme::silence;
 use super::refusal::missing;
 use super::weigh::{Scale, Weighed, current, instant};
 use super::{Refusal, TRIES, witness};
@@ -88,6 +89,9 @@ pub async fn tell(
             words: of.iter().map(|patient| word(patient, reason.clone())).collect(),
             ..Commit::default()
         };
+        if what == Says::Deceased {
+            silence(gateway, patient, now, &mut commit).await?;
+        }
         let who = witness::by(&gateway.config.directory, caller);
         let event = Event::new(now, who, Deed::Deceased, format!("Patient/{patient}"))
             .with("change", what.code())
