@@ -31,9 +31,9 @@ const INSERT_ATTEMPT: &str = "INSERT INTO attempt (delivery, number, at, class, 
 
 /// The lane in which something of the person waits for the partner, of the same exchange first: what comes under another number of
 /// the person comes behind it.
-const OPEN_LANE: &str = "SELECT d.patient FROM delivery d INDEXED BY delivery_lane WHERE d.partner = ?1 \
-     AND d.patient IN (SELECT ?2 UNION ALL SELECT k.other FROM kin k WHERE k.patient = ?2) AND d.state IN ('waiting', 'parked') \
-     ORDER BY d.exchange = ?3 DESC, d.seq DESC LIMIT 1";
+const OPEN_LANE: &str = "SELECT d.patient, max((d.exchange = ?3) * 4611686018427387904 + d.seq) FROM delivery d INDEXED BY delivery_lane \
+     WHERE d.partner = ?1 AND d.patient IN (SELECT ?2 UNION ALL SELECT k.other FROM kin k WHERE k.patient = ?2) \
+     AND d.state IN ('waiting', 'parked')";
 const HAS_KIN: &str = "SELECT 1 FROM kin WHERE patient = ?1 LIMIT 1";
 
 struct Standing {
@@ -90,8 +90,8 @@ impl Writing<'_, '_> {
             return Ok(own);
         }
         let key = (&delivery.partner, &own, delivery.exchange.as_bytes());
-        let open = db.first(OPEN_LANE, key, |row| row.get::<_, String>(0).map_err(Refusal::from))?;
-        Ok(open.unwrap_or(own))
+        let open = db.first(OPEN_LANE, key, |row| row.get::<_, Option<String>>(0).map_err(Refusal::from))?;
+        Ok(open.flatten().unwrap_or(own))
     }
 
     /// An attempt at it is about to begin.

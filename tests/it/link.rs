@@ -280,6 +280,26 @@ async fn only_a_unit_that_has_the_patient_says_who_it_is_and_all_that_is_wrong_i
 }
 
 #[actix_web::test]
+async fn who_knows_only_the_new_number_may_say_it_and_undo_it_and_sees_no_words_of_others_by_it() {
+    let world = World::open().await;
+    send(&world, ONCOLOGY, &about(1, ONCOLOGY, SOUTH, OLD)).await;
+    send(&world, REHAB_TEAM, &about(2, REHAB_TEAM, NORTH, NEW)).await;
+    let linked = link(&world, NORTH, OLD, NEW).await;
+    let old = format!("/fhir/Patient/{}", id_of(&linked, "old"));
+    let shown = world.get(&old, NORTH).await;
+    assert_eq!((shown.status, &shown.json()["identifier"][0]["value"]), (200, &json!(OLD)), "{}", shown.text);
+    for path in [old.clone(), format!("{old}/_history"), format!("{old}/$everything"), "/fhir/_history".into()] {
+        let text = world.get(&path, NORTH).await.text;
+        assert!(!text.contains("Test 1 Testsson") && !text.contains("070-000 00 01"), "{path}: {text}");
+    }
+    assert_eq!(world.get(&old, REHAB_TEAM).await.status, 404, "it has not said it");
+    assert_eq!(ids(&world.get("/fhir/Task", NORTH).await).len(), 1);
+    assert_eq!(undo(&world, NORTH, &linked).await.status, 200);
+    assert_eq!(world.get(&old, NORTH).await.status, 404);
+    world.close().await;
+}
+
+#[actix_web::test]
 async fn the_same_key_is_the_same_link_and_another_body_is_refused() {
     let world = World::open().await;
     send(&world, ONCOLOGY, &about(1, ONCOLOGY, SOUTH, OLD)).await;

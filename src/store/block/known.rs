@@ -6,7 +6,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::super::StoreError;
-use super::super::link::person;
+use super::super::link::{kin, person};
 use super::super::row::uuid;
 use super::super::statement::Statements;
 use crate::domain::block::{Origin, Reader, Rule, is_withheld};
@@ -33,6 +33,7 @@ const OF_PROGRAMMES: &str = concat!(
 /// Tasks that tell one unit that another has not done what is waited for; they belong to no exchange.
 const ITEMS: &str =
     "SELECT x.rid, x.unit, r.id FROM escalation_task x CROSS JOIN resource r ON r.rid = x.rid WHERE x.exchange = ?1";
+const PATIENT: &str = "SELECT rid FROM resource WHERE type = 'Patient' AND id = ?1";
 const PROVIDER: &str = "SELECT provider FROM affiliation WHERE unit = ?1";
 
 /// Everything of a patient's that a block can close.
@@ -106,6 +107,7 @@ impl Known {
             known.add(db, id, &organisation, created_at)?;
         }
         known.add_programmes(db, patient)?;
+        known.add_linked(db, patient)?;
         Ok(known)
     }
 
@@ -157,6 +159,16 @@ impl Known {
             self.resources.insert(format!("Task/{id}"), Resource { rid, is_patient: false, origins });
         }
         self.exchanges.insert(id, exchange);
+        Ok(())
+    }
+
+    /// A Patient of another number of the person, which no document may have come under.
+    fn add_linked(&mut self, db: &Statements<'_>, patient: &str) -> Result<(), StoreError> {
+        for id in kin(db, patient)? {
+            let Some(rid) = db.first(PATIENT, [&id], |row| Ok::<_, StoreError>(row.get(0)?))? else { continue };
+            let resource = || Resource { rid, is_patient: true, origins: Vec::new() };
+            self.resources.entry(format!("Patient/{id}")).or_insert_with(resource);
+        }
         Ok(())
     }
 

@@ -9,12 +9,13 @@ use uuid::Uuid;
 
 use super::super::query::Filter;
 use super::super::row::{time, time_if_any, uuid};
-use super::super::search::Asked;
+use super::super::search::{Asked, Condition};
 use super::super::sql::Sql;
 use super::super::statement::Statements;
 use super::super::visible::units;
 use super::super::{Store, StoreError};
 use super::{Link, Says, Undone};
+use crate::fhir::search::TokenMatch;
 
 const ONE: &str = "SELECT * FROM patient_link WHERE id = ?1";
 const OF_OLD: &str = "SELECT * FROM patient_link INDEXED BY patient_link_of_old WHERE old = ?1 AND undone_at IS NULL";
@@ -99,20 +100,33 @@ impl Asked<'_, '_> {
         Ok(all)
     }
 
-    /// The other Patients of those whom `found` (`SELECT … rid`) finds: a number finds the person, under whichever it is.
-    pub(in crate::store) fn kin_of_found(&self, found: &Sql) -> Result<Vec<String>, StoreError> {
-        if self.is_criterion || !any(self.db)? {
-            return Ok(Vec::new());
+    /// Patients found by a number, with the others of the same person: a number finds the person, under whichever it is. Everybody has
+    /// a number, so only who is named finds others.
+    pub(in crate::store) fn of_person(
+        &self,
+        row: &str,
+        named: &[TokenMatch],
+        found: Condition,
+    ) -> Result<Condition, StoreError> {
+        let is_named = !self.is_criterion && named.iter().all(|token| token.code.is_some());
+        let Some(set) = found.set.as_ref().filter(|_| is_named) else { return Ok(found) };
+        if !any(self.db)? {
+            return Ok(found);
         }
-        let sql = Sql::new("SELECT DISTINCT r.id FROM (", []).then(found).text(
+        let sql = Sql::new("SELECT DISTINCT r.id FROM (", []).then(set).text(
             ") f CROSS JOIN resource r ON r.rid = f.rid AND r.type = 'Patient' CROSS JOIN kin k ON k.patient = r.id LIMIT 1000",
         );
-        let named: Vec<String> = sql.all(self.db, |row| Ok(row.get(0)?))?;
         let mut others = Vec::new();
-        for patient in named {
+        for patient in sql.all(self.db, |row| Ok::<_, StoreError>(row.get::<_, String>(0)?))? {
             others.extend(self.kin_of(&patient)?);
         }
-        Ok(others)
+        if others.is_empty() {
+            return Ok(found);
+        }
+        let ids = ids(others);
+        let holds = Sql::new(format!("{row}.id IN (SELECT value FROM json_each(?))"), [ids.clone()]);
+        let set = "SELECT t.rid FROM resource t WHERE t.type = 'Patient' AND t.id IN (SELECT value FROM json_each(?))";
+        Ok(Condition::any(vec![found, Condition::exact(holds, Sql::new(set, [ids]))]))
     }
 }
 

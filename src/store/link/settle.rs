@@ -19,8 +19,8 @@ const STANDS: [&str; 2] = [
     "SELECT 1 FROM patient_link INDEXED BY patient_link_of_new WHERE new = ?1 AND ?1 <> ?2 AND undone_at IS NULL",
 ];
 const LINKED: &str = "SELECT 1 FROM patient_link WHERE id = ?1 AND undone_at IS NULL";
-const JOIN: &str = "INSERT INTO kin (patient, other) VALUES (?1, ?2), (?2, ?1) ON CONFLICT DO NOTHING";
-const PART: &str = "DELETE FROM kin WHERE (patient, other) IN (VALUES (?1, ?2), (?2, ?1))";
+const JOIN: &str = "INSERT INTO kin (patient, other) VALUES (?1, ?2) ON CONFLICT DO NOTHING";
+const PART: &str = "DELETE FROM kin WHERE patient = ?1 AND other = ?2";
 const MERGE: &str = "INSERT INTO merged (rid, into_rid) SELECT o.rid, n.rid FROM resource o CROSS JOIN resource n \
      ON n.type = 'Patient' AND n.id = ?2 WHERE o.type = 'Patient' AND o.id = ?1 \
      ON CONFLICT (rid) DO UPDATE SET into_rid = excluded.into_rid";
@@ -32,11 +32,7 @@ const SHOW: &str = "INSERT INTO concern (rid, unit) SELECT rid, ?2 FROM resource
 const NOTE: &str = "INSERT INTO link_sight (link, rid, unit) SELECT ?1, rid, ?3 FROM resource WHERE type = 'Patient' AND id = ?2 \
      ON CONFLICT DO NOTHING";
 const TOLD: &str = "SELECT s.unit FROM link_sight s CROSS JOIN resource r ON r.rid = s.rid \
-     WHERE s.link = ?1 AND r.type = 'Patient' AND r.id = ?2 ORDER BY s.unit";
-/// The unit has to do with the patient by itself, meanwhile.
-const HAS_TO_DO: &str = "SELECT 1 FROM exchange e CROSS JOIN party p ON p.exchange = e.id \
-     WHERE e.patient = ?1 AND upper(p.unit) = ?2 UNION ALL SELECT 1 FROM programme g INDEXED BY programme_of_patient \
-     WHERE g.patient = ?1 AND g.patient IS NOT NULL AND ?2 IN (g.unit, g.team) LIMIT 1";
+     WHERE s.link = ?1 AND r.type = 'Patient' AND r.id = ?2";
 const HIDE: &str =
     "DELETE FROM concern WHERE unit = ?2 AND rid = (SELECT rid FROM resource WHERE type = 'Patient' AND id = ?1)";
 /// Nor when a block is lifted.
@@ -51,11 +47,13 @@ const SAY: &str =
     "INSERT INTO patient_word (id, patient, what, unit, by, reason, at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
 
 /// With the last that is known of a person goes what was said of its numbers.
-pub(in crate::store) const FORGET: [&str; 6] = [
-    "DELETE FROM link_sight WHERE link IN (SELECT id FROM patient_link WHERE old = ?1 OR new = ?1)",
-    "DELETE FROM patient_link WHERE old = ?1 OR new = ?1",
+pub(in crate::store) const FORGET: [&str; 8] = [
+    "DELETE FROM link_sight WHERE link IN (SELECT id FROM patient_link INDEXED BY patient_link_old WHERE old = ?1)",
+    "DELETE FROM link_sight WHERE link IN (SELECT id FROM patient_link INDEXED BY patient_link_new WHERE new = ?1)",
+    "DELETE FROM patient_link WHERE old = ?1",
+    "DELETE FROM patient_link WHERE new = ?1",
+    "DELETE FROM kin WHERE patient IN (SELECT k.other FROM kin k WHERE k.patient = ?1) AND other = ?1",
     "DELETE FROM kin WHERE patient = ?1",
-    "DELETE FROM kin WHERE other = ?1",
     "DELETE FROM merged WHERE rid = (SELECT rid FROM resource WHERE type = 'Patient' AND id = ?1)",
     "DELETE FROM patient_word WHERE patient = ?1",
 ];
@@ -87,8 +85,11 @@ impl Writing<'_, '_> {
         others.push(new.clone());
         for other in &others {
             db.run(JOIN, (old, other))?;
+            db.run(JOIN, (other, old))?;
         }
         db.run(MERGE, (old, new))?;
+        // Who says it knows both numbers.
+        self.tell_of(link.id.as_bytes(), old, &link.unit.to_ascii_uppercase())?;
         // Whoever knows the person by the old number is told of the new one. Those who know the new one need no other.
         for unit in db.all(WHO_SEES, [old], |row| row.get::<_, String>(0).map_err(Refusal::from))? {
             self.tell_of(link.id.as_bytes(), new, &unit)?;
@@ -124,21 +125,27 @@ impl Writing<'_, '_> {
         let others = kin(db, old)?;
         for other in &others {
             db.run(PART, (old, other))?;
+            db.run(PART, (other, old))?;
         }
         db.run(UNMERGE, [old])?;
-        let told = db.all(TOLD, (link.id.as_bytes(), new), |row| row.get::<_, String>(0).map_err(Refusal::from))?;
-        for unit in told {
-            if db.first(HAS_TO_DO, (new, &unit), |_| Ok::<_, Refusal>(()))?.is_some() {
-                continue;
-            }
-            if db.run(HIDE, (new, &unit))? > 0 {
-                self.note_sight("Patient", new, &unit, false)?;
-            }
-            db.run(HIDE_WITHHELD, (new, &unit))?;
+        for patient in [old, new] {
+            self.tell_no_more(link, patient)?;
         }
         db.run(TOLD_NO_MORE, [link.id.as_bytes()])?;
         for of in others.iter().chain([old]) {
             self.take_back(of)?;
+        }
+        Ok(())
+    }
+
+    fn tell_no_more(&mut self, link: &Link, patient: &str) -> Result<(), Refusal> {
+        let db = self.statements;
+        let told = db.all(TOLD, (link.id.as_bytes(), patient), |row| row.get::<_, String>(0).map_err(Refusal::from))?;
+        for unit in told {
+            if db.run(HIDE, (patient, &unit))? > 0 {
+                self.note_sight("Patient", patient, &unit, false)?;
+            }
+            db.run(HIDE_WITHHELD, (patient, &unit))?;
         }
         Ok(())
     }

@@ -20,6 +20,8 @@ CREATE TABLE patient_link (
 -- A number is replaced by one other.
 CREATE UNIQUE INDEX patient_link_of_old ON patient_link (old) WHERE undone_at IS NULL;
 CREATE INDEX patient_link_of_new ON patient_link (new) WHERE undone_at IS NULL;
+CREATE INDEX patient_link_old ON patient_link (old);
+CREATE INDEX patient_link_new ON patient_link (new);
 CREATE INDEX patient_link_made ON patient_link (made_at);
 CREATE INDEX patient_link_undone ON patient_link (undone_at) WHERE undone_at IS NOT NULL;
 CREATE TRIGGER patient_link_stays BEFORE UPDATE OF id, old, new, unit, made_at, made_by, reason ON patient_link

@@ -115,18 +115,7 @@ impl Asked<'_, '_> {
                 Condition::exact(Sql::new(format!("{row}.id IN {LIST}"), [ids.clone()]), Sql::new(set, [of_type, ids]))
             }
             Clause::Token { param, any_of } if resource_type == "Patient" && param == "identifier" => {
-                let found = self.tokens(resource_type, row, param, any_of)?;
-                // Everybody has a number: only who is named finds others of the same person.
-                let is_named = any_of.iter().all(|token| token.code.is_some());
-                match &found.set {
-                    Some(set) if is_named => match self.kin_of_found(set)? {
-                        others if others.is_empty() => found,
-                        others => {
-                            Condition::any(vec![found, self.bare(resource_type, row, depth, &Clause::Id(others))?])
-                        }
-                    },
-                    _ => found,
-                }
+                self.of_person(row, any_of, self.tokens(resource_type, row, param, any_of)?)?
             }
             Clause::Token { param, any_of } => self.tokens(resource_type, row, param, any_of)?,
             Clause::Reference { param, any_of } => {

@@ -30,6 +30,30 @@ async fn a_block_under_either_number_closes_what_came_under_both_and_no_more_whe
 }
 
 #[actix_web::test]
+async fn a_unit_from_whom_all_is_blocked_knows_of_neither_number() {
+    let world = World::open().await;
+    let first = send(&world, ONCOLOGY, &about(1, ONCOLOGY, SOUTH, OLD)).await;
+    let linked = link(&world, ONCOLOGY, OLD, NEW).await;
+    let places = [id_of(&linked, "old"), id_of(&linked, "new")].map(|id| format!("/fhir/Patient/{id}"));
+    let statuses = async || {
+        let mut all = vec![world.get(&first, SOUTH).await.status];
+        for place in &places {
+            all.push(world.get(place, SOUTH).await.status);
+        }
+        all
+    };
+    assert_eq!(statuses().await, [200, 200, 200]);
+    let block = json!({ "patient": NEW, "kind": "inner", "unit": ONCOLOGY, "by": NURSE });
+    let standing = world.post("/v1/blocks", REHAB_TEAM, &block).await;
+    assert_eq!(standing.status, 201, "{}", standing.text);
+    assert_eq!(statuses().await, [404, 404, 404]);
+    let lift = format!("{}/lift", standing.location.unwrap());
+    assert_eq!(world.post(&lift, REHAB_TEAM, &json!({ "by": NURSE })).await.status, 200);
+    assert_eq!(statuses().await, [200, 200, 200]);
+    world.close().await;
+}
+
+#[actix_web::test]
 async fn clocks_stand_still_for_whoever_has_died_under_either_number() {
     let world = World::open().await;
     let first = send(&world, ONCOLOGY, &about(1, ONCOLOGY, SOUTH, OLD)).await;

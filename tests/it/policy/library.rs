@@ -353,11 +353,14 @@ fn number_of(patient: &str) -> String {
     NUMBERS[patient.rsplit('/').next().unwrap().parse::<usize>().unwrap()].to_owned()
 }
 
+/// The link of the worlds that have one.
+pub const LINK: uuid::Uuid = uuid::Uuid::from_u128(0x0190_0000_0000_7000_8000_0000_0000_0001);
+
 /// Two Patients are one person, once so many exchanges have come.
 async fn join(store: &Store, model: &Model, after: usize) {
     let Some((old, new, _)) = model.link.filter(|(_, _, at)| *at == after) else { return };
     let link = store::Link {
-        id: uuid::Uuid::now_v7(),
+        id: LINK,
         old: old.into(),
         new: new.into(),
         unit: UNITS[0].0.into(),

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use fastrand::Rng;
 
-use super::library::Library;
+use super::library::{LINK, Library, Request};
 use super::marks;
 use super::model::{Asker, Model};
 use super::paths::PATHS;
@@ -55,6 +55,11 @@ async fn a_link_shows_nobody_what_it_could_not_see_and_what_is_closed_under_one_
             // A Patient is there for whoever sees anything of the person.
             let must_not: BTreeSet<String> = must_not.into_iter().filter(|m| !m.starts_with("mark-Patient")).collect();
             closed += must_not.len();
+            // A link is read by those who know the person by the old number.
+            let place = Request { method: "GET", path: format!("/v1/patients/links/{LINK}"), ..Request::default() };
+            let status = library.ask(&token, &place).await.status;
+            let old = model.resources.iter().find(|r| r.name() == format!("Patient/{}", PAIR.0)).unwrap();
+            assert!(status != 200 || asker.is_among(&old.units), "world {seed}: the link is shown to {asker:?}");
             for (path, ask) in PATHS {
                 for question in ask(&model, &asker, &mut random) {
                     let answer = library.ask(&token, &question.request).await;
