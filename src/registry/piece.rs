@@ -56,7 +56,15 @@ pub(super) struct Made {
     pub patients: BTreeSet<String>,
 }
 
+/// The row that goes beyond the piece.
+const BEYOND: usize = 16 * 1024;
+
 impl Rows {
+    /// With room for so many bytes of resources.
+    pub fn with_capacity(bytes: usize) -> Self {
+        Self { bodies: Vec::with_capacity(bytes + BEYOND), ..Self::default() }
+    }
+
     pub fn take(&mut self, passed: &Passed<'_>) {
         match *passed {
             Passed::Stands { rid, id, patient, body } => {
@@ -82,6 +90,9 @@ impl Rows {
             made.deleted.push(&line.write_deleted(id));
         }
         let is_kept = line.keeps_bytes() && self.is_lines();
+        if !is_kept {
+            made.output.text.reserve_exact(self.bodies.len());
+        }
         let (mut names, mut bodies) = (self.names.as_str(), self.bodies.as_slice());
         for row in &self.stand {
             let Some((id, rest)) = names.split_at_checked(row.id) else { break };

@@ -42,8 +42,8 @@ pub(super) const STEPS_BEFORE_TYPES: u32 = 2;
 const MEMBERS: u32 = 0;
 const LEAVERS: u32 = 1;
 
-/// Bytes of one piece: some ten milliseconds of the reader.
-const PIECE_BYTES: usize = 2 * 1024 * 1024;
+/// Bytes of one piece: some milliseconds of the reader. Four are on their way at a time, each of them twice.
+const PIECE_BYTES: usize = 1024 * 1024;
 /// Patients that are put on a list in one commit.
 const LISTED_AT_ONCE: usize = 500;
 /// Rows that are noted as disclosed in one commit: some milliseconds of the writer.
@@ -321,7 +321,7 @@ impl Writing<'_> {
 
     /// One piece of the walk.
     async fn read(&self, walk: Walk) -> Result<(Rows, HowFar), Stop> {
-        let rows = Arc::new(Mutex::new(Rows::default()));
+        let rows = Arc::new(Mutex::new(Rows::with_capacity(PIECE_BYTES)));
         let taken = Arc::clone(&rows);
         let pass = move |passed: Passed<'_>| {
             let mut rows = taken.lock().unwrap_or_else(PoisonError::into_inner);
