@@ -6,6 +6,7 @@ mod addresses;
 mod audit;
 mod client;
 mod clocks;
+mod drop;
 mod export;
 mod limits;
 mod oauth;
@@ -39,6 +40,7 @@ pub use addresses::Secret;
 pub use audit::AuditSettings;
 pub use client::{Client, Issuer, Keys, MOST_AGREED};
 pub use clocks::ClockSettings;
+pub use drop::{FileDrop, Files};
 pub use export::{Cohort, Export};
 pub use limits::Limits;
 use limits::check_waits;
@@ -81,6 +83,8 @@ pub struct Config {
     /// Where the gateway may connect to.
     pub outgoing: Outgoing,
     pub partners: Vec<Partner>,
+    /// Folders that partners' files land in.
+    pub drops: Vec<FileDrop>,
     /// Quality registries that may get what was done.
     pub registries: Vec<Registry>,
     /// Who may send on what it was asked to do.
@@ -171,6 +175,8 @@ struct Raw {
     clocks: clocks::RawClocks,
     #[serde(default)]
     partner: Vec<partner::RawPartner>,
+    #[serde(default)]
+    drop: Vec<drop::RawDrop>,
     oauth: oauth::RawOauth,
     tls: oauth::RawTls,
     #[serde(default)]
@@ -322,6 +328,7 @@ fn check(raw: Raw, base: &Path) -> Result<Config, ConfigError> {
     let base_url = if gateway.base_url.is_empty() { format!("{scheme}://{listen}") } else { gateway.base_url };
     let base_url = base_url.trim_end_matches('/').to_owned();
     let directory = Directory::new(units);
+    let drops = drop::check(raw.drop, base, &partners, &directory, &raw.limits)?;
     let clients = client::check(raw.client, base, &partners, &directory, &outgoing, &mut warnings)?;
     client::check_names(&clients, tls.as_ref())?;
     for client in &clients {
@@ -389,6 +396,7 @@ fn check(raw: Raw, base: &Path) -> Result<Config, ConfigError> {
         drain_notice: Duration::from_secs(gateway.drain_notice_s),
         outgoing,
         partners,
+        drops,
         registries,
         redirect,
         retention,

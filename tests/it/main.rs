@@ -17,6 +17,7 @@ mod difference;
 mod disk;
 mod documentation;
 mod door;
+mod drop;
 mod export;
 mod face;
 mod fhir_xml;
