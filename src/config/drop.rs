@@ -31,8 +31,9 @@ pub struct FileDrop {
     /// Receipts, and how each exchange stands.
     pub answers: PathBuf,
     pub partner: String,
-    /// It speaks for this unit; without one, for all units of the partner.
-    pub unit: Option<String>,
+    /// HSA-ids of the units it speaks for: those that are named, or all of the partner's. A unit that is named may be served by
+    /// another partner: what a portal's export says is its unit's, and what the unit is asked goes to its journal.
+    pub units: Vec<String>,
     pub kind: Kind,
     pub files: Files,
     pub most_bytes: u64,
@@ -54,7 +55,7 @@ pub(super) struct RawDrop {
     refused: Option<PathBuf>,
     answers: Option<PathBuf>,
     partner: String,
-    unit: Option<String>,
+    units: Option<Vec<String>>,
     kind: String,
     format: String,
     most_bytes: Option<u64>,
@@ -115,11 +116,15 @@ fn one(
     if !partners.iter().any(|partner| partner.name == raw.partner) {
         return Err(value(key, &format!("partner {:?} is no [[partner]]", raw.partner)));
     }
-    let unit = raw.unit.map(|unit| unit.to_ascii_uppercase());
-    if let Some(unit) = &unit
-        && directory.find(unit).is_none_or(|found| found.partner != raw.partner)
-    {
-        return Err(value(key, &format!("unit {unit} is none of its partner's")));
+    let units: Vec<String> = match raw.units {
+        Some(units) => units.iter().map(|unit| unit.to_ascii_uppercase()).collect(),
+        None => directory.of_partner(&raw.partner).map(|unit| unit.hsa_id.to_ascii_uppercase()).collect(),
+    };
+    if let Some(unit) = units.iter().find(|unit| directory.find(unit).is_none()) {
+        return Err(value(key, &format!("unit {unit} is not in gateway.units")));
+    }
+    if units.is_empty() {
+        return Err(value(key, "speaks for no unit: its partner serves none, and units names none"));
     }
     let kind = Kind::from_str(&raw.kind).map_err(|e| value(key, &format!("kind is one of {}", e.known)))?;
     let files = match raw.format.as_str() {
@@ -154,7 +159,7 @@ fn one(
         answers: inside(raw.answers, "answers"),
         name: raw.name,
         partner: raw.partner,
-        unit,
+        units,
         kind,
         files,
         most_bytes,
@@ -188,16 +193,18 @@ mod tests {
 
     #[test]
     fn a_drop_says_whose_it_is_and_what_lands_in_it() {
-        let config = drop("unit = \"se2321000131-e000000000101\"").unwrap();
+        let config = drop("units = [\"se2321000131-e000000000101\", \"SE2321000131-E000000000202\"]").unwrap();
         let found = &config.drops[0];
         assert_eq!((found.kind, found.files), (Kind::RehabPlan, Files::Whole(Format::Json)));
-        assert_eq!(found.unit.as_deref(), Some("SE2321000131-E000000000101"));
+        assert_eq!(found.units, ["SE2321000131-E000000000101", "SE2321000131-E000000000202"]);
+        assert_eq!(drop("").unwrap().drops[0].units.len(), 2, "all of its partner's");
         assert_eq!(found.refused, std::path::Path::new("in/refused"));
         assert!(drop("kind = \"activity\"\nformat = \"ndjson\"").is_ok());
         for (more, what) in [
             ("name = \"Min vårdplan\"", "small letters"),
             ("partner = \"nobody\"", "no [[partner]]"),
-            ("unit = \"SE2321000131-E000000000202\"", "none of its partner's"),
+            ("units = [\"SE2321000131-E000000000999\"]", "not in gateway.units"),
+            ("units = []", "speaks for no unit"),
             ("kind = \"letter\"", "kind is one of"),
             ("format = \"ndjson\"", "format is"),
             ("folder = \"\"", "needs folder"),

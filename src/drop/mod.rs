@@ -22,7 +22,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::Gateway;
-use crate::access::Caller;
+use crate::access::{Caller, Reach};
 use crate::config::FileDrop;
 use crate::sync::Refusal;
 use folder::Folder;
@@ -76,11 +76,8 @@ async fn one(mut desk: Desk, mut shutdown: watch::Receiver<bool>) {
 
 impl Desk {
     fn new(gateway: Arc<Gateway>, settings: FileDrop) -> Self {
-        let directory = &gateway.config.directory;
-        let caller = match &settings.unit {
-            Some(unit) => Caller::unit(unit, directory),
-            None => Caller::partner(&settings.partner, directory),
-        };
+        let mut caller = Caller::partner(&settings.partner, &gateway.config.directory);
+        caller.reach = Reach::Units(settings.units.clone());
         let settling = Settling::default();
         Self { gateway, settings, caller, settling, fault: None, stuck: HashMap::new() }
     }

@@ -37,6 +37,7 @@ mod oracle;
 mod otel;
 mod outgoing;
 mod particulars;
+mod partners;
 mod personal_data;
 mod policy;
 mod profiles;
