@@ -216,17 +216,17 @@ impl Folder {
 
     /// Takes away what was done, and what nobody fetched, so long ago.
     pub fn forget(&self, keep: Duration) -> io::Result<()> {
-        let Some(before) =
-            SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).ok().and_then(|now| now.checked_sub(keep))
-        else {
-            return Ok(());
-        };
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        now.checked_sub(keep).map_or(Ok(()), |before| self.forget_before(before.as_secs()))
+    }
+
+    fn forget_before(&self, before_s: u64) -> io::Result<()> {
         for folder in [&self.done, &self.answers] {
             for entry in fs::read_dir(folder)? {
                 let path = entry?.path();
                 let Ok(found) = fs::symlink_metadata(&path) else { continue };
                 // When it came here, not when it was written: a move changes only that.
-                if !found.is_dir() && u64::try_from(found.ctime()).unwrap_or(u64::MAX) < before.as_secs() {
+                if !found.is_dir() && u64::try_from(found.ctime()).unwrap_or(u64::MAX) < before_s {
                     match fs::remove_file(&path) {
                         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
                         _ => {}
@@ -280,4 +280,66 @@ fn write(folder: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
 
 fn sync(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn folder() -> (PathBuf, Folder) {
+        let root = std::env::temp_dir().join(format!("folder-{}", uuid::Uuid::new_v4()));
+        let all = ["", "taken", "done", "refused", "answers"].map(|name| root.join(name));
+        for folder in &all {
+            fs::create_dir(folder).unwrap();
+        }
+        let [landing, taken, done, refused, answers] = all;
+        (root, Folder { landing, taken, done, refused, answers, most_bytes: 100 })
+    }
+
+    #[test]
+    fn what_is_old_goes_and_what_was_refused_stays() {
+        let (root, folder) = folder();
+        for name in ["done/a", "answers/b", "refused/c"] {
+            fs::write(root.join(name), "x").unwrap();
+        }
+        fs::create_dir(folder.done.join("somebody's")).unwrap();
+        folder.forget(Duration::from_secs(86_400)).unwrap();
+        assert!(root.join("done/a").exists() && root.join("answers/b").exists());
+        // A moment that has not come yet: everything is older than it.
+        let (year, now) =
+            (Duration::from_secs(31_536_000), SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap());
+        folder.forget_before((now + year).as_secs()).unwrap();
+        assert!(!root.join("done/a").exists() && !root.join("answers/b").exists());
+        assert!(root.join("refused/c").exists() && folder.done.join("somebody's").exists());
+        fs::remove_dir_all(root).unwrap();
+    }
+
+    #[test]
+    fn nothing_that_stands_there_is_overwritten_but_the_same() {
+        let (root, folder) = folder();
+        fs::write(folder.done.join("a.json"), "one").unwrap();
+        fs::write(folder.done.join("a-2.json"), "two").unwrap();
+        let name = |bytes: &str| {
+            fs::write(folder.taken.join("a.json"), bytes).unwrap();
+            folder.free(Place::Done, OsStr::new("a.json"), "a.json").unwrap()
+        };
+        assert_eq!(name("one"), "a.json");
+        assert_eq!(name("two"), "a-2.json");
+        assert_eq!(name("three"), "a-3.json");
+        fs::remove_dir_all(root).unwrap();
+    }
+
+    #[test]
+    fn what_we_write_is_whole_and_not_written_through_a_link() {
+        let (root, folder) = folder();
+        fs::write(root.join("outside"), "theirs").unwrap();
+        for name in ["r.json", ".unfinished-r.json"] {
+            std::os::unix::fs::symlink(root.join("outside"), folder.answers.join(name)).unwrap();
+        }
+        folder.write_answer("r.json", b"ours").unwrap();
+        assert_eq!(fs::read(root.join("outside")).unwrap(), b"theirs");
+        assert!(fs::symlink_metadata(folder.answers.join("r.json")).unwrap().is_file());
+        assert_eq!(fs::read_dir(&folder.answers).unwrap().count(), 1);
+        fs::remove_dir_all(root).unwrap();
+    }
 }

@@ -38,16 +38,25 @@ fn end(name: &OsStr) -> String {
     end.filter(is_plain).map_or_else(String::new, |end| format!(".{}", end.to_ascii_lowercase()))
 }
 
-/// Whether any piece of the name is a person's number, written in whatever way.
+/// Whether somebody's number stands in the name, in whatever way it is written.
 fn names_somebody(name: &str) -> bool {
-    let pieces = name.split(|c: char| !c.is_ascii_digit() && c != '-' && c != '+');
-    let digits = pieces.map(|piece| piece.chars().filter(char::is_ascii_digit).collect::<String>());
-    digits.filter(|digits| matches!(digits.len(), 10 | 12)).any(|digits| PersonId::parse(&digits).is_ok())
-        // Without a separator before or behind it, as in `plan195009072553v2`, the piece stands between letters and is seen above;
-        // a longer run of digits has it somewhere.
-        || name.split(|c: char| !c.is_ascii_digit()).filter(|run| run.len() > 12).any(|run| {
-            (0..=run.len() - 12).any(|at| run.get(at..at + 12).is_some_and(|twelve| PersonId::parse(twelve).is_ok()))
-        })
+    let is_number = |text: &str| PersonId::parse(text).is_ok();
+    // Ten digits leave out the century.
+    let is_somebody = |digits: &str| match digits.len() {
+        10 => ["18", "19", "20"].iter().any(|century| is_number(&format!("{century}{digits}"))),
+        _ => digits.as_bytes().windows(12).any(|twelve| std::str::from_utf8(twelve).is_ok_and(is_number)),
+    };
+    let runs: Vec<&str> = name.split(|c: char| !c.is_ascii_digit()).collect();
+    // A date and the last four, with one sign between them.
+    let apart = runs.windows(2).filter_map(|two| match two {
+        [date, last] if matches!(date.len(), 6 | 8) && last.len() == 4 => Some(format!("{date}{last}")),
+        _ => None,
+    });
+    // A reserve number has letters in it.
+    let mut words = name.split(|c: char| !c.is_ascii_alphanumeric());
+    runs.iter().any(|run| is_somebody(run))
+        || apart.into_iter().any(|digits| is_somebody(&digits))
+        || words.any(is_number)
 }
 
 #[cfg(test)]
@@ -66,6 +75,9 @@ mod tests {
             "plan_195009072553_v2.json",
             "plan195009072553v2.json",
             "2026112219500907255301.json",
+            "plan-17-195009072553-2.json",
+            "plan-17-19500907-2553.json",
+            "plan 196109732393.json",
             "Ros Stöt.json",
             "a/b.json",
             "a\nb.json",
