@@ -8,6 +8,9 @@ use base64::engine::general_purpose::STANDARD;
 use rusqlite::{Connection, OpenFlags};
 use serde_json::json;
 use sha2::{Digest, Sha256};
+use vardkedja::config::CodingKey;
+use vardkedja::domain::Directory;
+use vardkedja::registry::{self, Cipher};
 
 use crate::Plan;
 use crate::database::settings;
@@ -33,7 +36,9 @@ pub fn measure(plan: &Plan, figures: &mut Figures) {
     let size = plan.sizes.iter().copied().max().unwrap_or(1000);
     let folder = fresh(&plan.folder, "export");
     let (path, key) = filled(&folder, size);
-    let (mut scanned, mut hashed, mut parsed, mut packed, mut peaks) = (vec![], vec![], vec![], vec![], vec![]);
+    let (mut scanned, mut hashed, mut parsed, mut rewritten) = (vec![], vec![], vec![], vec![]);
+    let (mut packed, mut peaks) = (vec![], vec![]);
+    let cipher = cipher();
     let (mut stored, mut stored_share, mut coded, mut coded_share) = (vec![], vec![], vec![], vec![]);
     for _ in 0..plan.runs {
         let scan = rate(size, scan(&path, size));
@@ -44,6 +49,9 @@ pub fn measure(plan: &Plan, figures: &mut Figures) {
         parsed.push(one_core(|body| {
             let value: serde_json::Value = serde_json::from_slice(body).expect("JSON");
             drop(std::hint::black_box(value.to_string()));
+        }));
+        rewritten.push(one_core(|body| {
+            std::hint::black_box(registry::coded("Procedure", body, &cipher, 2026));
         }));
         let program = Program::start(&folder, &path, &open_settings());
         let export = rate(size, export(&program, &path, ""));
@@ -66,12 +74,17 @@ pub fn measure(plan: &Plan, figures: &mut Figures) {
     figures.add(PART, format!("scan of {rows} procedures"), "/s", scanned);
     figures.add(PART, "the same hashed with SHA-256, by one core", "/s", hashed);
     figures.add(PART, "the same parsed and serialised, by one core", "/s", parsed);
+    figures.add(PART, "the same with codes, by one core", "/s", rewritten);
     figures.add(PART, format!("export of {rows} procedures as they are stored"), "/s", stored);
     figures.with_goal(PART, "… share of the scan", "×", stored_share, Goal::AtLeast(0.5));
     figures.add(PART, format!("export of {rows} procedures with codes, by a registry"), "/s", coded);
     figures.with_goal(PART, "… share of the scan", "×", coded_share, Goal::AtLeast(0.2));
     figures.with_goal(PART, "memory of both, at most", "MiB", peaks, Goal::AtMost(150.0));
     figures.add(PART, "fetched, packed on the way", "/s", packed);
+}
+
+fn cipher() -> Cipher {
+    Cipher::new(&CodingKey::new("k1", &[7; 32]).expect("a key"), &Directory::default())
 }
 
 /// A registry that gets codes, and its client.

@@ -50,7 +50,12 @@ pub(super) async fn with_registries(more: &[(&str, bool)]) -> Store {
 
 pub(super) fn disclosed(resources: &[&str]) -> Commit {
     let resources = resources.iter().map(|name| (*name).to_owned()).collect();
-    right(Deed::Disclosed(Disclosed { registry: REGISTRY.into(), resources, key: Some("k1".into()), at: at(3) }))
+    right(Deed::Disclosed(Disclosed {
+        registry: REGISTRY.into(),
+        what: Given::Names(resources),
+        key: Some("k1".into()),
+        at: at(3),
+    }))
 }
 
 /// On which of the paths to it a Procedure is shown.
