@@ -1,11 +1,13 @@
 //! Settings: raw TOML and environment → a checked `Config`. `config.default.toml` beside this file is the manual.
-//! Sections that say much have files of their own, as have units and addresses.
-//! Longer than most files: one function checks what sections say of each other, and a quarter of it is tests.
+//! Each section has a file of its own, as have units and addresses; here is what they make together, and what they say of each other.
 
 mod addresses;
 mod audit;
 mod client;
 mod clocks;
+mod delivery;
+mod drop;
+mod error;
 mod export;
 mod issuer;
 mod limits;
@@ -16,6 +18,7 @@ mod registry;
 mod retention;
 mod statistics;
 mod subscriptions;
+mod telemetry;
 mod transfer;
 mod units;
 
@@ -29,8 +32,6 @@ use figment::providers::{Env, Format as _, Toml};
 use serde::Deserialize;
 
 use crate::domain::Directory;
-use crate::domain::breaker;
-use crate::domain::delivery::Schedule;
 use crate::domain::outgoing::Outgoing;
 use crate::domain::redirect::Rule;
 use crate::domain::transfer::Policy;
@@ -40,6 +41,9 @@ pub use addresses::Secret;
 pub use audit::AuditSettings;
 pub use client::{Client, Keys, MOST_AGREED};
 pub use clocks::ClockSettings;
+pub use delivery::DeliverySettings;
+pub use drop::{FileDrop, Files};
+pub use error::ConfigError;
 pub use export::{Cohort, Export};
 pub use issuer::Issuer;
 pub use limits::Limits;
@@ -50,6 +54,7 @@ pub use registry::{ALL_REGISTRIES, CodingKey, Identity, Registry};
 pub use retention::Retention;
 pub use statistics::Statistics;
 pub use subscriptions::{Hook, Subscriptions};
+pub use telemetry::{OpenTo, Telemetry};
 pub use units::parse_units;
 
 /// What the program runs on, checked.
@@ -83,6 +88,8 @@ pub struct Config {
     /// Where the gateway may connect to.
     pub outgoing: Outgoing,
     pub partners: Vec<Partner>,
+    /// Folders that partners' files land in.
+    pub drops: Vec<FileDrop>,
     /// Quality registries that may get what was done.
     pub registries: Vec<Registry>,
     /// Who may send on what it was asked to do.
@@ -106,61 +113,13 @@ pub struct Config {
     pub warnings: Vec<String>,
 }
 
-/// What is told of the gateway's running, and to whom.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Telemetry {
-    /// A level, or directives as in `RUST_LOG`.
-    pub log: String,
-    /// Whether each request is a line at `info`; otherwise at `debug`.
-    pub requests: bool,
-    pub open_to: OpenTo,
-}
-
-/// Who may read `/metrics` and `/v1/status`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum OpenTo {
-    /// Programs on this machine that call us directly, not through a proxy.
-    Loopback,
-    Any,
-    Nobody,
-}
-
-/// How deliveries are made.
-#[derive(Debug, Clone)]
-pub struct DeliverySettings {
-    pub max_in_flight: usize,
-    pub poll_every: Duration,
-    pub breaker: breaker::Rule,
-    pub poll_overlap: Duration,
-    pub poll_full_every: Duration,
-}
-
-/// Why there is no configuration.
-#[derive(Debug, thiserror::Error)]
-pub enum ConfigError {
-    #[error("{0}")]
-    Raw(#[source] Box<figment::Error>),
-    #[error("cannot read {path}")]
-    File {
-        path: PathBuf,
-        #[source]
-        source: std::io::Error,
-    },
-    #[error("{path} row {row}: {what}")]
-    Units { path: String, row: usize, what: String },
-    #[error("{key}: {what}")]
-    Value { key: String, what: String },
-}
-
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Raw {
     gateway: RawGateway,
     limits: Limits,
     audit: audit::RawAudit,
-    delivery: RawDelivery,
+    delivery: delivery::RawDelivery,
     telemetry: Telemetry,
     statistics: Statistics,
     outgoing: RawOutgoing,
@@ -173,6 +132,8 @@ struct Raw {
     clocks: clocks::RawClocks,
     #[serde(default)]
     partner: Vec<partner::RawPartner>,
+    #[serde(default)]
+    drop: Vec<drop::RawDrop>,
     oauth: oauth::RawOauth,
     tls: oauth::RawTls,
     #[serde(default)]
@@ -204,20 +165,6 @@ struct RawGateway {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct RawDelivery {
-    retry_s: Vec<u64>,
-    give_up_after_h: u64,
-    max_in_flight: usize,
-    poll_s: u64,
-    poll_overlap_s: u64,
-    poll_full_s: u64,
-    breaker_failures: u32,
-    breaker_percent: u32,
-    probe_s: Vec<u64>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
 struct RawProgrammes {
     ledger: PathBuf,
 }
@@ -229,7 +176,6 @@ struct RawOutgoing {
 }
 
 const DEFAULTS: &str = include_str!("config.default.toml");
-const EXAMPLE_UNITS: &str = include_str!("units.example.csv");
 
 impl Config {
     /// Defaults, then the file, then the environment.
@@ -250,28 +196,10 @@ fn value(key: &str, what: &str) -> ConfigError {
     ConfigError::Value { key: key.into(), what: what.into() }
 }
 
-fn breaker_rule(raw: &RawDelivery) -> Result<breaker::Rule, ConfigError> {
-    if raw.breaker_failures == 0 {
-        return Err(value("delivery.breaker_failures", "must be at least 1"));
-    }
-    if raw.breaker_percent == 0 || raw.breaker_percent > 100 {
-        return Err(value("delivery.breaker_percent", "is from 1 to 100"));
-    }
-    if raw.probe_s.is_empty() || raw.probe_s.contains(&0) {
-        return Err(value("delivery.probe_s", "needs at least one time, and each at least 1"));
-    }
-    Ok(breaker::Rule { failures: raw.breaker_failures, percent: raw.breaker_percent, probe_s: raw.probe_s.clone() })
-}
-
 fn check(raw: Raw, base: &Path) -> Result<Config, ConfigError> {
     limits::check(&raw.limits)?;
     statistics::check(&raw.statistics)?;
-    check_waits("delivery.retry_s", &raw.delivery.retry_s)?;
-    check_waits("delivery.poll_s", &[raw.delivery.poll_s])?;
-    check_waits("delivery.probe_s", &raw.delivery.probe_s)?;
-    let breaker = breaker_rule(&raw.delivery)?;
-    check_waits("delivery.poll_overlap_s", &[raw.delivery.poll_overlap_s])?;
-    check_waits("delivery.poll_full_s", &[raw.delivery.poll_full_s])?;
+    let delivery = delivery::check(&raw.delivery)?;
     let gateway = raw.gateway;
     check_waits("gateway.drain_s", &[gateway.drain_s])?;
     check_waits("gateway.drain_notice_s", &[gateway.drain_notice_s])?;
@@ -281,21 +209,8 @@ fn check(raw: Raw, base: &Path) -> Result<Config, ConfigError> {
         .map_err(|_| value("gateway.listen", "is not an address and port, like 127.0.0.1:8080"))?;
     let mut warnings = Vec::new();
     let outgoing = addresses::outgoing(&raw.outgoing.allow, listen.ip())?;
-    let units = if gateway.units.as_os_str().is_empty() {
-        warnings
-            .push("no units file is configured (gateway.units): using the invented units inside the program".into());
-        parse_units("units.example.csv", EXAMPLE_UNITS)?
-    } else {
-        let path = base.join(&gateway.units);
-        let text = fs::read_to_string(&path).map_err(|source| ConfigError::File { path: path.clone(), source })?;
-        parse_units(&path.display().to_string(), &text)?
-    };
-    let patience = Duration::from_secs(raw.delivery.give_up_after_h.saturating_mul(3600));
-    let schedule = |key: &str, delays: Vec<u64>| {
-        Schedule::new(delays, patience).ok_or_else(|| {
-            value(key, "needs at least one delay, and delivery.give_up_after_h at least 192 (eight days)")
-        })
-    };
+    let units = units::read(&gateway.units, base, &mut warnings)?;
+    let schedule = |key: &str, delays: Vec<u64>| delivery::schedule(key, delays, &raw.delivery);
     let mut partners: Vec<Partner> = Vec::new();
     for (index, raw_partner) in raw.partner.into_iter().enumerate() {
         let key = format!("partner[{index}] ({})", raw_partner.name);
@@ -324,6 +239,7 @@ fn check(raw: Raw, base: &Path) -> Result<Config, ConfigError> {
     let base_url = if gateway.base_url.is_empty() { format!("{scheme}://{listen}") } else { gateway.base_url };
     let base_url = base_url.trim_end_matches('/').to_owned();
     let directory = Directory::new(units);
+    let drops = drop::check(raw.drop, base, &partners, &directory, &raw.limits)?;
     let clients = client::check(raw.client, base, &partners, &directory, &outgoing, &mut warnings)?;
     client::check_names(&clients, tls.as_ref())?;
     for client in &clients {
@@ -378,19 +294,14 @@ fn check(raw: Raw, base: &Path) -> Result<Config, ConfigError> {
         limits: raw.limits,
         audit_reads: reads,
         audit,
-        delivery: DeliverySettings {
-            max_in_flight: raw.delivery.max_in_flight.max(1),
-            poll_every: Duration::from_secs(raw.delivery.poll_s.max(1)),
-            breaker,
-            poll_overlap: Duration::from_secs(raw.delivery.poll_overlap_s),
-            poll_full_every: Duration::from_secs(raw.delivery.poll_full_s),
-        },
+        delivery,
         telemetry: raw.telemetry,
         statistics: raw.statistics,
         drain: Duration::from_secs(gateway.drain_s),
         drain_notice: Duration::from_secs(gateway.drain_notice_s),
         outgoing,
         partners,
+        drops,
         registries,
         redirect,
         retention,
@@ -429,72 +340,4 @@ impl Config {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn load(text: &str) -> Result<Config, ConfigError> {
-        Config::parse(text)
-    }
-
-    #[test]
-    fn the_defaults_alone_are_a_working_configuration() {
-        let config = load("").unwrap();
-        assert!(config.listen.ip().is_loopback());
-        assert!(config.directory.find("SE2321000131-E000000000101").is_some());
-    }
-
-    #[test]
-    fn an_unknown_key_is_an_error_that_names_it() {
-        let error = load("[gateway]\nlissten = \"x\"").unwrap_err().to_string();
-        assert!(error.contains("lissten"), "{error}");
-    }
-
-    #[test]
-    fn reads_go_unrecorded_only_where_nobody_has_to_log_in() {
-        let off = "[audit]\nreads = false\n";
-        assert!(load(off).unwrap().warnings.iter().any(|w| w.contains("audit.reads")));
-        let partner = "[[partner]]\nname = \"north\"\nchannel = \"poll\"\njwks_file = \"north.json\"\n";
-        let error = load(&format!("{off}{partner}")).unwrap_err().to_string();
-        assert!(error.starts_with("audit.reads"), "{error}");
-        assert!(load(partner).unwrap().audit_reads);
-    }
-
-    #[test]
-    fn a_schedule_shorter_than_eight_days_is_refused() {
-        assert!(load("[delivery]\ngive_up_after_h = 24").is_err());
-    }
-
-    #[test]
-    fn a_bad_row_of_units_is_named() {
-        let error = parse_units("units.csv", &EXAMPLE_UNITS.replace("specialist", "hospital")).unwrap_err().to_string();
-        assert!(error.starts_with("units.csv row 2:"), "{error}");
-    }
-
-    #[test]
-    fn a_time_that_no_clock_can_count_is_refused() {
-        let partner = "[[partner]]\nname = \"north\"\nchannel = \"poll\"\n";
-        for (key, text) in [
-            ("delivery.retry_s", format!("[delivery]\nretry_s = [5, {}]", i64::MAX)),
-            ("delivery.retry_s", "[delivery]\nretry_s = [604801]".to_owned()),
-            ("delivery.poll_s", format!("[delivery]\npoll_s = {}", i64::MAX)),
-            ("partner[0] (north)", format!("{partner}retry = [{}]", i64::MAX)),
-            ("partner[0] (north)", format!("{partner}timeout_s = {}", i64::MAX)),
-        ] {
-            let error = load(&text).unwrap_err().to_string();
-            assert!(error.starts_with(key) && error.contains("seven days"), "{error}");
-        }
-        assert!(load("[delivery]\nretry_s = [604800]").is_ok());
-    }
-
-    #[test]
-    fn a_breaker_that_would_never_open_or_never_probe_is_refused() {
-        for (more, key) in [
-            ("breaker_failures = 0", "breaker_failures"),
-            ("breaker_percent = 101", "breaker_percent"),
-            ("probe_s = []", "probe_s"),
-        ] {
-            let error = load(&format!("[delivery]\n{more}")).unwrap_err().to_string();
-            assert!(error.starts_with(&format!("delivery.{key}")), "{error}");
-        }
-    }
-}
+mod tests;

@@ -122,6 +122,9 @@ impl<'w, 'c> Writing<'w, 'c> {
         for deed in &commit.deeds {
             self.put_deed(deed)?;
         }
+        for dropped in &commit.dropped {
+            self.put_dropped(dropped)?;
+        }
         if let Some(answer) = &commit.answer {
             self.put_answer(answer)?;
         }

@@ -3,6 +3,7 @@
 use super::audit::{Checkpoint, Prune};
 use super::block::{Block, Listed};
 use super::charge::Moved;
+use super::dropped::Dropped;
 use super::export::ExportChange;
 use super::programme::Programme;
 use super::record::{Answer, Assertion, Audit, Delivery, DeliveryChange, Document, Exchange, Inbound, Move, Put};
@@ -43,6 +44,8 @@ pub struct Commit {
     pub moves: Vec<Move>,
     /// What patients wish, what registries got, what is held and removed; after everything else and before the audit rows.
     pub deeds: Vec<Deed>,
+    /// Exchanges that came by a folder of files.
+    pub dropped: Vec<Dropped>,
     pub answer: Option<Answer>,
     pub exports: Vec<ExportChange>,
     pub subscriptions: Vec<SubscriptionChange>,

@@ -12,6 +12,7 @@ pub mod block;
 mod charge;
 pub mod commit;
 mod disclosure;
+mod dropped;
 mod due;
 mod exchanges;
 mod expect;
@@ -74,6 +75,7 @@ pub use backup::{
 pub use block::{Block, Lifted, Listed, Outgoing};
 pub use charge::{Moved, Moves};
 pub use commit::{Begun, Commit, Committed, Expect, Share, StoreError};
+pub use dropped::Dropped;
 pub use due::{Due as Removable, Tally, look_due};
 pub use export::{
     Export, ExportChange, ExportFile, ExportLevel, ExportOrder, ExportState, FileKind, Membership, Until,

@@ -82,7 +82,8 @@ const LET_GO: [&str; 7] = [
 ];
 const VERSIONS: &str = "SELECT count(*) FROM version WHERE rid = ?1";
 const DELIVERIES: &str = "SELECT id FROM delivery WHERE exchange = ?1";
-const OF_EXCHANGE: [(&str, &str); 15] = [
+const OF_EXCHANGE: [(&str, &str); 16] = [
+    ("drops", "DELETE FROM dropped WHERE exchange = ?1"),
     ("waits", "DELETE FROM wait WHERE exchange = ?1"),
     ("clocks", "DELETE FROM clocked WHERE exchange = ?1"),
     ("pauses", "DELETE FROM pause WHERE exchange = ?1"),
