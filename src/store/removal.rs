@@ -61,6 +61,9 @@ const OWN: &str = concat!(
 /// Tasks that told what was overdue in it.
 const ITEMS: &str =
     "SELECT r.rid, r.type, r.id FROM escalation_task t CROSS JOIN resource r ON r.rid = t.rid WHERE t.exchange = ?1";
+/// Tasks that asked for a new assessment because of it.
+const REASSESSMENTS: &str =
+    "SELECT r.rid, r.type, r.id FROM reassessment t CROSS JOIN resource r ON r.rid = t.rid WHERE t.exchange = ?1";
 const TASK: &str = "SELECT rid, type, id FROM resource WHERE type = 'Task' AND id = ?1";
 const ANOTHER: &str = "SELECT 1 FROM exchange WHERE patient = ?1 AND id <> ?2 LIMIT 1";
 pub(super) const ANOTHER_PROGRAMME: &str = "SELECT 1 FROM programme INDEXED BY programme_of_patient \
@@ -82,12 +85,14 @@ const LET_GO: [&str; 7] = [
 ];
 const VERSIONS: &str = "SELECT count(*) FROM version WHERE rid = ?1";
 const DELIVERIES: &str = "SELECT id FROM delivery WHERE exchange = ?1";
-const OF_EXCHANGE: [(&str, &str); 15] = [
+const OF_EXCHANGE: [(&str, &str); 17] = [
     ("waits", "DELETE FROM wait WHERE exchange = ?1"),
     ("clocks", "DELETE FROM clocked WHERE exchange = ?1"),
     ("pauses", "DELETE FROM pause WHERE exchange = ?1"),
     ("escalations", "DELETE FROM escalation WHERE exchange = ?1"),
     ("items", "DELETE FROM escalation_task WHERE exchange = ?1"),
+    ("looks", "DELETE FROM plan_look WHERE exchange = ?1"),
+    ("reassessments", "DELETE FROM reassessment WHERE exchange = ?1"),
     ("withheld", "DELETE FROM withheld_exchange WHERE exchange = ?1"),
     ("deliveries", "DELETE FROM delivery WHERE exchange = ?1"),
     ("inbound", "DELETE FROM inbound WHERE exchange = ?1"),
@@ -196,6 +201,7 @@ impl Writing<'_, '_> {
         let (kind, patient) = found.ok_or(Refusal::Corrupt("an exchange"))?;
         let mut own: Vec<Named> = db.all(OWN, [id], Named::read)?;
         own.extend(db.all(ITEMS, [id], Named::read)?);
+        own.extend(db.all(REASSESSMENTS, [id], Named::read)?);
         for item in &removal.items {
             own.extend(db.first(TASK, [item], Named::read)?);
         }
