@@ -50,10 +50,7 @@ impl Terms {
                 Some(Cow::Borrowed(body))
             }
             Self::Registry { form, .. } if !form.changes(resource_type) => Some(Cow::Borrowed(body)),
-            Self::Registry { form, year, .. } => {
-                let resource: Value = serde_json::from_slice(body).ok()?;
-                Some(Cow::Owned(form.write(&resource, *year)?.to_string().into_bytes()))
-            }
+            Self::Registry { form, year, .. } => form.write(resource_type, body, *year).map(Cow::Owned),
             Self::Nothing => None,
         }
     }

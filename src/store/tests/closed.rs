@@ -1,7 +1,8 @@
 //! What a block closes and opens again, as those who had it are told: whatever else happens to it meanwhile.
 
 use super::block::{UNITS, blocks, inner, lifted, sent, with_patient};
-use super::rights::{count, removal, right};
+use super::removal::removal;
+use super::rights::right;
 use super::*;
 use crate::store::search::Walk;
 
