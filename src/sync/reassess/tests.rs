@@ -1,4 +1,5 @@
-//! Who is asked for a new assessment, when, by which rules, and when it is done: with the time as a value.
+//! Who is asked for a new assessment, when, by which rules, and when it is done: with the time as a value. Long, because every case
+//! is told with the same few documents and helpers.
 
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
@@ -13,7 +14,8 @@ use crate::Gateway;
 use crate::access::Caller;
 use crate::config::Config;
 use crate::domain::task::Status;
-use crate::domain::{Format, Kind};
+use crate::domain::unit::Unit;
+use crate::domain::{Directory, Format, Kind};
 use crate::store::{Commit, Committed, Filter, Put, Search};
 
 const PLAN: &str = include_str!("../../../mappings/examples/rehab-plan.full.source.json");
@@ -21,6 +23,7 @@ const SIP: &str = include_str!("../../../mappings/examples/handover.sip-small.so
 const REFERRAL: &str = include_str!("../../../mappings/examples/referral.small.source.json");
 const ONCOLOGY: &str = "SE2321000131-E000000000101";
 const TEAM: &str = "SE2321000131-E000000000102";
+const FAR: &str = "SE2321000065-E000000000301";
 const NORTH: &str = "SE2321000131-E000000000202";
 const NURSE: &str = "SE2321000131-P000000000011";
 /// The group's last day has passed.
@@ -65,7 +68,11 @@ impl Quiet {
     }
 
     fn config(folder: &std::path::Path) -> Config {
-        Config { db: folder.join("store.sqlite"), ..Config::load(None).unwrap() }
+        let config = Config { db: folder.join("store.sqlite"), ..Config::load(None).unwrap() };
+        // A clinic in a region that has no guideline here.
+        let far = Unit { hsa_id: FAR.into(), region: "07".into(), ..config.directory.find(TEAM).unwrap().clone() };
+        let units = config.directory.iter().cloned().chain([far]).collect();
+        Config { directory: Directory::new(units), ..config }
     }
 
     async fn send(&self, kind: Kind, document: &Value, now: &str) -> (Uuid, Value) {
@@ -105,14 +112,29 @@ impl Quiet {
     async fn answer(&self, exchange: Uuid, unit: &str, statuses: &[Status], now: &str) {
         let found = self.gateway.store.exchange(&Filter::ALL, exchange).await.unwrap().unwrap();
         let party = found.parties.iter().find(|p| p.unit == unit).unwrap();
+        let base = "https://vardkedja.example/fhir";
         for status in statuses {
+            let told = json!({
+                "resourceType": "Communication", "id": Uuid::new_v4().to_string(), "status": "completed",
+                "meta": { "profile": [format!("{base}/StructureDefinition/referral-answer")] },
+                "category": [{ "coding": [{ "system": format!("{base}/CodeSystem/communication-kind"), "code": "answer" }] }],
+                "subject": { "reference": format!("Patient/{}", found.patient.as_deref().unwrap()) },
+                "basedOn": [{ "reference": format!("Task/{}", party.task.as_deref().unwrap()) }],
+                "sent": now, "sender": { "type": "Organization", "identifier": { "system": crate::fhir::canonical::HSA_ID, "value": unit } },
+                "payload": [{ "contentString": "Klart." }],
+            });
+            let name = format!("Communication/{}", told["id"].as_str().unwrap());
+            let said = if status.needs_answer() { vec![told] } else { Vec::new() };
             let change = Change {
                 status: *status,
-                reason: if status.needs_answer() { json!({ "text": "Svar." }) } else { Value::Null },
+                reason: Value::Null,
                 business_status: Value::Null,
                 note: Value::Null,
-                output: Vec::new(),
-                resources: Vec::new(),
+                output: said
+                    .iter()
+                    .map(|_| json!({ "type": { "text": "answer" }, "valueReference": { "reference": name } }))
+                    .collect(),
+                resources: said,
                 areas: Vec::new(),
                 redirect: None,
             };
@@ -287,7 +309,7 @@ async fn nobody_is_asked_for_what_ended_before_the_plan_was_made_for_primary_car
     odd["interventions"][0]["status"] = json!("completed");
     odd["recipients"] = json!(["SE2120001355-E000000000501"]);
     quiet.send(Kind::RehabPlan, &odd, "2026-11-01T09:00:00Z").await;
-    assert!(quiet.told("SE2321000065-E000000000301").await.is_empty());
+    assert!(quiet.told(FAR).await.is_empty());
 }
 
 #[actix_web::test]
