@@ -61,6 +61,9 @@ const OWN: &str = concat!(
 /// Tasks that told what was overdue in it.
 const ITEMS: &str =
     "SELECT r.rid, r.type, r.id FROM escalation_task t CROSS JOIN resource r ON r.rid = t.rid WHERE t.exchange = ?1";
+/// Tasks that asked for a new assessment because of it.
+const REASSESSMENTS: &str =
+    "SELECT r.rid, r.type, r.id FROM reassessment t CROSS JOIN resource r ON r.rid = t.rid WHERE t.exchange = ?1";
 const TASK: &str = "SELECT rid, type, id FROM resource WHERE type = 'Task' AND id = ?1";
 const ANOTHER: &str = "SELECT 1 FROM exchange WHERE patient = ?1 AND id <> ?2 LIMIT 1";
 pub(super) const ANOTHER_PROGRAMME: &str = "SELECT 1 FROM programme INDEXED BY programme_of_patient \
@@ -82,13 +85,15 @@ const LET_GO: [&str; 7] = [
 ];
 const VERSIONS: &str = "SELECT count(*) FROM version WHERE rid = ?1";
 const DELIVERIES: &str = "SELECT id FROM delivery WHERE exchange = ?1";
-const OF_EXCHANGE: [(&str, &str); 16] = [
+const OF_EXCHANGE: &[(&str, &str)] = &[
     ("drops", "DELETE FROM dropped WHERE exchange = ?1"),
     ("waits", "DELETE FROM wait WHERE exchange = ?1"),
     ("clocks", "DELETE FROM clocked WHERE exchange = ?1"),
     ("pauses", "DELETE FROM pause WHERE exchange = ?1"),
     ("escalations", "DELETE FROM escalation WHERE exchange = ?1"),
     ("items", "DELETE FROM escalation_task WHERE exchange = ?1"),
+    ("looks", "DELETE FROM plan_look WHERE exchange = ?1"),
+    ("reassessments", "DELETE FROM reassessment WHERE exchange = ?1"),
     ("withheld", "DELETE FROM withheld_exchange WHERE exchange = ?1"),
     ("deliveries", "DELETE FROM delivery WHERE exchange = ?1"),
     ("inbound", "DELETE FROM inbound WHERE exchange = ?1"),
@@ -197,6 +202,7 @@ impl Writing<'_, '_> {
         let (kind, patient) = found.ok_or(Refusal::Corrupt("an exchange"))?;
         let mut own: Vec<Named> = db.all(OWN, [id], Named::read)?;
         own.extend(db.all(ITEMS, [id], Named::read)?);
+        own.extend(db.all(REASSESSMENTS, [id], Named::read)?);
         for item in &removal.items {
             own.extend(db.first(TASK, [item], Named::read)?);
         }
@@ -208,7 +214,7 @@ impl Writing<'_, '_> {
         let mut counts = serde_json::Map::new();
         counts.insert("attempts".into(), json!(db.run(ATTEMPTS, [id])?));
         for (name, sql) in OF_EXCHANGE {
-            counts.insert(name.into(), json!(db.run(sql, [id])?));
+            counts.insert((*name).into(), json!(db.run(sql, [id])?));
         }
         let is_last = match &patient {
             Some(patient) => {

@@ -61,6 +61,8 @@ pub enum Deed {
     Erase,
     /// It was told that somebody has not done what is waited for, or that they have.
     Escalate,
+    /// A new assessment was asked for because an intervention has ended, or is not asked for any more.
+    Reassess,
     /// A person has paused the clocks of an exchange, or lets them run on.
     Pause,
     Login,
@@ -141,6 +143,7 @@ const TABLE: &[Row] = &[
     (Deed::LiftHold, "legal-hold-lift", "U", Upkeep, None),
     (Deed::Erase, "erase", "D", Rest("delete"), Some("gallrade")),
     (Deed::Escalate, "escalate", "C", Upkeep, None),
+    (Deed::Reassess, "reassess", "C", Upkeep, None),
     (Deed::Pause, "pause", "U", Upkeep, None),
     (Deed::Login, "login", "E", Login, None),
     (Deed::Token, "token", "E", Login, None),

@@ -31,6 +31,7 @@ pub const PATHS: &[Path] = &[
     ("$everything", everything),
     ("$document", document),
     ("rules applied", rules_applied),
+    ("rules asked of a plan", rules_asked),
     ("If-None-Exist", if_none_exist),
     ("conditional update", conditional_update),
     ("exchanges", exchanges),
@@ -312,6 +313,20 @@ fn rules_applied(model: &Model, asker: &Asker, _: &mut Rng) -> Vec<Question> {
         question
     };
     model.of("Patient").map(of).collect()
+}
+
+/// A plan that is hidden answers as one that there is not.
+fn rules_asked(model: &Model, asker: &Asker, _: &mut Rng) -> Vec<Question> {
+    let of = |plan: &Resource| {
+        let mut question = get("/v1/responsibility".into(), None);
+        question.request.method = "POST";
+        question.request.headers = vec![("Content-Type", "application/json".into())];
+        question.request.body = Some(json!({ "region": "14", "plan": plan.name(), "assessment": {} }).to_string());
+        let sees = model.sees(asker, 'r', plan);
+        question.status = Some(if sees { |s| s == 200 || s == 403 } else { |s| s == 404 || s == 403 });
+        question
+    };
+    model.of("CarePlan").map(of).collect()
 }
 
 /// An identifier of something hidden is as good as one that nobody has.
