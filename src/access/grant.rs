@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::certificate::Certificate;
-use super::grants::{NO_PATIENTS, meanings, served};
+use super::grants::{meanings, served, suits};
 use super::scope::{self, Scope};
 use super::token::{ACCESS_TOKEN, Access, Denied, ours};
 use super::{Purpose, assertion, jwt};
@@ -178,13 +178,9 @@ pub fn granted(client: &Client, asked: Option<&str>, reader: &Reader<'_>, units:
         letters += scope.to_string().len() + 1;
         letters <= MOST_GRANTED + 1
     };
-    let suits = |scope: &Scope| {
-        let is_about_nobody = scope.resource_type.as_deref().is_none_or(|name| NO_PATIENTS.contains(&name));
-        client.purpose != Purpose::Operations || is_about_nobody
-    };
     let links = |scope: &Scope| units.is_some_and(|units| links_codes(client, scope, reader, units));
     let served = served(&scope::grant(&client.scopes, asked), reader).into_iter();
-    served.filter(|scope| suits(scope) && !links(scope)).take_while(fits).collect()
+    served.filter(|scope| suits(client.purpose, scope) && !links(scope)).take_while(fits).collect()
 }
 
 /// The units that are no secret to a client which gets codes; none for others.
@@ -266,6 +262,7 @@ fn event(client: &Client, now: DateTime<Utc>) -> Event {
         name: client.id.clone(),
         organisation: client.hsa_id.clone(),
         client: None,
+        partner: client.partner.clone().filter(|partner| *partner != client.id),
         purpose: Some(match client.purpose {
             Purpose::Care => "care",
             Purpose::Registry => "registry",
@@ -330,6 +327,16 @@ mod tests {
         let scopes = with(|reader| granted(&client, Some(&asked), reader, None));
         assert!(scope::write(&scopes).len() <= MOST_GRANTED && scopes.len() > 40);
         assert_eq!(told(&scopes[..1]), "system/Procedure.rs?code");
+    }
+
+    #[test]
+    fn a_registry_is_granted_nothing_that_is_words() {
+        let client = client(
+            "purpose = \"registry\"\nregistry = \"r\"",
+            "system/Communication.rs system/Procedure.rs system/CommunicationRequest.rs?status=active",
+        );
+        let granted = with(|reader| scope::write(&granted(&client, None, reader, None)));
+        assert_eq!(granted, "system/Procedure.rs");
     }
 
     #[test]

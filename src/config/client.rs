@@ -7,6 +7,7 @@ use serde::Deserialize;
 
 use super::{Config, ConfigError, Partner, Tls, addresses, value};
 use crate::access::certificate::{AlternativeName, Binding, DistinguishedName};
+use crate::access::grants::suits;
 use crate::access::{Purpose, Scope, scope};
 use crate::domain::outgoing::Outgoing;
 use crate::domain::{Directory, HsaId};
@@ -179,7 +180,14 @@ pub(super) fn check(
             warnings.extend(addresses::check(&format!("{key}: jwks_url"), url, outgoing)?);
         }
         let keys = keys(&key, base, raw.jwks.clone(), raw.jwks_file.clone(), raw.jwks_url.clone())?;
-        clients.push(client(&key, raw, keys, partners, directory)?);
+        let client = client(&key, raw, keys, partners, directory)?;
+        let is_vain = |scope: &&Scope| !suits(client.purpose, scope);
+        warnings.extend(client.scopes.iter().filter(is_vain).map(|scope| {
+            format!(
+                "{key}: scope {scope} gives nothing: that type is never for this purpose (README, Who may see what)"
+            )
+        }));
+        clients.push(client);
     }
     Ok(clients)
 }

@@ -11,6 +11,7 @@ use serde_json::{Map, Value, json};
 
 use super::cipher::Cipher;
 use super::kept::{is_known_address, is_known_code, is_moment, is_small, is_word};
+use crate::fhir::about::is_words;
 use crate::fhir::canonical::BASE;
 use crate::fhir::r4::{self, Found};
 
@@ -38,8 +39,8 @@ const NEVER: [&str; 16] = [
     "xhtml",
     "uuid",
 ];
-/// Resources that are somebody's words or a file: without those nothing is left that a registry needs.
-const WORDS: [&str; 6] = ["Composition", "Binary", "DocumentReference", "Consent", "AuditEvent", "OperationOutcome"];
+/// Resources beside somebody's words that hold nothing which is counted.
+const UNCOUNTED: [&str; 2] = ["AuditEvent", "OperationOutcome"];
 /// Elements that lead to a person although their type does not say so.
 const PERSONAL: [&str; 10] = [
     "Patient.contact",
@@ -64,7 +65,7 @@ pub fn coded(resource: &Value, cipher: &Cipher, year: i32) -> Option<Value> {
 }
 
 fn is_counted(resource_type: &str) -> bool {
-    r4::is_resource(resource_type) && !WORDS.contains(&resource_type)
+    r4::is_resource(resource_type) && !is_words(resource_type) && !UNCOUNTED.contains(&resource_type)
 }
 
 struct Walk<'c> {

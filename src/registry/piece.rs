@@ -6,6 +6,7 @@ use std::io;
 
 use super::outgoing::Line;
 use super::spool::Spool;
+use crate::fhir::about::is_definition;
 use crate::store::{FileKind, Passed};
 
 /// Rows as they passed, one behind the other.
@@ -79,7 +80,7 @@ impl Rows {
             let Some(text) = line.write(body) else { continue };
             spool.add(FileKind::Output, kind, &text)?;
             written.resources += 1;
-            if is_registry {
+            if is_registry && !is_definition(kind) {
                 written.names.push(format!("{kind}/{id}"));
             }
             let patient = if kind == "Patient" { Some(id) } else { patient };

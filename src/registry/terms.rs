@@ -74,12 +74,8 @@ impl Terms {
     }
 
     /// Patients of whom everything is to go out ([`Membership::New`]) or to be erased ([`Membership::Left`]) because of what was
-    /// decided since.
-    pub async fn changes(
-        &self,
-        gateway: &Gateway,
-        since: DateTime<Utc>,
-    ) -> Result<Vec<(String, Membership)>, StoreError> {
+    /// decided after that commit.
+    pub async fn changes(&self, gateway: &Gateway, since: i64) -> Result<Vec<(String, Membership)>, StoreError> {
         let Self::Registry { name, .. } = self else { return Ok(Vec::new()) };
         let mut returned = gateway.store.returned_since(name, since).await?;
         returned.extend(gateway.store.informed_since(name, since).await?);
@@ -88,10 +84,11 @@ impl Terms {
         Ok(returned.chain(left.into_iter().map(|patient| (patient, Membership::Left))).collect())
     }
 
-    /// Whether somebody who may be in what was made ready for the client then has objected since: then it must not go out.
-    pub async fn is_outdated(&self, gateway: &Gateway, made_at: DateTime<Utc>) -> Result<bool, StoreError> {
+    /// Whether somebody who may be in what was made ready of what stood at that commit has objected since: then it must not go
+    /// out.
+    pub async fn is_outdated(&self, gateway: &Gateway, seq: i64) -> Result<bool, StoreError> {
         match self {
-            Self::Registry { name, .. } => Ok(!gateway.store.objected_since(name, made_at).await?.is_empty()),
+            Self::Registry { name, .. } => Ok(!gateway.store.objected_since(name, seq).await?.is_empty()),
             Self::Nothing => Ok(true),
             Self::Whole | Self::Care => Ok(false),
         }

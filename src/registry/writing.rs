@@ -253,7 +253,7 @@ impl Writing<'_> {
 
     /// Those who were in the group and are not, and those whom a decision let in or shut out.
     async fn find_leavers(&mut self) -> Result<(), Stop> {
-        if let Some(since) = self.export.since_at {
+        if let Some(since) = self.export.since_seq {
             let changes = self.terms.changes(self.gateway, since).await?;
             self.list(changes).await?;
         }

@@ -97,6 +97,7 @@ fn person() -> PersonId {
 
 fn registry_caller(name: &str) -> Caller {
     Caller {
+        client: None,
         name: name.into(),
         partner: None,
         reach: Reach::Registry(name.into()),

@@ -97,6 +97,7 @@ mod tests {
 
     fn caller(name: &str, scopes: Option<&str>) -> Caller {
         Caller {
+            client: None,
             name: name.into(),
             partner: Some("reader".into()),
             reach: Reach::Units(vec![SOUTH.into()]),

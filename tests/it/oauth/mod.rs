@@ -10,6 +10,7 @@ mod outgoing;
 mod readme;
 mod replay;
 mod rotation;
+mod systems;
 mod tls;
 mod token;
 
