@@ -3,6 +3,7 @@
 //! Longer than most files: one function checks what sections say of each other, and a quarter of it is tests.
 
 mod addresses;
+mod agreed;
 mod audit;
 mod client;
 mod clocks;
@@ -21,6 +22,7 @@ mod units;
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use figment::Figment;
@@ -36,6 +38,7 @@ use crate::domain::transfer::Policy;
 use crate::store::Ledger;
 
 pub use addresses::Secret;
+pub use agreed::{Agreed, Agreements};
 pub use audit::AuditSettings;
 pub use client::{Client, Issuer, Keys, MOST_AGREED};
 pub use clocks::ClockSettings;
@@ -81,8 +84,6 @@ pub struct Config {
     /// Where the gateway may connect to.
     pub outgoing: Outgoing,
     pub partners: Vec<Partner>,
-    /// Quality registries that may get what was done.
-    pub registries: Vec<Registry>,
     /// Who may send on what it was asked to do.
     pub redirect: Rule,
     pub retention: Retention,
@@ -95,9 +96,10 @@ pub struct Config {
     pub export: Export,
     pub subscriptions: Subscriptions,
     pub cohorts: Vec<Cohort>,
-    /// Who may get a token: those of `[[client]]`, and partners with keys.
-    pub clients: Vec<Client>,
-    pub issuers: Vec<Issuer>,
+    /// Clients, issuers and registries: what of the settings is read again while the gateway runs.
+    pub agreements: Agreements,
+    /// Where it was all read; none where there is no such file.
+    pub file: Option<PathBuf>,
     pub oauth: Oauth,
     pub tls: Option<Tls>,
     /// Things that are legal but surprising, to be said at start.
@@ -232,16 +234,64 @@ const EXAMPLE_UNITS: &str = include_str!("units.example.csv");
 impl Config {
     /// Defaults, then the file, then the environment.
     pub fn load(file: Option<&Path>) -> Result<Self, ConfigError> {
-        let mut figment = Figment::from(Toml::string(DEFAULTS));
-        if let Some(path) = file {
-            let text = fs::read_to_string(path).map_err(|source| ConfigError::File { path: path.into(), source })?;
-            figment = figment.merge(Toml::string(&text));
-        }
-        figment = figment.merge(Env::prefixed("VARDKEDJA_").map(|key| format!("gateway.{key}").into()).split("."));
-        let raw: Raw = figment.extract().map_err(|e| ConfigError::Raw(Box::new(e)))?;
-        let base = file.and_then(Path::parent).unwrap_or(Path::new(""));
-        check(raw, base)
+        let config = check(raw(file)?, base(file))?;
+        Ok(Self { file: file.map(Path::to_path_buf), ..config })
     }
+
+    /// What its file says now of who gets what, with what is to be said of it: checked as at the start, and against the partners
+    /// and units that are in force. None where there is no file.
+    pub fn agreed_again(&self) -> Result<Option<(Agreed, Vec<String>)>, ConfigError> {
+        let Some(file) = self.file.as_deref() else { return Ok(None) };
+        // All of it is looked at: what would stop the next start is not half right.
+        check(raw(Some(file))?, base(Some(file)))?;
+        let (raw, base, mut warnings) = (raw(Some(file))?, base(Some(file)), Vec::new());
+        let registries = check_registries(raw.registry, base)?;
+        let (partners, directory, outgoing) = (&self.partners, &self.directory, &self.outgoing);
+        let clients = client::check(raw.client, base, partners, directory, outgoing, &mut warnings)?;
+        client::check_names(&clients, self.tls.as_ref())?;
+        warnings.extend(without_registry(&clients, &registries));
+        let issuers = client::issuers(raw.issuer, base, &self.base_url, &clients, outgoing, &mut warnings)?;
+        if clients.is_empty() == self.is_authenticated() {
+            return Err(value("client", "whether callers show tokens is decided when the gateway starts: restart it"));
+        }
+        Ok(Some((Agreed::new(clients, issuers, registries), warnings)))
+    }
+}
+
+/// The folder that paths in the settings start from.
+fn base(file: Option<&Path>) -> &Path {
+    file.and_then(Path::parent).unwrap_or(Path::new(""))
+}
+
+fn raw(file: Option<&Path>) -> Result<Raw, ConfigError> {
+    let mut figment = Figment::from(Toml::string(DEFAULTS));
+    if let Some(path) = file {
+        let text = fs::read_to_string(path).map_err(|source| ConfigError::File { path: path.into(), source })?;
+        figment = figment.merge(Toml::string(&text));
+    }
+    figment = figment.merge(Env::prefixed("VARDKEDJA_").map(|key| format!("gateway.{key}").into()).split("."));
+    figment.extract().map_err(|e| ConfigError::Raw(Box::new(e)))
+}
+
+fn check_registries(raw: Vec<registry::RawRegistry>, base: &Path) -> Result<Vec<Registry>, ConfigError> {
+    let mut registries: Vec<Registry> = Vec::new();
+    for (index, raw) in raw.into_iter().enumerate() {
+        let key = format!("registry[{index}] ({})", raw.name);
+        if registries.iter().any(|r| r.name == raw.name) {
+            return Err(value(&key, "is named twice"));
+        }
+        registries.push(registry::check(&key, raw, base)?);
+    }
+    Ok(registries)
+}
+
+/// Clients of registries that there are not.
+fn without_registry(clients: &[Client], registries: &[Registry]) -> Vec<String> {
+    let missing = |client: &Client| {
+        let name = client.registry.as_ref().filter(|name| !registries.iter().any(|r| r.name == **name))?;
+        Some(format!("client {:?}: there is no [[registry]] {name:?}, so it gets nothing", client.id))
+    };
+    clients.iter().filter_map(missing).collect()
 }
 
 fn value(key: &str, what: &str) -> ConfigError {
@@ -305,14 +355,7 @@ fn check(raw: Raw, base: &Path) -> Result<Config, ConfigError> {
         let schedule = schedule(&key, delays)?;
         partners.push(partner::check(&key, raw_partner, base, schedule, &outgoing, &mut warnings)?);
     }
-    let mut registries: Vec<Registry> = Vec::new();
-    for (index, raw_registry) in raw.registry.into_iter().enumerate() {
-        let key = format!("registry[{index}] ({})", raw_registry.name);
-        if registries.iter().any(|r| r.name == raw_registry.name) {
-            return Err(value(&key, "is named twice"));
-        }
-        registries.push(registry::check(&key, raw_registry, base)?);
-    }
+    let registries = check_registries(raw.registry, base)?;
     let redirect = redirect::check(&raw.redirect)?;
     let retention = retention::check(raw.retention, base)?;
     let transfer = transfer::check(&raw.transfer, base)?;
@@ -324,11 +367,7 @@ fn check(raw: Raw, base: &Path) -> Result<Config, ConfigError> {
     let directory = Directory::new(units);
     let clients = client::check(raw.client, base, &partners, &directory, &outgoing, &mut warnings)?;
     client::check_names(&clients, tls.as_ref())?;
-    for client in &clients {
-        if let Some(name) = client.registry.as_ref().filter(|name| !registries.iter().any(|r| r.name == **name)) {
-            warnings.push(format!("client {:?}: there is no [[registry]] {name:?}, so it gets nothing", client.id));
-        }
-    }
+    warnings.extend(without_registry(&clients, &registries));
     let issuers = client::issuers(raw.issuer, base, &base_url, &clients, &outgoing, &mut warnings)?;
     let authenticated = !clients.is_empty();
     let behind_proxy = gateway.behind_proxy;
@@ -389,7 +428,6 @@ fn check(raw: Raw, base: &Path) -> Result<Config, ConfigError> {
         drain_notice: Duration::from_secs(gateway.drain_notice_s),
         outgoing,
         partners,
-        registries,
         redirect,
         retention,
         purges,
@@ -398,8 +436,8 @@ fn check(raw: Raw, base: &Path) -> Result<Config, ConfigError> {
         export,
         subscriptions,
         cohorts,
-        clients,
-        issuers,
+        agreements: Agreements::new(Agreed::new(clients, issuers, registries)),
+        file: None,
         warnings,
     })
 }
@@ -421,8 +459,8 @@ impl Config {
     }
 
     /// The configured registry of that name.
-    pub fn registry(&self, name: &str) -> Option<&Registry> {
-        self.registries.iter().find(|r| r.name == name)
+    pub fn registry(&self, name: &str) -> Option<Arc<Registry>> {
+        self.agreements.now().registries.iter().find(|r| r.name == name).cloned()
     }
 }
 

@@ -224,6 +224,7 @@ pub async fn admit(gateway: &Gateway, shown: Credentials<'_>, now: i64) -> Resul
     let token = bearer.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("Bearer")).ok_or(Denied::NoToken)?.1;
     let said = token::verify(gateway, token.trim(), now).await?;
     let client = config.client(&said.client).ok_or(Denied::UnknownClient)?;
+    let client = client.as_ref();
     if !shows(client, shown.certificate) {
         return Err(Denied::Certificate);
     }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde::Deserialize;
 
@@ -70,13 +71,13 @@ pub struct Issuer {
 
 impl Config {
     /// The client of that id; a partner with keys is one by its name.
-    pub fn client(&self, id: &str) -> Option<&Client> {
-        self.clients.iter().find(|c| c.id == id)
+    pub fn client(&self, id: &str) -> Option<Arc<Client>> {
+        self.agreements.now().clients.iter().find(|c| c.id == id).cloned()
     }
 
     /// The outside issuer that calls itself so.
-    pub fn issuer(&self, iss: &str) -> Option<&Issuer> {
-        self.issuers.iter().find(|i| i.iss == iss)
+    pub fn issuer(&self, iss: &str) -> Option<Arc<Issuer>> {
+        self.agreements.now().issuers.iter().find(|i| i.iss == iss).cloned()
     }
 
     /// Whether the registry of that name gets codes: one that is not known gets nothing else either.
@@ -84,9 +85,9 @@ impl Config {
         self.registry(registry).is_none_or(|registry| registry.is_coded())
     }
 
-    /// Whether callers must show a token.
+    /// Whether callers must show a token. That never changes while the gateway runs.
     pub fn is_authenticated(&self) -> bool {
-        !self.clients.is_empty()
+        !self.agreements.now().clients.is_empty()
     }
 }
 
@@ -447,7 +448,7 @@ mod tests {
         let known = "purpose = \"operations\"\nscopes = [\"system/*.rs\"]\n";
         let issuer = |more: &str| client(&format!("{known}[[issuer]]\njwks_file = \"i.json\"\n{more}"));
         let good = "iss = \"https://idp.example.se\"\naudience = [\"us\"]\nclients = { x = \"c\" }";
-        assert_eq!(issuer(good).unwrap().issuers[0].client_claim, "client_id");
+        assert_eq!(issuer(good).unwrap().agreements.now().issuers[0].client_claim, "client_id");
         for (more, what) in [
             ("iss = \"c\"\naudience = [\"us\"]\nclients = { x = \"c\" }", "client's id"),
             ("iss = \"http://127.0.0.1:8080\"\naudience = [\"us\"]\nclients = { x = \"c\" }", "our own address"),

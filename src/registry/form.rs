@@ -26,6 +26,16 @@ impl Form {
         registry.key(version).map(|key| Self::Coded(Cipher::new(key, &gateway.config.directory)))
     }
 
+    /// The forms in which it may have what was last sent to it under that key, the newest last: one for each key that was in use
+    /// until then, and is still among the settings.
+    pub fn ever(gateway: &Gateway, registry: &Registry, version: Option<&str>) -> Vec<Self> {
+        if !registry.is_coded() {
+            return vec![Self::Named];
+        }
+        let directory = &gateway.config.directory;
+        registry.keys_until(version).iter().map(|key| Self::Coded(Cipher::new(key, directory))).collect()
+    }
+
     /// Whether a resource of that type goes out as other bytes than those that are stored.
     pub fn changes(&self, resource_type: &str) -> bool {
         match self {

@@ -73,7 +73,7 @@ impl Rows {
             let (id, patient, body) = match passed {
                 Passed::Stands { id, patient, body } => (id, patient, body),
                 Passed::Left { id } => {
-                    spool.add(FileKind::Deleted, "Bundle", &line.write_deleted(id))?;
+                    line.write_deleted(id).try_for_each(|text| spool.add(FileKind::Deleted, "Bundle", &text))?;
                     continue;
                 }
             };

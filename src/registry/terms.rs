@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::form::Form;
 use crate::Gateway;
 use crate::access::{Caller, Reach};
+use crate::fhir::about::is_definition;
 use crate::fhir::protection::{conceal, is_protected};
 use crate::store::{Disclosed, Membership, StoreError};
 
@@ -20,7 +21,7 @@ pub enum Terms {
     /// Units: where a person with a protected identity lives is kept from them.
     Care,
     /// A registry, in the form of its agreement.
-    Registry { name: String, form: Form, year: i32 },
+    Registry { name: String, form: Form, before: Vec<Form>, year: i32 },
     /// A registry without an agreement, or without a key: nothing.
     Nothing,
 }
@@ -31,8 +32,10 @@ impl Terms {
             _ if caller.is_operator() => Self::Whole,
             Reach::Everything | Reach::Units(_) => Self::Care,
             Reach::Registry(name) => {
-                let form = gateway.config.registry(name).and_then(|registry| Form::of(gateway, registry, None));
-                form.map_or(Self::Nothing, |form| Self::Registry { name: name.clone(), form, year: now.year() })
+                let Some(registry) = gateway.config.registry(name) else { return Self::Nothing };
+                let mut before = Form::ever(gateway, &registry, None);
+                let Some(form) = before.pop() else { return Self::Nothing };
+                Self::Registry { name: name.clone(), form, before, year: now.year() }
             }
         }
     }
@@ -64,6 +67,16 @@ impl Terms {
             Self::Registry { form, .. } => Cow::Owned(form.id(resource_type, id)),
             Self::Whole | Self::Care | Self::Nothing => Cow::Borrowed(id),
         }
+    }
+
+    /// Every id by which the client may know a resource that it has got: codes of before the key was changed too.
+    pub fn ever_known_as(&self, resource_type: &str, id: &str) -> Vec<String> {
+        let before = match self {
+            Self::Registry { before, .. } if !is_definition(resource_type) => before.as_slice(),
+            _ => &[],
+        };
+        let now = self.known_as(resource_type, id).into_owned();
+        before.iter().map(|form| form.id(resource_type, id)).chain([now]).collect()
     }
 
     /// The record that these resources went out, where the client is a registry: it may have to erase them.

@@ -430,7 +430,7 @@ impl Writing<'_> {
         let Some(registry) = self.gateway.config.registry(name) else { return Ok(Vec::new()) };
         let (mut lines, mut after) = (Vec::new(), 0);
         loop {
-            let list = to_erase(self.gateway, registry, after, ERASED_AT_ONCE).await;
+            let list = to_erase(self.gateway, &registry, after, ERASED_AT_ONCE).await;
             let list = list.map_err(|_| Stop::Lost("what is to be erased"))?;
             let Some(last) = list.last() else { return Ok(lines) };
             after = last.seq;

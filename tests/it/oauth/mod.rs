@@ -8,6 +8,7 @@ mod issuer;
 mod keys;
 mod outgoing;
 mod readme;
+mod reload;
 mod replay;
 mod rotation;
 mod systems;
