@@ -8,6 +8,7 @@ mod audit;
 mod client;
 mod clocks;
 mod export;
+mod issuer;
 mod limits;
 mod oauth;
 mod partner;
@@ -40,9 +41,10 @@ use crate::store::Ledger;
 pub use addresses::Secret;
 pub use agreed::{Agreed, Agreements};
 pub use audit::AuditSettings;
-pub use client::{Client, Issuer, Keys, MOST_AGREED};
+pub use client::{Client, Keys, MOST_AGREED};
 pub use clocks::ClockSettings;
 pub use export::{Cohort, Export};
+pub use issuer::Issuer;
 pub use limits::Limits;
 use limits::check_waits;
 pub use oauth::{Oauth, Tls};
@@ -182,7 +184,7 @@ struct Raw {
     #[serde(default)]
     client: Vec<client::RawClient>,
     #[serde(default)]
-    issuer: Vec<client::RawIssuer>,
+    issuer: Vec<issuer::RawIssuer>,
 }
 
 #[derive(Deserialize)]
@@ -250,7 +252,7 @@ impl Config {
         let clients = client::check(raw.client, base, partners, directory, outgoing, &mut warnings)?;
         client::check_names(&clients, self.tls.as_ref())?;
         warnings.extend(without_registry(&clients, &registries));
-        let issuers = client::issuers(raw.issuer, base, &self.base_url, &clients, outgoing, &mut warnings)?;
+        let issuers = issuer::check(raw.issuer, base, &self.base_url, &clients, outgoing, &mut warnings)?;
         if clients.is_empty() == self.is_authenticated() {
             return Err(value("client", "whether callers show tokens is decided when the gateway starts: restart it"));
         }
@@ -368,7 +370,7 @@ fn check(raw: Raw, base: &Path) -> Result<Config, ConfigError> {
     let clients = client::check(raw.client, base, &partners, &directory, &outgoing, &mut warnings)?;
     client::check_names(&clients, tls.as_ref())?;
     warnings.extend(without_registry(&clients, &registries));
-    let issuers = client::issuers(raw.issuer, base, &base_url, &clients, &outgoing, &mut warnings)?;
+    let issuers = issuer::check(raw.issuer, base, &base_url, &clients, &outgoing, &mut warnings)?;
     let authenticated = !clients.is_empty();
     let behind_proxy = gateway.behind_proxy;
     oauth::listen(listen, authenticated, tls.as_ref(), behind_proxy)?;

@@ -16,7 +16,7 @@ use crate::domain::audit::{By, Deed, Event};
 use crate::domain::{Directory, PartyRole, Stage};
 use crate::fhir::about::is_definition;
 use crate::fhir::issue::{Code, Issue};
-use crate::store::{self, Audit, Commit, Committed, Disclosed, Expect, Filter, Stored};
+use crate::store::{self, Audit, Commit, Committed, Disclosed, Expect, Filter, Given, Stored};
 use crate::telemetry::asked;
 
 /// Who a caller is in the audit log.
@@ -199,7 +199,7 @@ async fn disclose(gateway: &Gateway, registry: &str, resources: &[Stored], now: 
     if resources.is_empty() {
         return Ok(());
     }
-    let disclosed = Disclosed { registry: registry.to_owned(), resources, key: None, at: now };
+    let disclosed = Disclosed { registry: registry.to_owned(), what: Given::Names(resources), key: None, at: now };
     gateway.store.commit(Commit { deeds: vec![store::Deed::Disclosed(disclosed)], ..Commit::default() }).await?;
     Ok(())
 }
