@@ -127,7 +127,7 @@ pub enum Expect {
     /// The export is not over. Every [`ExportChange`] expects this of its own accord.
     ExportOpen { export: Uuid },
     /// The client has fewer open exports than this, and fewer with files.
-    ExportRoom { client: String, open: u32, kept: u32 },
+    ExportRoom { owner: super::Owner, open: u32, kept: u32 },
     /// The subscription stands as it was read. Every [`SubscriptionChange`] of one expects this of its own accord.
     Subscription { subscription: Uuid },
     /// The client has fewer subscriptions than this.

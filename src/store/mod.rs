@@ -79,7 +79,7 @@ pub use commit::{Begun, Commit, Committed, Expect, Share, StoreError};
 pub use dropped::Dropped;
 pub use due::{Due as Removable, Tally, look_due};
 pub use export::{
-    Export, ExportChange, ExportFile, ExportLevel, ExportOrder, ExportState, FileKind, Membership, Until,
+    Export, ExportChange, ExportFile, ExportLevel, ExportOrder, ExportState, FileKind, Membership, Owner, Until,
 };
 pub use grants::{Extent, Grants, Right};
 pub use ledger::Ledger;

@@ -36,11 +36,17 @@ macro_rules! is_over {
                          AND +p.status IN ('requested', 'received', 'on-hold', 'accepted', 'in-progress'))"
     };
 }
-/// A hold on a patient whom the row `a` of the log is about: who looked is what such a hold is often for.
+/// A hold on a patient whom the row `a` of the log is about, or on an exchange of that patient: who looked is what such a hold is
+/// often for, and which of the patient's exchanges was looked at stands in what would be erased. A row that names the exchange
+/// itself is held also where it is about nobody.
 macro_rules! is_held {
     () => {
-        "EXISTS (SELECT 1 FROM hold h INDEXED BY hold_of_patient WHERE h.patient IS NOT NULL AND h.lifted_at IS NULL \
-         AND instr(char(10) || a.about || char(10), char(10) || 'Patient/' || h.patient || char(10)) > 0)"
+        "(EXISTS (SELECT 1 FROM hold h INDEXED BY hold_of_patient WHERE h.patient IS NOT NULL AND h.lifted_at IS NULL \
+         AND instr(char(10) || a.about || char(10), char(10) || 'Patient/' || h.patient || char(10)) > 0) \
+         OR EXISTS (SELECT 1 FROM hold h INDEXED BY hold_of_exchange CROSS JOIN exchange e ON e.id = h.exchange \
+         WHERE h.exchange IS NOT NULL AND h.lifted_at IS NULL \
+         AND (instr(char(10) || a.about || char(10), char(10) || 'Patient/' || e.patient || char(10)) > 0 \
+         OR instr(replace(a.object, '-', ''), lower(hex(h.exchange))) > 0)))"
     };
 }
 pub(super) use actors;
@@ -114,7 +120,7 @@ const ATTEMPTS: &str = "DELETE FROM attempt WHERE delivery IN (SELECT id FROM de
 const FORGET_DEATH: &str = "DELETE FROM deceased WHERE patient = ?1";
 const EXCHANGE: &str = "DELETE FROM exchange WHERE id = ?1";
 /// The row about the thing itself, and those about what is behind it: its history, its document.
-const SAID: [&str; 2] = [
+pub(super) const SAID: [&str; 2] = [
     "SELECT chain, seq, at FROM audit INDEXED BY audit_of_object WHERE object = ?1 AND payload IS NOT NULL",
     "SELECT chain, seq, at FROM audit INDEXED BY audit_of_object \
      WHERE object > ?1 || '/' AND object < ?1 || '0' AND payload IS NOT NULL",

@@ -53,6 +53,8 @@ pub enum Deed {
     Erased,
     /// A definition that all stand under, such as the KVÅ list, was changed.
     Define,
+    /// Who may get what was read again from the settings: clients, issuers, registries.
+    Agree,
     /// A programme of a patient was started or moved on.
     Programme,
     /// Something must not be removed, or may be again.
@@ -138,6 +140,7 @@ const TABLE: &[Row] = &[
     (Deed::Inform, "inform", "C", Rest("create"), Some("informerade om kvalitetsregister")),
     (Deed::Erased, "erased", "U", Upkeep, None),
     (Deed::Define, "define", "U", Rest("update"), None),
+    (Deed::Agree, "agree", "U", Upkeep, None),
     (Deed::Programme, "programme", "U", Rest("update"), Some("skötte det digitala programmet för")),
     (Deed::LegalHold, "legal-hold", "C", Upkeep, None),
     (Deed::LiftHold, "legal-hold-lift", "U", Upkeep, None),
