@@ -22,11 +22,12 @@ const OF_OLD: &str = "SELECT * FROM patient_link INDEXED BY patient_link_of_old 
 const OF_NEW: &str = "SELECT * FROM patient_link INDEXED BY patient_link_of_new WHERE new = ?1 AND undone_at IS NULL ORDER BY made_at, id";
 const KIN: &str = "SELECT other FROM kin WHERE patient = ?1 ORDER BY other";
 const ANY: &str = "SELECT 1 FROM kin WHERE patient > '' LIMIT 1";
-/// Who was one person at that time.
-const JOINED: &str = "SELECT old, new FROM patient_link WHERE made_at <= ?1 AND (undone_at IS NULL OR undone_at > ?1)";
-const MADE_SINCE: &str = "SELECT old, new FROM patient_link INDEXED BY patient_link_made WHERE made_at >= ?1";
+/// Who was one person at that commit.
+const JOINED: &str = "SELECT old, new FROM patient_link INDEXED BY patient_link_made \
+     WHERE made_seq <= ?1 AND (undone_seq IS NULL OR undone_seq > ?1)";
+const MADE_SINCE: &str = "SELECT old, new FROM patient_link INDEXED BY patient_link_made WHERE made_seq > ?1";
 const UNDONE_SINCE: &str = "SELECT old, new FROM patient_link INDEXED BY patient_link_undone \
-                            WHERE undone_at IS NOT NULL AND undone_at >= ?1";
+                            WHERE undone_seq IS NOT NULL AND undone_seq > ?1";
 const LAST_WORD: &str = "SELECT max(at) FROM patient_word WHERE patient = ?1 AND what = ?2 AND unit = ?3";
 const LAST_SAID: &str = "SELECT max(at) FROM patient_word WHERE patient = ?1 AND what = ?2";
 const DEAD: &str =
@@ -54,10 +55,10 @@ pub(in crate::store) fn kin(db: &Statements<'_>, patient: &str) -> Result<Vec<St
 }
 
 /// Patients of whom it was said since that they are, or are not, one person.
-pub(in crate::store) fn changed_since(db: &Statements<'_>, since_ms: i64) -> Result<Vec<String>, StoreError> {
+pub(in crate::store) fn changed_since(db: &Statements<'_>, seq: i64) -> Result<Vec<String>, StoreError> {
     let pair = |row: &Row<'_>| Ok::<(String, String), StoreError>((row.get(0)?, row.get(1)?));
-    let mut all = db.all(MADE_SINCE, [since_ms], pair)?;
-    all.extend(db.all(UNDONE_SINCE, [since_ms], pair)?);
+    let mut all = db.all(MADE_SINCE, [seq], pair)?;
+    all.extend(db.all(UNDONE_SINCE, [seq], pair)?);
     let mut patients: Vec<String> = all.into_iter().flat_map(|(old, new)| [old, new]).collect();
     patients.sort_unstable();
     patients.dedup();
@@ -153,16 +154,16 @@ impl Store {
         self.read(move |db| Asked::of(db, &filter).kin_of(&patient)).await
     }
 
-    /// Which Patient stood for which at that time.
-    pub async fn joined_at(&self, at: DateTime<Utc>) -> Result<HashMap<String, String>, StoreError> {
-        self.read(move |db| db.all(JOINED, [at.timestamp_millis()], |row| Ok((row.get(0)?, row.get(1)?))))
+    /// Which Patient stood for which at that commit.
+    pub async fn joined_at(&self, seq: i64) -> Result<HashMap<String, String>, StoreError> {
+        self.read(move |db| db.all(JOINED, [seq], |row| Ok((row.get(0)?, row.get(1)?))))
             .await
             .map(|all: Vec<(String, String)>| all.into_iter().collect())
     }
 
     /// Patients of whom it was said since that they are, or are not, one person.
-    pub async fn linked_since(&self, since: DateTime<Utc>) -> Result<Vec<String>, StoreError> {
-        self.read(move |db| changed_since(db, since.timestamp_millis())).await
+    pub async fn linked_since(&self, seq: i64) -> Result<Vec<String>, StoreError> {
+        self.read(move |db| changed_since(db, seq)).await
     }
 
     /// When somebody of the unit said that last.

@@ -9,9 +9,9 @@ use super::super::apply::{Refusal, Writing};
 use super::read::kin;
 use super::{Link, Word};
 
-const INSERT: &str = "INSERT INTO patient_link (id, old, new, unit, made_at, made_by, reason) \
-                      VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
-const UNDO: &str = "UPDATE patient_link SET undone_at = max(?2, made_at), undone_by = ?3, undone_reason = ?4 \
+const INSERT: &str = "INSERT INTO patient_link (id, old, new, unit, made_at, made_by, reason, made_seq) \
+                      VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
+const UNDO: &str = "UPDATE patient_link SET undone_at = max(?2, made_at), undone_by = ?3, undone_reason = ?4, undone_seq = ?5 \
                     WHERE id = ?1 AND undone_at IS NULL";
 /// A number that is replaced replaces no other, and is replaced once.
 const STANDS: [&str; 2] = [
@@ -64,7 +64,8 @@ impl Writing<'_, '_> {
         match &link.undone {
             None => self.join(link),
             Some(undone) => {
-                let row = (link.id.as_bytes(), undone.at.timestamp_millis(), &undone.by, &undone.reason);
+                let seq = self.state.next_seq();
+                let row = (link.id.as_bytes(), undone.at.timestamp_millis(), &undone.by, &undone.reason, seq);
                 if self.statements.run(UNDO, row)? == 0 {
                     return Err(Refusal::Unmet(Expect::Linked { id: link.id }));
                 }
@@ -79,8 +80,8 @@ impl Writing<'_, '_> {
         if !self.is_unlinked(old, new)? {
             return Err(Refusal::Unmet(Expect::Unlinked { old: old.clone(), new: new.clone() }));
         }
-        let (made_at, unit) = (link.made_at.timestamp_millis(), &link.unit);
-        db.run(INSERT, (link.id.as_bytes(), old, new, unit, made_at, &link.made_by, &link.reason))?;
+        let (made_at, unit, seq) = (link.made_at.timestamp_millis(), &link.unit, self.state.next_seq());
+        db.run(INSERT, (link.id.as_bytes(), old, new, unit, made_at, &link.made_by, &link.reason, seq))?;
         let mut others = kin(db, new)?;
         others.push(new.clone());
         for other in &others {

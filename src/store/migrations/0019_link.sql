@@ -10,6 +10,9 @@ CREATE TABLE patient_link (
   made_at       INTEGER NOT NULL,
   made_by       TEXT    NOT NULL CHECK (made_by <> ''),
   reason        TEXT    NOT NULL CHECK (reason <> ''),
+  -- In the order of commits: exports ask what was said since.
+  made_seq      INTEGER NOT NULL,
+  undone_seq    INTEGER,
   undone_at     INTEGER,
   undone_by     TEXT    CHECK (undone_by <> ''),
   undone_reason TEXT    CHECK (undone_reason <> ''),
@@ -22,11 +25,11 @@ CREATE UNIQUE INDEX patient_link_of_old ON patient_link (old) WHERE undone_at IS
 CREATE INDEX patient_link_of_new ON patient_link (new) WHERE undone_at IS NULL;
 CREATE INDEX patient_link_old ON patient_link (old);
 CREATE INDEX patient_link_new ON patient_link (new);
-CREATE INDEX patient_link_made ON patient_link (made_at);
-CREATE INDEX patient_link_undone ON patient_link (undone_at) WHERE undone_at IS NOT NULL;
-CREATE TRIGGER patient_link_stays BEFORE UPDATE OF id, old, new, unit, made_at, made_by, reason ON patient_link
+CREATE INDEX patient_link_made ON patient_link (made_seq);
+CREATE INDEX patient_link_undone ON patient_link (undone_seq) WHERE undone_seq IS NOT NULL;
+CREATE TRIGGER patient_link_stays BEFORE UPDATE OF id, old, new, unit, made_at, made_by, reason, made_seq ON patient_link
 BEGIN SELECT RAISE(ABORT, 'a link never changes: it is undone, and another made'); END;
-CREATE TRIGGER patient_link_is_undone_once BEFORE UPDATE OF undone_at, undone_by, undone_reason ON patient_link
+CREATE TRIGGER patient_link_is_undone_once BEFORE UPDATE OF undone_at, undone_by, undone_reason, undone_seq ON patient_link
   WHEN OLD.undone_at IS NOT NULL
 BEGIN SELECT RAISE(ABORT, 'the link is undone already'); END;
 
