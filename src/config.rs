@@ -2,6 +2,7 @@
 //! Each section has a file of its own, as have units and addresses; here is what they make together, and what they say of each other.
 
 mod addresses;
+mod agreed;
 mod audit;
 mod client;
 mod clocks;
@@ -25,6 +26,7 @@ mod units;
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use figment::Figment;
@@ -38,6 +40,7 @@ use crate::domain::transfer::Policy;
 use crate::store::Ledger;
 
 pub use addresses::Secret;
+pub use agreed::{Agreed, Agreements};
 pub use audit::AuditSettings;
 pub use client::{Client, Keys, MOST_AGREED};
 pub use clocks::ClockSettings;
@@ -90,8 +93,6 @@ pub struct Config {
     pub partners: Vec<Partner>,
     /// Folders that partners' files land in.
     pub drops: Vec<FileDrop>,
-    /// Quality registries that may get what was done.
-    pub registries: Vec<Registry>,
     /// Who may send on what it was asked to do.
     pub redirect: Rule,
     pub retention: Retention,
@@ -104,9 +105,10 @@ pub struct Config {
     pub export: Export,
     pub subscriptions: Subscriptions,
     pub cohorts: Vec<Cohort>,
-    /// Who may get a token: those of `[[client]]`, and partners with keys.
-    pub clients: Vec<Client>,
-    pub issuers: Vec<Issuer>,
+    /// Clients, issuers and registries: what of the settings is read again while the gateway runs.
+    pub agreements: Agreements,
+    /// Where it was all read; none where there is no such file.
+    pub file: Option<PathBuf>,
     pub oauth: Oauth,
     pub tls: Option<Tls>,
     /// Things that are legal but surprising, to be said at start.
@@ -180,16 +182,64 @@ const DEFAULTS: &str = include_str!("config.default.toml");
 impl Config {
     /// Defaults, then the file, then the environment.
     pub fn load(file: Option<&Path>) -> Result<Self, ConfigError> {
-        let mut figment = Figment::from(Toml::string(DEFAULTS));
-        if let Some(path) = file {
-            let text = fs::read_to_string(path).map_err(|source| ConfigError::File { path: path.into(), source })?;
-            figment = figment.merge(Toml::string(&text));
-        }
-        figment = figment.merge(Env::prefixed("VARDKEDJA_").map(|key| format!("gateway.{key}").into()).split("."));
-        let raw: Raw = figment.extract().map_err(|e| ConfigError::Raw(Box::new(e)))?;
-        let base = file.and_then(Path::parent).unwrap_or(Path::new(""));
-        check(raw, base)
+        let config = check(raw(file)?, base(file))?;
+        Ok(Self { file: file.map(Path::to_path_buf), ..config })
     }
+
+    /// What its file says now of who gets what, with what is to be said of it: checked as at the start, and against the partners
+    /// and units that are in force. None where there is no file.
+    pub fn agreed_again(&self) -> Result<Option<(Agreed, Vec<String>)>, ConfigError> {
+        let Some(file) = self.file.as_deref() else { return Ok(None) };
+        // All of it is looked at: what would stop the next start is not half right.
+        check(raw(Some(file))?, base(Some(file)))?;
+        let (raw, base, mut warnings) = (raw(Some(file))?, base(Some(file)), Vec::new());
+        let registries = check_registries(raw.registry, base)?;
+        let (partners, directory, outgoing) = (&self.partners, &self.directory, &self.outgoing);
+        let clients = client::check(raw.client, base, partners, directory, outgoing, &mut warnings)?;
+        client::check_names(&clients, self.tls.as_ref())?;
+        warnings.extend(without_registry(&clients, &registries));
+        let issuers = issuer::check(raw.issuer, base, &self.base_url, &clients, outgoing, &mut warnings)?;
+        if clients.is_empty() == self.is_authenticated() {
+            return Err(value("client", "whether callers show tokens is decided when the gateway starts: restart it"));
+        }
+        Ok(Some((Agreed::new(clients, issuers, registries), warnings)))
+    }
+}
+
+/// The folder that paths in the settings start from.
+fn base(file: Option<&Path>) -> &Path {
+    file.and_then(Path::parent).unwrap_or(Path::new(""))
+}
+
+fn raw(file: Option<&Path>) -> Result<Raw, ConfigError> {
+    let mut figment = Figment::from(Toml::string(DEFAULTS));
+    if let Some(path) = file {
+        let text = fs::read_to_string(path).map_err(|source| ConfigError::File { path: path.into(), source })?;
+        figment = figment.merge(Toml::string(&text));
+    }
+    figment = figment.merge(Env::prefixed("VARDKEDJA_").map(|key| format!("gateway.{key}").into()).split("."));
+    figment.extract().map_err(|e| ConfigError::Raw(Box::new(e)))
+}
+
+fn check_registries(raw: Vec<registry::RawRegistry>, base: &Path) -> Result<Vec<Registry>, ConfigError> {
+    let mut registries: Vec<Registry> = Vec::new();
+    for (index, raw) in raw.into_iter().enumerate() {
+        let key = format!("registry[{index}] ({})", raw.name);
+        if registries.iter().any(|r| r.name == raw.name) {
+            return Err(value(&key, "is named twice"));
+        }
+        registries.push(registry::check(&key, raw, base)?);
+    }
+    Ok(registries)
+}
+
+/// Clients of registries that there are not.
+fn without_registry(clients: &[Client], registries: &[Registry]) -> Vec<String> {
+    let missing = |client: &Client| {
+        let name = client.registry.as_ref().filter(|name| !registries.iter().any(|r| r.name == **name))?;
+        Some(format!("client {:?}: there is no [[registry]] {name:?}, so it gets nothing", client.id))
+    };
+    clients.iter().filter_map(missing).collect()
 }
 
 fn value(key: &str, what: &str) -> ConfigError {
@@ -222,14 +272,7 @@ fn check(raw: Raw, base: &Path) -> Result<Config, ConfigError> {
         let schedule = schedule(&key, delays)?;
         partners.push(partner::check(&key, raw_partner, base, schedule, &outgoing, &mut warnings)?);
     }
-    let mut registries: Vec<Registry> = Vec::new();
-    for (index, raw_registry) in raw.registry.into_iter().enumerate() {
-        let key = format!("registry[{index}] ({})", raw_registry.name);
-        if registries.iter().any(|r| r.name == raw_registry.name) {
-            return Err(value(&key, "is named twice"));
-        }
-        registries.push(registry::check(&key, raw_registry, base)?);
-    }
+    let registries = check_registries(raw.registry, base)?;
     let redirect = redirect::check(&raw.redirect)?;
     let retention = retention::check(raw.retention, base)?;
     let transfer = transfer::check(&raw.transfer, base)?;
@@ -242,11 +285,7 @@ fn check(raw: Raw, base: &Path) -> Result<Config, ConfigError> {
     let drops = drop::check(raw.drop, base, &partners, &directory, &raw.limits)?;
     let clients = client::check(raw.client, base, &partners, &directory, &outgoing, &mut warnings)?;
     client::check_names(&clients, tls.as_ref())?;
-    for client in &clients {
-        if let Some(name) = client.registry.as_ref().filter(|name| !registries.iter().any(|r| r.name == **name)) {
-            warnings.push(format!("client {:?}: there is no [[registry]] {name:?}, so it gets nothing", client.id));
-        }
-    }
+    warnings.extend(without_registry(&clients, &registries));
     let issuers = issuer::check(raw.issuer, base, &base_url, &clients, &outgoing, &mut warnings)?;
     let authenticated = !clients.is_empty();
     let behind_proxy = gateway.behind_proxy;
@@ -302,7 +341,6 @@ fn check(raw: Raw, base: &Path) -> Result<Config, ConfigError> {
         outgoing,
         partners,
         drops,
-        registries,
         redirect,
         retention,
         purges,
@@ -311,8 +349,8 @@ fn check(raw: Raw, base: &Path) -> Result<Config, ConfigError> {
         export,
         subscriptions,
         cohorts,
-        clients,
-        issuers,
+        agreements: Agreements::new(Agreed::new(clients, issuers, registries)),
+        file: None,
         warnings,
     })
 }
@@ -334,8 +372,8 @@ impl Config {
     }
 
     /// The configured registry of that name.
-    pub fn registry(&self, name: &str) -> Option<&Registry> {
-        self.registries.iter().find(|r| r.name == name)
+    pub fn registry(&self, name: &str) -> Option<Arc<Registry>> {
+        self.agreements.now().registries.iter().find(|r| r.name == name).cloned()
     }
 }
 

@@ -31,7 +31,7 @@
 //! | [`store`] | the only SQL |
 //! | [`partner`] | the only outgoing HTTP |
 //! | [`drop`](mod@drop) | folders that partners' files land in: the shell's way to `sync` for who cannot call us |
-//! | [`sync`] | the journeys: submit, deliver, acknowledge, reconcile, cancel, send again, tell subscribers; the clocks of what nobody answers |
+//! | [`sync`] | the journeys: submit, deliver, acknowledge, reconcile, cancel, send again, tell subscribers; the clocks of what nobody answers; what an intervention that ends asks for |
 //! | [`registry`] | what registries get of whom and what they must erase: exports, comparison; the KVÅ list in force, statistics |
 //! | [`access`] | who is calling, for which units, and what its scopes and purpose cover |
 //! | [`api`] | the only incoming HTTP: one flat list of routes |

@@ -37,6 +37,7 @@ pub async fn run(config: Config, listener: TcpListener, shutdown: impl Future<Ou
     let clocks = tokio::spawn(sync::clocks::run(Arc::clone(&gateway), stopped.clone()));
     let programmes = tokio::spawn(sync::programme::run(Arc::clone(&gateway), stopped.clone()));
     let drops = tokio::spawn(drop::run(Arc::clone(&gateway), stopped.clone()));
+    let reassessing = tokio::spawn(sync::reassess::run(Arc::clone(&gateway), stopped.clone()));
     let removals = tokio::spawn(sync::remove::run(Arc::clone(&gateway), stopped));
     let sealing = tokio::spawn(sync::seal::run(Arc::clone(&gateway), stop.subscribe()));
     let server = api::serve(Arc::clone(&gateway), listener, certificates).map_err(StartError::Serve)?;
@@ -65,6 +66,7 @@ pub async fn run(config: Config, listener: TcpListener, shutdown: impl Future<Ou
     ended(clocks, deadline, || {}).await;
     ended(programmes, deadline, || {}).await;
     ended(drops, deadline, || {}).await;
+    ended(reassessing, deadline, || {}).await;
     // Last: whatever was done until now is in the log.
     let _ = ended(sealing, deadline, || {}).await;
     if timeout(LAST_WRITES, sync::seal::end(&gateway, Utc::now())).await.is_err() {

@@ -87,6 +87,9 @@ impl<'w, 'c> Writing<'w, 'c> {
         for programme in &commit.programmes {
             self.put_programme(programme)?;
         }
+        for look in &commit.looks {
+            self.put_look(look)?;
+        }
         for moved in &commit.charges {
             self.put_moved(moved)?;
         }

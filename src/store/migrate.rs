@@ -24,6 +24,8 @@ const STEPS: &[&str] = &[
     include_str!("migrations/0011_closed.sql"),
     include_str!("migrations/0016_programme.sql"),
     include_str!("migrations/0024_dropped.sql"),
+    include_str!("migrations/0022_reassessment.sql"),
+    include_str!("migrations/0021_owner.sql"),
 ];
 
 /// Runs the steps that the file has not seen, each in its own transaction. Returns how many.

@@ -38,6 +38,7 @@ mod read_export;
 mod read_queue;
 mod read_resource;
 mod reader;
+mod reassessment;
 pub mod record;
 mod reindex;
 mod removal;
@@ -78,7 +79,7 @@ pub use commit::{Begun, Commit, Committed, Expect, Share, StoreError};
 pub use dropped::Dropped;
 pub use due::{Due as Removable, Tally, look_due};
 pub use export::{
-    Export, ExportChange, ExportFile, ExportLevel, ExportOrder, ExportState, FileKind, Membership, Until,
+    Export, ExportChange, ExportFile, ExportLevel, ExportOrder, ExportState, FileKind, Membership, Owner, Until,
 };
 pub use grants::{Extent, Grants, Right};
 pub use ledger::Ledger;
@@ -91,6 +92,7 @@ pub use read_act::{ActQuestion, ActRow, Apart, Reached, Span as ActSpan};
 pub use read_delivery::{Due, Room, Rooms, TURN};
 pub use read_exchange::OpenTask;
 pub use read_queue::{MOST_COUNTED, Parked, PartnerQueue, Queue, Unanswered, Worklist, look};
+pub use reassessment::{Look, Reassessment};
 pub use record::{
     Action, Answer, Assertion, Attempt, Audit, Delivery, DeliveryChange, Document, Exchange, Inbound, Move, Party, Put,
     Stored,

@@ -45,6 +45,7 @@ mod program;
 mod programme;
 mod r4_search;
 mod r4_table;
+mod reassess;
 mod receiver;
 mod reconcile;
 mod resend;
