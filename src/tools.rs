@@ -148,7 +148,8 @@ fn resources_of(value: &Value) -> Vec<Value> {
 /// Says what settings come to, what is legal and surprising in them, and what of the files that they name is not there; false where
 /// something is wrong. That they could be read at all is known by then.
 pub fn check_settings(config: &Config) -> bool {
-    let mut lines = vec![format!("{} units, {} clients", config.directory.iter().count(), config.agreements.now().clients.len())];
+    let mut lines =
+        vec![format!("{} units, {} clients", config.directory.iter().count(), config.agreements.now().clients.len())];
     for partner in &config.partners {
         let channel = match &partner.channel {
             Channel::Push { .. } => "push",
