@@ -34,7 +34,7 @@ pub fn unusual<'s>(set: &'s RuleSet, planned: &Planned<'_>) -> Vec<Unusual<'s>> 
     let is_other = |weeks: u32| planned.days.is_none_or(|days| !spans(days, weeks));
     let length = |(rule, offer): &(&'s Rule, &Offer)| {
         let weeks = offer.weeks.filter(|weeks| is_other(*weeks))?;
-        Some(Unusual::Length(*rule, weeks))
+        Some(Unusual::Length(rule, weeks))
     };
     of_form().filter_map(length).collect()
 }

@@ -149,7 +149,7 @@ async fn a_number_that_is_replaced_leads_to_the_other_and_back_and_undone_to_nei
         let body = world.get(&format!("/fhir/Patient/{patient}"), SOUTH).await.json();
         assert!(body.get("link").is_none() && body.get("active").is_none(), "{body:#}");
         assert_eq!(ids(&world.get(&format!("/fhir/Task?patient={patient}"), SOUTH).await).len(), tasks, "{number}");
-        assert_eq!(by_number(&world, SOUTH, number).await, [patient.clone()]);
+        assert_eq!(by_number(&world, SOUTH, number).await, std::slice::from_ref(patient));
         assert_eq!(exchanges(&world, SOUTH, number).await.len(), tasks);
     }
     let mut third = about(3, ONCOLOGY, SOUTH, OLD);

@@ -115,7 +115,7 @@ async fn for_a_registry_a_person_is_one_and_the_replaced_patient_is_erased() {
     assert!(after.about.contains(kept) && !after.about.contains(gone[0]), "what was another's comes again: {after:?}");
     registry.act(3, OLD).await;
     let whole = registry.export("").await;
-    assert_eq!(whole.patients, [kept.clone()]);
+    assert_eq!(whole.patients, std::slice::from_ref(kept));
     assert_eq!(whole.about, [kept.clone(), kept.clone(), kept.clone()], "one pseudonym");
     let undo = format!("/v1/patients/links/{}/undo", linked["id"].as_str().unwrap());
     registry.post(&undo, &json!({ "by": NURSE, "reason": "x" })).await;
