@@ -5,6 +5,7 @@ use rusqlite::Row;
 
 use super::apply::{Refusal, Writing};
 use super::row::{time, uuid, uuid_if_any, word};
+use super::statement::Statements;
 use super::{Store, StoreError};
 use crate::domain::charge::{Move, Step};
 
@@ -40,6 +41,11 @@ fn step(row: &Row<'_>) -> Result<(i64, Move), StoreError> {
         unit: row.get("unit")?,
     };
     Ok((row.get("seq")?, step))
+}
+
+/// Every step of the patient's, in order.
+pub(super) fn moves_of(db: &Statements<'_>, patient: &str) -> Result<Vec<Move>, StoreError> {
+    Ok(db.all(OF_PATIENT, [patient], step)?.into_iter().map(|(_, step)| step).collect())
 }
 
 impl Writing<'_, '_> {
