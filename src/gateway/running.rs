@@ -36,6 +36,7 @@ pub async fn run(config: Config, listener: TcpListener, shutdown: impl Future<Ou
     let answers = tokio::spawn(sync::worker::listen(Arc::clone(&gateway), stopped.clone()));
     let clocks = tokio::spawn(sync::clocks::run(Arc::clone(&gateway), stopped.clone()));
     let programmes = tokio::spawn(sync::programme::run(Arc::clone(&gateway), stopped.clone()));
+    let deriving = tokio::spawn(sync::charge::run(Arc::clone(&gateway), stopped.clone()));
     let removals = tokio::spawn(sync::remove::run(Arc::clone(&gateway), stopped));
     let sealing = tokio::spawn(sync::seal::run(Arc::clone(&gateway), stop.subscribe()));
     let server = api::serve(Arc::clone(&gateway), listener, certificates).map_err(StartError::Serve)?;
@@ -63,6 +64,7 @@ pub async fn run(config: Config, listener: TcpListener, shutdown: impl Future<Ou
     ended(removals, deadline, || {}).await;
     ended(clocks, deadline, || {}).await;
     ended(programmes, deadline, || {}).await;
+    ended(deriving, deadline, || {}).await;
     // Last: whatever was done until now is in the log.
     let _ = ended(sealing, deadline, || {}).await;
     if timeout(LAST_WRITES, sync::seal::end(&gateway, Utc::now())).await.is_err() {

@@ -1,5 +1,5 @@
 -- Clocks of areas: a request that is answered area by area is waited for area by area, and a referral that waits for samråd is a
--- step of its own.
+-- step of its own. And whose responsibility is still to be derived from what was answered before it was kept.
 
 -- As before, with two steps more; `subject` is the area where one is waited for by itself.
 CREATE TABLE wait_anew (
@@ -44,3 +44,11 @@ UPDATE escalation_task SET step = 'no-consultation' WHERE step = 'parked'
   AND EXISTS (SELECT 1 FROM wait w WHERE w.exchange = escalation_task.exchange AND w.step = 'no-consultation');
 -- All are reckoned anew at the start.
 UPDATE clock_rules SET mark = '';
+
+-- Patients whose documents were answered before responsibility was kept: it is derived of each once, from the versions there are.
+CREATE TABLE charge_underived (
+  patient TEXT NOT NULL PRIMARY KEY CHECK (patient <> '')
+) STRICT, WITHOUT ROWID;
+INSERT INTO charge_underived
+  SELECT DISTINCT e.patient FROM exchange e WHERE e.patient IS NOT NULL AND e.kind <> 'activity'
+    AND NOT EXISTS (SELECT 1 FROM charge_move m WHERE m.patient = e.patient);

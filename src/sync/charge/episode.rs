@@ -18,7 +18,7 @@ use crate::fhir::resource::type_of;
 use crate::store::{Commit, Exchange, Filter};
 
 /// The id of the EpisodeOfCare that a charge stands as.
-pub(in crate::sync) fn episode_id(charge: &Charge) -> String {
+pub fn episode_id(charge: &Charge) -> String {
     identify::id(&["charge", &charge.id.to_string()])
 }
 
@@ -105,6 +105,17 @@ pub(super) async fn write(
     commit.put.extend(weighed.put);
     commit.expect.extend(weighed.expect);
     Ok(episodes)
+}
+
+/// The charge as it came to be, where all of it is known at once: active first, and then ended.
+pub(super) fn derived(exchange: &Exchange, charge: &Charge) -> Value {
+    let mut open = charge.clone();
+    open.to = None;
+    let active = episode(exchange, &open, true, None, charge.from);
+    match charge.to {
+        Some(to) => episode(exchange, charge, true, Some(&active), to),
+        None => active,
+    }
 }
 
 /// A charge in FHIR. Its history of statuses tells what it was before it was ended or declared never to have been.

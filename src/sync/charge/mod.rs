@@ -1,11 +1,14 @@
 //! Who has charge of what, moved in the commit that moves it: what a document and its answers say is read from the resources as
 //! they stand after the commit (`said`), the steps that follow are added to it, and each charge is written as an EpisodeOfCare
-//! (`episode`).
+//! (`episode`). What was answered before it was kept is derived from the versions there are (`derive`); what cannot be told at all
+//! is said to be so (`unclear`).
 
+mod derive;
 mod episode;
 mod said;
 #[cfg(test)]
 mod tests;
+mod unclear;
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;
@@ -19,9 +22,12 @@ use crate::domain::audit::{By, Deed, Event};
 use crate::domain::charge::{Move, charges, given, steps};
 use crate::fhir::resource::reference_of;
 use crate::store::{Commit, Exchange, Expect, Filter, Moved};
-pub(super) use episode::episode_id;
+pub(super) use derive::settled;
+pub use derive::{Due, run};
+pub use episode::episode_id;
 use episode::{changed, in_contact, write};
 use said::{id_in, parts_of, read};
+pub(super) use unclear::{Unclear, unclear};
 
 /// Whose word the commit is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,10 +62,9 @@ pub(super) async fn follow(
     };
     let resources = standing(gateway, commit, exchange).await?;
     let spoke: Vec<String> = commit.put.iter().filter(|p| p.resource_type == "Task").map(|p| p.id.clone()).collect();
-    let mut said = read(exchange, &resources, |task: &Value| {
-        let own = |id: &str| speaks == Speaks::Owner && spoke.iter().any(|s| s == id);
-        own(task["id"].as_str().unwrap_or_default()) || parts_of(&resources, task).any(|part| own(id_in(part)))
-    });
+    let spoke = if speaks == Speaks::Owner { spoke } else { Vec::new() };
+    let mut said = read(exchange, &resources, own_word(&resources, &spoke));
+    settled(gateway, patient, now).await;
     let before = gateway.store.charge_moves(patient).await?;
     said.had = given(&before.steps, exchange.id);
     let past: Vec<&Move> = before.steps.iter().filter(|m| m.exchange == Some(exchange.id)).collect();
@@ -94,6 +99,12 @@ pub(super) async fn follow(
     commit.audit.push(event.into());
     commit.charges.extend(made.into_iter().map(|step| Moved { patient: patient.to_owned(), step }));
     Ok(episodes)
+}
+
+/// Whether the owner of a Task has spoken in it, or in a part of it: `spoke` are the Tasks that owners moved.
+fn own_word<'a>(resources: &'a [Value], spoke: &'a [String]) -> impl Fn(&Value) -> bool {
+    let own = move |id: &str| spoke.iter().any(|s| s == id);
+    move |task: &Value| own(id_in(task)) || parts_of(resources, task).any(|part| own(id_in(part)))
 }
 
 /// The exchange's resources as they stand after the commit, as far as they speak of responsibility.

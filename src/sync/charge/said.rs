@@ -71,6 +71,12 @@ pub(super) fn read(exchange: &Exchange, resources: &[Value], speaks: impl Fn(&Va
     said
 }
 
+/// Whether a referral may have handed over what it does not name: it neither says that the responsibility remains, nor which areas
+/// it is about. RIV-TA has no field for either (careResponsibilityRemains came with 2.2, areas are ours).
+pub(super) fn leaves_open(request: &Value) -> bool {
+    !has_category(request, "care-responsibility", "consultation") && areas(&request["category"]).is_empty()
+}
+
 /// Areas and responsible units of a plan's interventions, as far as these are to be or were done.
 fn planned(exchange: &Exchange, plan: &Value) -> Vec<(String, String)> {
     let mut found = Vec::new();
@@ -91,11 +97,16 @@ fn planned(exchange: &Exchange, plan: &Value) -> Vec<(String, String)> {
 
 /// The unit of a reference to an Organization: by its HSA-id, or as one of the exchange's parties.
 fn unit_of(exchange: &Exchange, reference: &Value) -> Option<String> {
+    unit_by(reference, exchange.units().iter().map(String::as_str))
+}
+
+/// The unit of a reference to an Organization, by its HSA-id or as one of these.
+pub(super) fn unit_by<'u>(reference: &Value, mut units: impl Iterator<Item = &'u str>) -> Option<String> {
     if reference["identifier"]["system"] == HSA_ID {
         return reference["identifier"]["value"].as_str().map(str::to_ascii_uppercase);
     }
     let target = reference["reference"].as_str()?;
-    exchange.units().into_iter().map(|u| u.to_ascii_uppercase()).find(|unit| organization(unit) == target)
+    units.find(|unit| organization(&unit.to_ascii_uppercase()) == target).map(str::to_ascii_uppercase)
 }
 
 pub(super) fn organization(unit: &str) -> String {
@@ -125,7 +136,7 @@ fn areas(concepts: &Value) -> Vec<String> {
     found
 }
 
-fn has_category(resource: &Value, system: &str, code: &str) -> bool {
+pub(super) fn has_category(resource: &Value, system: &str, code: &str) -> bool {
     let system = format!("{BASE}/CodeSystem/{system}");
     list(&resource["category"]).iter().any(|concept| has_coding(concept, &system, code))
 }
