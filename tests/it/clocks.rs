@@ -287,17 +287,30 @@ async fn whoever_runs_the_gateway_sees_how_much_is_open_and_overdue() {
 
 #[actix_web::test]
 async fn a_referral_that_waits_for_samrad_is_seen_by_who_watches_with_its_own_urgency_and_without_a_person() {
-    let world = World::open().await;
-    let text = include_str!("../../mappings/examples/referral.riv-small.source.xml").replace(NORTH, SOUTH);
-    let headers = [("Vardkedja-Unit", ONCOLOGY), ("Content-Type", "application/xml")];
-    let sent = world.ask("POST", "/v1/referrals", &headers, Some(text)).await;
+    let rules = include_str!("../../src/config/transfer.toml").replace("json = \"refuse\"", "json = \"hold\"");
+    let world = World::open_as_in(|folder, clinic| {
+        // Only a referral can wait.
+        let (referrals, rest) = rules.split_once("mode = \"active\"").unwrap();
+        let rest = rest.replace("json = \"hold\"", "json = \"refuse\"");
+        std::fs::write(folder.join("transfer.toml"), format!("{referrals}mode = \"active\"{rest}")).unwrap();
+        format!(
+            "[transfer]\nrules = \"transfer.toml\"\n[[partner]]\nname = \"platform\"\nchannel = \"poll\"\n\
+             [[partner]]\nname = \"primary-care\"\nchannel = \"push\"\nfhir_base = \"{clinic}/fhir\"\n\
+             [[partner]]\nname = \"reader\"\nchannel = \"poll\"\n"
+        )
+    })
+    .await;
+    let mut urgent = referral_to(1, SOUTH);
+    urgent.as_object_mut().unwrap().shift_remove("consultation");
+    urgent["urgency"] = json!("stat");
+    let sent = world.post("/v1/referrals", ONCOLOGY, &urgent).await;
     assert_eq!(sent.status, 202, "{}", sent.text);
     let exchange = sent.location.unwrap();
     let own = loops(&world, ONCOLOGY, "").await;
     let [line] = &own["loops"].as_array().unwrap()[..] else { panic!("{own:#}") };
     assert_eq!((&line["step"], &line["move"]["by"]), (&json!("no-consultation"), &json!("sender")), "{line:#}");
     let item = world.get("/fhir/Task?code=consultation-missing", ONCOLOGY).await.json()["entry"][0]["resource"].clone();
-    assert_eq!(item["priority"], line["priority"], "an urgent one is not waited for like others");
+    assert_eq!((&item["priority"], &line["priority"]), (&json!("stat"), &json!("stat")), "not waited for like others");
     assert_eq!(loops(&world, SOUTH, "").await["loops"], json!([]), "who is asked does not know yet");
     let all = loops(&world, "", "?step=no-consultation").await;
     assert_eq!(all["counts"], json!([{ "step": "no-consultation", "open": 1, "overdue": 0 }]));

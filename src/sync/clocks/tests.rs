@@ -1,4 +1,5 @@
-//! Years in milliseconds: the time is a value, and nobody waits for it.
+//! Years in milliseconds: the time is a value, and nobody waits for it. Longer than most files: one gateway that nobody listens to
+//! serves them all.
 
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};

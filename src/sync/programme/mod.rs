@@ -10,6 +10,7 @@ mod copied;
 mod due;
 pub mod note;
 pub mod purge;
+mod reported;
 mod resources;
 mod show;
 mod start;
