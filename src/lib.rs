@@ -30,7 +30,8 @@
 //! | [`rules`] | who is responsible, and why: guidelines as data, judged over an assessment; programmes as data, and what is due when |
 //! | [`store`] | the only SQL |
 //! | [`partner`] | the only outgoing HTTP |
-//! | [`sync`] | the journeys: submit, deliver, acknowledge, reconcile, cancel, send again, tell subscribers; the clocks of what nobody answers |
+//! | [`drop`](mod@drop) | folders that partners' files land in: the shell's way to `sync` for who cannot call us |
+//! | [`sync`] | the journeys: submit, deliver, acknowledge, reconcile, cancel, send again, tell subscribers; the clocks of what nobody answers; what an intervention that ends asks for |
 //! | [`registry`] | what registries get of whom and what they must erase: exports, comparison; the KVÅ list in force, statistics |
 //! | [`access`] | who is calling, for which units, and what its scopes and purpose cover |
 //! | [`api`] | the only incoming HTTP: one flat list of routes |
@@ -61,6 +62,7 @@ mod assets;
 pub mod config;
 pub mod demo;
 pub mod domain;
+pub mod drop;
 pub mod fhir;
 mod gateway;
 pub mod mapping;

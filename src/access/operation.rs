@@ -226,7 +226,7 @@ mod tests {
         let mut grants = Grants::default();
         rights.iter().for_each(|right| grants.allow_everywhere(*right));
         let (scopes, grants) = (Some(Arc::default()), Some(Arc::new(grants)));
-        Caller { name: "x".into(), partner: None, reach, purpose, scopes, grants }
+        Caller { name: "x".into(), client: None, partner: None, reach, purpose, scopes, grants }
     }
 
     fn open_to(caller: &Caller) -> Vec<Operation<'static>> {

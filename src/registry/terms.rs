@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::form::Form;
 use crate::Gateway;
 use crate::access::{Caller, Reach};
+use crate::fhir::about::is_definition;
 use crate::fhir::protection::{conceal, is_protected};
 use crate::store::{Disclosed, Given, Membership, StoreError};
 
@@ -20,7 +21,7 @@ pub enum Terms {
     /// Units: where a person with a protected identity lives is kept from them.
     Care,
     /// A registry, in the form of its agreement.
-    Registry { name: String, form: Form, year: i32 },
+    Registry { name: String, form: Form, before: Vec<Form>, year: i32 },
     /// A registry without an agreement, or without a key: nothing.
     Nothing,
 }
@@ -31,8 +32,10 @@ impl Terms {
             _ if caller.is_operator() => Self::Whole,
             Reach::Everything | Reach::Units(_) => Self::Care,
             Reach::Registry(name) => {
-                let form = gateway.config.registry(name).and_then(|registry| Form::of(gateway, registry, None));
-                form.map_or(Self::Nothing, |form| Self::Registry { name: name.clone(), form, year: now.year() })
+                let Some(registry) = gateway.config.registry(name) else { return Self::Nothing };
+                let mut before = Form::ever(gateway, &registry, None);
+                let Some(form) = before.pop() else { return Self::Nothing };
+                Self::Registry { name: name.clone(), form, before, year: now.year() }
             }
         }
     }
@@ -73,6 +76,16 @@ impl Terms {
         }
     }
 
+    /// Every id by which the client may know a resource that it has got: codes of before the key was changed too.
+    pub fn ever_known_as(&self, resource_type: &str, id: &str) -> Vec<String> {
+        let before = match self {
+            Self::Registry { before, .. } if !is_definition(resource_type) => before.as_slice(),
+            _ => &[],
+        };
+        let now = self.known_as(resource_type, id).into_owned();
+        before.iter().map(|form| form.id(resource_type, id)).chain([now]).collect()
+    }
+
     /// The record that these resources went out, where the client is a registry: it may have to erase them.
     pub fn disclosed(&self, rows: Vec<i64>, at: DateTime<Utc>) -> Option<Disclosed> {
         let Self::Registry { name, form, .. } = self else { return None };
@@ -81,12 +94,8 @@ impl Terms {
     }
 
     /// Patients of whom everything is to go out ([`Membership::New`]) or to be erased ([`Membership::Left`]) because of what was
-    /// decided since.
-    pub async fn changes(
-        &self,
-        gateway: &Gateway,
-        since: DateTime<Utc>,
-    ) -> Result<Vec<(String, Membership)>, StoreError> {
+    /// decided after that commit.
+    pub async fn changes(&self, gateway: &Gateway, since: i64) -> Result<Vec<(String, Membership)>, StoreError> {
         let Self::Registry { name, .. } = self else { return Ok(Vec::new()) };
         let mut returned = gateway.store.returned_since(name, since).await?;
         returned.extend(gateway.store.informed_since(name, since).await?);
@@ -95,10 +104,11 @@ impl Terms {
         Ok(returned.chain(left.into_iter().map(|patient| (patient, Membership::Left))).collect())
     }
 
-    /// Whether somebody who may be in what was made ready for the client then has objected since: then it must not go out.
-    pub async fn is_outdated(&self, gateway: &Gateway, made_at: DateTime<Utc>) -> Result<bool, StoreError> {
+    /// Whether somebody who may be in what was made ready of what stood at that commit has objected since: then it must not go
+    /// out.
+    pub async fn is_outdated(&self, gateway: &Gateway, seq: i64) -> Result<bool, StoreError> {
         match self {
-            Self::Registry { name, .. } => Ok(!gateway.store.objected_since(name, made_at).await?.is_empty()),
+            Self::Registry { name, .. } => Ok(!gateway.store.objected_since(name, seq).await?.is_empty()),
             Self::Nothing => Ok(true),
             Self::Whole | Self::Care => Ok(false),
         }

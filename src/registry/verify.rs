@@ -108,7 +108,7 @@ pub async fn verify(
     question: &Question,
     now: DateTime<Utc>,
 ) -> Result<Compared, Refusal> {
-    let _one = gateway.exports.compare(&caller.name).ok_or(Refusal::Busy)?;
+    let _one = gateway.exports.compare(caller.owner()).ok_or(Refusal::Busy)?;
     let members = match &question.cohort {
         Some(id) => {
             let cohort = cohort::of_caller(gateway, caller, id).ok_or_else(|| missing("Group"))?;

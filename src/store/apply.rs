@@ -87,6 +87,9 @@ impl<'w, 'c> Writing<'w, 'c> {
         for programme in &commit.programmes {
             self.put_programme(programme)?;
         }
+        for look in &commit.looks {
+            self.put_look(look)?;
+        }
         for moved in &commit.charges {
             self.put_moved(moved)?;
         }
@@ -124,6 +127,9 @@ impl<'w, 'c> Writing<'w, 'c> {
         }
         for deed in &commit.deeds {
             self.put_deed(deed)?;
+        }
+        for dropped in &commit.dropped {
+            self.put_dropped(dropped)?;
         }
         if let Some(answer) = &commit.answer {
             self.put_answer(answer)?;

@@ -3,8 +3,10 @@
 use super::audit::{Checkpoint, Prune};
 use super::block::{Block, Listed};
 use super::charge::Moved;
+use super::dropped::Dropped;
 use super::export::ExportChange;
 use super::programme::Programme;
+use super::reassessment::Look;
 use super::record::{Answer, Assertion, Audit, Delivery, DeliveryChange, Document, Exchange, Inbound, Move, Put};
 use super::rights::Deed;
 use super::subscription::SubscriptionChange;
@@ -23,6 +25,8 @@ pub struct Commit {
     pub exchanges: Vec<Exchange>,
     /// After `share`: what they are made of is there.
     pub programmes: Vec<Programme>,
+    /// When plans are looked at again, and what asks for a new assessment.
+    pub looks: Vec<Look>,
     pub documents: Vec<Document>,
     pub deliveries: Vec<Delivery>,
     /// Attempts that are about to begin; before `delivery_changes`.
@@ -45,6 +49,8 @@ pub struct Commit {
     pub moves: Vec<Move>,
     /// What patients wish, what registries got, what is held and removed; after everything else and before the audit rows.
     pub deeds: Vec<Deed>,
+    /// Exchanges that came by a folder of files.
+    pub dropped: Vec<Dropped>,
     pub answer: Option<Answer>,
     pub exports: Vec<ExportChange>,
     pub subscriptions: Vec<SubscriptionChange>,
@@ -123,7 +129,7 @@ pub enum Expect {
     /// The export is not over. Every [`ExportChange`] expects this of its own accord.
     ExportOpen { export: Uuid },
     /// The client has fewer open exports than this, and fewer with files.
-    ExportRoom { client: String, open: u32, kept: u32 },
+    ExportRoom { owner: super::Owner, open: u32, kept: u32 },
     /// The subscription stands as it was read. Every [`SubscriptionChange`] of one expects this of its own accord.
     Subscription { subscription: Uuid },
     /// The client has fewer subscriptions than this.

@@ -12,6 +12,7 @@ pub mod block;
 mod charge;
 pub mod commit;
 mod disclosure;
+mod dropped;
 mod due;
 mod exchanges;
 mod expect;
@@ -37,6 +38,7 @@ mod read_export;
 mod read_queue;
 mod read_resource;
 mod reader;
+mod reassessment;
 pub mod record;
 mod reindex;
 mod removal;
@@ -74,9 +76,10 @@ pub use backup::{
 pub use block::{Block, Lifted, Listed, Outgoing};
 pub use charge::{Moved, Moves};
 pub use commit::{Begun, Commit, Committed, Expect, Share, StoreError};
+pub use dropped::Dropped;
 pub use due::{Due as Removable, Tally, look_due};
 pub use export::{
-    Export, ExportChange, ExportFile, ExportLevel, ExportOrder, ExportState, FileKind, Membership, Until,
+    Export, ExportChange, ExportFile, ExportLevel, ExportOrder, ExportState, FileKind, Membership, Owner, Until,
 };
 pub use grants::{Extent, Grants, Right};
 pub use ledger::Ledger;
@@ -89,6 +92,7 @@ pub use read_act::{ActQuestion, ActRow, Apart, Reached, Span as ActSpan};
 pub use read_delivery::{Due, Room, Rooms, TURN};
 pub use read_exchange::OpenTask;
 pub use read_queue::{MOST_COUNTED, Parked, PartnerQueue, Queue, Unanswered, Worklist, look};
+pub use reassessment::{Look, Reassessment};
 pub use record::{
     Action, Answer, Assertion, Attempt, Audit, Delivery, DeliveryChange, Document, Exchange, Inbound, Move, Party, Put,
     Stored,

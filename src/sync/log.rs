@@ -54,7 +54,7 @@ impl Wanted {
         let takes_part = |name: &String| {
             record.actor.eq_ignore_ascii_case(name)
                 || record.agents.iter().any(|agent| agent.eq_ignore_ascii_case(name))
-                || [record.by("organisation"), record.by("client")].contains(&Some(name.as_str()))
+                || ["organisation", "client", "partner"].iter().any(|part| record.by(part) == Some(name.as_str()))
         };
         (!self.told_only || is_told(record))
             && self.agents.iter().all(takes_part)

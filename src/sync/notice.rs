@@ -23,6 +23,8 @@ pub enum News {
     Answer,
     /// What somebody owes is overdue.
     Overdue,
+    /// An intervention has ended, and the unit is asked for a new assessment.
+    Reassessment,
 }
 
 impl News {
@@ -32,6 +34,7 @@ impl News {
             Self::Cancellation => "cancellation.available",
             Self::Answer => "answer.available",
             Self::Overdue => "overdue.available",
+            Self::Reassessment => "reassessment.available",
         }
     }
 }

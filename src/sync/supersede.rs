@@ -19,6 +19,7 @@ use super::particulars::{is_known_to_many, keep_others_word};
 use super::parties::{deliveries, farewells, left_out, parties};
 use super::provenance::provenance;
 use super::read::Read;
+use super::reassess::{self, Looked};
 use super::receipt::receipt;
 use super::route::{Ties, follow, ties};
 use super::submit::{Submission, document};
@@ -188,6 +189,15 @@ pub(super) async fn supersede(
     worklist::follow(gateway, &mut commit, &exchange, now).await?;
     let by = witness::by(&gateway.config.directory, submission.caller);
     let charges = charge::follow(gateway, &mut commit, &exchange, Speaks::Sender, by, now).await?;
+    let looked = Looked {
+        exchange: &exchange,
+        before: &stood,
+        after: &stands,
+        answered: &[],
+        areas: None,
+        is_over: withdrawn || wrong,
+    };
+    let ended = reassess::follow(gateway, &mut commit, &looked, now).await?;
     commit.expect.extend(contact);
     commit.expect.extend(untried);
     commit.expect.push(Expect::Exchange {
@@ -210,7 +220,7 @@ pub(super) async fn supersede(
         let id = (!patient.is_new).then_some(patient.id);
         commit.expect.push(Expect::Patient { system: patient.system, value: patient.value, id });
     }
-    let said = [&read.issues, &followed.issues, &carried.issues];
+    let said = [&read.issues, &followed.issues, &carried.issues, &ended];
     let mut issues: Vec<Issue> = said.into_iter().flatten().cloned().collect();
     if read.envelope.entered_in_error && before.is_none() {
         issues.push(nothing_retracted());

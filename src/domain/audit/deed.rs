@@ -53,6 +53,8 @@ pub enum Deed {
     Erased,
     /// A definition that all stand under, such as the KVÅ list, was changed.
     Define,
+    /// Who may get what was read again from the settings: clients, issuers, registries.
+    Agree,
     /// A programme of a patient was started or moved on.
     Programme,
     /// Something must not be removed, or may be again.
@@ -61,6 +63,8 @@ pub enum Deed {
     Erase,
     /// It was told that somebody has not done what is waited for, or that they have.
     Escalate,
+    /// A new assessment was asked for because an intervention has ended, or is not asked for any more.
+    Reassess,
     /// A person has paused the clocks of an exchange, or lets them run on.
     Pause,
     Login,
@@ -136,11 +140,13 @@ const TABLE: &[Row] = &[
     (Deed::Inform, "inform", "C", Rest("create"), Some("informerade om kvalitetsregister")),
     (Deed::Erased, "erased", "U", Upkeep, None),
     (Deed::Define, "define", "U", Rest("update"), None),
+    (Deed::Agree, "agree", "U", Upkeep, None),
     (Deed::Programme, "programme", "U", Rest("update"), Some("skötte det digitala programmet för")),
     (Deed::LegalHold, "legal-hold", "C", Upkeep, None),
     (Deed::LiftHold, "legal-hold-lift", "U", Upkeep, None),
     (Deed::Erase, "erase", "D", Rest("delete"), Some("gallrade")),
     (Deed::Escalate, "escalate", "C", Upkeep, None),
+    (Deed::Reassess, "reassess", "C", Upkeep, None),
     (Deed::Pause, "pause", "U", Upkeep, None),
     (Deed::Login, "login", "E", Login, None),
     (Deed::Token, "token", "E", Login, None),

@@ -27,6 +27,10 @@ const OF_PROGRAMMES: &str = "SELECT x.rid, r.type, r.id, r.version, r.updated_at
 /// Tasks that tell one unit that another has not done what is waited for; they belong to no exchange.
 const ITEMS: &str =
     "SELECT x.rid, x.unit, r.id FROM escalation_task x CROSS JOIN resource r ON r.rid = x.rid WHERE x.exchange = ?1";
+/// Tasks that ask for a new assessment, of no exchange either: they say what the plan says.
+const REASSESSMENTS: &str = "SELECT x.rid, r.type, r.id, r.version, r.updated_at, v.body, \
+     (SELECT f.at FROM version f WHERE f.rid = r.rid AND f.version = 1) AS made_at \
+     FROM reassessment x CROSS JOIN resource r ON r.rid = x.rid CROSS JOIN version v ON v.seq = r.seq WHERE x.exchange = ?1";
 const PROVIDER: &str = "SELECT provider FROM affiliation WHERE unit = ?1";
 
 /// Everything of a patient's that a block can close.
@@ -149,6 +153,15 @@ impl Known {
             let task = party.and_then(|p| p.task.as_ref()).and_then(|task| self.resources.get(&format!("Task/{task}")));
             let origins = exchange.origins.iter().chain(task.iter().flat_map(|t| &t.origins)).cloned().collect();
             self.resources.insert(format!("Task/{id}"), Resource { rid, is_patient: false, origins });
+        }
+        for row in db.all(REASSESSMENTS, [key], Row::read)? {
+            let mut origins = exchange.origins.clone();
+            // That its owner has assessed the patient anew is the owner's own word.
+            let owner = row.body["owner"]["identifier"]["value"].as_str().map(str::to_ascii_uppercase);
+            if let Some(unit) = owner.filter(|_| has_owners_words(&row.body)) {
+                origins.extend(self.origins(db, &unit, None, (row.made_at, row.updated_at))?);
+            }
+            self.resources.insert(row.name, Resource { rid: row.rid, is_patient: false, origins });
         }
         self.exchanges.insert(id, exchange);
         Ok(())

@@ -261,6 +261,7 @@ pub fn subscription(name: &str) -> uuid::Uuid {
 /// Each wants to be told of every Task; no endpoint was agreed, so that they ask.
 fn order(name: &str, partner: &str, units: &[&str]) -> SubscriptionOrder {
     let caller = Caller {
+        client: None,
         name: name.into(),
         partner: Some(partner.into()),
         reach: Reach::Units(units.iter().map(|unit| (*unit).to_owned()).collect()),

@@ -30,8 +30,20 @@ pub const REGISTRIES: [(&str, bool); 2] = [("named", false), ("told", true)];
 pub fn provider(unit: &str) -> &'static str {
     if unit == MUNICIPALITY { "SE2120001355-E000000000001" } else { "SE2321000131-E000000000001" }
 }
-pub const KINDS: [&str; 8] =
-    ["Patient", "Procedure", "Task", "CarePlan", "ServiceRequest", "Composition", "Organization", "EpisodeOfCare"];
+pub const KINDS: [&str; 10] = [
+    "Patient",
+    "Procedure",
+    "Task",
+    "CarePlan",
+    "ServiceRequest",
+    "Composition",
+    "Organization",
+    "Communication",
+    "CommunicationRequest",
+    "EpisodeOfCare",
+];
+/// What is said and written: no registry's, whatever was agreed.
+const WORDS: [&str; 3] = ["Composition", "Communication", "CommunicationRequest"];
 /// The area of each EpisodeOfCare.
 pub const AREAS: [&str; 4] = ["fatigue", "tobacco", "nutrition", "alcohol"];
 pub const CODES: [&str; 3] = ["k1", "k2", "k3"];
@@ -260,7 +272,7 @@ pub fn has_code(kind: &str) -> bool {
 }
 
 pub fn has_status(kind: &str) -> bool {
-    !matches!(kind, "Patient" | "Organization")
+    !matches!(kind, "Patient" | "Organization" | "Subscription" | "AuditEvent")
 }
 
 impl Criterion {
@@ -334,7 +346,7 @@ impl Asker {
     fn is_for(&self, kind: &str, right: char) -> bool {
         match self.purpose {
             Purpose::Care => true,
-            Purpose::Registry(_) => right == 'r' || right == 's',
+            Purpose::Registry(_) => (right == 'r' || right == 's') && !WORDS.contains(&kind),
             Purpose::Operations => matches!(kind, "Organization" | "AuditEvent"),
         }
     }
@@ -361,7 +373,7 @@ impl Model {
         let ids = |count: usize| (0..count).map(|n| format!("{n:02}")).collect::<Vec<_>>();
         let unit_names = UNITS.map(|(unit, _)| unit);
         let mut resources: Vec<Resource> = Vec::new();
-        for (kind, count) in KINDS.into_iter().zip([3, 14, 7, 4, 4, 3, 3, AREAS.len()]) {
+        for (kind, count) in KINDS.into_iter().zip([3, 14, 7, 4, 4, 3, 3, 4, 4, AREAS.len()]) {
             for id in ids(count) {
                 let said = |random: &mut Rng| Said {
                     code: pick(random, &CODES),
@@ -552,6 +564,7 @@ impl Model {
                 resource.units.iter().any(|unit| asker.is(unit) && !self.is_withheld(resource, Some(unit)))
             }
             Purpose::Operations => false,
+            Purpose::Registry(_) if WORDS.contains(&resource.kind) => false,
             Purpose::Registry(registry) => Self::patient_of(resource).is_some_and(|patient| {
                 let needs_information = REGISTRIES.iter().any(|(name, needs)| *name == registry && *needs);
                 !self.objections.contains(&(registry, patient.clone()))
