@@ -148,7 +148,8 @@ fn resources_of(value: &Value) -> Vec<Value> {
 /// Says what settings come to, what is legal and surprising in them, and what of the files that they name is not there; false where
 /// something is wrong. That they could be read at all is known by then.
 pub fn check_settings(config: &Config) -> bool {
-    let mut lines = vec![format!("{} units, {} clients", config.directory.iter().count(), config.agreements.now().clients.len())];
+    let mut lines =
+        vec![format!("{} units, {} clients", config.directory.iter().count(), config.agreements.now().clients.len())];
     for partner in &config.partners {
         let channel = match &partner.channel {
             Channel::Push { .. } => "push",
@@ -177,6 +178,19 @@ pub fn check_settings(config: &Config) -> bool {
         eprintln!("error: {what}");
     }
     wrong.is_empty()
+}
+
+/// The rule sets as pages that a clinician reads.
+pub fn pages(profiles: Option<&Path>, own_rules: Option<&Path>) -> anyhow::Result<bool> {
+    let package = assets::package_files(profiles, own_rules).context("cannot read the profiles")?;
+    let (conformance, issues) = Conformance::load(&package);
+    for issue in issues.iter().filter(|issue| issue.is_error()) {
+        say!("{}", issue.line());
+    }
+    for set in conformance.rules.all() {
+        say!("{}", crate::rules::page(set, &conformance.rules.inputs).trim_end());
+    }
+    Ok(!issues.iter().any(Issue::is_error))
 }
 
 /// Checks tables, profiles and rules; prints every finding, and false where one is an error.
