@@ -134,7 +134,7 @@ async fn no_path_shows_what_the_filtered_model_does_not_contain_and_each_shows_a
                         )
                         + usize::from(*path == "access-log" && answer.status == 200)
                         // What rules make of resources, and what differs in them, shows none of them as it is.
-                        + usize::from(matches!(*path, "rules applied" | "programme applied" | "$diff") && answer.status == 200);
+                        + usize::from(matches!(*path, "rules applied" | "programme applied" | "rules asked of a plan" | "$diff") && answer.status == 200);
                     *shown.entry(path).or_default() += showed;
                 }
             }
