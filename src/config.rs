@@ -276,12 +276,12 @@ fn check(raw: Raw, base: &Path) -> Result<Config, ConfigError> {
     let redirect = redirect::check(&raw.redirect)?;
     let retention = retention::check(raw.retention, base)?;
     let transfer = transfer::check(&raw.transfer, base)?;
-    let clocks = clocks::check(raw.clocks, base)?;
     let tls = oauth::tls(raw.tls, base)?;
     let scheme = if tls.is_some() { "https" } else { "http" };
     let base_url = if gateway.base_url.is_empty() { format!("{scheme}://{listen}") } else { gateway.base_url };
     let base_url = base_url.trim_end_matches('/').to_owned();
     let directory = Directory::new(units);
+    let clocks = clocks::check(raw.clocks, base, &directory)?;
     let drops = drop::check(raw.drop, base, &partners, &directory, &raw.limits)?;
     let clients = client::check(raw.client, base, &partners, &directory, &outgoing, &mut warnings)?;
     client::check_names(&clients, tls.as_ref())?;

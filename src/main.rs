@@ -81,6 +81,14 @@ enum Verb {
         #[arg(long)]
         rules: Option<PathBuf>,
     },
+    /// The rules of who is responsible as a page, row by row, for a clinician to read.
+    Rules {
+        #[arg(long)]
+        profiles: Option<PathBuf>,
+        /// A folder of rule sets beside those of the profiles.
+        #[arg(long)]
+        rules: Option<PathBuf>,
+    },
     /// Validate FHIR resources: one OperationOutcome for each file.
     Validate {
         #[arg(required = true)]
@@ -265,6 +273,7 @@ fn run(verb: Verb) -> anyhow::Result<bool> {
         Verb::Check { config: None, mappings, profiles, rules } => {
             tools::check(mappings.as_deref(), profiles.as_deref(), rules.as_deref())
         }
+        Verb::Rules { profiles, rules } => tools::pages(profiles.as_deref(), rules.as_deref()),
         Verb::Validate { files, profiles } => tools::validate(&files, profiles.as_deref()),
         Verb::Deliveries { at, state } => {
             block_on(tools::get(&at.url, at.token()?, &format!("/v1/deliveries?state={state}")))

@@ -180,6 +180,19 @@ pub fn check_settings(config: &Config) -> bool {
     wrong.is_empty()
 }
 
+/// The rule sets as pages that a clinician reads.
+pub fn pages(profiles: Option<&Path>, own_rules: Option<&Path>) -> anyhow::Result<bool> {
+    let package = assets::package_files(profiles, own_rules).context("cannot read the profiles")?;
+    let (conformance, issues) = Conformance::load(&package);
+    for issue in issues.iter().filter(|issue| issue.is_error()) {
+        say!("{}", issue.line());
+    }
+    for set in conformance.rules.all() {
+        say!("{}", crate::rules::page(set, &conformance.rules.inputs).trim_end());
+    }
+    Ok(!issues.iter().any(Issue::is_error))
+}
+
 /// Checks tables, profiles and rules; prints every finding, and false where one is an error.
 pub fn check(mappings: Option<&Path>, profiles: Option<&Path>, own_rules: Option<&Path>) -> anyhow::Result<bool> {
     let files = assets::mapping_files(mappings).context("cannot read the mapping tables")?;

@@ -88,6 +88,7 @@ pub const ROUTES: &[(&str, &str)] = &[
     ("POST", "/v1/programmes"),
     ("GET", "/v1/programmes/{id}"),
     ("POST", "/v1/programmes/{id}/events"),
+    ("POST", "/v1/programmes/{id}/messages/{code}/sent"),
     ("POST", "/v1/programmes/{id}/eligibility"),
     ("GET", "/v1/partners"),
     ("GET", "/v1/answers/held"),
@@ -210,6 +211,7 @@ fn routes(app: &mut web::ServiceConfig) {
         .route("/v1/programmes", web::post().to(programmes::start))
         .route("/v1/programmes/{id}", get().to(programmes::read))
         .route("/v1/programmes/{id}/events", web::post().to(programmes::event))
+        .route("/v1/programmes/{id}/messages/{code}/sent", web::post().to(programmes::sent))
         .route("/v1/programmes/{id}/eligibility", web::post().to(programmes::eligibility))
         .route("/v1/partners", get().to(deliveries::partners))
         .route("/v1/answers/held", get().to(deliveries::held))

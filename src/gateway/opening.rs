@@ -132,6 +132,7 @@ impl Gateway {
             exports: registry::Exports::default(),
             programmes: sync::programme::Desk { ledger, wake: Notify::new() },
             subscriptions: sync::subscription::Desk::default(),
+            charges: sync::charge::Due::default(),
             hooks,
         })
     }

@@ -36,6 +36,7 @@ pub async fn run(config: Config, listener: TcpListener, shutdown: impl Future<Ou
     let answers = tokio::spawn(sync::worker::listen(Arc::clone(&gateway), stopped.clone()));
     let clocks = tokio::spawn(sync::clocks::run(Arc::clone(&gateway), stopped.clone()));
     let programmes = tokio::spawn(sync::programme::run(Arc::clone(&gateway), stopped.clone()));
+    let deriving = tokio::spawn(sync::charge::run(Arc::clone(&gateway), stopped.clone()));
     let drops = tokio::spawn(drop::run(Arc::clone(&gateway), stopped.clone()));
     let reassessing = tokio::spawn(sync::reassess::run(Arc::clone(&gateway), stopped.clone()));
     let removals = tokio::spawn(sync::remove::run(Arc::clone(&gateway), stopped));
@@ -65,6 +66,7 @@ pub async fn run(config: Config, listener: TcpListener, shutdown: impl Future<Ou
     ended(removals, deadline, || {}).await;
     ended(clocks, deadline, || {}).await;
     ended(programmes, deadline, || {}).await;
+    ended(deriving, deadline, || {}).await;
     ended(drops, deadline, || {}).await;
     ended(reassessing, deadline, || {}).await;
     // Last: whatever was done until now is in the log.

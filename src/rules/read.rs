@@ -104,7 +104,13 @@ fn field(part: &Value) -> Option<String> {
             ("/CodeSystem/observation-kind", "treatment-phase") => Some("treatment.phase".to_owned()),
             ("/CodeSystem/observation-kind", "frailty") => Some("cfs".to_owned()),
             ("/CodeSystem/observation-kind", "treatment-end") => Some("treatment.end".to_owned()),
-            (system, field) if system.starts_with("/CodeSystem/assessment-input") => Some(field.to_owned()),
+            (system, field)
+                if system.starts_with("/CodeSystem/assessment-input")
+                    || system.starts_with("/CodeSystem/programme-input") =>
+            {
+                Some(field.to_owned())
+            }
+            ("/CodeSystem/instrument", "cfs") => Some("cfs".to_owned()),
             _ => None,
         }
     })

@@ -99,6 +99,9 @@ impl<'w, 'c> Writing<'w, 'c> {
         for moved in &commit.charges {
             self.put_moved(moved)?;
         }
+        for patient in &commit.derived {
+            self.put_derived(patient)?;
+        }
         for document in &commit.documents {
             self.put_document(document)?;
         }

@@ -43,6 +43,8 @@ pub struct Commit {
     pub listed: Vec<Listed>,
     /// Who has charge of what: steps that follow, in order.
     pub charges: Vec<Moved>,
+    /// Patients whose responsibility has been derived from what was answered before it was kept.
+    pub derived: Vec<String>,
     /// What a person does to clocks.
     pub pauses: Vec<PauseChange>,
     /// Which waits are told to be overdue.

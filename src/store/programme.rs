@@ -88,8 +88,10 @@ const OF_UNITS: &str = "SELECT p.* FROM (\
      WHERE a.started_at < ?1 \
      UNION SELECT t.id FROM json_each(?3) CROSS JOIN programme t INDEXED BY programme_of_team ON t.team = json_each.value \
      WHERE t.team IS NOT NULL AND t.started_at < ?1) l CROSS JOIN programme p ON p.id = l.id ORDER BY p.started_at DESC LIMIT ?2";
+/// What the journal still has to say is kept until it does: a reminder that is done goes with the rest.
 const OWN: &str = "SELECT r.rid, r.type, r.id FROM programme_resource x CROSS JOIN resource r ON r.rid = x.rid \
-     WHERE x.programme = ?1 AND x.kept = 0";
+     CROSS JOIN version v ON v.seq = r.seq WHERE x.programme = ?1 \
+     AND (x.kept = 0 OR r.type = 'Task' AND json_extract(CAST(v.body AS TEXT), '$.status') = 'completed')";
 const NAMES: &str = "SELECT r.type || '/' || r.id FROM programme_resource x CROSS JOIN resource r ON r.rid = x.rid \
      WHERE x.programme = ?1";
 /// The Patient itself goes where nothing else is about them.

@@ -10,7 +10,7 @@ pub mod acknowledge;
 pub mod answer;
 pub mod block;
 pub mod cancel;
-mod charge;
+pub mod charge;
 pub mod clocks;
 mod concerns;
 mod consent;

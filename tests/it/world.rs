@@ -150,6 +150,14 @@ impl World {
         self.open_gateway(&settings).await;
     }
 
+    /// The same, with something done to its files in between.
+    pub async fn restart_with(&mut self, work: impl FnOnce()) {
+        self.running_gateway.take().unwrap().stop().await;
+        work();
+        let settings = settings(&self.clinic, "");
+        self.open_gateway(&settings).await;
+    }
+
     /// The same, with settings of one's own.
     pub async fn restart_as(&mut self, make: impl FnOnce(&str) -> String) {
         self.running_gateway.take().unwrap().stop().await;

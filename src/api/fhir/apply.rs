@@ -1,4 +1,5 @@
-//! `PlanDefinition/{id}/$apply`: who is responsible for what as a CarePlan, by the rules of one guideline. Nothing is kept.
+//! `PlanDefinition/{id}/$apply`: who is responsible for what as a CarePlan, by the rules of one guideline; or what a programme would
+//! be for a patient. Nothing is kept.
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde_json::{Value, json};
@@ -11,6 +12,7 @@ use super::{FHIR_JSON, query};
 use crate::access::Operation;
 use crate::fhir::guard::{Limits, Strictness};
 use crate::fhir::resource::type_of;
+use crate::sync::programme::apply as of_programme;
 use crate::sync::refusal::Refusal;
 use crate::sync::responsibility::{self, Application};
 
@@ -70,7 +72,11 @@ async fn applied(call: &Call, mut wish: Application) -> Answer {
     if wish.subject.is_none() {
         wish.subject = wish.resources.as_deref().and_then(subject_of);
     }
-    let plan = responsibility::apply(&call.gateway, &call.caller, wish, call.now).await?;
+    let (gateway, caller) = (&call.gateway, &call.caller);
+    let plan = match of_programme::has(gateway, &wish.plan) {
+        true => of_programme::apply(gateway, caller, wish, call.now).await?,
+        false => responsibility::apply(gateway, caller, wish, call.now).await?,
+    };
     Ok(HttpResponse::Ok().content_type(FHIR_JSON).body(plan.to_string()))
 }
 

@@ -5,10 +5,12 @@
 //! for each thing, because its id follows from the programme and the thing. What was purged is in a ledger beside the database
 //! before it goes, so that a copy which is put back is purged again ([`purge`]).
 
+pub mod apply;
 mod copied;
 mod due;
 pub mod note;
 pub mod purge;
+mod reported;
 mod resources;
 mod show;
 mod silence;

@@ -15,11 +15,11 @@ use vardkedja::domain::subscription::{Payload, Status};
 use vardkedja::domain::{Format, PartyRole, Stage, delivery};
 use vardkedja::fhir::search::index;
 use vardkedja::store::{
-    self, Action, Commit, Committed, Deed, Delivery, Disclosed, Given, Hook, Informed, Lifted, OptOut, Options, Party,
-    Put, Store, SubscriptionChange, SubscriptionOrder,
+    self, Action, Commit, Committed, Deed, Delivery, Disclosed, Given, Hook, Informed, Lifted, Moved, OptOut, Options,
+    Party, Put, Store, SubscriptionChange, SubscriptionOrder,
 };
 
-use super::model::{Asker, Block, Exchange, Model, NUMBERS, Purpose, REGISTRIES, Resource, UNITS, provider};
+use super::model::{Asker, Block, Exchange, Held, Model, NUMBERS, Purpose, REGISTRIES, Resource, UNITS, provider};
 use crate::gateway::TestGateway;
 use crate::oauth::{FORM, JWT_BEARER, form};
 
@@ -311,6 +311,8 @@ async fn fill(store: &Store, model: &Model) {
         let exchanges = vec![row(exchange)];
         done(store, Commit { exchanges, deliveries: vec![delivery(exchange)], ..Commit::default() }).await;
     }
+    let moved = |held: &Held| Moved { patient: held.patient.replace("Patient/", ""), step: held.step.clone() };
+    done(store, Commit { charges: model.held.iter().map(moved).collect(), ..Commit::default() }).await;
     register(store, model.blocks.iter().filter(|block| block.after == model.exchanges.len())).await;
     for block in model.blocks.iter().filter(|block| block.is_lifted) {
         let lifted = Some(Lifted { at: Utc::now(), by: NURSE.into() });

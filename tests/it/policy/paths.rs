@@ -31,6 +31,8 @@ pub const PATHS: &[Path] = &[
     ("$everything", everything),
     ("$document", document),
     ("rules applied", rules_applied),
+    ("who is responsible", responsible),
+    ("programme applied", programme_applied),
     ("rules asked of a plan", rules_asked),
     ("If-None-Exist", if_none_exist),
     ("conditional update", conditional_update),
@@ -322,6 +324,52 @@ fn rules_applied(model: &Model, asker: &Asker, _: &mut Rng) -> Vec<Question> {
         let mut question = get(path, None);
         let sees = model.sees(asker, 'r', patient);
         question.status = Some(if sees { |s| s == 200 || s == 403 } else { |s| s == 404 || s == 403 });
+        question
+    };
+    model.of("Patient").map(of).collect()
+}
+
+/// A programme is judged over what is seen of a patient, and for whom the patient is not there over nothing.
+fn programme_applied(model: &Model, asker: &Asker, _: &mut Rng) -> Vec<Question> {
+    let of = |patient: &Resource| {
+        let path = format!("/fhir/PlanDefinition/infor-din-cancerbehandling/$apply?subject={}", patient.name());
+        let mut question = get(path, None);
+        let sees = model.sees(asker, 'r', patient);
+        question.status = Some(if sees { |s| s == 200 || s == 403 } else { |s| s == 404 || s == 403 });
+        question
+    };
+    model.of("Patient").map(of).collect()
+}
+
+/// Who has which area is told by what may be read of the episodes that say so, and by nothing else.
+fn responsible(model: &Model, asker: &Asker, _: &mut Rng) -> Vec<Question> {
+    let of = |patient: &Resource| {
+        let number = NUMBERS[patient.id.parse::<usize>().unwrap()];
+        let mut question = get("/v1/responsibility/search".into(), None);
+        question.request.method = "POST";
+        question.request.headers.push(("Content-Type", "application/json".into()));
+        question.request.body = Some(json!({ "patient": number }).to_string());
+        if asker.purpose != Purpose::Care {
+            question.status = Some(|s| s == 403);
+            return question;
+        }
+        // With a scope that could cover something and covers nothing, all is unknown.
+        let may = asker.may_ask("EpisodeOfCare", 'r');
+        question.status = Some(if may { |s| s == 200 } else { |s| s == 200 || s == 403 });
+        let seen = model.held.iter().filter(|held| held.patient == patient.name());
+        let seen = seen.filter(|held| may && model.sees(asker, 'r', model.find(&held.episode).unwrap()));
+        let lines: BTreeSet<String> = seen.map(|held| format!("{} {}", held.step.area, held.step.unit)).collect();
+        let read = |answer: &Value| {
+            let line = |area: &Value| -> Vec<String> {
+                let units = area["responsible"].as_array().into_iter().flatten();
+                units
+                    .map(|one| format!("{} {}", area["area"].as_str().unwrap(), one["unit"].as_str().unwrap()))
+                    .collect()
+            };
+            let lines: BTreeSet<String> = answer["areas"].as_array().into_iter().flatten().flat_map(line).collect();
+            json!(lines)
+        };
+        question.figures = Some((read, json!(lines)));
         question
     };
     model.of("Patient").map(of).collect()
