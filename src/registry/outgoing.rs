@@ -23,6 +23,11 @@ impl Line {
         Self { resource_type: resource_type.to_owned(), terms: terms.clone(), shape }
     }
 
+    /// Whether what is stored goes out byte for byte, where it is one line.
+    pub fn keeps_bytes(&self) -> bool {
+        self.shape == Shape::Whole && !self.terms.alters(&self.resource_type)
+    }
+
     /// The line without its end; `None` where the client gets nothing of it.
     pub fn write<'b>(&self, body: &'b [u8]) -> Option<Cow<'b, [u8]>> {
         let body = self.terms.outgoing(&self.resource_type, body)?;
@@ -39,9 +44,10 @@ impl Line {
         self.terms.known_as(&self.resource_type, id)
     }
 
-    /// What tells the client to erase a resource that it has.
-    pub fn write_deleted(&self, id: &str) -> Vec<u8> {
-        deleted(&self.resource_type, &self.known_as(id))
+    /// What tells the client to erase a resource that it has: a line for each id that it may have there.
+    pub fn write_deleted(&self, id: &str) -> impl Iterator<Item = Vec<u8>> {
+        let known = self.terms.ever_known_as(&self.resource_type, id);
+        known.into_iter().map(|id| deleted(&self.resource_type, &id))
     }
 }
 

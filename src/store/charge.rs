@@ -4,15 +4,17 @@
 use rusqlite::Row;
 
 use super::apply::{Refusal, Writing};
+use super::link::person;
 use super::row::{time, uuid, uuid_if_any, word};
 use super::{Store, StoreError};
 use crate::domain::charge::{Move, Step};
 
 const INSERT: &str = "INSERT INTO charge_move (id, patient, origin, exchange, at, step, area, unit) \
                       VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
-const OF_PATIENT: &str = "SELECT * FROM charge_move WHERE patient = ?1 ORDER BY seq";
+const OF_PATIENT: &str = concat!("SELECT * FROM charge_move WHERE patient IN ", person!("?1"), " ORDER BY seq");
 /// Grows with every step of the patient's.
-pub(super) const LAST: &str = "SELECT coalesce(max(seq), 0) AS last FROM charge_move WHERE patient = ?1";
+pub(super) const LAST: &str =
+    concat!("SELECT coalesce(max(seq), 0) AS last FROM charge_move WHERE patient IN ", person!("?1"));
 
 /// A step of a patient's, to be added.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,6 +38,7 @@ fn step(row: &Row<'_>) -> Result<(i64, Move), StoreError> {
         exchange: uuid_if_any(row, "exchange")?,
         at: time(row, "at")?,
         step: word(row, "step", "a step", Step::parse)?,
+        patient: row.get("patient")?,
         area: row.get("area")?,
         unit: row.get("unit")?,
     };

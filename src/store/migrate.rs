@@ -23,7 +23,10 @@ const STEPS: &[&str] = &[
     include_str!("migrations/0014_subscription.sql"),
     include_str!("migrations/0011_closed.sql"),
     include_str!("migrations/0016_programme.sql"),
+    include_str!("migrations/0024_dropped.sql"),
     include_str!("migrations/0022_reassessment.sql"),
+    include_str!("migrations/0021_owner.sql"),
+    include_str!("migrations/0019_link.sql"),
 ];
 
 /// Runs the steps that the file has not seen, each in its own transaction. Returns how many.

@@ -12,6 +12,7 @@ pub mod block;
 mod charge;
 pub mod commit;
 mod disclosure;
+mod dropped;
 mod due;
 mod exchanges;
 mod expect;
@@ -21,6 +22,7 @@ pub mod grants;
 mod hold;
 mod known_patient;
 pub mod ledger;
+mod link;
 mod log;
 mod look;
 pub mod meter;
@@ -75,12 +77,14 @@ pub use backup::{
 pub use block::{Block, Lifted, Listed, Outgoing};
 pub use charge::{Moved, Moves};
 pub use commit::{Begun, Commit, Committed, Expect, Share, StoreError};
+pub use dropped::Dropped;
 pub use due::{Due as Removable, Tally, look_due};
 pub use export::{
-    Export, ExportChange, ExportFile, ExportLevel, ExportOrder, ExportState, FileKind, Membership, Until,
+    Export, ExportChange, ExportFile, ExportLevel, ExportOrder, ExportState, FileKind, Membership, Owner, Until,
 };
 pub use grants::{Extent, Grants, Right};
 pub use ledger::Ledger;
+pub use link::{Link, Says, Undone, Word};
 pub use meter::{Meter, Space};
 pub use objection::EVERY;
 pub use open::Options;
@@ -95,7 +99,7 @@ pub use record::{
     Action, Answer, Assertion, Attempt, Audit, Delivery, DeliveryChange, Document, Exchange, Inbound, Move, Party, Put,
     Stored,
 };
-pub use rights::{Copies, Deed, Disclosed, DisclosedTo, Erasure, Hold, Informed, OptOut, Removal, Stub};
+pub use rights::{Copies, Deed, Disclosed, DisclosedTo, Erasure, Given, Hold, Informed, OptOut, Removal, Stub};
 pub use search::{Criteria, Found, HowFar, List, Passed, Targets, Walk};
 pub use subscription::{
     Eyes, Happened, Happening, Hook, NewEvent, Numbered, Spoken, Subscription, SubscriptionChange, SubscriptionOrder,

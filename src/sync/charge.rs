@@ -76,6 +76,7 @@ pub(super) async fn follow(
         exchange: Some(exchange.id),
         at: DateTime::from_timestamp_millis(at.timestamp_millis()).unwrap_or(at),
         step,
+        patient: patient.to_owned(),
         area,
         unit,
     });
@@ -516,6 +517,7 @@ mod tests {
             exchange: Some(Uuid::from_u128(1)),
             at: at(minute),
             step,
+            patient: "p".into(),
             area: "fatigue".into(),
             unit: unit.into(),
         };

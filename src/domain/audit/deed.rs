@@ -53,6 +53,8 @@ pub enum Deed {
     Erased,
     /// A definition that all stand under, such as the KVÅ list, was changed.
     Define,
+    /// Who may get what was read again from the settings: clients, issuers, registries.
+    Agree,
     /// A programme of a patient was started or moved on.
     Programme,
     /// Something must not be removed, or may be again.
@@ -65,6 +67,12 @@ pub enum Deed {
     Reassess,
     /// A person has paused the clocks of an exchange, or lets them run on.
     Pause,
+    /// Two numbers were said to be one person's, or not to be.
+    Link,
+    /// A patient was told to have died, or to live.
+    Deceased,
+    /// A unit took back that an identity is protected.
+    Protection,
     Login,
     Token,
     Refuse,
@@ -138,6 +146,7 @@ const TABLE: &[Row] = &[
     (Deed::Inform, "inform", "C", Rest("create"), Some("informerade om kvalitetsregister")),
     (Deed::Erased, "erased", "U", Upkeep, None),
     (Deed::Define, "define", "U", Rest("update"), None),
+    (Deed::Agree, "agree", "U", Upkeep, None),
     (Deed::Programme, "programme", "U", Rest("update"), Some("skötte det digitala programmet för")),
     (Deed::LegalHold, "legal-hold", "C", Upkeep, None),
     (Deed::LiftHold, "legal-hold-lift", "U", Upkeep, None),
@@ -145,6 +154,9 @@ const TABLE: &[Row] = &[
     (Deed::Escalate, "escalate", "C", Upkeep, None),
     (Deed::Reassess, "reassess", "C", Upkeep, None),
     (Deed::Pause, "pause", "U", Upkeep, None),
+    (Deed::Link, "link", "U", Rest("update"), Some("ändrade vilka nummer som hör ihop för")),
+    (Deed::Deceased, "deceased", "U", Rest("update"), Some("meddelade om dödsfall rörande")),
+    (Deed::Protection, "protection", "U", Rest("update"), Some("hävde märkningen om skyddade personuppgifter för")),
     (Deed::Login, "login", "E", Login, None),
     (Deed::Token, "token", "E", Login, None),
     (Deed::Refuse, "refuse", "E", Rest("operation"), None),

@@ -42,7 +42,8 @@ impl Both {
 
     async fn disclose(&self) {
         let resources = vec![self.name.clone(), "Patient/p1".into()];
-        let disclosed = Disclosed { registry: "r".into(), resources, key: Some("k1".into()), at: at(3) };
+        let disclosed =
+            Disclosed { registry: "r".into(), what: Given::Names(resources), key: Some("k1".into()), at: at(3) };
         self.store.done(right(Deed::Disclosed(disclosed))).await;
     }
 

@@ -142,8 +142,9 @@ async fn ask_of_rights(store: &Store) {
     store.opt_out(id).await.unwrap();
     store.opt_outs(PNR, "195009072553").await.unwrap();
     store.informed(PNR, "195009072553").await.unwrap();
-    store.objected_since("rehab", at(0)).await.unwrap();
-    store.returned_since("rehab", at(0)).await.unwrap();
+    store.objected_since("rehab", 0).await.unwrap();
+    store.returned_since("rehab", 0).await.unwrap();
+    store.informed_since("rehab", 0).await.unwrap();
     store.erasures("rehab", 0, 9).await.unwrap();
     store.disclosed(&units(&[ASKER]), "p1").await.unwrap();
     store.to_erase(&units(&[ASKER]), "p1").await.unwrap();

@@ -11,6 +11,7 @@ pub mod note;
 pub mod purge;
 mod resources;
 mod show;
+mod silence;
 mod start;
 mod state;
 mod step;
@@ -18,6 +19,7 @@ mod step;
 pub use copied::check_copied;
 pub use due::{run, sweep};
 pub use show::{definitions, list, shown};
+pub use silence::silence;
 pub use start::{Start, Started, ask, start};
 pub use step::{Event, take};
 

@@ -149,6 +149,12 @@ pub fn message(one: &Programme, message: &rules::Message, at: DateTime<Utc>, is_
     resource
 }
 
+/// A message that is not to be sent: the patient has died.
+pub fn unsend(message: &mut Value) {
+    message["status"] = json!("revoked");
+    message["statusReason"] = json!({ "text": "Patienten är avliden." });
+}
+
 /// A message that somebody wrote.
 pub fn conversation(one: &Programme, id: &str, by_patient: bool, by: &str, text: &str, at: DateTime<Utc>) -> Value {
     let (sender, recipient) = match by_patient {

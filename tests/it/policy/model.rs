@@ -29,8 +29,19 @@ pub const REGISTRIES: [(&str, bool); 2] = [("named", false), ("told", true)];
 pub fn provider(unit: &str) -> &'static str {
     if unit == MUNICIPALITY { "SE2120001355-E000000000001" } else { "SE2321000131-E000000000001" }
 }
-pub const KINDS: [&str; 7] =
-    ["Patient", "Procedure", "Task", "CarePlan", "ServiceRequest", "Composition", "Organization"];
+pub const KINDS: [&str; 9] = [
+    "Patient",
+    "Procedure",
+    "Task",
+    "CarePlan",
+    "ServiceRequest",
+    "Composition",
+    "Organization",
+    "Communication",
+    "CommunicationRequest",
+];
+/// What is said and written: no registry's, whatever was agreed.
+const WORDS: [&str; 3] = ["Composition", "Communication", "CommunicationRequest"];
 pub const CODES: [&str; 3] = ["k1", "k2", "k3"];
 pub const STATUSES: [&str; 2] = ["requested", "completed"];
 pub const GENDERS: [&str; 2] = ["female", "male"];
@@ -141,6 +152,8 @@ pub struct Model {
     pub objections: BTreeSet<(&'static str, String)>,
     /// Patients who were informed of the registries.
     pub informed: BTreeSet<String>,
+    /// Ids of two Patients that turn out to be one person, the old one first, when so many exchanges have come.
+    pub link: Option<(&'static str, &'static str, usize)>,
     /// What each registry was shown.
     pub got: RefCell<BTreeSet<(&'static str, String)>>,
 }
@@ -223,7 +236,7 @@ pub fn has_code(kind: &str) -> bool {
 }
 
 pub fn has_status(kind: &str) -> bool {
-    !matches!(kind, "Patient" | "Organization")
+    !matches!(kind, "Patient" | "Organization" | "Subscription" | "AuditEvent")
 }
 
 impl Criterion {
@@ -297,7 +310,7 @@ impl Asker {
     fn is_for(&self, kind: &str, right: char) -> bool {
         match self.purpose {
             Purpose::Care => true,
-            Purpose::Registry(_) => right == 'r' || right == 's',
+            Purpose::Registry(_) => (right == 'r' || right == 's') && !WORDS.contains(&kind),
             Purpose::Operations => matches!(kind, "Organization" | "AuditEvent"),
         }
     }
@@ -324,7 +337,7 @@ impl Model {
         let ids = |count: usize| (0..count).map(|n| format!("{n:02}")).collect::<Vec<_>>();
         let unit_names = UNITS.map(|(unit, _)| unit);
         let mut resources: Vec<Resource> = Vec::new();
-        for (kind, count) in KINDS.into_iter().zip([3, 14, 7, 4, 4, 3, 3]) {
+        for (kind, count) in KINDS.into_iter().zip([3, 14, 7, 4, 4, 3, 3, 4, 4]) {
             for id in ids(count) {
                 let said = |random: &mut Rng| Said {
                     code: pick(random, &CODES),
@@ -392,7 +405,7 @@ impl Model {
         let shown = |random: &mut Rng| resources.iter().filter(|_| random.u8(..) < 60).map(Resource::name).collect();
         let before: Vec<String> = shown(random);
         let got = RefCell::new(before.into_iter().map(|name| ("named", name)).collect());
-        Self { resources, exchanges, blocks, objections, informed, got }
+        Self { resources, exchanges, blocks, objections, informed, link: None, got }
     }
 
     /// The patient that a resource is about; a Patient is about itself.
@@ -509,6 +522,7 @@ impl Model {
                 resource.units.iter().any(|unit| asker.is(unit) && !self.is_withheld(resource, Some(unit)))
             }
             Purpose::Operations => false,
+            Purpose::Registry(_) if WORDS.contains(&resource.kind) => false,
             Purpose::Registry(registry) => Self::patient_of(resource).is_some_and(|patient| {
                 let needs_information = REGISTRIES.iter().any(|(name, needs)| *name == registry && *needs);
                 !self.objections.contains(&(registry, patient.clone()))

@@ -48,6 +48,7 @@ pub const PATHS: &[Path] = &[
     ("open loops", open_loops),
     ("timeline", timeline),
     ("$diff", difference),
+    ("code list", code_list),
 ];
 
 /// What is read of an answer.
@@ -221,7 +222,16 @@ fn include(model: &Model, asker: &Asker, _: &mut Rng) -> Vec<Question> {
         }
     }
     let iterated = "/fhir/Task?_include=Task:focus&_include:iterate=Procedure:patient&_count=500";
-    vec![get("/fhir/Procedure?_include=Procedure:patient&_count=500".into(), procedures), get(iterated.into(), tasks)]
+    let mut messages = BTreeSet::new();
+    for r in found(model, asker, "Communication") {
+        messages.insert(r.mark_now());
+        messages.extend(r.now().patient.iter().filter_map(|name| shown(model.find(name).unwrap())));
+    }
+    vec![
+        get("/fhir/Procedure?_include=Procedure:patient&_count=500".into(), procedures),
+        get(iterated.into(), tasks),
+        get("/fhir/Communication?_include=Communication:subject&_count=500".into(), messages),
+    ]
 }
 
 fn revinclude(model: &Model, asker: &Asker, _: &mut Rng) -> Vec<Question> {
@@ -231,8 +241,10 @@ fn revinclude(model: &Model, asker: &Asker, _: &mut Rng) -> Vec<Question> {
         let about = |r: &&Resource| r.now().patient.as_ref() == Some(&patient.name());
         marks.extend(found(model, asker, "Procedure").filter(about).map(Resource::mark_now));
         marks.extend(found(model, asker, "CarePlan").filter(about).map(Resource::mark_now));
+        marks.extend(found(model, asker, "CommunicationRequest").filter(about).map(Resource::mark_now));
     }
-    let path = "/fhir/Patient?_revinclude=Procedure:patient&_revinclude=CarePlan:patient&_count=500";
+    let path = "/fhir/Patient?_revinclude=Procedure:patient&_revinclude=CarePlan:patient\
+                &_revinclude=CommunicationRequest:patient&_count=500";
     vec![get(path.into(), marks)]
 }
 
@@ -581,4 +593,16 @@ fn difference(model: &Model, asker: &Asker, _: &mut Rng) -> Vec<Question> {
         }
     }
     all
+}
+
+/// The codes that everybody goes by are about nobody: whoever was let in reads them, whatever the scopes.
+fn code_list(_: &Model, _: &Asker, _: &mut Rng) -> Vec<Question> {
+    let of = |path: &str| {
+        let mut question = get(format!("/fhir/CodeSystem{path}"), None);
+        question.status = Some(|s| s == 200);
+        question
+    };
+    let mut count = of("?_summary=count");
+    count.total = Some(1);
+    vec![count, of("/kva"), of("/kva/_history/1"), of("/kva/_history"), of("?_id=kva"), of("/_history")]
 }
