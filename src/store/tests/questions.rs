@@ -123,6 +123,13 @@ pub(super) async fn ask_everything(store: &Store) {
     let prune = Some(Prune { through: 0, most: 1 });
     store.done(Commit { prune, ..Commit::default() }).await;
     store.verify_audit().await.unwrap();
+    for when in [Some(at(3)), None] {
+        let look = Look { exchange: one.id, at: when, tasks: Vec::new() };
+        store.done(Commit { looks: vec![look], ..Commit::default() }).await;
+    }
+    store.plans_due(at(0), 9).await.unwrap();
+    store.next_look().await.unwrap();
+    store.reassessments("p1").await.unwrap();
     ask_of_rights(store).await;
     ask_for_subscribers(store).await;
     // Last: it leaves something in the lane.
