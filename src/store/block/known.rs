@@ -177,8 +177,10 @@ impl Known {
 
     /// A Patient of another number of the person, which no document may have come under.
     fn add_linked(&mut self, db: &Statements<'_>, patient: &str) -> Result<(), StoreError> {
-        for id in kin(db, patient)? {
-            let Some(rid) = db.first(PATIENT, [&id], |row| Ok::<_, StoreError>(row.get(0)?))? else { continue };
+        let others = kin(db, patient)?;
+        let person = others.iter().map(String::as_str).chain([patient]);
+        for id in person.filter(|_| !others.is_empty()) {
+            let Some(rid) = db.first(PATIENT, [id], |row| Ok::<_, StoreError>(row.get(0)?))? else { continue };
             let resource = || Resource { rid, is_patient: true, origins: Vec::new() };
             self.resources.entry(format!("Patient/{id}")).or_insert_with(resource);
         }
