@@ -15,6 +15,7 @@ pub mod icd10;
 pub mod kind;
 pub mod kva;
 pub mod outgoing;
+pub mod ownership;
 pub mod part;
 pub mod person_id;
 pub mod programme;

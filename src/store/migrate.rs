@@ -23,6 +23,7 @@ const STEPS: &[&str] = &[
     include_str!("migrations/0014_subscription.sql"),
     include_str!("migrations/0011_closed.sql"),
     include_str!("migrations/0016_programme.sql"),
+    include_str!("migrations/0020_counterpart.sql"),
 ];
 
 /// Runs the steps that the file has not seen, each in its own transaction. Returns how many.

@@ -37,8 +37,18 @@ pub struct Change {
     pub resources: Vec<Value>,
     /// What is said of single areas of the request.
     pub areas: Vec<AreaAnswer>,
+    /// Tasks of the owner's own about single areas, as they stand at its server.
+    pub children: Vec<Child>,
     /// The unit that it is sent on to, and where that stands in what was sent.
     pub redirect: Option<(String, String)>,
+}
+
+/// A Task that the owner made for one area.
+#[derive(Debug, Clone)]
+pub struct Child {
+    pub area: String,
+    /// As it stands there.
+    pub task: Value,
 }
 
 /// Who told it, and how it is recognised when it is told again.

@@ -76,8 +76,12 @@ fn is_urgent(resource: &Value) -> bool {
     asks && matches!(resource["priority"].as_str(), Some("urgent" | "asap" | "stat"))
 }
 
-/// What the placer's side may change in a Task that the partner has: how it stands, and how urgent it is.
-pub const MOVED: [&str; 4] = ["status", "statusReason", "businessStatus", "priority"];
+/// What the placer's side may change in a Task that the partner has: how it stands, how urgent it is, and which version of the
+/// request it is about (`input`), which came for that reason (`reasonCode`).
+pub const MOVED: [&str; 6] = ["status", "statusReason", "businessStatus", "priority", "input", "reasonCode"];
+
+/// What is the placer's alone, however far the partner has gone on.
+const PLACERS: [&str; 3] = ["priority", "input", "reasonCode"];
 
 /// By what right the partner's copy of a Task is moved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -144,8 +148,8 @@ pub fn apply_move(stored: &Value, theirs: &Value) -> Result<Option<Value>, Strin
     if wanted.is_some_and(|w| !w.is_final())
         && status(&theirs["status"]).is_some_and(|s| s > Status::OnHold && !s.is_final())
     {
-        // The partner has gone on by itself: its own step is read back in the next round, and only the urgency is ours.
-        set.retain(|name, _| name == "priority");
+        // The partner has gone on by itself: its own step is read back in the next round, and only what is asked is ours.
+        set.retain(|name, _| PLACERS.contains(&name.as_str()));
     }
     let may = |from, to, role| matches!(verdict(from, to, role), Verdict::Allowed | Verdict::Same);
     if let (Some(from), Some(to)) = (status(&theirs["status"]), set.get("status").and_then(status))
@@ -183,12 +187,17 @@ mod tests {
     }
 
     #[test]
-    fn a_partner_that_has_gone_on_by_itself_only_hears_how_urgent_it_is() {
-        let stored = json!({ "set": { "status": "requested", "priority": "stat" }, "clear": ["statusReason"] });
+    fn a_partner_that_has_gone_on_by_itself_only_hears_what_is_asked_of_it() {
+        let version = json!([{ "valuePositiveInt": 2 }]);
+        let stored = json!({ "set": { "status": "requested", "priority": "stat", "input": version }, "clear": ["statusReason"] });
         let theirs = json!({ "status": "in-progress", "priority": "routine", "statusReason": { "text": "x" } });
         let changed = apply_move(&stored, &theirs).unwrap().unwrap();
-        assert_eq!(changed, json!({ "status": "in-progress", "priority": "stat", "statusReason": { "text": "x" } }));
+        assert_eq!(
+            changed,
+            json!({ "status": "in-progress", "priority": "stat", "statusReason": { "text": "x" }, "input": version })
+        );
         let held = json!({ "status": "on-hold", "statusReason": { "text": "x" } });
-        assert_eq!(apply_move(&stored, &held).unwrap().unwrap(), json!({ "status": "requested", "priority": "stat" }));
+        let moved = json!({ "status": "requested", "priority": "stat", "input": version });
+        assert_eq!(apply_move(&stored, &held).unwrap().unwrap(), moved);
     }
 }

@@ -9,6 +9,7 @@ use super::charge::{self, Speaks};
 use super::consent::{consent_withdrawn, end_part, no_consent, only_here, stop_deliveries, tells_the_end};
 use super::consultation;
 use super::contribute::told_by;
+use super::counterpart;
 use super::difference;
 use super::held::held_by_blocks;
 use super::identify::settle_patients;
@@ -95,6 +96,10 @@ pub(super) async fn supersede(
             _ => {}
         }
     }
+    let kept = match wrong || withdrawn {
+        true => counterpart::Kept::default(),
+        false => counterpart::keep(gateway, &mut resources, &current).await?,
+    };
     spread(&mut resources);
     let kept_here = resources.iter().any(is_protected) && conceal_protected(&mut resources.clone());
     let (mut fallen, stays) = fallen(&others, &current);
@@ -210,7 +215,11 @@ pub(super) async fn supersede(
         let id = (!patient.is_new).then_some(patient.id);
         commit.expect.push(Expect::Patient { system: patient.system, value: patient.value, id });
     }
-    let said = [&read.issues, &followed.issues, &carried.issues];
+    for (partner, clashes) in &kept.clashes {
+        counterpart::open(gateway, &mut commit, &exchange, partner, clashes, now).await?;
+    }
+    commit.owned = kept.changes;
+    let said = [&read.issues, &followed.issues, &carried.issues, &kept.issues];
     let mut issues: Vec<Issue> = said.into_iter().flatten().cloned().collect();
     if read.envelope.entered_in_error && before.is_none() {
         issues.push(nothing_retracted());

@@ -9,6 +9,7 @@ use super::abort;
 use super::acknowledge::{Applied, Change, Heard, acknowledge};
 use super::clocks::item::{OVERDUE, PATIENT_DECEASED};
 use super::consultation;
+use super::counterpart::CONFLICT;
 use super::refusal::missing;
 use super::{part, redirect, worklist};
 use crate::Gateway;
@@ -62,6 +63,7 @@ pub async fn take(
         output: wanted["output"].as_array().cloned().unwrap_or_default(),
         resources: Vec::new(),
         areas: part::said_in(&stored, wanted),
+        children: Vec::new(),
         redirect: redirect::said_in(&stored, wanted).map(|to| (to, "Task.output".to_owned())),
     };
     let body = serde_json::to_vec(wanted).unwrap_or_default();
@@ -117,6 +119,14 @@ fn check_worklist(stored: &Stored) -> Result<(), Refusal> {
             "Task.status",
             "Uppgiften avslutas av sig själv när det som väntas på är gjort; flytta den uppgift som focus pekar på.",
             "The Task ends by itself when what is waited for is done; move the Task that focus points at.",
+        )));
+    }
+    if code == CONFLICT {
+        return Err(Refusal::Conflict(Issue::error(
+            Code::BusinessRule,
+            "Task.status",
+            "Uppgiften avslutas när det är bestämt vad som gäller: POST /v1/conflicts/{id}/settle med ours eller theirs för varje element.",
+            "The Task ends when it is decided what holds: POST /v1/conflicts/{id}/settle with ours or theirs for each element.",
         )));
     }
     if code != worklist::PARKED {

@@ -17,7 +17,7 @@ use crate::domain::task::Status;
 use crate::domain::{PartyRole, Stage};
 use crate::fhir::bundle::TaskMode;
 use crate::fhir::resource::reference_of;
-use crate::store::{Commit, Delivery, Exchange, Expect, Inbound, Put};
+use crate::store::{Commit, Counterpart, Delivery, Exchange, Expect, Inbound, Party, Put};
 
 /// `tasks`: what follows from the owner's move, and last the Task that it moved.
 pub(super) fn commit_of(
@@ -33,6 +33,7 @@ pub(super) fn commit_of(
     exchange.revision += 1;
     exchange.updated_at = now;
     let mut deliveries = Vec::new();
+    let mut counterparts = Vec::new();
     let others = tasks.split_last().map_or(&[][..], |(_, others)| others);
     for party in &mut exchange.parties {
         let own = |t: &&Value| party.task.is_some() && party.task.as_deref() == t["id"].as_str();
@@ -48,6 +49,14 @@ pub(super) fn commit_of(
             let address = Address::of(before, party, now);
             deliveries.push(package::task_move(&address, standing, Right::Both));
             party.stage = Stage::Waiting;
+        }
+        if is_pushed(gateway, &party.partner) {
+            let sent = parts(gateway, before, party, tasks, change, current, now);
+            if !sent.deliveries.is_empty() {
+                party.stage = Stage::Waiting;
+            }
+            deliveries.extend(sent.deliveries);
+            counterparts.extend(sent.counterparts);
         }
     }
     exchange.stage = Stage::of_all(exchange.recipients().map(|p| p.stage));
@@ -68,6 +77,7 @@ pub(super) fn commit_of(
         put: weighed.put,
         expect: weighed.expect,
         deliveries,
+        counterparts,
         inbound: vec![Inbound {
             partner: heard.partner.to_owned(),
             key: heard.key.to_owned(),
@@ -82,6 +92,64 @@ pub(super) fn commit_of(
     commit.expect.push(Expect::Unheard { partner: heard.partner.to_owned(), key: heard.key.to_owned() });
     commit.exchanges.push(exchange);
     commit
+}
+
+/// What the owner's own server gets of the areas.
+#[derive(Default)]
+struct Parts {
+    deliveries: Vec<Delivery>,
+    counterparts: Vec<Counterpart>,
+}
+
+/// The Tasks about areas that are new or moved, to the server of the unit that owns the whole; what that made itself is known
+/// there, and from now on here.
+fn parts(
+    gateway: &Gateway,
+    exchange: &Exchange,
+    party: &Party,
+    tasks: &[Value],
+    change: &Change,
+    current: &Current,
+    now: DateTime<Utc>,
+) -> Parts {
+    let mut sent = Parts::default();
+    let address = Address::of(exchange, party, now);
+    let mut new: Vec<Value> = Vec::new();
+    let own = tasks.iter().filter(|t| part::is_part(t) && part::whole_of(t) == party.task.as_deref());
+    for task in own {
+        let child = change.children.iter().find(|child| Some(child.area.as_str()) == part::area_of(task));
+        let (Some(id), stored) = (task["id"].as_str(), reference_of(task).is_some_and(|n| current.contains_key(&n)))
+        else {
+            continue;
+        };
+        match child {
+            Some(child) => sent.counterparts.push(Counterpart {
+                partner: party.partner.clone(),
+                resource_type: "Task".to_owned(),
+                id: id.to_owned(),
+                theirs: child.task["id"].as_str().unwrap_or_default().to_owned(),
+                version: child.task["meta"]["versionId"].as_str().map(str::to_owned),
+                changed: child.task["meta"]["lastUpdated"].as_str().map(str::to_owned),
+                patient: address.patient.to_owned(),
+                exchange: exchange.id,
+                mark: 0,
+                settled: true,
+                body: serde_json::to_vec(&child.task).unwrap_or_default(),
+            }),
+            None if stored => sent.deliveries.push(package::task_move(&address, task, Right::Both)),
+            None => new.push(task.clone()),
+        }
+    }
+    if !new.is_empty() {
+        let carried = ["Patient", "Organization", "PractitionerRole", "ServiceRequest"];
+        let carries = |name: &&String| carried.iter().any(|kind| name.starts_with(&format!("{kind}/")));
+        let found = exchange.resources.iter().filter(carries).filter_map(|name| current.get(name));
+        let mut resources: Vec<Value> = found.map(|(_, value)| value.clone()).collect();
+        resources.extend(tasks.iter().filter(|t| t["id"].as_str() == party.task.as_deref()).cloned());
+        resources.extend(new);
+        sent.deliveries.push(package::bundle(gateway, &address, &resources, TaskMode::CreateOnce, None));
+    }
+    sent
 }
 
 /// Puts into the commit that it was answered, and what the sender is told of it.

@@ -87,6 +87,7 @@ impl Quiet {
             output: Vec::new(),
             resources: Vec::new(),
             areas: Vec::new(),
+            children: Vec::new(),
             redirect: None,
         };
         let key = Uuid::new_v4().to_string();
