@@ -22,10 +22,10 @@ const OF: &str = "SELECT c.* FROM json_each(?2) n JOIN counterpart c ON c.partne
 const OF_PATIENT: &str = "SELECT * FROM counterpart WHERE patient = ?1 AND partner = ?2 ORDER BY type, id";
 const OF_RESOURCE: &str = "SELECT * FROM counterpart WHERE type = ?1 AND id = ?2 ORDER BY partner";
 const OWNED: &str = "SELECT * FROM owned WHERE type = ?1 AND id = ?2 ORDER BY path";
-/// Plans, and what is asked for and aimed at while the partner has an open Task about the patient; nothing while something is
-/// under way there, whose outcome is not known.
+/// What the partner may work with: while it has an open Task about the patient, and with `?5` whether it has or not; nothing while
+/// something is under way there, whose outcome is not known.
 const WATCHED: &str = "SELECT c.* FROM counterpart c WHERE c.partner = ?1 AND c.type = ?2 AND c.id > ?3 \
-     AND (?2 = 'CarePlan' OR EXISTS (SELECT 1 FROM exchange e JOIN party p ON p.exchange = e.id \
+     AND (?5 OR EXISTS (SELECT 1 FROM exchange e JOIN party p ON p.exchange = e.id \
           WHERE e.patient = c.patient AND p.partner = c.partner AND p.task IS NOT NULL \
           AND p.status IN ('requested', 'received', 'on-hold', 'accepted', 'in-progress'))) \
      AND NOT EXISTS (SELECT 1 FROM delivery d WHERE d.partner = c.partner AND d.patient = c.patient AND d.state = 'waiting') \
@@ -169,15 +169,17 @@ impl Store {
         self.read(move |db| db.all(OF_RESOURCE, key, counterpart)).await
     }
 
-    /// Of a type, what the partner may have changed and is to be asked for; by our id, behind `after`.
+    /// Of a type, what the partner may have changed and is to be asked for; by our id, behind `after`. `all`: also about patients for
+    /// whom it has nothing to do.
     pub async fn watched(
         &self,
         partner: &str,
         resource_type: &str,
         after: &str,
         limit: u32,
+        all: bool,
     ) -> Result<Vec<Counterpart>, StoreError> {
-        let key = (partner.to_owned(), resource_type.to_owned(), after.to_owned(), limit);
+        let key = (partner.to_owned(), resource_type.to_owned(), after.to_owned(), limit, all);
         self.read(move |db| db.all(WATCHED, key, counterpart)).await
     }
 

@@ -81,7 +81,7 @@ fn is_urgent(resource: &Value) -> bool {
 pub const MOVED: [&str; 6] = ["status", "statusReason", "businessStatus", "priority", "input", "reasonCode"];
 
 /// What is the placer's alone, however far the partner has gone on.
-const PLACERS: [&str; 3] = ["priority", "input", "reasonCode"];
+pub const PLACERS: [&str; 3] = ["priority", "input", "reasonCode"];
 
 /// By what right the partner's copy of a Task is moved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -203,6 +203,7 @@ async fn apply(
     if !has_parts && gateway.store.is_heard(partner, &key).await? {
         return Ok(());
     }
+    counterpart::check_asked(gateway, partner, open, task, now).await?;
     let Some(parts) = counterpart::parts_at(gateway, client, partner, ours, task).await? else {
         round.left += 1;
         return Ok(());

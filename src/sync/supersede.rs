@@ -385,5 +385,7 @@ async fn overtaken(gateway: &Gateway, before: &Exchange, version: u32) -> Result
         note: Some(format!("ersatt av version {version} | superseded by version {version}")),
         attempt: None,
     };
-    Ok(parked.into_iter().filter(|d| d.action != Action::Notice).map(change).collect())
+    // What was to tell the sender's own server how it goes is in no version of the document.
+    let is_report = |d: &crate::store::Delivery| before.sender().is_some_and(|s| s.unit.eq_ignore_ascii_case(&d.unit));
+    Ok(parked.into_iter().filter(|d| d.action != Action::Notice && !is_report(d)).map(change).collect())
 }

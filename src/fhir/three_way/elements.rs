@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::domain::ownership::apart;
@@ -166,16 +166,23 @@ fn take(item: &mut Value, part: &str) -> Option<Value> {
     parent.as_object_mut()?.shift_remove(name)
 }
 
-/// The value without references, and without what is empty then.
+/// What a Reference may have; only what it names without pointing at it is compared.
+const OF_REFERENCE: [&str; 4] = ["reference", "type", "identifier", "display"];
+
+fn is_reference(object: &Map<String, Value>) -> bool {
+    let names = ["reference", "type", "identifier"];
+    names.iter().any(|name| object.contains_key(*name)) && object.keys().all(|k| OF_REFERENCE.contains(&k.as_str()))
+}
+
+/// The value without references, and without what is empty then. A unit that is named by its identifier stays named.
 fn plain(value: &Value) -> Option<Value> {
     match value {
+        Value::Object(object) if is_reference(object) => {
+            let named = object.get("identifier").filter(|_| !object.contains_key("reference"));
+            named.and_then(plain).map(|named| json!({ "identifier": named }))
+        }
         Value::Object(object) => {
-            let kept = object.iter().filter(|(name, _)| *name != "reference");
-            // What stands beside a reference says what the reference says: servers leave it out and add it.
-            let is_reference = object.get("reference").is_some_and(Value::is_string);
-            let kept =
-                kept.filter(|(name, _)| !is_reference || !["type", "display", "identifier"].contains(&name.as_str()));
-            let kept: Map<String, Value> = kept.filter_map(|(n, v)| Some((n.clone(), plain(v)?))).collect();
+            let kept: Map<String, Value> = object.iter().filter_map(|(n, v)| Some((n.clone(), plain(v)?))).collect();
             (!kept.is_empty()).then_some(Value::Object(kept))
         }
         Value::Array(items) => {

@@ -43,7 +43,7 @@ pub struct Incoming {
 pub struct Outgoing {
     /// What is to stand there.
     pub resource: Value,
-    /// Elements that were changed there by their owner, and that we have not read yet.
+    /// Elements that were changed there by their owner, or added, and that we have not read yet.
     pub unread: Vec<String>,
     pub clashes: Vec<Clash>,
 }
@@ -90,8 +90,9 @@ pub fn outgoing(base: &Value, ours: &Value, theirs: &Value, now: &Value, is_thei
             }
         } else if o == t {
         } else if o.is_none() && b.is_none() {
-            // Added there: it stays there.
+            // Added there: it stays there, and is read.
             set(&mut written.resource, path, theirs);
+            written.unread.push(path.clone());
         } else if t != b && !is_within_gone(path, ours, theirs) {
             written.clashes.push(clash(path, base, ours, theirs));
         }

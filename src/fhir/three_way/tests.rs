@@ -58,7 +58,7 @@ fn a_new_version_keeps_the_performers_word_and_what_was_added_there() {
     assert_eq!(written.resource["activity"][0]["detail"]["status"], "completed");
     assert_eq!(written.resource["note"][0]["text"], "egen");
     assert_eq!(written.resource["identifier"].as_array().unwrap().len(), 2);
-    assert_eq!(written.unread, ["activity[I1].detail.status"]);
+    assert_eq!(written.unread, ["activity[I1].detail.status", "note"]);
     assert!(written.clashes.is_empty());
 }
 

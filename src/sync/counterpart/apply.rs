@@ -19,7 +19,7 @@ use crate::domain::ownership::{Owner, owner};
 use crate::fhir::bundle::TaskMode;
 use crate::fhir::issue::{Issue, any_error};
 use crate::fhir::resource::{reference_of, type_of};
-use crate::fhir::three_way::{Taken, incoming};
+use crate::fhir::three_way::{Incoming, Taken, incoming, put};
 use crate::store::{
     Commit, Committed, Counterpart, Delivery, Exchange, Expect, Filter, Owned, OwnedChange, StoreError,
 };
@@ -51,23 +51,25 @@ pub(super) async fn apply(
     if version.is_some() && store.is_heard(partner, &key).await? {
         return Ok(Became::Nothing);
     }
-    // References of theirs become ours, as far as we know what they are.
-    let mut theirs = theirs.clone();
-    rename(&mut theirs, &names(gateway, known).await?);
+    let names = names(gateway, known).await?;
     let base: Value = serde_json::from_slice(&known.body).unwrap_or_default();
     for _ in 0..TRIES {
         let Some(exchange) = home(gateway, &name).await?.filter(|e| !e.entered_in_error) else {
             return Ok(Became::Nothing);
         };
+        if !takes_part(gateway, &exchange, known).await? {
+            return Ok(Became::Nothing);
+        }
         if store.is_under_way(partner, &known.patient).await? {
             return Ok(Became::Left);
         }
         let found = current(store.resources(&Filter::ALL, &exchange.resources).await?);
         let Some((_, ours)) = found.get(&name) else { return Ok(Became::Nothing) };
-        let read = incoming(&base, ours, &theirs, |path| is_theirs(gateway, &exchange, partner, ours, path));
+        let mut read = incoming(&base, ours, theirs, |path| is_theirs(gateway, &exchange, partner, ours, path));
+        own_names(&mut read, &names);
         let issues = gateway.validate(std::slice::from_ref(&read.resource));
         if !read.taken.is_empty() && any_error(&issues) {
-            let body = serde_json::to_vec(&theirs).unwrap_or_default();
+            let body = serde_json::to_vec(theirs).unwrap_or_default();
             let heard = Heard {
                 partner,
                 actor: partner,
@@ -87,7 +89,7 @@ pub(super) async fn apply(
                 version: version.map(str::to_owned),
                 changed: theirs["meta"]["lastUpdated"].as_str().map(str::to_owned),
                 settled: true,
-                body: serde_json::to_vec(&theirs).unwrap_or_default(),
+                body: serde_json::to_vec(theirs).unwrap_or_default(),
                 ..known.clone()
             }],
             expect: vec![Expect::Counterpart {
@@ -144,6 +146,29 @@ pub(super) async fn apply(
         }
     }
     Err(Refusal::Busy)
+}
+
+/// Whether the partner has a part in it still: in what makes the resource, or in what it came with.
+async fn takes_part(gateway: &Gateway, home: &Exchange, known: &Counterpart) -> Result<bool, StoreError> {
+    let has_part = |exchange: &Exchange| exchange.parties.iter().any(|party| party.partner == known.partner);
+    if has_part(home) {
+        return Ok(true);
+    }
+    let carried = gateway.store.exchange(&Filter::ALL, known.exchange).await?;
+    Ok(carried.is_some_and(|carried| !carried.entered_in_error && has_part(&carried)))
+}
+
+/// References of theirs become ours, as far as we know what they are.
+fn own_names(read: &mut Incoming, names: &HashMap<String, String>) {
+    for taken in &mut read.taken {
+        if let Some(is) = &mut taken.is {
+            rename(is, names);
+        }
+        put(&mut read.resource, &taken.path, taken.is.clone());
+    }
+    for said in read.clashes.iter_mut().filter_map(|clash| clash.theirs.as_mut()) {
+        rename(said, names);
+    }
 }
 
 /// What performers have said of their own, with the word of the other side that it stands in the place of.

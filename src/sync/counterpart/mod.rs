@@ -3,7 +3,8 @@
 //!
 //! - `send`: a delivery's Bundle, brought together with what stands at the partner
 //! - `read`: what was changed there, read and applied; `apply`: the commit of it, and who else is told
-//! - `adopt`: what it did for us; `children`: what it says of single areas in Tasks of its own
+//! - `adopt`: what it did for us; `children`: what it says of single areas in Tasks of its own;
+//!   `asked`: what it changed in a Task that is not its own
 //! - `clash`: what the owner did not change alone, as a Task for a person; `settle`: the person's decision
 //! - `keep`: a new version of a document keeps what performers have said of their activities
 //!
@@ -11,6 +12,7 @@
 
 mod adopt;
 mod apply;
+mod asked;
 mod children;
 mod clash;
 mod keep;
@@ -26,6 +28,7 @@ use crate::fhir::three_way;
 use crate::store::{Exchange, Filter, StoreError};
 use serde_json::Value;
 
+pub(super) use asked::check_asked;
 pub(super) use children::{changed_wholes, parts_at};
 pub(super) use clash::{CONFLICT, Clashes, open};
 pub(super) use keep::{Kept, keep};

@@ -54,7 +54,9 @@ async fn read_all(
     for resource_type in WATCHED {
         let mut after = String::new();
         loop {
-            let watched = gateway.store.watched(partner, resource_type, &after, AT_ONCE).await?;
+            // A plan outlives the request that came with it: it is read in every full round.
+            let all = resource_type == "CarePlan" && seen.since().is_none();
+            let watched = gateway.store.watched(partner, resource_type, &after, AT_ONCE, all).await?;
             let Some(last) = watched.last() else { break };
             after.clone_from(&last.id);
             let is_last = watched.len() < AT_ONCE as usize;

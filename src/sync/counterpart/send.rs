@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use super::{Clashes, home, is_theirs};
 use crate::Gateway;
 use crate::domain::delivery::Outcome;
+use crate::fhir::bundle::{Dialect, as_sent};
 use crate::fhir::canonical::RESOURCE_ID;
 use crate::fhir::resource::{identifier, type_of};
 use crate::fhir::three_way::{Outgoing, get, outgoing, put};
@@ -182,6 +183,9 @@ fn compose(
     sides: &HashMap<String, (Exchange, Value)>,
 ) -> (Value, HashMap<String, Outgoing>, bool) {
     let mut body = bundle.clone();
+    let inside: Vec<String> = entries(bundle).iter().filter_map(name_of).collect();
+    let none = Dialect::default();
+    let dialect = gateway.config.partner(&delivery.partner).map_or(&none, |p| &p.dialect);
     let mut together = HashMap::new();
     let mut is_conditional = false;
     for entry in body["entry"].as_array_mut().into_iter().flatten().filter(|entry| is_update(entry)) {
@@ -190,9 +194,9 @@ fn compose(
         let Some(id) = theirs["id"].as_str() else { continue };
         let ours = entry["resource"].clone();
         let out = match sides.get(&name) {
-            Some((exchange, now)) => {
-                outgoing(base, &ours, theirs, now, |path| is_theirs(gateway, exchange, &delivery.partner, now, path))
-            }
+            Some((exchange, now)) => outgoing(base, &ours, theirs, &as_sent(now, &inside, dialect), |path| {
+                is_theirs(gateway, exchange, &delivery.partner, now, path)
+            }),
             None => outgoing(base, &ours, theirs, &ours, |_| false),
         };
         let url = format!("{}/{id}", type_of(&ours));

@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
 use super::super::notice::{News, notices};
+use super::super::package::{self, Address, is_pushed, task_move};
 use super::super::refusal::missing;
 use super::super::weigh::{Scale, Weighed, current, touch};
 use super::super::{Refusal, TRIES, witness};
@@ -18,7 +19,7 @@ use crate::domain::audit::Deed;
 use crate::fhir::issue::{Code, Issue, any_error};
 use crate::fhir::resource::{reference_of, type_of};
 use crate::fhir::three_way::put;
-use crate::store::{Commit, Committed, Exchange, Expect, Filter, Owned, OwnedChange, Right};
+use crate::store::{Commit, Committed, Delivery, Exchange, Expect, Filter, Owned, OwnedChange, Right};
 
 /// Whose value holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -137,7 +138,10 @@ async fn attempt(
     commit.expect.push(Expect::Revision { exchange: exchange.id, revision: exchange.revision });
     let mut resources: HashMap<String, Value> = found.iter().map(|(name, (_, v))| (name.clone(), v.clone())).collect();
     resources.insert(name.clone(), settled);
-    commit.deliveries = onward(gateway, &after, &name, resources, None, now).await?;
+    commit.deliveries = match resources.get(&name).filter(|resource| type_of(resource) == "Task") {
+        Some(task) => asked_again(gateway, &after, task, now),
+        None => onward(gateway, &after, &name, resources, None, now).await?,
+    };
     let others = after.recipients();
     commit.deliveries.extend(notices(gateway, &after, others, News::Change, now));
     let choices: Vec<&str> = decision.elements.values().map(|choice| choice.code()).collect();
@@ -159,6 +163,13 @@ async fn attempt(
         }
         Committed::Conflict(_) => Ok(None),
     }
+}
+
+/// What is asked in a Task, to the system of its owner.
+fn asked_again(gateway: &Gateway, exchange: &Exchange, task: &Value, now: DateTime<Utc>) -> Vec<Delivery> {
+    let owner = exchange.recipients().find(|party| party.task.as_deref() == task["id"].as_str());
+    let owner = owner.filter(|party| is_pushed(gateway, &party.partner));
+    owner.map(|party| task_move(&Address::of(exchange, party, now), task, package::Right::Placer)).into_iter().collect()
 }
 
 /// Everything that is wrong with the decision at once.
