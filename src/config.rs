@@ -7,6 +7,7 @@ mod audit;
 mod client;
 mod clocks;
 mod export;
+mod issuer;
 mod limits;
 mod oauth;
 mod partner;
@@ -37,9 +38,10 @@ use crate::store::Ledger;
 
 pub use addresses::Secret;
 pub use audit::AuditSettings;
-pub use client::{Client, Issuer, Keys, MOST_AGREED};
+pub use client::{Client, Keys, MOST_AGREED};
 pub use clocks::ClockSettings;
 pub use export::{Cohort, Export};
+pub use issuer::Issuer;
 pub use limits::Limits;
 use limits::check_waits;
 pub use oauth::{Oauth, Tls};
@@ -180,7 +182,7 @@ struct Raw {
     #[serde(default)]
     client: Vec<client::RawClient>,
     #[serde(default)]
-    issuer: Vec<client::RawIssuer>,
+    issuer: Vec<issuer::RawIssuer>,
 }
 
 #[derive(Deserialize)]
@@ -329,7 +331,7 @@ fn check(raw: Raw, base: &Path) -> Result<Config, ConfigError> {
             warnings.push(format!("client {:?}: there is no [[registry]] {name:?}, so it gets nothing", client.id));
         }
     }
-    let issuers = client::issuers(raw.issuer, base, &base_url, &clients, &outgoing, &mut warnings)?;
+    let issuers = issuer::check(raw.issuer, base, &base_url, &clients, &outgoing, &mut warnings)?;
     let authenticated = !clients.is_empty();
     let behind_proxy = gateway.behind_proxy;
     oauth::listen(listen, authenticated, tls.as_ref(), behind_proxy)?;

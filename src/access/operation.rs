@@ -175,8 +175,8 @@ fn other_purpose() -> Issue {
     Issue::error(
         Code::Forbidden,
         "",
-        "Anroparens ändamål omfattar inte detta; se avsnittet Who may see what i README.",
-        "This is not open to the caller's purpose; see the section Who may see what in README.",
+        "Anroparens ändamål omfattar inte detta; se docs/integrator/who-may-see-what.md.",
+        "This is not open to the caller's purpose; see docs/integrator/who-may-see-what.md.",
     )
 }
 

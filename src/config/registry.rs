@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use hmac::{Hmac, Mac as _};
 use serde::Deserialize;
+use sha2::Sha256;
 
 use super::{ConfigError, value};
 use crate::domain::HsaId;
@@ -31,10 +33,10 @@ pub enum Identity {
 }
 
 /// One version of a registry's key. It is never shown.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone)]
 pub struct CodingKey {
     pub version: String,
-    secret: Vec<u8>,
+    keyed: Hmac<Sha256>,
 }
 
 /// Characters of a version: it stands at the head of every code.
@@ -44,14 +46,23 @@ const SHORTEST_SECRET: usize = 32;
 
 impl CodingKey {
     /// `None`: the version is no short word of small letters and figures, or the secret is too short.
-    pub fn new(version: &str, secret: Vec<u8>) -> Option<Self> {
+    pub fn new(version: &str, secret: &[u8]) -> Option<Self> {
         let is_word = (1..=LONGEST_VERSION).contains(&version.len())
             && version.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
-        (is_word && secret.len() >= SHORTEST_SECRET).then(|| Self { version: version.to_owned(), secret })
+        if !is_word || secret.len() < SHORTEST_SECRET {
+            return None;
+        }
+        Some(Self { version: version.to_owned(), keyed: Hmac::new_from_slice(secret).ok()? })
     }
 
-    pub fn secret(&self) -> &[u8] {
-        &self.secret
+    /// Whether both make the same codes.
+    fn is_same(&self, other: &Self) -> bool {
+        self.keyed().finalize() == other.keyed().finalize()
+    }
+
+    /// A hash that the key has been worked into, to be copied for each code.
+    pub fn keyed(&self) -> Hmac<Sha256> {
+        self.keyed.clone()
     }
 }
 
@@ -145,12 +156,12 @@ fn keys(key: &str, path: &Path) -> Result<Vec<CodingKey>, ConfigError> {
     for (index, line) in lines {
         let read = line
             .split_once(':')
-            .and_then(|(version, secret)| CodingKey::new(version.trim(), STANDARD.decode(secret.trim()).ok()?));
+            .and_then(|(version, secret)| CodingKey::new(version.trim(), &STANDARD.decode(secret.trim()).ok()?));
         let wrong = |what: &str| value(key, &format!("key_file row {}: {what}", index + 1));
         let read = read.ok_or_else(|| {
             wrong("is not version:base64 with a version of 1-8 small letters and figures and at least 32 bytes")
         })?;
-        if keys.iter().any(|known| known.version == read.version || known.secret == read.secret) {
+        if keys.iter().any(|known| known.version == read.version || known.is_same(&read)) {
             return Err(wrong("has a version or a secret that stood there before"));
         }
         keys.push(read);

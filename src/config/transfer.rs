@@ -31,22 +31,44 @@ struct RawPolicy {
 
 type Words = Spanned<Vec<Spanned<String>>>;
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawRule {
-    id: Spanned<String>,
-    region: Spanned<String>,
-    document: Spanned<String>,
-    document_version: Spanned<String>,
-    lines: String,
-    quote: Spanned<String>,
-    from: Words,
-    to: Words,
-    valid_from: Option<Spanned<String>>,
-    valid_to: Option<Spanned<String>>,
+/// A section that stands on a ground, with what is its own. A macro, because `serde(flatten)` forgets on which line a field stands.
+macro_rules! grounded {
+    ($name:ident { $($own:tt)* }) => {
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct $name {
+            id: Spanned<String>,
+            region: Spanned<String>,
+            document: Spanned<String>,
+            document_version: Spanned<String>,
+            lines: String,
+            quote: Spanned<String>,
+            from: Words,
+            to: Words,
+            valid_from: Option<Spanned<String>>,
+            valid_to: Option<Spanned<String>>,
+            $($own)*
+        }
+
+        impl $name {
+            fn ground(&self, file: &mut File<'_>) -> Ground {
+                let texts = [&self.document, &self.document_version, &self.quote];
+                let days = [self.valid_from.as_ref(), self.valid_to.as_ref()];
+                file.ground(&self.id, &self.region, texts, &self.lines, [&self.from, &self.to], days)
+            }
+        }
+    };
+}
+
+grounded!(RawRule {
     #[serde(default)]
     mode: Vec<Spanned<RawMode>>,
-}
+});
+
+grounded!(RawArea {
+    area: Spanned<String>,
+    modes: Words,
+});
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -63,23 +85,6 @@ struct RawDemand {
     at: String,
     sv: String,
     en: String,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawArea {
-    id: Spanned<String>,
-    region: Spanned<String>,
-    document: Spanned<String>,
-    document_version: Spanned<String>,
-    lines: String,
-    quote: Spanned<String>,
-    from: Words,
-    to: Words,
-    valid_from: Option<Spanned<String>>,
-    valid_to: Option<Spanned<String>>,
-    area: Spanned<String>,
-    modes: Words,
 }
 
 const RULES: &str = include_str!("transfer.toml");
@@ -107,20 +112,14 @@ fn parse(text: &str) -> Result<Policy, Vec<String>> {
     let mut seen: Vec<(String, String)> = Vec::new();
     for rule in raw.rule {
         let span = rule.span();
-        let rule = rule.into_inner();
+        let mut rule = rule.into_inner();
         if rule.mode.is_empty() {
             file.wrong(span, "a rule without a mode asks for nothing");
         }
         file.once(&mut seen, &rule.id, &rule.region);
-        let modes = rule.mode.into_iter().filter_map(|mode| file.mode(mode.into_inner())).collect();
-        let ground = file.ground(
-            &rule.id,
-            &rule.region,
-            [&rule.document, &rule.document_version, &rule.quote],
-            rule.lines,
-            [&rule.from, &rule.to],
-            [rule.valid_from.as_ref(), rule.valid_to.as_ref()],
-        );
+        let modes = std::mem::take(&mut rule.mode);
+        let modes = modes.into_iter().filter_map(|mode| file.mode(mode.into_inner())).collect();
+        let ground = rule.ground(&mut file);
         policy.rules.push(Rule { ground, modes });
     }
     let codes: serde_json::Value = serde_json::from_str(AREAS).unwrap_or_default();
@@ -132,14 +131,7 @@ fn parse(text: &str) -> Result<Policy, Vec<String>> {
         }
         file.once(&mut seen, &area.id, &area.region);
         let modes = file.words(&area.modes, "mode", Mode::parse, &Mode::ALL.map(Mode::code));
-        let ground = file.ground(
-            &area.id,
-            &area.region,
-            [&area.document, &area.document_version, &area.quote],
-            area.lines,
-            [&area.from, &area.to],
-            [area.valid_from.as_ref(), area.valid_to.as_ref()],
-        );
+        let ground = area.ground(&mut file);
         policy.areas.push(AreaRule { ground, area: area.area.into_inner(), modes });
     }
     if file.wrong.is_empty() { Ok(policy) } else { Err(file.wrong) }
@@ -204,7 +196,7 @@ impl File<'_> {
         id: &Spanned<String>,
         region: &Spanned<String>,
         texts: [&Spanned<String>; 3],
-        lines: String,
+        lines: &str,
         levels: [&Words; 2],
         days: [Option<&Spanned<String>>; 2],
     ) -> Ground {
@@ -226,7 +218,18 @@ impl File<'_> {
         }
         let [document, document_version, quote] = texts.map(|text| text.get_ref().clone());
         let (id, region) = (id.get_ref().clone(), county.clone());
-        Ground { id, region, document, document_version, lines, quote, from, to, valid_from, valid_to }
+        Ground {
+            id,
+            region,
+            document,
+            document_version,
+            lines: lines.to_owned(),
+            quote,
+            from,
+            to,
+            valid_from,
+            valid_to,
+        }
     }
 
     fn mode(&mut self, raw: RawMode) -> Option<ModeRule> {

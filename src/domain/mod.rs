@@ -12,6 +12,7 @@ pub mod disclosure;
 pub mod exchange;
 pub mod hsa_id;
 pub mod icd10;
+pub mod issuer;
 pub mod kind;
 pub mod kva;
 pub mod outgoing;
@@ -31,6 +32,7 @@ pub mod window;
 
 pub use exchange::{PartyRole, Stage};
 pub use hsa_id::HsaId;
+pub use issuer::PersonIdKind;
 pub use kind::{Format, Kind};
-pub use person_id::{PersonId, PersonIdKind};
+pub use person_id::PersonId;
 pub use unit::{Directory, Level, Unit};

@@ -3,8 +3,9 @@
 //! `r4.tsv` is made from HL7's definitions by a test and parsed once. Mapping checks, the validator and the order in
 //! which elements are written all ask here; nothing else in the program knows what an R4 resource looks like.
 
-use std::collections::HashMap;
 use std::sync::OnceLock;
+
+use rustc_hash::FxHashMap;
 
 /// One element of a type, as R4 defines it.
 #[derive(Debug)]
@@ -71,9 +72,9 @@ pub struct Found {
 }
 
 struct Table {
-    contents: HashMap<&'static str, Content>,
+    contents: FxHashMap<&'static str, Content>,
     /// Whose element a definition path is, and which.
-    places: HashMap<&'static str, (&'static str, usize)>,
+    places: FxHashMap<&'static str, (&'static str, usize)>,
     resources: Vec<&'static str>,
 }
 
@@ -82,7 +83,7 @@ struct Table {
 struct Content {
     elements: Vec<Element>,
     /// By the name in JSON: which element, and of a choice which type. Every element of every resource is looked up here.
-    names: HashMap<String, (usize, usize)>,
+    names: FxHashMap<String, (usize, usize)>,
 }
 
 impl Content {
@@ -106,7 +107,7 @@ fn table() -> &'static Table {
 }
 
 fn parse(text: &'static str) -> Table {
-    let mut table = Table { contents: HashMap::new(), places: HashMap::new(), resources: Vec::new() };
+    let mut table = Table { contents: FxHashMap::default(), places: FxHashMap::default(), resources: Vec::new() };
     for line in text.lines().filter(|l| !l.starts_with('#') && !l.is_empty()) {
         let mut cells = line.split('\t');
         let mut next = || cells.next().unwrap_or_default();
@@ -167,6 +168,16 @@ pub fn types() -> Vec<&'static str> {
     let mut types: Vec<&str> = table().contents.keys().copied().filter(|c| !c.contains('.')).collect();
     types.sort_unstable();
     types
+}
+
+/// Every type, resource and backbone element that has elements.
+pub fn contents() -> impl Iterator<Item = &'static str> {
+    table().contents.keys().copied()
+}
+
+/// The names that the elements of a type or backbone element can have in JSON.
+pub fn names(content: &str) -> impl Iterator<Item = &'static str> {
+    table().contents.get(content).into_iter().flat_map(|content| content.names.keys().map(String::as_str))
 }
 
 /// The element at an exact definition path (`Task.input.value[x]`).

@@ -1,11 +1,13 @@
 //! The codes that stand for persons and things in what a registry gets: keyed, so that nobody without the key can make or
 //! match them, and the same for the same registry as long as its key is.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
-use aws_lc_rs::hmac;
+use hmac::{Hmac, Mac};
+use sha2::Sha256;
 use uuid::Uuid;
 
 use crate::config::CodingKey;
@@ -19,7 +21,8 @@ const LETTERS: usize = 40;
 #[derive(Clone)]
 pub struct Cipher {
     version: String,
-    key: Arc<hmac::Key>,
+    /// Keyed, and copied for each code: the key itself is worked in once.
+    keyed: Hmac<Sha256>,
     units: Arc<BTreeSet<String>>,
 }
 
@@ -39,11 +42,7 @@ impl Cipher {
             units.extend((!is_of_person(&unit.orgnr)).then(|| unit.orgnr.to_ascii_uppercase()));
         }
         units.remove("");
-        Self {
-            version: key.version.clone(),
-            key: Arc::new(hmac::Key::new(hmac::HMAC_SHA256, key.secret())),
-            units: Arc::new(units),
-        }
+        Self { version: key.version.clone(), keyed: key.keyed(), units: Arc::new(units) }
     }
 
     /// Which version of the key it is.
@@ -53,24 +52,49 @@ impl Cipher {
 
     /// The code of a value within its kind: a type of resource, an identifier system. Fits where FHIR wants an id.
     pub fn code(&self, kind: &str, value: &str) -> String {
-        // The length keeps ("a", "bc") and ("ab", "c") apart.
-        let message = format!("{}\u{1f}{kind}\u{1f}{value}", kind.len());
-        let tag = hmac::sign(&self.key, message.as_bytes());
-        let nibbles = tag.as_ref().iter().flat_map(|byte| [byte >> 4, byte & 15]);
-        let letters: String = nibbles.take(LETTERS).map(|nibble| char::from(b'a' + nibble)).collect();
-        format!("{}-{letters}", self.version)
+        written(|out| self.write(kind, value, out))
     }
 
     /// The code of a resource's id. A unit is no person and keeps its own, as far as that is one that we make.
     pub fn id(&self, resource_type: &str, id: &str) -> String {
-        let is_unit = resource_type == "Organization" && Uuid::parse_str(id).is_ok();
-        if is_unit { id.to_owned() } else { self.code(resource_type, id) }
+        written(|out| self.write_id(resource_type, id, out))
+    }
+
+    /// Writes what [`Self::code`] gives: ASCII letters, and what the key's version is called.
+    pub(super) fn write(&self, kind: &str, value: &str, out: &mut Vec<u8>) {
+        let mut keyed = self.keyed.clone();
+        // The length keeps ("a", "bc") and ("ab", "c") apart.
+        let mut figures = itoa::Buffer::new();
+        for part in [figures.format(kind.len()), "\u{1f}", kind, "\u{1f}", value] {
+            keyed.update(part.as_bytes());
+        }
+        out.extend_from_slice(self.version.as_bytes());
+        out.push(b'-');
+        let tag = keyed.finalize().into_bytes();
+        out.extend(tag.iter().take(LETTERS / 2).flat_map(|byte| [b'a' + (byte >> 4), b'a' + (byte & 15)]));
+    }
+
+    /// Writes what [`Self::id`] gives.
+    pub(super) fn write_id(&self, resource_type: &str, id: &str, out: &mut Vec<u8>) {
+        if resource_type == "Organization" && Uuid::try_parse(id).is_ok() {
+            out.extend_from_slice(id.as_bytes());
+        } else {
+            self.write(resource_type, id, out);
+        }
     }
 
     /// Whether it is the HSA-id or organisation number of a unit or care provider that the gateway knows.
     pub fn is_unit(&self, id: &str) -> bool {
-        self.units.contains(&id.to_ascii_uppercase())
+        let is_upper = !id.bytes().any(|b| b.is_ascii_lowercase());
+        let id = if is_upper { Cow::Borrowed(id) } else { Cow::Owned(id.to_ascii_uppercase()) };
+        self.units.contains(id.as_ref())
     }
+}
+
+fn written(write: impl FnOnce(&mut Vec<u8>)) -> String {
+    let mut out = Vec::new();
+    write(&mut out);
+    String::from_utf8_lossy(&out).into_owned()
 }
 
 /// Whether an organisation number is a person's: a juridical person's has at least 20 where a person's has the month.
@@ -90,7 +114,7 @@ mod tests {
     use super::*;
 
     fn cipher(version: &str, secret: &[u8]) -> Cipher {
-        Cipher::new(&CodingKey::new(version, secret.to_vec()).unwrap(), &Directory::default())
+        Cipher::new(&CodingKey::new(version, secret).unwrap(), &Directory::default())
     }
 
     #[test]

@@ -11,7 +11,7 @@ use crate::access::{Caller, Reach};
 use crate::config::Registry;
 use crate::domain::{PersonId, audit};
 use crate::fhir::issue::{Code, Issue};
-use crate::store::{Commit, Deed, Disclosed, DisclosedTo, EVERY, Erasure, Informed};
+use crate::store::{Commit, Deed, Disclosed, DisclosedTo, EVERY, Erasure, Given, Informed};
 use crate::sync::refusal::missing;
 use crate::sync::{Refusal, witness};
 
@@ -35,7 +35,7 @@ pub async fn disclose(
     let payload = json!({ "registry": registry.name, "recipient": registry.hsa_id, "amount": amount, "key": key });
     let event =
         witness::did(gateway, caller, audit::Deed::Export, object, now).with_all(&payload).showing(resources.clone());
-    let disclosed = Disclosed { registry: registry.name.clone(), resources, key, at: now };
+    let disclosed = Disclosed { registry: registry.name.clone(), what: Given::Names(resources), key, at: now };
     let commit = Commit { deeds: vec![Deed::Disclosed(disclosed)], audit: vec![event.into()], ..Commit::default() };
     gateway.store.commit(commit).await?;
     Ok(())

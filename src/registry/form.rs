@@ -34,13 +34,13 @@ impl Form {
     }
 
     /// The resource as it goes out; `year` is this year's number. `None`: it does not.
-    pub fn write(&self, resource: &Value, year: i32) -> Option<Value> {
+    pub fn write(&self, resource_type: &str, body: &[u8], year: i32) -> Option<Vec<u8>> {
         match self {
-            Self::Coded(cipher) => coded(resource, cipher, year),
+            Self::Coded(cipher) => coded(resource_type, body, cipher, year),
             Self::Named => {
-                let mut named = resource.clone();
+                let mut named: Value = serde_json::from_slice(body).ok()?;
                 conceal(&mut named);
-                Some(named)
+                Some(named.to_string().into_bytes())
             }
         }
     }

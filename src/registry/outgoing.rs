@@ -23,6 +23,11 @@ impl Line {
         Self { resource_type: resource_type.to_owned(), terms: terms.clone(), shape }
     }
 
+    /// Whether what is stored goes out byte for byte, where it is one line.
+    pub fn keeps_bytes(&self) -> bool {
+        self.shape == Shape::Whole && !self.terms.alters(&self.resource_type)
+    }
+
     /// The line without its end; `None` where the client gets nothing of it.
     pub fn write<'b>(&self, body: &'b [u8]) -> Option<Cow<'b, [u8]>> {
         let body = self.terms.outgoing(&self.resource_type, body)?;

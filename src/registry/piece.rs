@@ -1,50 +1,73 @@
-//! One piece of an export on its way: the reader only copies the rows that pass, and they are made into lines of the files while it
-//! reads the next.
+//! One piece of an export on its way: the reader only copies the rows that pass, and they become lines of the files while it reads
+//! the next.
 
 use std::collections::BTreeSet;
-use std::io;
+
+use memchr::{memchr_iter, memrchr};
 
 use super::outgoing::Line;
-use super::spool::Spool;
-use crate::store::{FileKind, Passed};
+use crate::store::Passed;
 
 /// Rows as they passed, one behind the other.
 #[derive(Debug, Default)]
 pub(super) struct Rows {
     /// Ids and patients.
     names: String,
+    /// Each with the end of its line.
     bodies: Vec<u8>,
-    all: Vec<Lengths>,
+    stand: Vec<Row>,
+    /// What the client is to have no more.
+    left: Vec<String>,
 }
 
-/// How much of `names` and `bodies` is a row's.
+/// The row, and how much of `names` and `bodies` is its.
 #[derive(Debug, Clone, Copy)]
-struct Lengths {
+struct Row {
+    rid: i64,
     id: usize,
     patient: Option<usize>,
-    /// `None`: the client is to have it no more.
-    body: Option<usize>,
+    /// With the end of its line.
+    body: usize,
 }
 
-/// What has become lines.
+/// Lines of one file, each with its end.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Lines {
+    pub text: Vec<u8>,
+    /// Where each ends in `text`.
+    pub ends: Vec<usize>,
+}
+
+impl Lines {
+    pub fn push(&mut self, line: &[u8]) {
+        self.text.extend_from_slice(line);
+        self.text.push(b'\n');
+        self.ends.push(self.text.len());
+    }
+}
+
+/// What rows have become.
 #[derive(Debug, Default)]
-pub(super) struct Written {
-    pub resources: u64,
-    /// `Type/id` of each, where the client is a registry.
-    pub names: Vec<String>,
+pub(super) struct Made {
+    pub output: Lines,
+    pub deleted: Lines,
+    /// The rows in `output`.
+    pub rows: Vec<i64>,
     pub patients: BTreeSet<String>,
 }
 
 impl Rows {
     pub fn take(&mut self, passed: &Passed<'_>) {
-        let (id, patient, body) = match *passed {
-            Passed::Stands { id, patient, body } => (id, patient, Some(body)),
-            Passed::Left { id } => (id, None, None),
-        };
-        self.names.push_str(id);
-        self.names.push_str(patient.unwrap_or_default());
-        self.bodies.extend_from_slice(body.unwrap_or_default());
-        self.all.push(Lengths { id: id.len(), patient: patient.map(str::len), body: body.map(<[u8]>::len) });
+        match *passed {
+            Passed::Stands { rid, id, patient, body } => {
+                self.names.push_str(id);
+                self.names.push_str(patient.unwrap_or_default());
+                self.bodies.extend_from_slice(body);
+                self.bodies.push(b'\n');
+                self.stand.push(Row { rid, id: id.len(), patient: patient.map(str::len), body: body.len() + 1 });
+            }
+            Passed::Left { id } => self.left.push(id.to_owned()),
+        }
     }
 
     /// Bytes of the resources.
@@ -52,63 +75,80 @@ impl Rows {
         self.bodies.len()
     }
 
-    fn each(&self) -> impl Iterator<Item = Passed<'_>> {
+    /// Makes lines of them.
+    pub fn make(self, kind: &str, line: &Line) -> Made {
+        let mut made = Made::default();
+        for id in &self.left {
+            made.deleted.push(&line.write_deleted(id));
+        }
+        let is_kept = line.keeps_bytes() && self.is_lines();
         let (mut names, mut bodies) = (self.names.as_str(), self.bodies.as_slice());
-        self.all.iter().filter_map(move |lengths| {
-            let (id, rest) = names.split_at_checked(lengths.id)?;
-            let (patient, rest) = rest.split_at_checked(lengths.patient.unwrap_or(0))?;
+        for row in &self.stand {
+            let Some((id, rest)) = names.split_at_checked(row.id) else { break };
+            let Some((patient, rest)) = rest.split_at_checked(row.patient.unwrap_or(0)) else { break };
             names = rest;
-            let Some(length) = lengths.body else { return Some(Passed::Left { id }) };
-            let (body, rest) = bodies.split_at_checked(length)?;
+            let Some((body, rest)) = bodies.split_at_checked(row.body) else { break };
             bodies = rest;
-            Some(Passed::Stands { id, patient: lengths.patient.map(|_| patient), body })
-        })
-    }
-
-    /// Writes them to the files; a registry's names are kept, because it may have to erase them.
-    pub fn write(&self, kind: &str, line: &Line, is_registry: bool, spool: &mut Spool) -> io::Result<Written> {
-        let mut written = Written::default();
-        for passed in self.each() {
-            let (id, patient, body) = match passed {
-                Passed::Stands { id, patient, body } => (id, patient, body),
-                Passed::Left { id } => {
-                    spool.add(FileKind::Deleted, "Bundle", &line.write_deleted(id))?;
-                    continue;
-                }
-            };
-            let Some(text) = line.write(body) else { continue };
-            spool.add(FileKind::Output, kind, &text)?;
-            written.resources += 1;
-            if is_registry {
-                written.names.push(format!("{kind}/{id}"));
+            if is_kept {
+                let before = made.output.ends.last().copied().unwrap_or(0);
+                made.output.ends.push(before + row.body);
+            } else if let Some(text) = body.split_last().and_then(|(_, body)| line.write(body)) {
+                made.output.push(&text);
+            } else {
+                continue;
             }
-            let patient = if kind == "Patient" { Some(id) } else { patient };
-            if let Some(patient) = patient.filter(|patient| !written.patients.contains(*patient)) {
-                written.patients.insert(patient.to_owned());
+            made.rows.push(row.rid);
+            let patient = if kind == "Patient" { Some(id) } else { row.patient.map(|_| patient) };
+            if let Some(patient) = patient.filter(|patient| !made.patients.contains(*patient)) {
+                made.patients.insert(patient.to_owned());
             }
         }
-        Ok(written)
+        if is_kept {
+            made.output.text = self.bodies;
+        }
+        made
+    }
+
+    /// Whether each body is one line as it is stored.
+    fn is_lines(&self) -> bool {
+        memchr_iter(b'\n', &self.bodies).count() == self.stand.len() && memrchr(b'\r', &self.bodies).is_none()
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::request::Request;
+    use super::super::terms::Terms;
     use super::*;
 
-    #[test]
-    fn rows_come_out_as_they_passed() {
+    fn made(passed: &[Passed<'_>]) -> Made {
         let mut rows = Rows::default();
-        let all = [
-            Passed::Stands { id: "a", patient: Some("p1"), body: b"{\"a\":1}" },
-            Passed::Left { id: "åäö" },
-            Passed::Stands { id: "b", patient: None, body: b"{}" },
-            Passed::Stands { id: "c", patient: Some(""), body: b"" },
-        ];
-        for passed in &all {
-            rows.take(passed);
-        }
-        assert_eq!(rows.bytes(), 9);
-        let told = |passed: &Passed<'_>| format!("{passed:?}");
-        assert_eq!(rows.each().map(|p| told(&p)).collect::<Vec<_>>(), all.iter().map(told).collect::<Vec<_>>());
+        passed.iter().for_each(|passed| rows.take(passed));
+        rows.make("Task", &Line::of("Task", &Request::default(), &Terms::Whole))
+    }
+
+    fn texts(lines: &Lines) -> Vec<&str> {
+        let begins = std::iter::once(0).chain(lines.ends.iter().copied());
+        begins.zip(&lines.ends).map(|(from, to)| std::str::from_utf8(&lines.text[from..*to]).unwrap()).collect()
+    }
+
+    #[test]
+    fn rows_become_lines_in_their_order_and_what_left_is_told_apart() {
+        let made = made(&[
+            Passed::Stands { rid: 3, id: "a", patient: Some("p1"), body: b"{\"a\":1}" },
+            Passed::Left { id: "gone" },
+            Passed::Stands { rid: 5, id: "b", patient: None, body: b"{}" },
+            Passed::Stands { rid: 9, id: "\u{e5}", patient: Some("p1"), body: "{\"x\":\"\u{e5}\"}".as_bytes() },
+        ]);
+        assert_eq!(texts(&made.output), ["{\"a\":1}\n", "{}\n", "{\"x\":\"\u{e5}\"}\n"]);
+        assert!(texts(&made.deleted)[0].contains("Task/gone"));
+        assert_eq!((made.rows, made.patients), (vec![3, 5, 9], BTreeSet::from(["p1".to_owned()])));
+    }
+
+    #[test]
+    fn a_break_inside_one_body_breaks_no_line_of_any() {
+        let whole = Passed::Stands { rid: 1, id: "a", patient: None, body: b"{\"a\":1}" };
+        let broken = Passed::Stands { rid: 2, id: "b", patient: None, body: b"{\n\"a\":2}" };
+        assert_eq!(texts(&made(&[whole, broken]).output), ["{\"a\":1}\n", "{\"a\":2}\n"]);
     }
 }

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
+use super::piece::Lines;
 use crate::store::{ExportFile, FileKind};
 
 /// What is written at once.
@@ -62,6 +63,25 @@ struct Open {
     hash: Sha256,
 }
 
+impl Open {
+    /// Hashes and writes, each on a core of its own where there is much.
+    fn add(&mut self, text: &[u8], lines: u64) -> io::Result<()> {
+        let Self { row, file, hash } = self;
+        if text.len() < PIECE {
+            hash.update(text);
+            file.write_all(text)?;
+        } else {
+            std::thread::scope(|threads| {
+                threads.spawn(|| hash.update(text));
+                file.write_all(text)
+            })?;
+        }
+        row.lines += lines;
+        row.bytes += text.len() as u64;
+        Ok(())
+    }
+}
+
 impl Spool {
     /// The folder as it is on record: what is not is cut off or taken away.
     pub fn open(folder: &Path, bounds: Bounds, recorded: &[ExportFile]) -> io::Result<Self> {
@@ -100,31 +120,48 @@ impl Spool {
 
     /// Adds a line.
     pub fn add(&mut self, kind: FileKind, resource_type: &str, line: &[u8]) -> io::Result<()> {
-        let length = line.len() as u64 + 1;
+        let mut lines = Lines::default();
+        lines.push(line);
+        self.add_all(kind, resource_type, &lines)
+    }
+
+    /// Adds lines, as many at once as the file has room for.
+    pub fn add_all(&mut self, kind: FileKind, resource_type: &str, lines: &Lines) -> io::Result<()> {
+        let (mut text, mut ends, mut from) = (lines.text.as_slice(), lines.ends.as_slice(), 0);
+        while !ends.is_empty() {
+            let at = self.with_room(kind, resource_type, ends.first().map_or(0, |end| end - from))?;
+            let Some(open) = self.open.get_mut(at) else { return Ok(()) };
+            let bytes =
+                usize::try_from(self.bounds.bytes - open.row.bytes.min(self.bounds.bytes)).unwrap_or(usize::MAX);
+            let fit = ends.partition_point(|end| end - from <= bytes);
+            let room = usize::try_from(self.bounds.lines - open.row.lines.min(self.bounds.lines)).unwrap_or(usize::MAX);
+            // A line that is longer than a file may be has one of its own.
+            let Some((now, later)) = ends.split_at_checked(fit.min(room).max(1)) else { return Ok(()) };
+            let to = now.last().copied().unwrap_or(from);
+            let Some((piece, rest)) = text.split_at_checked(to - from) else { return Ok(()) };
+            open.add(piece, now.len() as u64)?;
+            self.unrecorded += piece.len() as u64;
+            (text, ends, from) = (rest, later, to);
+        }
+        Ok(())
+    }
+
+    /// The place of an open file that takes a line of that length.
+    fn with_room(&mut self, kind: FileKind, resource_type: &str, line: usize) -> io::Result<usize> {
         let is_same = |open: &Open| open.row.kind == kind && open.row.resource_type == resource_type;
         let is_full = |open: &Open| {
-            open.row.lines >= self.bounds.lines || (open.row.lines > 0 && open.row.bytes + length > self.bounds.bytes)
+            open.row.lines >= self.bounds.lines
+                || (open.row.lines > 0 && open.row.bytes + line as u64 > self.bounds.bytes)
         };
-        let found = self.open.iter().position(is_same);
-        if let Some(at) = found
-            && self.open.get(at).is_some_and(is_full)
-        {
-            let open = self.open.swap_remove(at);
-            self.end(open)?;
+        match self.open.iter().position(is_same) {
+            Some(at) if !self.open.get(at).is_some_and(is_full) => return Ok(at),
+            Some(at) => {
+                let open = self.open.swap_remove(at);
+                self.end(open)?;
+            }
+            None => {}
         }
-        let at = match self.open.iter().position(is_same) {
-            Some(at) => at,
-            None => self.begin(kind, resource_type)?,
-        };
-        let Some(open) = self.open.get_mut(at) else { return Ok(()) };
-        open.file.write_all(line)?;
-        open.file.write_all(b"\n")?;
-        open.hash.update(line);
-        open.hash.update(b"\n");
-        open.row.lines += 1;
-        open.row.bytes += length;
-        self.unrecorded += length;
-        Ok(())
+        self.begin(kind, resource_type)
     }
 
     /// No more lines of this type: its output file is whole.

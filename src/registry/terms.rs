@@ -10,7 +10,7 @@ use super::form::Form;
 use crate::Gateway;
 use crate::access::{Caller, Reach};
 use crate::fhir::protection::{conceal, is_protected};
-use crate::store::{Disclosed, Membership, StoreError};
+use crate::store::{Disclosed, Given, Membership, StoreError};
 
 /// The terms of one client.
 #[derive(Debug, Clone)]
@@ -37,11 +37,23 @@ impl Terms {
         }
     }
 
+    /// Whether a resource of that type may go out as other bytes than those that are stored, or not at all.
+    pub fn alters(&self, resource_type: &str) -> bool {
+        match self {
+            Self::Whole => false,
+            Self::Care => matches!(resource_type, "Patient" | "RelatedPerson"),
+            Self::Registry { form, .. } => form.changes(resource_type),
+            Self::Nothing => true,
+        }
+    }
+
     /// The resource as the client gets it; `None` where it gets nothing of it.
     pub fn outgoing<'b>(&self, resource_type: &str, body: &'b [u8]) -> Option<Cow<'b, [u8]>> {
+        if !self.alters(resource_type) {
+            return Some(Cow::Borrowed(body));
+        }
         match self {
-            Self::Whole => Some(Cow::Borrowed(body)),
-            Self::Care if !matches!(resource_type, "Patient" | "RelatedPerson") => Some(Cow::Borrowed(body)),
+            Self::Whole | Self::Nothing => None,
             Self::Care => {
                 let mut person: Value = serde_json::from_slice(body).ok()?;
                 if is_protected(&person) && conceal(&mut person) {
@@ -49,12 +61,7 @@ impl Terms {
                 }
                 Some(Cow::Borrowed(body))
             }
-            Self::Registry { form, .. } if !form.changes(resource_type) => Some(Cow::Borrowed(body)),
-            Self::Registry { form, year, .. } => {
-                let resource: Value = serde_json::from_slice(body).ok()?;
-                Some(Cow::Owned(form.write(&resource, *year)?.to_string().into_bytes()))
-            }
-            Self::Nothing => None,
+            Self::Registry { form, year, .. } => form.write(resource_type, body, *year).map(Cow::Owned),
         }
     }
 
@@ -67,10 +74,10 @@ impl Terms {
     }
 
     /// The record that these resources went out, where the client is a registry: it may have to erase them.
-    pub fn disclosed(&self, resources: Vec<String>, at: DateTime<Utc>) -> Option<Disclosed> {
+    pub fn disclosed(&self, rows: Vec<i64>, at: DateTime<Utc>) -> Option<Disclosed> {
         let Self::Registry { name, form, .. } = self else { return None };
         let key = form.key().map(str::to_owned);
-        (!resources.is_empty()).then(|| Disclosed { registry: name.clone(), resources, key, at })
+        (!rows.is_empty()).then(|| Disclosed { registry: name.clone(), what: Given::Rows(rows), key, at })
     }
 
     /// Patients of whom everything is to go out ([`Membership::New`]) or to be erased ([`Membership::Left`]) because of what was

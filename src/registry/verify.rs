@@ -189,7 +189,7 @@ async fn of_type(
         let (told, line, within) = (Arc::clone(&here), line.clone(), Arc::clone(&within));
         let (members, left) = (Arc::clone(&members), Arc::clone(&left));
         let pass = move |passed: Passed<'_>| {
-            let Passed::Stands { id, patient, body } = passed else { return ControlFlow::Continue(()) };
+            let Passed::Stands { id, patient, body, .. } = passed else { return ControlFlow::Continue(()) };
             let about = if is_patient { Some(id) } else { patient };
             let is_member = members.as_ref().as_ref().is_none_or(|all| about.is_some_and(|id| all.contains(id)));
             if let Some(written) = is_member.then(|| line.write(body)).flatten() {

@@ -4,7 +4,7 @@
 //! with how much of each file is on disk, so that a killed process goes on from there and writes the same bytes.
 //! Longer than most files: what is written, what is recorded and in which order is one argument, and is read as one.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::io;
 use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -22,7 +22,7 @@ use super::cohort::criteria;
 use super::criteria::{criteria as criteria_of, reader};
 use super::disclosure::to_erase;
 use super::outgoing::{Line, deleted};
-use super::piece::{Rows, Written};
+use super::piece::{Made, Rows};
 use super::request::{Associated, Request};
 use super::spool::{Bounds, Captured, Spool};
 use super::standing::folder;
@@ -46,6 +46,10 @@ const LEAVERS: u32 = 1;
 const PIECE_BYTES: usize = 2 * 1024 * 1024;
 /// Patients that are put on a list in one commit.
 const LISTED_AT_ONCE: usize = 500;
+/// Rows that are noted as disclosed in one commit: some milliseconds of the writer.
+const NOTED_AT_ONCE: usize = 2000;
+/// Pieces that are made into lines at the same time.
+const MADE_AHEAD: usize = 2;
 /// What is to be erased, in one question.
 const ERASED_AT_ONCE: u32 = 1000;
 /// An export that has come further is put on record at least so often, and whether it is still wanted is seen then.
@@ -81,17 +85,26 @@ struct Writing<'g> {
     filter: Filter,
     terms: Terms,
     spool: Arc<Mutex<Spool>>,
-    /// A piece that is being made into lines while the next is read.
-    lines: Option<Lines>,
+    /// Pieces that are being made into lines while the next is read.
+    making: VecDeque<Making>,
+    /// The piece whose lines are being added to the files.
+    adding: Option<Adding>,
     recorded_at: Instant,
     /// On its way to the disk while the next pieces are read.
     settling: Option<Settling>,
 }
 
-/// What will have been read when it is in the files.
-struct Lines {
+/// A piece, and the row that it goes up to.
+struct Making {
     position: i64,
-    written: JoinHandle<io::Result<Written>>,
+    made: JoinHandle<Made>,
+}
+
+/// What will have been read when it is in the files.
+struct Adding {
+    position: i64,
+    resources: u64,
+    added: JoinHandle<io::Result<()>>,
 }
 
 /// What will be on record when it is on disk.
@@ -125,14 +138,15 @@ pub(super) async fn write(gateway: &Gateway, id: Uuid, shutdown: &watch::Receive
         request,
         caller,
         spool: Arc::new(Mutex::new(spool)),
-        lines: None,
+        making: VecDeque::new(),
+        adding: None,
         recorded_at: Instant::now(),
         settling: None,
     };
     let done = writing.run().await;
-    if let Some(lines) = writing.lines.take() {
+    if let Some(adding) = writing.adding.take() {
         // Whoever goes on with the export must be alone at its files.
-        let _ = lines.written.await;
+        let _ = adding.added.await;
     }
     done
 }
@@ -278,7 +292,7 @@ impl Writing<'_> {
         Ok(())
     }
 
-    /// All resources of a type. A piece becomes lines while the next one is read.
+    /// All resources of a type. Pieces become lines while the next is read.
     async fn write_type(&mut self, kind: &str, provenance: Option<Associated>) -> Result<(), Stop> {
         let walk = self.walk(kind, provenance)?;
         let line = Line::of(kind, &self.request, &self.terms);
@@ -286,12 +300,19 @@ impl Writing<'_> {
         while !read.is_end {
             let walk = Walk { after: read.position, ..walk.clone() };
             let (rows, walked) = self.read(walk).await?;
-            self.written().await?;
+            if self.making.len() >= MADE_AHEAD {
+                self.add_oldest(kind).await?;
+            }
+            let (of, line) = (kind.to_owned(), line.clone());
+            let made = tokio::task::spawn_blocking(move || rows.make(&of, &line));
+            self.making.push_back(Making { position: walked.position, made });
             self.rest().await?;
-            self.begin_lines(rows, walked.position, kind, &line);
             read = walked;
         }
-        self.written().await?;
+        while !self.making.is_empty() {
+            self.add_oldest(kind).await?;
+        }
+        self.added().await?;
         let (spool, ended) = (Arc::clone(&self.spool), kind.to_owned());
         blocking(move || spool.lock().unwrap_or_else(PoisonError::into_inner).end_type(&ended)).await?;
         (self.export.step, self.export.position) = (self.export.step + 1, 0);
@@ -312,21 +333,25 @@ impl Writing<'_> {
         Ok((rows, walked))
     }
 
-    /// Begins to make lines of a piece.
-    fn begin_lines(&mut self, rows: Rows, position: i64, kind: &str, line: &Line) {
-        let (spool, kind, line) = (Arc::clone(&self.spool), kind.to_owned(), line.clone());
-        let is_registry = matches!(self.terms, Terms::Registry { .. });
-        let written = tokio::task::spawn_blocking(move || {
-            rows.write(&kind, &line, is_registry, &mut spool.lock().unwrap_or_else(PoisonError::into_inner))
+    /// Lets the lines of the oldest piece be added to the files, and notes what goes out with it meanwhile.
+    async fn add_oldest(&mut self, kind: &str) -> Result<(), Stop> {
+        let Some(Making { position, made }) = self.making.pop_front() else { return Ok(()) };
+        let Made { output, deleted, rows, patients } = made.await.map_err(|_| Stop::Lost("a thread ended"))?;
+        self.added().await?;
+        let (spool, kind, resources) = (Arc::clone(&self.spool), kind.to_owned(), rows.len() as u64);
+        let added = tokio::task::spawn_blocking(move || {
+            let mut spool = spool.lock().unwrap_or_else(PoisonError::into_inner);
+            spool.add_all(FileKind::Deleted, "Bundle", &deleted)?;
+            spool.add_all(FileKind::Output, &kind, &output)
         });
-        self.lines = Some(Lines { position, written });
+        self.adding = Some(Adding { position, resources, added });
+        self.note(rows, patients).await
     }
 
-    /// The piece that was begun is in the files, and what goes out with it is noted.
-    async fn written(&mut self) -> Result<(), Stop> {
-        let Some(Lines { position, written }) = self.lines.take() else { return Ok(()) };
-        let Written { resources, names, patients } = written.await.map_err(|_| Stop::Lost("a thread ended"))??;
-        self.note(names, patients).await?;
+    /// The piece whose lines were being added is in the files.
+    async fn added(&mut self) -> Result<(), Stop> {
+        let Some(Adding { position, resources, added }) = self.adding.take() else { return Ok(()) };
+        added.await.map_err(|_| Stop::Lost("a thread ended"))??;
         self.export.resources += resources;
         self.export.position = position;
         Ok(())
@@ -360,7 +385,7 @@ impl Writing<'_> {
 
     /// Records what is about to go out before a file with it can be fetched: each patient in the log, so that the patient can be
     /// told, and each resource where a registry may have to erase it.
-    async fn note(&self, names: Vec<String>, patients: BTreeSet<String>) -> Result<(), Stop> {
+    async fn note(&self, rows: Vec<i64>, patients: BTreeSet<String>) -> Result<(), Stop> {
         let now = Utc::now();
         if !patients.is_empty() {
             let by = witness::by(&self.gateway.config.directory, &self.caller);
@@ -368,10 +393,9 @@ impl Writing<'_> {
             let row: Audit = event.with("step", "written").about(patients).into();
             self.commit(|| Commit { audit: vec![row.clone()], ..Commit::default() }).await?;
         }
-        for piece in names.chunks(LISTED_AT_ONCE) {
-            let disclosed = self.terms.disclosed(piece.to_vec(), now);
-            let deeds: Vec<Deed> = disclosed.into_iter().map(Deed::Disclosed).collect();
-            self.commit(|| Commit { deeds: deeds.clone(), ..Commit::default() }).await?;
+        for piece in rows.chunks(NOTED_AT_ONCE) {
+            let Some(disclosed) = self.terms.disclosed(piece.to_vec(), now) else { break };
+            self.commit(|| Commit { deeds: vec![Deed::Disclosed(disclosed.clone())], ..Commit::default() }).await?;
         }
         Ok(())
     }
@@ -379,6 +403,7 @@ impl Writing<'_> {
     /// Lets what has been written go to the disk. Only one record is on its way at a time.
     async fn settle(&mut self) -> Result<(), Stop> {
         self.settled().await?;
+        self.added().await?;
         let (step, position, resources) = (self.export.step, self.export.position, self.export.resources);
         let spool = Arc::clone(&self.spool);
         let captured = blocking(move || spool.lock().unwrap_or_else(PoisonError::into_inner).capture()).await?;

@@ -1,16 +1,16 @@
 //! What registries have got, and what they must erase: a row for each resource and registry, which becomes a row of what is to
 //! be erased when the patient objects or the resource is removed.
 
-use std::collections::BTreeMap;
+use std::borrow::Cow;
 
 use chrono::{DateTime, Utc};
-use rusqlite::Row;
+use rusqlite::{Row, ToSql};
 
 use super::apply::{Refusal, Writing};
 use super::grants::Right;
 use super::objection::EVERY;
 use super::query::Filter;
-use super::rights::{Disclosed, DisclosedTo, Erasure};
+use super::rights::{Disclosed, DisclosedTo, Erasure, Given};
 use super::row::time;
 use super::search::Asked;
 use super::sql::Sql;
@@ -18,10 +18,10 @@ use super::visible::and;
 use super::{Store, StoreError};
 
 const ID: &str = "SELECT id FROM registry WHERE name = ?1";
-/// `?1`: the registry, `?2`: its name, `?3`: the type, `?4`: ids as a JSON array. Actors are about nobody.
+/// `?1`: the registry, `?2`: its name, `?3`: rows as a JSON array. Actors are about nobody.
 macro_rules! given {
     () => {
-        "json_each(?4) m CROSS JOIN resource r ON r.type = ?3 AND r.id = m.value WHERE "
+        "json_each(?3) m CROSS JOIN resource r ON r.rid = m.value WHERE "
     };
 }
 macro_rules! objects {
@@ -37,14 +37,17 @@ macro_rules! withheld {
     };
 }
 /// What somebody who objects must have erased it has got all the same.
-const RECORD: &str = concat!(
-    "INSERT INTO disclosure (registry, rid, key, first_at, last_at) SELECT ?1, r.rid, ?5, ?6, ?6 FROM ",
-    given!(),
-    "true ON CONFLICT (registry, rid) DO UPDATE SET key = excluded.key, last_at = excluded.last_at"
-);
+const RECORD: &str = "INSERT INTO disclosure (registry, rid, key, first_at, last_at) \
+     SELECT ?1, m.value, ?3, ?4, ?4 FROM json_each(?2) m WHERE true \
+     ON CONFLICT (registry, rid) DO UPDATE SET key = excluded.key, last_at = excluded.last_at";
+const ROW: &str = "SELECT rid FROM resource WHERE type = ?1 AND id = ?2";
+/// Whether there is anything that the next two could change: of a million rows they would look at each.
+const MAY_COME_AGAIN: &str = "SELECT EXISTS (SELECT 1 FROM erasure WHERE registry = ?1)";
+const MAY_BE_ERASED: &str = "SELECT EXISTS (SELECT 1 FROM opt_out WHERE lifted_at IS NULL AND registry IN (?1, '*')) \
+     OR EXISTS (SELECT 1 FROM withheld WHERE unit = '')";
 /// What comes again need not be erased.
 const COMES_AGAIN: &str = concat!(
-    "DELETE FROM erasure WHERE registry = ?1 AND type = ?3 AND id IN (SELECT r.id FROM ",
+    "DELETE FROM erasure WHERE registry = ?1 AND (type, id) IN (SELECT r.type, r.id FROM ",
     given!(),
     "NOT ",
     objects!(),
@@ -55,9 +58,9 @@ const COMES_AGAIN: &str = concat!(
 /// Of a patient who objected meanwhile it is to be erased at once; so is what a block has closed meanwhile.
 const ERASE: &str = concat!(
     "INSERT INTO erasure (registry, type, id, patient, key, reason, at, withheld) \
-     SELECT ?1, r.type, r.id, iif(r.type = 'Patient', r.id, r.patient), ?5, iif(",
+     SELECT ?1, r.type, r.id, iif(r.type = 'Patient', r.id, r.patient), ?4, iif(",
     objects!(),
-    ", 'opt-out', 'removed'), ?6, ",
+    ", 'opt-out', 'removed'), ?5, ",
     withheld!(),
     " FROM ",
     given!(),
@@ -153,19 +156,36 @@ impl Writing<'_, '_> {
         let Some(registry) = self.registry(&disclosed.registry)? else {
             return Err(Refusal::Corrupt("a registry that is not among the settings"));
         };
-        let mut by_type: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-        for (resource_type, id) in disclosed.resources.iter().filter_map(|name| name.split_once('/')) {
-            by_type.entry(resource_type).or_default().push(id);
+        let rows = serde_json::json!(self.rows(&disclosed.what)?).to_string();
+        let (at, name) = (disclosed.at.timestamp_millis(), &disclosed.registry);
+        if self.is_so(MAY_COME_AGAIN, registry)? {
+            db.run(COMES_AGAIN, (registry, name, &rows))?;
         }
-        let at = disclosed.at.timestamp_millis();
-        for (resource_type, ids) in by_type {
-            let ids = serde_json::json!(ids).to_string();
-            let given = (registry, &disclosed.registry, resource_type, &ids);
-            db.run(COMES_AGAIN, given)?;
-            db.run(RECORD, (given.0, given.1, given.2, given.3, &disclosed.key, at))?;
-            db.run(ERASE, (given.0, given.1, given.2, given.3, &disclosed.key, at))?;
+        db.run(RECORD, (registry, &rows, &disclosed.key, at))?;
+        if self.is_so(MAY_BE_ERASED, name)? {
+            db.run(ERASE, (registry, name, &rows, &disclosed.key, at))?;
         }
         Ok(())
+    }
+
+    fn is_so(&self, sql: &str, of: impl ToSql) -> Result<bool, Refusal> {
+        let found = self.statements.first(sql, [of], |row| row.get(0).map_err(Refusal::from))?;
+        Ok(found.unwrap_or(true))
+    }
+
+    /// The rows of what is there.
+    fn rows<'g>(&self, given: &'g Given) -> Result<Cow<'g, [i64]>, Refusal> {
+        let names = match given {
+            Given::Rows(rows) => return Ok(Cow::Borrowed(rows)),
+            Given::Names(names) => names.iter().filter_map(|name| name.split_once('/')),
+        };
+        let mut rows = Vec::new();
+        for (resource_type, id) in names {
+            rows.extend(
+                self.statements.first(ROW, (resource_type, id), |row| row.get::<_, i64>(0).map_err(Refusal::from))?,
+            );
+        }
+        Ok(Cow::Owned(rows))
     }
 
     /// Everything of the patient that the registry, or every one, has got is to be erased.

@@ -95,7 +95,7 @@ pub use record::{
     Action, Answer, Assertion, Attempt, Audit, Delivery, DeliveryChange, Document, Exchange, Inbound, Move, Party, Put,
     Stored,
 };
-pub use rights::{Copies, Deed, Disclosed, DisclosedTo, Erasure, Hold, Informed, OptOut, Removal, Stub};
+pub use rights::{Copies, Deed, Disclosed, DisclosedTo, Erasure, Given, Hold, Informed, OptOut, Removal, Stub};
 pub use search::{Criteria, Found, HowFar, List, Passed, Targets, Walk};
 pub use subscription::{
     Eyes, Happened, Happening, Hook, NewEvent, Numbered, Spoken, Subscription, SubscriptionChange, SubscriptionOrder,

@@ -87,11 +87,19 @@ pub struct Informed {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Disclosed {
     pub registry: String,
-    /// `Type/id` of each.
-    pub resources: Vec<String>,
+    pub what: Given,
     /// The version of the key of its codes; none where it gets what is.
     pub key: Option<String>,
     pub at: DateTime<Utc>,
+}
+
+/// Resources that went out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Given {
+    /// `Type/id` of each.
+    Names(Vec<String>),
+    /// The rows that a walk showed.
+    Rows(Vec<i64>),
 }
 
 /// How much of a type a registry has of a patient.

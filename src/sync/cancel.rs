@@ -10,7 +10,7 @@ use super::consultation;
 use super::moved::{Mover, moves};
 use super::notice::{News, notices};
 use super::package::{self, Address, Right, is_pushed};
-use super::refusal::missing;
+use super::sender::sent_by;
 use super::weigh::{Scale, Weighed, current, set_status, touch};
 use super::{Refusal, TRIES, witness, worklist};
 use crate::Gateway;
@@ -36,6 +36,9 @@ pub struct Cancelled {
     pub asked: Vec<String>,
 }
 
+const NOT_YOURS: (&str, &str) =
+    ("Bara den sändande enheten kan ta tillbaka en begäran.", "Only the sending unit can take a request back.");
+
 /// Cancels what can be cancelled, and asks the rest.
 pub async fn cancel(
     gateway: &Gateway,
@@ -45,16 +48,7 @@ pub async fn cancel(
     now: DateTime<Utc>,
 ) -> Result<Cancelled, Refusal> {
     for _ in 0..TRIES {
-        let exchange = gateway.store.exchange(&caller.within_reach(), id).await?.ok_or_else(|| missing("exchange"))?;
-        let sender = exchange.sender().map(|s| s.unit.clone()).unwrap_or_default();
-        if !caller.may_act_for(&sender) {
-            return Err(Refusal::Forbidden(Issue::error(
-                Code::Forbidden,
-                "exchange",
-                "Bara den sändande enheten kan ta tillbaka en begäran.",
-                "Only the sending unit can take a request back.",
-            )));
-        }
+        let exchange = sent_by(gateway, caller, id, NOT_YOURS).await?;
         if consultation::waits(&exchange) {
             consultation::abandon(gateway, caller, &exchange, now).await?;
             return Ok(Cancelled { cancelled: Vec::new(), asked: Vec::new() });

@@ -7,31 +7,36 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::identify;
+use super::kept::{alone, keep, let_go};
 use super::read::{Read, read};
-use super::receipt::receipt;
 use super::refusal::missing;
-use super::submit::{Submission, document};
-use super::supersede::{check_successor, supersede};
+use super::sender::sent_by;
+use super::submit::Submission;
+use super::supersede::check_successor;
 use super::weigh::{Scale, Weighed, current, instant, set_status, touch};
 use super::{Refusal, TRIES, witness};
 use crate::Gateway;
 use crate::access::Caller;
 use crate::domain::audit::{Deed, Event};
 use crate::domain::task::Status;
-use crate::domain::{Kind, PartyRole, Stage};
+use crate::domain::{Kind, Stage};
 use crate::fhir::canonical::{BASE, HSA_ID, REQUEST_ID};
 use crate::fhir::issue::{Code, Issue, any_error};
 use crate::fhir::origin::BY_UNIT;
 use crate::fhir::resource::{reference_of, type_of};
-use crate::store::{Commit, Committed, Exchange, Expect, Filter, Party};
+use crate::store::{Commit, Committed, Exchange, Expect, Filter};
 
 /// The code of such a Task in our CodeSystem `worklist`.
 pub const MISSING: &str = "consultation-missing";
 
-const TODO: (&str, &str) = (
+/// What its sender does about it.
+const REMEDY: (&str, &str) = (
     "Remissen är mottagen men inte sänd: registrera samråd med patienten och med primärvården (POST /v1/exchanges/{id}/consultations), så går den i samma stund; eller ta tillbaka den.",
     "The referral is taken but not sent: record the consultations with the patient and with primary care (POST /v1/exchanges/{id}/consultations), and it leaves at once; or take it back.",
 );
+
+const NOT_YOURS: (&str, &str) =
+    ("Bara den sändande enheten kan registrera samråd.", "Only the sending unit can record consultations.");
 
 /// A conversation that was had before the referral.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -138,46 +143,13 @@ pub(super) async fn park(
     }
     let is_over = read.envelope.entered_in_error;
     let stage = if is_over { Stage::Cancelled } else { Stage::Parked };
-    let partner = gateway.config.directory.find(&read.unit).map_or(String::new(), |u| u.partner.clone());
-    let exchange = Exchange {
-        id: before.map_or_else(Uuid::now_v7, |b| b.id),
-        revision: before.map_or(1, |b| b.revision + 1),
-        kind: submission.kind,
-        format: submission.format,
-        organisation: read.organisation.clone(),
-        document: read.envelope.id.clone(),
-        version,
-        entered_in_error: is_over,
-        patient: None,
-        stage,
-        created_at: before.map_or(submission.now, |b| b.created_at),
-        updated_at: submission.now,
-        parties: vec![Party {
-            unit: read.unit.clone(),
-            partner,
-            role: PartyRole::Sender,
-            task: None,
-            status: None,
-            stage,
-        }],
-        resources: Vec::new(),
-    };
+    let exchange = Exchange { entered_in_error: is_over, ..alone(gateway, submission, read, before, version, stage) };
     let mut issues = read.issues.clone();
     if !is_over {
         issues.extend(read.lacks.iter().cloned());
-        issues.push(Issue::warning(Code::BusinessRule, "", TODO.0, TODO.1));
+        issues.push(Issue::warning(Code::BusinessRule, "", REMEDY.0, REMEDY.1));
     }
-    let receipt = receipt(gateway, &exchange, version, read.table, &issues, submission.now, true);
-    let mut commit = Commit {
-        expect: vec![Expect::Exchange {
-            organisation: exchange.organisation.clone(),
-            kind: exchange.kind,
-            document: exchange.document.clone(),
-            revision: before.map(|b| b.revision),
-        }],
-        documents: vec![document(submission, read, exchange.id, version, receipt, true)],
-        ..Commit::default()
-    };
+    let mut commit = keep(gateway, submission, read, before, &exchange, &issues);
     list(gateway, &mut commit, &exchange, is_over.then_some(Status::Cancelled), submission.now).await?;
     commit.exchanges.push(exchange);
     Ok(commit)
@@ -217,7 +189,7 @@ async fn list(
             "status": "requested",
             "intent": "order",
             "code": { "coding": [{ "system": format!("{BASE}/CodeSystem/worklist"), "code": MISSING }] },
-            "description": format!("{} | {}", TODO.0, TODO.1),
+            "description": format!("{} | {}", REMEDY.0, REMEDY.1),
             "authoredOn": stored.map_or_else(|| json!(instant(now)), |task| task["authoredOn"].clone()),
             "requester": { "type": "Organization", "identifier": { "system": HSA_ID, "value": gateway.config.hsa_id } },
             "owner": { "type": "Organization", "identifier": { "system": HSA_ID, "value": sender.first() } },
@@ -241,7 +213,7 @@ pub(super) fn attention(exchange: &Exchange) -> Option<Value> {
     waits(exchange).then(|| {
         json!({
             "what": MISSING, "partner": null, "delivery": null, "since": instant(exchange.updated_at),
-            "reason": "TRF-1", "remedy": format!("{} | {}", TODO.0, TODO.1),
+            "reason": "TRF-1", "remedy": format!("{} | {}", REMEDY.0, REMEDY.1),
         })
     })
 }
@@ -289,27 +261,17 @@ pub async fn record(
     now: DateTime<Utc>,
 ) -> Result<Recorded, Refusal> {
     for _ in 0..TRIES {
-        let exchange = gateway.store.exchange(&caller.within_reach(), id).await?.ok_or_else(|| missing("exchange"))?;
-        let sender = exchange.sender().map(|s| s.unit.clone()).unwrap_or_default();
-        if !caller.may_act_for(&sender) {
-            return Err(Refusal::Forbidden(Issue::error(
-                Code::Forbidden,
-                "exchange",
-                "Bara den sändande enheten kan registrera samråd.",
-                "Only the sending unit can record consultations.",
-            )));
-        }
+        let exchange = sent_by(gateway, caller, id, NOT_YOURS).await?;
         if !waits(&exchange) {
             return already(gateway, &exchange, had).await;
         }
         let kept = gateway.store.document(id, None).await?.ok_or_else(|| missing("document"))?;
-        let submission =
-            Submission { caller, kind: exchange.kind, format: kept.format, bytes: &kept.source, key: None, now };
+        let submission = Submission::again(caller, exchange.kind, &kept, now);
         let mut read = read(gateway, &submission)?;
-        add(gateway, &mut read, &exchange, &sender, had)?;
+        let sender = exchange.sender().map_or("", |s| s.unit.as_str());
+        add(gateway, &mut read, &exchange, sender, had)?;
         let version = exchange.version;
-        let mut commit = supersede(gateway, &submission, &read, Some(exchange.clone()), version).await?;
-        commit.documents.clear(); // it is there since it came
+        let mut commit = let_go(gateway, &submission, &read, exchange.clone()).await?;
         list(gateway, &mut commit, &exchange, Some(Status::Completed), now).await?;
         let who = witness::by(&gateway.config.directory, caller);
         let event = Event::new(now, who, Deed::Submit, format!("exchange/{id}"))

@@ -9,7 +9,7 @@ use super::consultation;
 use super::gate::Closed;
 use super::refusal::missing;
 use super::weigh::{current, instant};
-use super::{Refusal, part, particulars, redirect, standing, worklist};
+use super::{Refusal, part, particulars, redirected, standing, worklist};
 use crate::Gateway;
 use crate::access::Caller;
 use crate::config::Channel;
@@ -258,7 +258,7 @@ pub async fn document(gateway: &Gateway, caller: &Caller, id: Uuid, wished: Opti
     // A format without a table for such documents is not to be had: then it comes as it was sent.
     let table = if format == table.format() { table } else { gateway.mappings.like(table, format).unwrap_or(table) };
     resources.retain(|r| !(part::is_part(r) && r["status"] == "entered-in-error"));
-    let back = table.back(&redirect::as_asked(resources, table.format()));
+    let back = table.back(&redirected::as_asked(resources, table.format()));
     let body = match table.format() {
         Format::Json => serde_json::to_vec_pretty(&back.tree).unwrap_or_default(),
         Format::Riv => gateway.mappings.write(table, &back.tree),

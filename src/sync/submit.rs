@@ -29,6 +29,13 @@ pub struct Submission<'a> {
     pub now: DateTime<Utc>,
 }
 
+impl<'a> Submission<'a> {
+    /// A document that is stored, as if it came now.
+    pub(super) fn again(caller: &'a Caller, kind: Kind, kept: &'a Document, now: DateTime<Utc>) -> Self {
+        Self { caller, kind, format: kept.format, bytes: &kept.source, key: None, now }
+    }
+}
+
 /// What the sender is answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answered {

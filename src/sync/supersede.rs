@@ -27,7 +27,7 @@ use super::tie::{Tie, check_contact, tie};
 use super::veil::{self, Outside};
 use super::waiting::park;
 use super::weigh::{Current, Scale, Weighed, current, join, set_status};
-use super::{Refusal, part, redirect, witness, worklist};
+use super::{Refusal, part, redirected, witness, worklist};
 use crate::Gateway;
 use crate::domain::delivery::State;
 use crate::domain::task::Status;
@@ -68,7 +68,7 @@ pub(super) async fn supersede(
         Err(issue) => return Err(Refusal::Conflict(issue)),
     };
     let known_patient = subject.filter(|p| !p.is_new).map(|p| p.id.as_str());
-    let carried = redirect::carry_on(store, before.as_ref(), &mut resources).await?;
+    let carried = redirected::carry_on(store, before.as_ref(), &mut resources).await?;
     let mut ties = ties(&resources);
     ties.owners.retain(|(task, _)| !carried.ended.iter().any(|(ended, _)| ended == task));
     let mut recipients = read.envelope.recipients.clone();

@@ -15,7 +15,7 @@ use crate::access::{Caller, Purpose, Reach};
 use crate::domain::audit::{By, Deed, Event};
 use crate::domain::{Directory, PartyRole, Stage};
 use crate::fhir::issue::{Code, Issue};
-use crate::store::{self, Audit, Commit, Committed, Disclosed, Expect, Filter, Stored};
+use crate::store::{self, Audit, Commit, Committed, Disclosed, Expect, Filter, Given, Stored};
 use crate::telemetry::asked;
 
 /// Who a caller is in the audit log.
@@ -183,7 +183,7 @@ pub async fn listed(
 /// What a registry reads it has got: on disk before the answer leaves, so that it can be told to erase it.
 async fn disclose(gateway: &Gateway, registry: &str, resources: &[Stored], now: DateTime<Utc>) -> Result<(), Refusal> {
     let resources = resources.iter().map(|r| format!("{}/{}", r.resource_type, r.id)).collect();
-    let disclosed = Disclosed { registry: registry.to_owned(), resources, key: None, at: now };
+    let disclosed = Disclosed { registry: registry.to_owned(), what: Given::Names(resources), key: None, at: now };
     gateway.store.commit(Commit { deeds: vec![store::Deed::Disclosed(disclosed)], ..Commit::default() }).await?;
     Ok(())
 }

@@ -15,6 +15,7 @@ mod crash;
 mod deliver;
 mod difference;
 mod disk;
+mod documentation;
 mod door;
 mod export;
 mod face;

@@ -4,8 +4,9 @@ use chrono::NaiveDate;
 use serde_json::{Map, Value};
 
 use super::path::Path;
+use crate::domain::issuer::{Issuer, PersonIdKind};
 use crate::domain::kva::{self, CodeList, Refusal};
-use crate::domain::person_id::{Issuer, PersonId, PersonIdError, PersonIdKind};
+use crate::domain::person_id::{PersonId, PersonIdError};
 use crate::domain::{hsa_id, icd10};
 use crate::fhir::issue::{Code, Issue, Severity};
 use crate::fhir::primitive::days_of;

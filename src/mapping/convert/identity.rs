@@ -3,7 +3,8 @@
 use serde_json::{Value, json};
 
 use super::{Made, Text, field, text};
-use crate::domain::person_id::{Issuer, PersonId, PersonIdError};
+use crate::domain::issuer::Issuer;
+use crate::domain::person_id::{PersonId, PersonIdError};
 
 /// OIDs that have another URI than `urn:oid:` in FHIR; those of persons are the domain's to know. Where an OID or URI stands on several lines,
 /// the first is written.

@@ -1,7 +1,9 @@
 //! The tables' language, a feature at a time: small tables, run both ways.
 
 mod delivered;
+mod linked;
 mod load;
+mod placing;
 mod read_back;
 mod riv;
 mod round_trip;

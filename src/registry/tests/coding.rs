@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::super::{Cipher, coded};
+use super::super::Cipher;
 use crate::config::{CodingKey, Config};
 use crate::fhir::resource::references;
 
@@ -13,7 +13,12 @@ const YEAR: i32 = 2026;
 
 fn cipher(version: &str, byte: u8) -> Cipher {
     let directory = Config::parse("").unwrap().directory;
-    Cipher::new(&CodingKey::new(version, vec![byte; 32]).unwrap(), &directory)
+    Cipher::new(&CodingKey::new(version, &[byte; 32]).unwrap(), &directory)
+}
+
+fn coded(resource: &Value, cipher: &Cipher, year: i32) -> Option<Value> {
+    let out = super::super::coded(resource["resourceType"].as_str()?, resource.to_string().as_bytes(), cipher, year)?;
+    Some(serde_json::from_slice(&out).unwrap())
 }
 
 /// Every resource of every example of every table.

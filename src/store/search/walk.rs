@@ -87,7 +87,7 @@ pub struct Targets {
 #[derive(Debug)]
 pub enum Passed<'r> {
     /// As it stood.
-    Stands { id: &'r str, patient: Option<&'r str>, body: &'r [u8] },
+    Stands { rid: i64, id: &'r str, patient: Option<&'r str>, body: &'r [u8] },
     /// The client had it, and is to have it no more.
     Left { id: &'r str },
 }
@@ -150,7 +150,7 @@ fn piece(
                 return Ok(None);
             }
             let patient = row.get_ref(PATIENT)?.as_str_or_null().map_err(|_| StoreError::Corrupt("a patient"))?;
-            if pass(Passed::Stands { id, patient, body }).is_break() {
+            if pass(Passed::Stands { rid, id, patient, body }).is_break() {
                 stopped = Some(rid);
                 return Ok(Some(()));
             }

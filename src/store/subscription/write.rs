@@ -1,6 +1,8 @@
 //! Writes subscriptions: where one begins in the order of commits, and which events get a number, is decided here, by the only one
 //! who knows that order and what may be seen at that moment.
 
+use rusqlite::params_from_iter;
+use rusqlite::types::Value;
 use uuid::Uuid;
 
 use super::read::seen;
@@ -10,16 +12,17 @@ use crate::store::search::Asked;
 use crate::store::{Expect, StoreError};
 
 const CHANGES: &str = "UPDATE subscription_log SET changes = changes + 1 WHERE id = 1";
+/// What an order says has the same numbers in both: see [`row`].
 const INSERT: &str = "INSERT INTO subscription (id, client, caller, topic, asked, endpoint, headers, payload, heartbeat_s, timeout_s, \
      max_count, end_at, created_at, updated_at, version, generation, changed, status, since_seq) \
      VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?13, 1, 1, \
              (SELECT changes FROM subscription_log WHERE id = 1), ?14, ?15)";
 /// Whoever comes back from `off` is told of what happens from then on; what had not been told before is.
-const REVISE: &str = "UPDATE subscription SET caller = ?3, endpoint = ?4, headers = ?5, payload = ?6, heartbeat_s = ?7, timeout_s = ?8, \
-     max_count = ?9, end_at = ?10, updated_at = ?11, version = version + 1, generation = generation + 1, \
+const REVISE: &str = "UPDATE subscription SET caller = ?3, endpoint = ?6, headers = ?7, payload = ?8, heartbeat_s = ?9, timeout_s = ?10, \
+     max_count = ?11, end_at = ?12, updated_at = ?13, version = version + 1, generation = generation + 1, \
      changed = (SELECT changes FROM subscription_log WHERE id = 1), \
-     since_seq = iif(status = 'off' AND ?12 <> 'off', ?13, since_seq), status = ?12, error = NULL, \
-     attempts = 0, failing_since = NULL, due_at = NULL WHERE id = ?1 AND version = ?2";
+     since_seq = iif(status = 'off' AND ?14 <> 'off', ?15, since_seq), status = ?14, error = NULL, \
+     attempts = 0, failing_since = NULL, due_at = NULL WHERE id = ?1 AND version = ?16";
 const REMOVE: &str = "DELETE FROM subscription WHERE id = ?1";
 const MATCHED: &str = "UPDATE subscription_log SET matched = max(matched, ?1) WHERE id = 1";
 const EVENT: &str = "INSERT INTO subscription_event (subscription, seq, rid, version, at) \
@@ -82,53 +85,15 @@ impl Writing<'_, '_> {
     fn begin_subscription(&mut self, order: &SubscriptionOrder) -> Result<(), Refusal> {
         let db = self.statements;
         db.run(CHANGES, [])?;
-        let channel = &order.channel;
-        db.run(
-            INSERT,
-            rusqlite::params![
-                order.id.as_bytes(),
-                order.client,
-                order.caller,
-                order.topic,
-                order.asked,
-                channel.endpoint,
-                headers(&channel.headers),
-                channel.payload.code(),
-                channel.heartbeat_s,
-                channel.timeout_s,
-                channel.max_count,
-                order.end_at.map(|at| at.timestamp_millis()),
-                order.at.timestamp_millis(),
-                order.status.code(),
-                self.state.seq(),
-            ],
-        )?;
+        db.run(INSERT, params_from_iter(row(order, self.state.seq())))?;
         Ok(())
     }
 
     fn revise_subscription(&mut self, order: &SubscriptionOrder, version: u32) -> Result<(), Refusal> {
         let db = self.statements;
         db.run(CHANGES, [])?;
-        let channel = &order.channel;
-        let changed = db.run(
-            REVISE,
-            rusqlite::params![
-                order.id.as_bytes(),
-                version,
-                order.caller,
-                channel.endpoint,
-                headers(&channel.headers),
-                channel.payload.code(),
-                channel.heartbeat_s,
-                channel.timeout_s,
-                channel.max_count,
-                order.end_at.map(|at| at.timestamp_millis()),
-                order.at.timestamp_millis(),
-                order.status.code(),
-                self.state.seq(),
-            ],
-        )?;
-        stands(order.id, changed)
+        let row = row(order, self.state.seq()).into_iter().chain([Value::from(version)]);
+        stands(order.id, db.run(REVISE, params_from_iter(row))?)
     }
 
     fn put_event(&mut self, event: &NewEvent) -> Result<(), Refusal> {
@@ -221,8 +186,26 @@ fn two(row: &rusqlite::Row<'_>) -> Result<(i64, i64), StoreError> {
     Ok((row.get(0)?, row.get(1)?))
 }
 
-fn headers(headers: &[String]) -> String {
-    crate::store::row::list(headers.iter().map(String::as_str))
+/// An order, in the order of the numbers that it has in a statement.
+fn row(order: &SubscriptionOrder, seq: i64) -> [Value; 15] {
+    let channel = &order.channel;
+    [
+        order.id.as_bytes().to_vec().into(),
+        order.client.clone().into(),
+        order.caller.clone().into(),
+        order.topic.clone().into(),
+        order.asked.clone().into(),
+        channel.endpoint.clone().into(),
+        crate::store::row::list(channel.headers.iter().map(String::as_str)).into(),
+        channel.payload.code().to_owned().into(),
+        channel.heartbeat_s.into(),
+        channel.timeout_s.into(),
+        channel.max_count.into(),
+        order.end_at.map(|at| at.timestamp_millis()).into(),
+        order.at.timestamp_millis().into(),
+        order.status.code().to_owned().into(),
+        seq.into(),
+    ]
 }
 
 fn gone(subscription: Uuid) -> Refusal {

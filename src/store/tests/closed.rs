@@ -1,7 +1,8 @@
 //! What a block closes and opens again, as those who had it are told: whatever else happens to it meanwhile.
 
 use super::block::{UNITS, blocks, inner, lifted, sent, with_patient};
-use super::rights::{count, removal, right};
+use super::removal::removal;
+use super::rights::right;
 use super::*;
 use crate::store::search::Walk;
 
@@ -41,7 +42,8 @@ impl Both {
 
     async fn disclose(&self) {
         let resources = vec![self.name.clone(), "Patient/p1".into()];
-        let disclosed = Disclosed { registry: "r".into(), resources, key: Some("k1".into()), at: at(3) };
+        let disclosed =
+            Disclosed { registry: "r".into(), what: Given::Names(resources), key: Some("k1".into()), at: at(3) };
         self.store.done(right(Deed::Disclosed(disclosed))).await;
     }
 

@@ -15,8 +15,10 @@ mod log;
 mod model;
 mod opening;
 mod plans;
+mod questions;
 mod queue;
 mod reindex;
+mod removal;
 mod resources;
 mod rights;
 mod schema;
@@ -181,6 +183,13 @@ fn puts(put: impl IntoIterator<Item = Put>) -> Commit {
 
 fn units(units: &[&str]) -> Filter {
     Filter::units(units.iter().map(|unit| (*unit).to_owned()).collect())
+}
+
+/// The one number that the statement tells.
+fn count(store: &Store, sql: &'static str) -> i64 {
+    let (send, receive) = std::sync::mpsc::channel();
+    store.on_writer(move |db| send.send(db.query_row(sql, [], |row| row.get(0)).unwrap()).unwrap());
+    receive.recv().unwrap()
 }
 
 impl Store {

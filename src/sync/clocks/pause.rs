@@ -6,7 +6,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::super::refusal::missing;
+use super::super::sender::sent_by;
 use super::super::weigh::instant;
 use super::super::{Refusal, TRIES, witness};
 use crate::Gateway;
@@ -26,6 +26,11 @@ pub struct Wish {
     pub unit: Option<String>,
 }
 
+const NOT_YOURS: (&str, &str) = (
+    "Bara den sändande enheten pausar klockorna; mottagaren sätter sin uppgift på vänt (on-hold).",
+    "Only the sending unit pauses the clocks; a recipient puts its Task on hold (on-hold).",
+);
+
 /// Pauses; a pause of the same clocks that runs already ends with the beginning of this one.
 pub async fn pause(
     gateway: &Gateway,
@@ -35,7 +40,7 @@ pub async fn pause(
     now: DateTime<Utc>,
 ) -> Result<Value, Refusal> {
     for _ in 0..TRIES {
-        let exchange = own(gateway, caller, id).await?;
+        let exchange = sent_by(gateway, caller, id, NOT_YOURS).await?;
         check(gateway, &exchange, wish, now)?;
         if gateway.store.waits_of(id).await?.is_empty() {
             return Err(conflict(
@@ -69,7 +74,7 @@ pub async fn resume(
     now: DateTime<Utc>,
 ) -> Result<Value, Refusal> {
     for _ in 0..TRIES {
-        let exchange = own(gateway, caller, id).await?;
+        let exchange = sent_by(gateway, caller, id, NOT_YOURS).await?;
         let pauses = end(&running(gateway, id, now).await?, |_| true, id, by, now);
         if pauses.is_empty() {
             return Err(conflict(
@@ -82,19 +87,6 @@ pub async fn resume(
         }
     }
     Err(Refusal::Busy)
-}
-
-async fn own(gateway: &Gateway, caller: &Caller, id: Uuid) -> Result<Exchange, Refusal> {
-    let exchange = gateway.store.exchange(&caller.within_reach(), id).await?.ok_or_else(|| missing("exchange"))?;
-    if exchange.sender().is_some_and(|sender| caller.may_act_for(&sender.unit)) {
-        return Ok(exchange);
-    }
-    Err(Refusal::Forbidden(Issue::error(
-        Code::Forbidden,
-        "exchange",
-        "Bara den sändande enheten pausar klockorna; mottagaren sätter sin uppgift på vänt (on-hold).",
-        "Only the sending unit pauses the clocks; a recipient puts its Task on hold (on-hold).",
-    )))
 }
 
 fn check(gateway: &Gateway, exchange: &Exchange, wish: &Wish, now: DateTime<Utc>) -> Result<(), Refusal> {

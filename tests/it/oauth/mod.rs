@@ -7,7 +7,7 @@ mod hostile;
 mod issuer;
 mod keys;
 mod outgoing;
-mod readme;
+mod python;
 mod replay;
 mod rotation;
 mod tls;

@@ -8,7 +8,7 @@ use rcgen::{
     SanType,
 };
 use reqwest::tls::TlsInfo;
-use reqwest::{Certificate, Client, Identity};
+use reqwest::{Certificate, Client, Identity, Response};
 use sha2::{Digest, Sha256};
 
 use super::{JWT_BEARER, Key, form, now, registry};
@@ -146,6 +146,26 @@ async fn a_certificate_that_cannot_be_used_stops_the_start() {
     let _ = std::fs::remove_dir_all(folder);
 }
 
+/// What the registry is answered that asks for a token over this caller's connection.
+async fn asked(caller: &Client, program: &Program, key: &Key) -> reqwest::Result<Response> {
+    let token_url = format!("{}/oauth/token", program.url);
+    let assertion = key.sign(&serde_json::json!({
+        "iss": "registry", "sub": "registry", "aud": token_url, "exp": now() + 60, "jti": uuid::Uuid::new_v4().to_string(),
+    }));
+    let fields = [
+        ("grant_type", "client_credentials"),
+        ("client_assertion_type", JWT_BEARER),
+        ("client_assertion", assertion.as_str()),
+    ];
+    let request = caller.post(&token_url).header("Content-Type", "application/x-www-form-urlencoded");
+    request.body(form(&fields)).send().await
+}
+
+async fn read_with(caller: &Client, program: &Program, token: &str) -> reqwest::Result<u16> {
+    let request = caller.get(format!("{}/fhir/Procedure", program.url)).bearer_auth(token);
+    request.send().await.map(|answer| answer.status().as_u16())
+}
+
 #[actix_web::test]
 async fn callers_certificates_are_demanded_and_a_token_is_good_only_with_the_one_it_is_bound_to() {
     let (folder, authority, elsewhere) = (folder(), Authority::new(), Authority::new());
@@ -162,28 +182,13 @@ async fn callers_certificates_are_demanded_and_a_token_is_good_only_with_the_one
             registry("system/Procedure.rs")
         );
         let program = Program::start(&folder, &settings, &[]);
-        let token_url = format!("{}/oauth/token", program.url);
-        let ask = async |caller: &Client| {
-            let assertion = key.sign(&serde_json::json!({
-                "iss": "registry", "sub": "registry", "aud": token_url, "exp": now() + 60, "jti": uuid::Uuid::new_v4().to_string(),
-            }));
-            let fields = [
-                ("grant_type", "client_credentials"),
-                ("client_assertion_type", JWT_BEARER),
-                ("client_assertion", assertion.as_str()),
-            ];
-            let request = caller.post(&token_url).header("Content-Type", "application/x-www-form-urlencoded");
-            request.body(form(&fields)).send().await
-        };
+        let ask = async |caller: &Client| asked(caller, &program, &key).await;
         let bearer = authority.caller(Some(&mine));
         let answer = ask(&bearer).await.unwrap();
         assert_eq!(answer.status().as_u16(), 200);
         let answer: serde_json::Value = answer.json().await.unwrap();
         let token = answer["access_token"].as_str().unwrap();
-        let read = async |caller: &Client| {
-            let request = caller.get(format!("{}/fhir/Procedure", program.url)).bearer_auth(token);
-            request.send().await.map(|answer| answer.status().as_u16())
-        };
+        let read = async |caller: &Client| read_with(caller, &program, token).await;
         assert_eq!(read(&bearer).await.unwrap(), 200);
         let thief = authority.caller(Some(&theirs));
         assert_eq!(ask(&thief).await.unwrap().status().as_u16(), 401);
@@ -223,19 +228,7 @@ async fn a_renewed_certificate_of_the_same_authority_and_name_is_as_good_as_the_
     ] {
         let settings = format!("{TLS}client_ca = \"ca.pem\"\n{}{bound}", registry("system/Procedure.rs"));
         let program = Program::start(&folder, &settings, &[]);
-        let token_url = format!("{}/oauth/token", program.url);
-        let ask = async |caller: &Client| {
-            let assertion = key.sign(&serde_json::json!({
-                "iss": "registry", "sub": "registry", "aud": token_url, "exp": now() + 60, "jti": uuid::Uuid::new_v4().to_string(),
-            }));
-            let fields = [
-                ("grant_type", "client_credentials"),
-                ("client_assertion_type", JWT_BEARER),
-                ("client_assertion", assertion.as_str()),
-            ];
-            let request = caller.post(&token_url).header("Content-Type", "application/x-www-form-urlencoded");
-            request.body(form(&fields)).send().await
-        };
+        let ask = async |caller: &Client| asked(caller, &program, &key).await;
         let (first, renewed) = (
             of(&authority, "Registret", "urn:example:registret"),
             of(&authority, "Registret", "urn:example:registret"),
@@ -248,10 +241,7 @@ async fn a_renewed_certificate_of_the_same_authority_and_name_is_as_good_as_the_
             let answer: serde_json::Value = answer.json().await.unwrap();
             tokens.push(answer["access_token"].as_str().unwrap().to_owned());
         }
-        let read = async |caller: &Client| {
-            let request = caller.get(format!("{}/fhir/Procedure", program.url)).bearer_auth(&tokens[0]);
-            request.send().await.map(|answer| answer.status().as_u16())
-        };
+        let read = async |caller: &Client| read_with(caller, &program, &tokens[0]).await;
         assert_eq!(read(&authority.caller(Some(&renewed))).await.unwrap(), 200, "{bound}");
         let other = of(&authority, "Journalen", "urn:example:journalen");
         assert_eq!(ask(&authority.caller(Some(&other))).await.unwrap().status().as_u16(), 401, "{bound}");

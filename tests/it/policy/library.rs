@@ -15,8 +15,8 @@ use vardkedja::domain::subscription::{Payload, Status};
 use vardkedja::domain::{Format, PartyRole, Stage, delivery};
 use vardkedja::fhir::search::index;
 use vardkedja::store::{
-    self, Action, Commit, Committed, Deed, Delivery, Disclosed, Hook, Informed, Lifted, OptOut, Options, Party, Put,
-    Store, SubscriptionChange, SubscriptionOrder,
+    self, Action, Commit, Committed, Deed, Delivery, Disclosed, Given, Hook, Informed, Lifted, OptOut, Options, Party,
+    Put, Store, SubscriptionChange, SubscriptionOrder,
 };
 
 use super::model::{Asker, Block, Exchange, Model, NUMBERS, Purpose, REGISTRIES, Resource, UNITS, provider};
@@ -302,7 +302,7 @@ async fn fill(store: &Store, model: &Model) {
         done(store, Commit { put, ..Commit::default() }).await;
     }
     let got: Vec<String> = model.got.borrow().iter().map(|(_, name)| name.clone()).collect();
-    let disclosed = Disclosed { registry: "named".into(), resources: got, key: None, at: Utc::now() };
+    let disclosed = Disclosed { registry: "named".into(), what: Given::Names(got), key: None, at: Utc::now() };
     done(store, Commit { deeds: vec![Deed::Disclosed(disclosed)], ..Commit::default() }).await;
     for (n, exchange) in model.exchanges.iter().enumerate() {
         register(store, model.blocks.iter().filter(|block| block.after == n)).await;

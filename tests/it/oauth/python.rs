@@ -1,4 +1,4 @@
-//! The Python of the README's section "Access" gets a token, as a stranger would who copies it. Skipped where there is no Python
+//! The Python of docs/integrator/access.md gets a token, as a stranger would who copies it. Skipped where there is no Python
 //! with PyJWT.
 
 use std::process::Command;
@@ -6,14 +6,13 @@ use std::process::Command;
 use super::{Door, registry};
 
 fn python() -> Option<String> {
-    let text = include_str!("../../../README.md");
-    let section = text.split("\n## Access\n").nth(1)?;
-    Some(section.split("```python\n").nth(1)?.split("```").next()?.to_owned())
+    let text = include_str!("../../../docs/integrator/access.md");
+    Some(text.split("```python\n").nth(1)?.split("```").next()?.to_owned())
 }
 
 #[actix_web::test]
 async fn twenty_lines_of_python_get_a_token() {
-    let script = python().expect("the README has a section Access with Python in it");
+    let script = python().expect("the page has Python in it");
     assert!(script.lines().filter(|l| !l.trim().is_empty()).count() <= 20);
     let has = Command::new("python3").args(["-c", "import jwt, cryptography"]).output();
     if !has.is_ok_and(|output| output.status.success()) {
