@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::body::Body;
 use super::caller::Call;
 use super::problem::{Answer, Problem};
+use crate::access::Operation;
 use crate::domain::HsaId;
 use crate::fhir::guard;
 use crate::sync::counterpart::settle::{Choice, Decision, settle as decide};
@@ -15,6 +16,7 @@ use crate::sync::refusal;
 
 /// `POST /v1/conflicts/{id}/settle { "by": "…", "elements": { "title": "ours" } }`
 pub async fn settle(call: Call, id: web::Path<String>, body: Body) -> Answer {
+    call.may(Operation::Settle)?;
     let decision = read(&body)?;
     let settled = decide(&call.gateway, &call.caller, &id, &decision, call.now).await?;
     Ok(HttpResponse::Ok().json(settled))

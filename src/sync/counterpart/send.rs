@@ -70,8 +70,13 @@ pub(in crate::sync) async fn send(gateway: &Gateway, client: &Client, delivery: 
         let (mut reply, said) = client.transact(serde_json::to_vec(&body).unwrap_or_default()).await;
         took += reply.took;
         reply.took = took;
-        let is_stale = matches!(reply.outcome, Outcome::Conflict { .. } | Outcome::Permanent { .. }) && is_conditional;
-        if is_stale && tried < MOST_TRIES && (matches!(reply.outcome, Outcome::Conflict { .. }) || !reads) {
+        // Somebody was faster, or what was there is there no more: only what is read again says so.
+        let is_stale = match reply.status {
+            Some(409 | 412) => is_conditional,
+            Some(404 | 405 | 410) => is_conditional && !reads,
+            _ => false,
+        };
+        if is_stale && tried < MOST_TRIES {
             reads = true;
             continue;
         }
