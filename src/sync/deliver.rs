@@ -15,8 +15,7 @@ use crate::domain::delivery::{Next, Outcome, State, after, partner_of};
 use crate::domain::{PartyRole, Stage};
 use crate::partner::Reply;
 use crate::store::{
-    Action, Attempt, Audit, Begun, Commit, Committed, Delivery, DeliveryChange, DeliveryQuery, Exchange, Expect,
-    Filter, StoreError,
+    Action, Attempt, Audit, Begun, Commit, Committed, Delivery, DeliveryChange, DeliveryQuery, Exchange, Expect, Filter,
 };
 use crate::telemetry::{Attempted, join};
 
@@ -66,7 +65,7 @@ async fn begin(gateway: &Gateway, delivery: &Delivery, at: DateTime<Utc>) -> Res
     Ok(matches!(gateway.store.commit(commit).await?, Committed::Done { .. }))
 }
 
-async fn send(gateway: &Gateway, delivery: &Delivery, at: DateTime<Utc>) -> Result<Sent, StoreError> {
+async fn send(gateway: &Gateway, delivery: &Delivery, at: DateTime<Utc>) -> Result<Sent, Refusal> {
     if delivery.action == Action::Notice {
         let (partner, _) = partner_of(&delivery.partner);
         return Ok(Sent::plain(match gateway.notifiers.get(partner) {
@@ -78,7 +77,7 @@ async fn send(gateway: &Gateway, delivery: &Delivery, at: DateTime<Utc>) -> Resu
         return Ok(Sent::plain(never("the partner is not configured for push any more")));
     };
     Ok(Sent::plain(match delivery.action {
-        Action::Transaction => return counterpart::send(gateway, client, delivery).await,
+        Action::Transaction => return counterpart::send(gateway, client, delivery, at).await,
         Action::MoveTask => {
             let stored: Value = serde_json::from_slice(&delivery.body).unwrap_or_default();
             let identifier = stored["identifier"].as_str().unwrap_or_default().to_owned();
@@ -169,11 +168,6 @@ async fn record(
         let mut commit =
             Commit { delivery_changes: vec![change.clone()], audit: vec![audit.clone()], ..Commit::default() };
         commit.counterparts.clone_from(&sent.counterparts);
-        for clashes in &sent.clashes {
-            if let Some(home) = counterpart::home(gateway, &clashes.name).await? {
-                counterpart::open(gateway, &mut commit, &home, &delivery.partner, clashes, finished_at).await?;
-            }
-        }
         if let Some(exchange) = staged(gateway, delivery, to, finished_at).await? {
             commit.expect.push(Expect::Revision { exchange: exchange.id, revision: exchange.revision - 1 });
             commit.exchanges.push(exchange);

@@ -76,11 +76,8 @@ fn is_urgent(resource: &Value) -> bool {
     asks && matches!(resource["priority"].as_str(), Some("urgent" | "asap" | "stat"))
 }
 
-/// What the placer's side may change in a Task that the partner has: how it stands, how urgent it is, and which version of the
-/// request it is about (`input`), which came for that reason (`reasonCode`).
-pub const MOVED: [&str; 6] = ["status", "statusReason", "businessStatus", "priority", "input", "reasonCode"];
-
-/// What is the placer's alone, however far the partner has gone on.
+/// What is asked in a Task: how urgent it is, and which version of the request it is about (`input`), which came for that reason
+/// (`reasonCode`). The placer's alone, however far the partner has gone on.
 pub const PLACERS: [&str; 3] = ["priority", "input", "reasonCode"];
 
 /// By what right the partner's copy of a Task is moved.
@@ -92,11 +89,28 @@ pub enum Right {
     Both,
 }
 
+/// How a Task stands: said together.
+const LIFE: [&str; 4] = ["status", "statusReason", "businessStatus", "lastModified"];
+
 /// A move of the partner's copy of a Task: these elements become ours, all others stay.
 pub fn task_move(address: &Address<'_>, task: &Value, right: Right) -> Delivery {
+    moved(address, task, right, LIFE.into_iter().chain(PLACERS))
+}
+
+/// What a new version of the request changes in the partner's copy, and nothing else: of how the Task stands the partner may
+/// have said something that was not read yet. `None`: nothing.
+pub fn task_change(address: &Address<'_>, task: &Value, stored: &Value, right: Right) -> Option<Delivery> {
+    let differs = |name: &&str| task.get(*name) != stored.get(*name);
+    let is_moved = LIFE.iter().take(3).any(|name| differs(&name));
+    let life = LIFE.into_iter().filter(|_| is_moved);
+    let names: Vec<&'static str> = life.chain(PLACERS.into_iter().filter(|name| differs(&name))).collect();
+    (!names.is_empty()).then(|| moved(address, task, right, names.into_iter()))
+}
+
+fn moved(address: &Address<'_>, task: &Value, right: Right, names: impl Iterator<Item = &'static str>) -> Delivery {
     let mut set = serde_json::Map::new();
     let mut clear = Vec::new();
-    for name in MOVED.into_iter().chain(["lastModified"]) {
+    for name in names {
         match task.get(name) {
             Some(value) => {
                 set.insert(name.to_owned(), value.clone());
@@ -165,7 +179,7 @@ pub fn apply_move(stored: &Value, theirs: &Value) -> Result<Option<Value>, Strin
     }
     let cleared = stored["clear"].as_array().into_iter().flatten().filter_map(Value::as_str);
     let as_asked = object.get("status") == stored["set"].get("status");
-    for name in cleared.filter(|_| as_asked) {
+    for name in cleared.filter(|name| as_asked || PLACERS.contains(name)) {
         object.shift_remove(name);
     }
     Ok((changed != *theirs).then_some(changed))

@@ -7,9 +7,11 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
-use super::{Clashes, home, is_theirs};
+use super::super::{Refusal, TRIES};
+use super::{Clashes, home, is_theirs, open};
 use crate::Gateway;
 use crate::domain::delivery::Outcome;
 use crate::fhir::bundle::{Dialect, as_sent};
@@ -17,20 +19,18 @@ use crate::fhir::canonical::RESOURCE_ID;
 use crate::fhir::resource::{identifier, type_of};
 use crate::fhir::three_way::{Outgoing, get, outgoing, put};
 use crate::partner::{Client, MOST_TRIES, Reply};
-use crate::store::{Counterpart, Delivery, Exchange, Filter, StoreError};
+use crate::store::{Commit, Committed, Counterpart, Delivery, Exchange, Filter, StoreError};
 
 /// What became of an attempt.
 pub(in crate::sync) struct Sent {
     pub(in crate::sync) reply: Reply,
     /// What the partner has now.
     pub(in crate::sync) counterparts: Vec<Counterpart>,
-    /// Where the partner's people had changed what is not theirs.
-    pub(in crate::sync) clashes: Vec<Clashes>,
 }
 
 impl Sent {
     pub(in crate::sync) fn plain(reply: Reply) -> Self {
-        Self { reply, counterparts: Vec::new(), clashes: Vec::new() }
+        Self { reply, counterparts: Vec::new() }
     }
 }
 
@@ -43,7 +43,12 @@ struct There {
 }
 
 /// Sends it.
-pub(in crate::sync) async fn send(gateway: &Gateway, client: &Client, delivery: &Delivery) -> Result<Sent, StoreError> {
+pub(in crate::sync) async fn send(
+    gateway: &Gateway,
+    client: &Client,
+    delivery: &Delivery,
+    now: DateTime<Utc>,
+) -> Result<Sent, Refusal> {
     let bundle: Value = serde_json::from_slice(&delivery.body).unwrap_or_default();
     let names = updated(&bundle);
     let known = gateway.store.counterparts(&delivery.partner, &names).await?;
@@ -52,7 +57,7 @@ pub(in crate::sync) async fn send(gateway: &Gateway, client: &Client, delivery: 
         let (reply, said) = client.transact(delivery.body.clone()).await;
         let counterparts =
             said.map_or_else(Vec::new, |said| written(delivery, &bundle, &HashMap::new(), &known, &said));
-        return Ok(Sent { reply, counterparts, clashes: Vec::new() });
+        return Ok(Sent { reply, counterparts });
     }
     let is_certain = |c: &Counterpart| c.settled && c.version.is_some();
     let mut reads = delivery.attempts > 0 || delivery.resend_of.is_some() || !known.iter().all(is_certain);
@@ -67,6 +72,12 @@ pub(in crate::sync) async fn send(gateway: &Gateway, client: &Client, delivery: 
             false => remembered(&known),
         };
         let (body, together, is_conditional) = compose(gateway, delivery, &bundle, &there, &sides);
+        // A word is on record before it is written over. Whoever asks for a resend wants it as it was sent.
+        if delivery.resend_of.is_none() {
+            let of = |(name, out): (&String, &Outgoing)| Clashes { name: name.clone(), found: out.clashes.clone() };
+            let clashes: Vec<Clashes> = together.iter().map(of).filter(|c| !c.found.is_empty()).collect();
+            note(gateway, delivery, &clashes, now).await?;
+        }
         let (mut reply, said) = client.transact(serde_json::to_vec(&body).unwrap_or_default()).await;
         took += reply.took;
         reply.took = took;
@@ -81,16 +92,26 @@ pub(in crate::sync) async fn send(gateway: &Gateway, client: &Client, delivery: 
             continue;
         }
         let counterparts = said.map_or_else(Vec::new, |said| written(delivery, &body, &together, &known, &said));
-        let mut clashes = Vec::new();
-        // Whoever asks for it to be sent again wants it as it was sent.
-        if reply.outcome == Outcome::Delivered && delivery.resend_of.is_none() {
-            let of = |(name, out): (String, Outgoing)| Clashes { name, found: out.clashes };
-            clashes = together.into_iter().map(of).filter(|c| !c.found.is_empty()).collect();
-        }
-        return Ok(Sent { reply, counterparts, clashes });
+        return Ok(Sent { reply, counterparts });
     }
     let reason = "the partner's people were faster every time".to_owned();
     Ok(Sent::plain(Reply { outcome: Outcome::Conflict { reason }, status: None, took }))
+}
+
+/// Puts on record where the partner's people had changed what is not theirs.
+async fn note(gateway: &Gateway, delivery: &Delivery, clashes: &[Clashes], now: DateTime<Utc>) -> Result<(), Refusal> {
+    'each: for one in clashes {
+        for _ in 0..TRIES {
+            let Some(home) = home(gateway, &one.name).await? else { continue 'each };
+            let mut commit = Commit::default();
+            open(gateway, &mut commit, &home, &delivery.partner, one, now).await?;
+            if let Committed::Done { .. } = gateway.store.commit(commit).await? {
+                continue 'each;
+            }
+        }
+        return Err(Refusal::Busy);
+    }
+    Ok(())
 }
 
 /// `Type/id` of what the Bundle brings up to date by our identifier.

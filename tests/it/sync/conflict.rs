@@ -131,8 +131,12 @@ async fn a_clinic_that_changes_how_urgent_it_is_has_not_changed_what_it_is_asked
     write(&world, &task).await;
     let told = until("a Task", async || conflicts(&world, ONCOLOGY).await.into_iter().next()).await;
     assert_eq!(sides(&told)[0].0, "priority");
-    let mine = world.get("/fhir/Task?status=accepted", ONCOLOGY).await.json();
-    assert_eq!(mine["entry"][0]["resource"]["priority"], "routine", "how it stands was taken all the same");
+    let mine = until("how it stands was taken all the same", async || {
+        let found = world.get("/fhir/Task?status=accepted", ONCOLOGY).await.json();
+        found["entry"][0]["resource"].as_object().cloned()
+    })
+    .await;
+    assert_eq!(mine["priority"], "routine");
     let settled = settle(&world, ONCOLOGY, &told, json!({ "priority": "ours" })).await;
     assert_eq!(settled.status, 200, "{}", settled.text);
     until("the clinic has it", async || (only(&world, "Task").await["priority"] == "routine").then_some(())).await;
