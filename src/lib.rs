@@ -6,8 +6,9 @@
 //! # Promises
 //!
 //! 1. **Nothing is acknowledged before it is committed to disk.**
-//! 2. **Nothing leaves except from a stored delivery; a resend is byte-identical and changes no content a second time.** What
-//!    subscribers are told follows from the commit log, and is told again as the same events.
+//! 2. **Nothing leaves except from a stored delivery; a resend is byte-identical and changes no content a second time.** An update
+//!    of what a partner has is written over the version that is known, and keeps the partner's own word. What subscribers are told
+//!    follows from the commit log, and is told again as the same events.
 //! 3. **Same patient, same partner: in order; a parked delivery holds its successors until it is retried, superseded or
 //!    skipped by a named person. A stuck patient or partner never holds up another. What a patient has blocked is in nobody's
 //!    way, and leaves in order when the block is lifted.**
@@ -52,6 +53,7 @@
 //! patient and partner. The primary care unit moves its Task; [`sync::reconcile`] reads it there, or the unit writes it
 //! here, and [`sync::acknowledge`] applies it through the one transition table. `GET /v1/exchanges/{id}/document` shows the
 //! referral with its answer in the format it was sent in. A unit without a FHIR server answers by [`sync::answer`], on the same road;
+//! [`sync::counterpart`] reads what partners change in their copies and writes ours over nobody's word;
 //! [`sync::part`] makes a Task of each area that is answered by itself, and [`sync::redirect`] sends a referral on to another unit.
 
 #![forbid(unsafe_code)]

@@ -18,6 +18,8 @@ pub enum Operation<'a> {
     Cancel,
     /// Answer what a unit is asked.
     Answer,
+    /// Decide what holds where two sides differ.
+    Settle,
     /// Try parked deliveries again, or send again what was sent.
     SendAgain,
     /// Decide that something is never delivered.
@@ -70,7 +72,7 @@ impl Operation<'_> {
     /// Purposes that it is open to.
     fn purposes(self) -> &'static [Purpose] {
         match self {
-            Self::Submit(_) | Self::SeeExchanges | Self::Cancel | Self::Answer | Self::Skip => &[Care],
+            Self::Submit(_) | Self::SeeExchanges | Self::Cancel | Self::Answer | Self::Settle | Self::Skip => &[Care],
             Self::SeeDisclosures | Self::PauseClocks | Self::SeeResponsibility => &[Care],
             Self::RunProgramme | Self::SeeProgrammes | Self::SayOfPatient => &[Care],
             Self::AskRules => &[Care, Operations],
@@ -100,7 +102,7 @@ impl Operation<'_> {
             Self::Submit(Kind::Activity) => (Right::Create, "Procedure", false),
             Self::Cancel | Self::SendAgain | Self::Skip | Self::PauseClocks => (Right::Update, "Task", false),
             // Of those that are covered.
-            Self::Answer => (Right::Update, "Task", true),
+            Self::Answer | Self::Settle => (Right::Update, "Task", true),
             Self::SeeResponsibility => (Right::Read, "EpisodeOfCare", true),
             Self::RunProgramme => (Right::Create, "CarePlan", false),
             Self::SayOfPatient => (Right::Update, "Patient", false),
@@ -201,6 +203,7 @@ mod tests {
         Operation::SayOfPatient,
         Operation::Cancel,
         Operation::Answer,
+        Operation::Settle,
         Operation::SendAgain,
         Operation::Skip,
         Operation::SeeDeliveries,

@@ -6,6 +6,7 @@ mod blocks;
 mod body;
 mod bulk;
 mod caller;
+mod conflicts;
 mod consultations;
 mod deliveries;
 mod door;
@@ -84,6 +85,7 @@ pub const ROUTES: &[(&str, &str)] = &[
     ("POST", "/v1/blocks/search"),
     ("GET", "/v1/blocks/{id}"),
     ("POST", "/v1/blocks/{id}/lift"),
+    ("POST", "/v1/conflicts/{id}/settle"),
     ("GET", "/v1/programmes"),
     ("POST", "/v1/programmes"),
     ("GET", "/v1/programmes/{id}"),
@@ -207,6 +209,7 @@ fn routes(app: &mut web::ServiceConfig) {
         .route("/v1/blocks/search", web::post().to(blocks::search))
         .route("/v1/blocks/{id}", get().to(blocks::read))
         .route("/v1/blocks/{id}/lift", web::post().to(blocks::lifted))
+        .route("/v1/conflicts/{id}/settle", web::post().to(conflicts::settle))
         .route("/v1/programmes", get().to(programmes::list))
         .route("/v1/programmes", web::post().to(programmes::start))
         .route("/v1/programmes/{id}", get().to(programmes::read))

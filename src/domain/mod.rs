@@ -16,6 +16,7 @@ pub mod issuer;
 pub mod kind;
 pub mod kva;
 pub mod outgoing;
+pub mod ownership;
 pub mod part;
 pub mod person_id;
 pub mod programme;

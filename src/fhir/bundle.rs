@@ -38,6 +38,14 @@ pub fn transaction(resources: &[Value], tasks: TaskMode, dialect: &Dialect) -> V
     json!({ "resourceType": "Bundle", "type": "transaction", "entry": entries })
 }
 
+/// The resource's words as they stand in a Bundle that has these entries (`Type/id`).
+pub fn as_sent(resource: &Value, inside: &[String], dialect: &Dialect) -> Value {
+    let mut copy = resource.clone();
+    translate(&mut copy, dialect);
+    visit_references(&mut copy, &mut |reference| point(reference, inside));
+    copy
+}
+
 /// The resource with what it points at inside it, where the partner has no place of its own for that.
 fn contain(resource: &Value, within: &[&Value]) -> Value {
     let mut whole = resource.clone();

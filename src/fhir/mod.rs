@@ -22,5 +22,6 @@ pub mod search;
 pub mod subscription;
 pub mod subset;
 pub mod terminology;
+pub mod three_way;
 pub mod validate;
 pub mod xml;

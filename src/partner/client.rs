@@ -22,6 +22,8 @@ const MOST_BYTES: usize = 8 * 1024 * 1024;
 const TASKS_AT_ONCE: usize = 20;
 /// Pages of one search that are followed.
 const MOST_PAGES: usize = 20;
+/// How often in one attempt a partner's copy is read and changed anew when its own people were faster.
+pub const MOST_TRIES: usize = 4;
 pub(super) const FHIR_JSON: &str = "application/fhir+json";
 pub(super) const NO_ADDRESS: &str = "the address cannot be built";
 
@@ -61,28 +63,43 @@ impl Client {
         Some(resources.iter().any(|r| r["type"] == "Provenance" && r["updateCreate"] == true))
     }
 
-    /// Posts a transaction Bundle.
-    pub async fn transact(&self, body: Vec<u8>) -> Reply {
+    /// Posts a transaction Bundle. What the partner answers to each entry is there where all of them were done.
+    pub async fn transact(&self, body: Vec<u8>) -> (Reply, Option<Value>) {
         let started = Instant::now();
         let asked = Asked::Transaction { entries: entries_of(&body) };
-        let (outcome, status) = match self.base_url() {
+        let (outcome, status, said) = match self.base_url() {
             Ok(url) => {
                 let request =
                     traced(self.http.post(url)).header(CONTENT_TYPE, FHIR_JSON).header(ACCEPT, FHIR_JSON).body(body);
                 self.write(request, asked).await
             }
-            Err(outcome) => (outcome, None),
+            Err(outcome) => (outcome, None, Value::Null),
         };
-        Reply { outcome, status, took: started.elapsed() }
+        let said = (outcome == Outcome::Delivered).then_some(said);
+        (Reply { outcome, status, took: started.elapsed() }, said)
     }
 
     /// Brings the partner's copy of a Task to what `change` makes of it: read, change, put with If-Match.
-    /// `change` returning `None` means that the copy is already right.
-    pub async fn move_task(&self, identifier: &str, change: impl Fn(&Value) -> Option<Value>) -> Reply {
+    /// `change` returning `None` means that the copy is already right. Where the partner's people are faster it is read and
+    /// changed anew, a few times. `known` is the partner's id of a Task that does not have our identifier.
+    pub async fn move_task(
+        &self,
+        identifier: &str,
+        known: Option<&str>,
+        change: impl Fn(&Value) -> Option<Value>,
+    ) -> Reply {
         let started = Instant::now();
-        let (outcome, status) = match self.try_move(identifier, change).await {
-            Ok(done) => done,
-            Err(outcome) => (outcome, None),
+        let mut tries = 1;
+        let (outcome, status) = loop {
+            match self.try_move(identifier, known, &change).await {
+                Ok((Outcome::Conflict { .. }, Some(_))) if tries < MOST_TRIES => tries += 1,
+                // Still faster: the next attempt reads again.
+                Ok((Outcome::Conflict { reason }, status @ Some(_))) => {
+                    break (Outcome::Transient { reason, retry_after: None }, status);
+                }
+                Ok(done) => break done,
+                Err(outcome) => break (outcome, None),
+            }
         };
         Reply { outcome, status, took: started.elapsed() }
     }
@@ -90,9 +107,13 @@ impl Client {
     async fn try_move(
         &self,
         identifier: &str,
+        known: Option<&str>,
         change: impl Fn(&Value) -> Option<Value>,
     ) -> Result<(Outcome, Option<u16>), Outcome> {
         let mut found = self.tasks(&[identifier.to_owned()]).await?;
+        if let Some(id) = known.filter(|_| found.is_empty()) {
+            found.push(self.read(&format!("Task/{id}")).await?);
+        }
         let (Some(task), true) = (found.pop(), found.is_empty()) else {
             return Ok((Outcome::Conflict { reason: "the partner has none or several of this Task".into() }, None));
         };
@@ -108,9 +129,8 @@ impl Client {
             .header(ACCEPT, FHIR_JSON)
             .header(IF_MATCH, version)
             .body(body);
-        Ok(match self.write(request, Asked::Put).await {
-            // A stale version is a race with the partner's own people: the next attempt reads again.
-            (Outcome::Conflict { reason }, status) => (Outcome::Transient { reason, retry_after: None }, status),
+        let (outcome, status, _) = self.write(request, Asked::Put).await;
+        Ok(match (outcome, status) {
             // It may have been done by a server that says nothing, or not at all by something in front of it.
             (Outcome::Transient { reason, .. }, status) if reason == NOTHING_SAID => {
                 let (stands, _) = self.get(&format!("Task/{id}"), &[]).await?;
@@ -130,14 +150,26 @@ impl Client {
 
     /// The same, but only those that changed at `since` or later (an instant by the partner's clock).
     pub async fn tasks_since(&self, identifiers: &[String], since: Option<&str>) -> Result<Vec<Value>, Outcome> {
+        self.find("Task", "identifier", identifiers, since).await
+    }
+
+    /// What the partner has of a type for any of these values of a search parameter, each once; with `since` only what changed
+    /// then or later.
+    pub async fn find(
+        &self,
+        resource_type: &str,
+        parameter: &str,
+        values: &[String],
+        since: Option<&str>,
+    ) -> Result<Vec<Value>, Outcome> {
         let since = since.map(|at| format!("ge{at}"));
         let mut tasks: Vec<Value> = Vec::new();
-        for asked in identifiers.chunks(TASKS_AT_ONCE) {
+        for asked in values.chunks(TASKS_AT_ONCE) {
             let joined = asked.join(",");
             let count = asked.len().saturating_mul(2).max(10).to_string();
-            let mut query = vec![("identifier", joined.as_str()), ("_count", count.as_str())];
+            let mut query = vec![(parameter, joined.as_str()), ("_count", count.as_str())];
             query.extend(since.as_deref().map(|since| ("_lastUpdated", since)));
-            let mut next = Some(self.url("Task", &query)?);
+            let mut next = Some(self.url(resource_type, &query)?);
             for _ in 0..MOST_PAGES {
                 let Some(url) = next.take() else { break };
                 let (bundle, _) = self.get_url(url.clone()).await?;
@@ -145,7 +177,7 @@ impl Client {
                     return Err(Outcome::Permanent { reason: "a search was not answered with a Bundle".into() });
                 }
                 let entries = bundle["entry"].as_array().map_or(&[][..], Vec::as_slice);
-                for task in entries.iter().map(|e| &e["resource"]).filter(|r| r["resourceType"] == "Task") {
+                for task in entries.iter().map(|e| &e["resource"]).filter(|r| r["resourceType"] == *resource_type) {
                     // Pages move when something changes between them.
                     if !tasks.iter().any(|t| t["id"] == task["id"]) {
                         tasks.push(task.clone());
@@ -234,10 +266,10 @@ impl Client {
         }
     }
 
-    async fn write(&self, request: reqwest::RequestBuilder, asked: Asked) -> (Outcome, Option<u16>) {
+    async fn write(&self, request: reqwest::RequestBuilder, asked: Asked) -> (Outcome, Option<u16>, Value) {
         match self.send(request).await {
             Ok(response) => answered(response, asked).await,
-            Err(outcome) => (outcome, None),
+            Err(outcome) => (outcome, None, Value::Null),
         }
     }
 }
@@ -262,16 +294,23 @@ fn entries_of(bundle: &[u8]) -> usize {
 
 pub(super) async fn write(request: reqwest::RequestBuilder, asked: Asked) -> (Outcome, Option<u16>) {
     match request.send().await {
-        Ok(response) => answered(response, asked).await,
+        Ok(response) => {
+            let (outcome, status, _) = answered(response, asked).await;
+            (outcome, status)
+        }
         Err(error) => (unreadable(&error), None),
     }
 }
 
-async fn answered(response: Response, asked: Asked) -> (Outcome, Option<u16>) {
+/// The outcome, the status, and what was said with it.
+async fn answered(response: Response, asked: Asked) -> (Outcome, Option<u16>, Value) {
     let (status, retry_after) = (response.status(), retry_after(&response));
     match bounded(response, MOST_BYTES).await {
-        Ok(body) => (classify(asked, status, retry_after, &body), Some(status.as_u16())),
-        Err(outcome) => (outcome, Some(status.as_u16())),
+        Ok(body) => {
+            let outcome = classify(asked, status, retry_after, &body);
+            (outcome, Some(status.as_u16()), serde_json::from_slice(&body).unwrap_or_default())
+        }
+        Err(outcome) => (outcome, Some(status.as_u16()), Value::Null),
     }
 }
 

@@ -9,7 +9,7 @@ mod notice;
 mod outcome;
 
 pub use bearer::Bearer;
-pub use client::{Client, Reply, Small, call, fetch_small};
+pub use client::{Client, MOST_TRIES, Reply, Small, call, fetch_small};
 pub use guard::Guard;
 pub use hook::Hooks;
 pub use notice::Notifier;

@@ -128,6 +128,12 @@ impl<'w, 'c> Writing<'w, 'c> {
         for inbound in &commit.inbound {
             self.put_inbound(inbound)?;
         }
+        for one in &commit.counterparts {
+            self.put_counterpart(one)?;
+        }
+        for change in &commit.owned {
+            self.change_owned(change)?;
+        }
         for one in &commit.moves {
             self.put_move(one)?;
         }

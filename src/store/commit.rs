@@ -3,6 +3,7 @@
 use super::audit::{Checkpoint, Prune};
 use super::block::{Block, Listed};
 use super::charge::Moved;
+use super::counterpart::{Counterpart, OwnedChange};
 use super::dropped::Dropped;
 use super::export::ExportChange;
 use super::link::{Link, Word};
@@ -50,6 +51,9 @@ pub struct Commit {
     /// Which waits are told to be overdue.
     pub raised: Vec<Raised>,
     pub inbound: Vec<Inbound>,
+    /// What partners have of ours now, and what they said of what is theirs to say.
+    pub counterparts: Vec<Counterpart>,
+    pub owned: Vec<OwnedChange>,
     /// Moves of Tasks that are among `put`.
     pub moves: Vec<Move>,
     /// What patients wish, what registries got, what is held and removed; after everything else and before the audit rows.
@@ -119,6 +123,8 @@ pub enum Expect {
     FewAssertions { client: String, most: u32, at: DateTime<Utc> },
     /// The partner has not said this before.
     Unheard { partner: String, key: String },
+    /// What the partner has of the resource is known as it was read; `None`: nothing was.
+    Counterpart { partner: String, resource_type: String, id: String, mark: Option<i64> },
     /// The last delivery to this partner about the patient of this exchange has this `seq`.
     LaneEnd { exchange: Uuid, partner: String, seq: i64 },
     /// The delivery is in this state. Every [`DeliveryChange`] expects this of its own accord.

@@ -4,6 +4,7 @@ use super::Expect;
 use super::apply::{Refusal, Writing};
 use super::assertion::{UNEXPIRED, USED};
 use super::charge::LAST;
+use super::counterpart::MARK;
 use super::objection::STANDING;
 use super::programme::REVISION as PROGRAMME;
 use super::read_delivery::LANE_END;
@@ -54,6 +55,10 @@ impl Writing<'_, '_> {
             Expect::Unchanged { patient, changes } => {
                 let found: Option<i64> = db.first(CHANGES_OF_PATIENT, [patient], |row| row.get("changes"))?;
                 Ok(found == Some(*changes))
+            }
+            Expect::Counterpart { partner, resource_type, id, mark } => {
+                let found: Option<i64> = db.first(MARK, (partner, resource_type, id), |row| row.get("mark"))?;
+                Ok(found == *mark)
             }
             Expect::Blocks { patient, marks } => Ok(self.block_marks(patient)? == *marks),
             Expect::Unlinked { old, new } => self.is_unlinked(old, new),

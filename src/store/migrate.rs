@@ -28,6 +28,7 @@ const STEPS: &[&str] = &[
     include_str!("migrations/0021_owner.sql"),
     include_str!("migrations/0019_link.sql"),
     include_str!("migrations/0023_area.sql"),
+    include_str!("migrations/0020_counterpart.sql"),
 ];
 
 /// Runs the steps that the file has not seen, each in its own transaction. Returns how many.

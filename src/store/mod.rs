@@ -11,6 +11,7 @@ pub mod backup;
 pub mod block;
 mod charge;
 pub mod commit;
+mod counterpart;
 mod disclosure;
 mod dropped;
 mod due;
@@ -77,6 +78,7 @@ pub use backup::{
 pub use block::{Block, Lifted, Listed, Outgoing};
 pub use charge::{Moved, Moves};
 pub use commit::{Begun, Commit, Committed, Expect, Share, StoreError};
+pub use counterpart::{Counterpart, Owned, OwnedChange};
 pub use dropped::Dropped;
 pub use due::{Due as Removable, Tally, look_due};
 pub use export::{

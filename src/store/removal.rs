@@ -89,7 +89,9 @@ const LAST: &str = concat!(
     actors!(),
     " AND (r.type = 'Patient' AND r.id = ?1 OR NOT EXISTS (SELECT 1 FROM exchange_resource x WHERE x.rid = r.rid))"
 );
-const LET_GO: [&str; 7] = [
+const LET_GO: [&str; 9] = [
+    "DELETE FROM counterpart WHERE (type, id) = (SELECT type, id FROM resource WHERE rid = ?1)",
+    "DELETE FROM owned WHERE (type, id) = (SELECT type, id FROM resource WHERE rid = ?1)",
     "DELETE FROM sight WHERE rid = ?1",
     "DELETE FROM withheld WHERE rid = ?1",
     "DELETE FROM concern WHERE rid = ?1",
@@ -102,6 +104,7 @@ const VERSIONS: &str = "SELECT count(*) FROM version WHERE rid = ?1";
 const DELIVERIES: &str = "SELECT id FROM delivery WHERE exchange = ?1";
 const OF_EXCHANGE: &[(&str, &str)] = &[
     ("drops", "DELETE FROM dropped WHERE exchange = ?1"),
+    ("counterparts", "DELETE FROM counterpart WHERE exchange = ?1"),
     ("waits", "DELETE FROM wait WHERE exchange = ?1"),
     ("clocks", "DELETE FROM clocked WHERE exchange = ?1"),
     ("pauses", "DELETE FROM pause WHERE exchange = ?1"),

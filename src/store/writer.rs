@@ -81,7 +81,8 @@ fn size(commit: &Commit) -> usize {
     let deliveries = commit.deliveries.iter().map(|d| d.body.len());
     let inbound = commit.inbound.iter().map(|i| i.body.len());
     let answer = commit.answer.iter().map(|a| a.body.len());
-    put.chain(documents).chain(deliveries).chain(inbound).chain(answer).sum()
+    let counterparts = commit.counterparts.iter().map(|c| c.body.len());
+    put.chain(documents).chain(deliveries).chain(inbound).chain(counterparts).chain(answer).sum()
 }
 
 /// The writing thread.

@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 use tracing::Instrument as _;
 
+use super::counterpart::{self, Sent};
 use super::package::apply_move;
 use super::{Refusal, TRIES, worklist};
 use crate::Gateway;
@@ -38,12 +39,13 @@ pub async fn deliver(
     // The attempt goes on with the thread of the request that caused it.
     let span = tracing::info_span!("deliver", delivery = %delivery.id, partner = delivery.partner);
     let context = join(&span, gateway.traces.of(delivery.exchange));
-    let reply = context.scope(send(gateway, delivery, started_at).instrument(span)).await;
+    let sent = context.scope(send(gateway, delivery, started_at).instrument(span)).await?;
+    let reply = &sent.reply;
     let (partner, class) = (delivery.partner.as_str(), reply.outcome.class());
     gateway.figures.attempted(Attempted { partner, class, took: reply.took });
     let finished_at = started_at + reply.took;
-    record(gateway, delivery, &reply, started_at, finished_at, dice).await?;
-    Ok(Some(reply.outcome))
+    record(gateway, delivery, &sent, started_at, finished_at, dice).await?;
+    Ok(Some(sent.reply.outcome))
 }
 
 /// Whether it carries a Consent. No text of a document can look like one: a quotation mark within it is escaped.
@@ -63,28 +65,33 @@ async fn begin(gateway: &Gateway, delivery: &Delivery, at: DateTime<Utc>) -> Res
     Ok(matches!(gateway.store.commit(commit).await?, Committed::Done { .. }))
 }
 
-async fn send(gateway: &Gateway, delivery: &Delivery, at: DateTime<Utc>) -> Reply {
+async fn send(gateway: &Gateway, delivery: &Delivery, at: DateTime<Utc>) -> Result<Sent, Refusal> {
     if delivery.action == Action::Notice {
         let (partner, _) = partner_of(&delivery.partner);
-        return match gateway.notifiers.get(partner) {
+        return Ok(Sent::plain(match gateway.notifiers.get(partner) {
             Some(notifier) => notifier.tell(&delivery.id.to_string(), delivery.body.clone(), at).await,
             None => never("the partner has no notice_url any more"),
-        };
+        }));
     }
     let Some(client) = gateway.clients.get(&delivery.partner) else {
-        return never("the partner is not configured for push any more");
+        return Ok(Sent::plain(never("the partner is not configured for push any more")));
     };
-    match delivery.action {
-        Action::Transaction if super::protection::exposes(gateway, delivery).await => never(
+    if delivery.action == Action::Transaction && super::protection::exposes(gateway, delivery).await {
+        return Ok(Sent::plain(never(
             "the patient's identity is protected since this was made; a new version of the document goes in its place",
-        ),
-        Action::Transaction => client.transact(delivery.body.clone()).await,
+        )));
+    }
+    Ok(Sent::plain(match delivery.action {
+        Action::Transaction => return counterpart::send(gateway, client, delivery, at).await,
         Action::MoveTask => {
             let stored: Value = serde_json::from_slice(&delivery.body).unwrap_or_default();
             let identifier = stored["identifier"].as_str().unwrap_or_default().to_owned();
             let refused = std::sync::Mutex::new(None);
+            let task = identifier.rsplit('|').next().map(|id| format!("Task/{id}")).unwrap_or_default();
+            let known = gateway.store.counterparts(&delivery.partner, &[task]).await?;
+            let known = known.first().map(|c| c.theirs.clone());
             let mut reply = client
-                .move_task(&identifier, |theirs| match apply_move(&stored, theirs) {
+                .move_task(&identifier, known.as_deref(), |theirs| match apply_move(&stored, theirs) {
                     Ok(changed) => changed,
                     Err(reason) => {
                         if let Ok(mut slot) = refused.lock() {
@@ -100,7 +107,7 @@ async fn send(gateway: &Gateway, delivery: &Delivery, at: DateTime<Utc>) -> Repl
             reply
         }
         Action::Notice => never("a notice is not for the partner's FHIR server"),
-    }
+    }))
 }
 
 /// Nothing was sent, and nothing will be until the settings change.
@@ -120,11 +127,12 @@ fn told(outcome: &Outcome) -> audit::Outcome {
 async fn record(
     gateway: &Gateway,
     delivery: &Delivery,
-    reply: &Reply,
+    sent: &Sent,
     started_at: DateTime<Utc>,
     finished_at: DateTime<Utc>,
     dice: f64,
 ) -> Result<(), Refusal> {
+    let reply = &sent.reply;
     let waited = (started_at - delivery.first_attempt_at.unwrap_or(started_at)).to_std().unwrap_or_default();
     let schedule = gateway.config.partner(partner_of(&delivery.partner).0).map(|p| &p.schedule);
     let next = match schedule {
@@ -164,6 +172,7 @@ async fn record(
     for _ in 0..TRIES {
         let mut commit =
             Commit { delivery_changes: vec![change.clone()], audit: vec![audit.clone()], ..Commit::default() };
+        commit.counterparts.clone_from(&sent.counterparts);
         if let Some(exchange) = staged(gateway, delivery, to, finished_at).await? {
             commit.expect.push(Expect::Revision { exchange: exchange.id, revision: exchange.revision - 1 });
             commit.exchanges.push(exchange);

@@ -16,6 +16,7 @@ mod concerns;
 mod consent;
 pub mod consultation;
 pub mod contribute;
+pub mod counterpart;
 pub mod deceased;
 pub mod deliver;
 pub mod difference;

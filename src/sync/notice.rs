@@ -21,6 +21,8 @@ pub enum News {
     Cancellation,
     /// A recipient has answered.
     Answer,
+    /// Somebody has changed what is its own in a plan, or a difference was settled.
+    Change,
     /// What somebody owes is overdue.
     Overdue,
     /// An intervention has ended, and the unit is asked for a new assessment.
@@ -33,6 +35,7 @@ impl News {
             Self::Document => "document.available",
             Self::Cancellation => "cancellation.available",
             Self::Answer => "answer.available",
+            Self::Change => "change.available",
             Self::Overdue => "overdue.available",
             Self::Reassessment => "reassessment.available",
         }

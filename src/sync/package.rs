@@ -110,8 +110,9 @@ fn is_urgent(resource: &Value) -> bool {
     asks && matches!(resource["priority"].as_str(), Some("urgent" | "asap" | "stat"))
 }
 
-/// What the placer's side may change in a Task that the partner has: how it stands, and how urgent it is.
-pub const MOVED: [&str; 4] = ["status", "statusReason", "businessStatus", "priority"];
+/// What is asked in a Task: how urgent it is, and which version of the request it is about (`input`), which came for that reason
+/// (`reasonCode`). The placer's alone, however far the partner has gone on.
+pub const PLACERS: [&str; 3] = ["priority", "input", "reasonCode"];
 
 /// By what right the partner's copy of a Task is moved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -122,11 +123,28 @@ pub enum Right {
     Both,
 }
 
+/// How a Task stands: said together.
+const LIFE: [&str; 4] = ["status", "statusReason", "businessStatus", "lastModified"];
+
 /// A move of the partner's copy of a Task: these elements become ours, all others stay.
 pub fn task_move(address: &Address<'_>, task: &Value, right: Right) -> Delivery {
+    moved(address, task, right, LIFE.into_iter().chain(PLACERS))
+}
+
+/// What a new version of the request changes in the partner's copy, and nothing else: of how the Task stands the partner may
+/// have said something that was not read yet. `None`: nothing.
+pub fn task_change(address: &Address<'_>, task: &Value, stored: &Value, right: Right) -> Option<Delivery> {
+    let differs = |name: &&str| task.get(*name) != stored.get(*name);
+    let is_moved = LIFE.iter().take(3).any(|name| differs(&name));
+    let life = LIFE.into_iter().filter(|_| is_moved);
+    let names: Vec<&'static str> = life.chain(PLACERS.into_iter().filter(|name| differs(&name))).collect();
+    (!names.is_empty()).then(|| moved(address, task, right, names.into_iter()))
+}
+
+fn moved(address: &Address<'_>, task: &Value, right: Right, names: impl Iterator<Item = &'static str>) -> Delivery {
     let mut set = serde_json::Map::new();
     let mut clear = Vec::new();
-    for name in MOVED.into_iter().chain(["lastModified"]) {
+    for name in names {
         match task.get(name) {
             Some(value) => {
                 set.insert(name.to_owned(), value.clone());
@@ -178,8 +196,8 @@ pub fn apply_move(stored: &Value, theirs: &Value) -> Result<Option<Value>, Strin
     if wanted.is_some_and(|w| !w.is_final())
         && status(&theirs["status"]).is_some_and(|s| s > Status::OnHold && !s.is_final())
     {
-        // The partner has gone on by itself: its own step is read back in the next round, and only the urgency is ours.
-        set.retain(|name, _| name == "priority");
+        // The partner has gone on by itself: its own step is read back in the next round, and only what is asked is ours.
+        set.retain(|name, _| PLACERS.contains(&name.as_str()));
     }
     let may = |from, to, role| matches!(verdict(from, to, role), Verdict::Allowed | Verdict::Same);
     if let (Some(from), Some(to)) = (status(&theirs["status"]), set.get("status").and_then(status))
@@ -195,7 +213,7 @@ pub fn apply_move(stored: &Value, theirs: &Value) -> Result<Option<Value>, Strin
     }
     let cleared = stored["clear"].as_array().into_iter().flatten().filter_map(Value::as_str);
     let as_asked = object.get("status") == stored["set"].get("status");
-    for name in cleared.filter(|_| as_asked) {
+    for name in cleared.filter(|name| as_asked || PLACERS.contains(name)) {
         object.shift_remove(name);
     }
     Ok((changed != *theirs).then_some(changed))
@@ -217,12 +235,17 @@ mod tests {
     }
 
     #[test]
-    fn a_partner_that_has_gone_on_by_itself_only_hears_how_urgent_it_is() {
-        let stored = json!({ "set": { "status": "requested", "priority": "stat" }, "clear": ["statusReason"] });
+    fn a_partner_that_has_gone_on_by_itself_only_hears_what_is_asked_of_it() {
+        let version = json!([{ "valuePositiveInt": 2 }]);
+        let stored = json!({ "set": { "status": "requested", "priority": "stat", "input": version }, "clear": ["statusReason"] });
         let theirs = json!({ "status": "in-progress", "priority": "routine", "statusReason": { "text": "x" } });
         let changed = apply_move(&stored, &theirs).unwrap().unwrap();
-        assert_eq!(changed, json!({ "status": "in-progress", "priority": "stat", "statusReason": { "text": "x" } }));
+        assert_eq!(
+            changed,
+            json!({ "status": "in-progress", "priority": "stat", "statusReason": { "text": "x" }, "input": version })
+        );
         let held = json!({ "status": "on-hold", "statusReason": { "text": "x" } });
-        assert_eq!(apply_move(&stored, &held).unwrap().unwrap(), json!({ "status": "requested", "priority": "stat" }));
+        let moved = json!({ "status": "requested", "priority": "stat", "input": version });
+        assert_eq!(apply_move(&stored, &held).unwrap().unwrap(), moved);
     }
 }

@@ -79,12 +79,10 @@ pub(super) fn deliveries(
         // A Bundle never updates a Task that is there: what this version changes in it is delivered by itself.
         let task = resources.iter().find(|r| r["resourceType"] == "Task" && r["id"] == **own);
         let stored = current.get(&format!("Task/{own}")).map(|(_, task)| task);
-        if let (Some(task), Some(stored)) = (task, stored)
-            && package::MOVED.iter().any(|name| task.get(*name) != stored.get(*name))
-        {
+        if let (Some(task), Some(stored)) = (task, stored) {
             // A new version begins a cancelled Task anew: one that is cancelled here is so for lack of consent.
             let right = if task["status"] == "cancelled" { Right::Both } else { Right::Placer };
-            deliveries.push(package::task_move(&address, task, right));
+            deliveries.extend(package::task_change(&address, task, stored, right));
         }
     }
     deliveries

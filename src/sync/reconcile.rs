@@ -9,6 +9,7 @@ use sha2::{Digest, Sha256};
 use super::Refusal;
 use super::abort;
 use super::acknowledge::{Change, Heard, acknowledge, hold};
+use super::counterpart;
 use super::identify;
 use super::refused;
 use super::seen::Seen;
@@ -49,7 +50,10 @@ pub async fn reconcile(gateway: &Gateway, partner: &str, now: DateTime<Utc>) -> 
     let settings = &gateway.config.delivery;
     seen.begin(now, settings.poll_overlap, settings.poll_full_every);
     let mut asked = 0;
-    let done = read(gateway, client, partner, now, &mut seen, &mut round, &mut asked).await;
+    let mut done = read(gateway, client, partner, now, &mut seen, &mut round, &mut asked).await;
+    if done.is_ok() && !round.unreachable {
+        done = counterpart::read(gateway, client, partner, now, &mut round).await;
+    }
     if let Ok(mut all) = gateway.seen.lock() {
         all.insert(partner.to_owned(), seen);
     }
@@ -104,6 +108,7 @@ async fn read(
                 return Ok(());
             }
         };
+        let moved = counterpart::changed_wholes(gateway, client, partner, &open, seen).await?;
         for open in &open {
             seen.asked(&open.task);
         }
@@ -112,11 +117,20 @@ async fn read(
             let Some(open) = open.iter().find(|o| o.task == ours) else { continue };
             round.read += 1;
             let left = round.left;
-            let applied = apply(gateway, client, partner, open, task, now, round).await;
+            let applied = apply(gateway, client, partner, open, task, false, now, round).await;
             if applied.is_err() || round.left > left {
                 seen.left(&open.task);
             }
             applied?;
+        }
+        // Where only a part has moved the whole is read with it.
+        for (ours, whole) in moved {
+            let Some(open) = open.iter().find(|o| o.task == ours) else { continue };
+            let left = round.left;
+            apply(gateway, client, partner, open, &whole, true, now, round).await?;
+            if round.left > left {
+                seen.left(&open.task);
+            }
         }
         if !full {
             seen.end();
@@ -172,20 +186,33 @@ async fn with_aborts(gateway: &Gateway, mut open: Vec<OpenTask>) -> Result<Vec<O
     Ok(open)
 }
 
+#[expect(clippy::too_many_arguments, reason = "one round, one Task")]
 async fn apply(
     gateway: &Gateway,
     client: &Client,
     partner: &str,
     open: &OpenTask,
     task: &Value,
+    has_parts: bool,
     now: DateTime<Utc>,
     round: &mut Round,
 ) -> Result<(), Refusal> {
     let (exchange, ours) = (open.exchange, open.task.as_str());
     let body = serde_json::to_vec(task).unwrap_or_default();
-    let key = key_of(task, &body);
-    if gateway.store.is_heard(partner, &key).await? {
+    let mut key = key_of("Task", task, &body);
+    if !has_parts && gateway.store.is_heard(partner, &key).await? {
         return Ok(());
+    }
+    counterpart::check_asked(gateway, partner, open, task, now).await?;
+    let Some(parts) = counterpart::parts_at(gateway, client, partner, ours, task).await? else {
+        round.left += 1;
+        return Ok(());
+    };
+    if !parts.key.is_empty() {
+        key = format!("{key}{}", parts.key);
+        if gateway.store.is_heard(partner, &key).await? {
+            return Ok(());
+        }
     }
     // The partner's copy was read after ours: a version that came in between is not what it answers.
     let heard = Heard {
@@ -199,7 +226,7 @@ async fn apply(
         kept: None,
     };
     let change = match translate(gateway, client, partner, ours, task).await {
-        Ok(Some(change)) => change,
+        Ok(Some(change)) => parts.join(change),
         Ok(None) => return Ok(()),
         Err(Unread::Store(error)) => return Err(error.into()),
         Err(Unread::NotNow(outcome)) => {
@@ -242,12 +269,12 @@ fn finding_of(refusal: Refusal) -> Result<String, Refusal> {
     }
 }
 
-/// What makes a partner's Task the same if it is read again.
-fn key_of(task: &Value, body: &[u8]) -> String {
-    let id = task["id"].as_str().unwrap_or_default();
-    match task["meta"]["versionId"].as_str() {
-        Some(version) => format!("Task/{id}/{version}"),
-        None => format!("Task/{id}/{:x}", Sha256::digest(body)),
+/// What makes a partner's resource the same if it is read again.
+pub(super) fn key_of(resource_type: &str, resource: &Value, body: &[u8]) -> String {
+    let id = resource["id"].as_str().unwrap_or_default();
+    match resource["meta"]["versionId"].as_str() {
+        Some(version) => format!("{resource_type}/{id}/{version}"),
+        None => format!("{resource_type}/{id}/{:x}", Sha256::digest(body)),
     }
 }
 
@@ -326,12 +353,13 @@ async fn translate(
         output: output.as_array().cloned().unwrap_or_default(),
         resources,
         areas,
+        children: Vec::new(),
         redirect,
     }))
 }
 
 /// A partner's resource as ours: our id, our references, and where it came from.
-fn adopt(mut resource: Value, reference: &str, names: &HashMap<String, String>) -> Value {
+pub(super) fn adopt(mut resource: Value, reference: &str, names: &HashMap<String, String>) -> Value {
     rename(&mut resource, names);
     if let Some(object) = resource.as_object_mut() {
         let id = names.get(reference).and_then(|n| n.split_once('/')).map_or("", |(_, id)| id);
@@ -348,7 +376,7 @@ fn adopt(mut resource: Value, reference: &str, names: &HashMap<String, String>) 
 }
 
 /// Puts our names where the partner's stand; what we do not have becomes a reference that says so.
-fn rename(value: &mut Value, names: &HashMap<String, String>) {
+pub(super) fn rename(value: &mut Value, names: &HashMap<String, String>) {
     visit_references(value, &mut |reference| {
         let Some(theirs) = reference.get("reference").and_then(Value::as_str) else { return };
         match names.get(theirs) {

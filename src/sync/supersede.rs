@@ -9,6 +9,7 @@ use super::charge::{self, Speaks};
 use super::consent::{consent_withdrawn, end_part, no_consent, only_here, stop_deliveries, tells_the_end};
 use super::consultation;
 use super::contribute::told_by;
+use super::counterpart;
 use super::difference;
 use super::held::held_by_blocks;
 use super::identify::{is_same_person, settle_patients};
@@ -96,6 +97,10 @@ pub(super) async fn supersede(
             _ => {}
         }
     }
+    let kept = match wrong || withdrawn {
+        true => counterpart::Kept::default(),
+        false => counterpart::keep(gateway, &mut resources, &current).await?,
+    };
     spread(&mut resources);
     let kept_here = resources.iter().any(is_protected) && conceal_protected(&mut resources.clone());
     let (mut fallen, stays) = fallen(&others, &current);
@@ -221,7 +226,11 @@ pub(super) async fn supersede(
         let id = (!patient.is_new).then_some(patient.id);
         commit.expect.push(Expect::Patient { system: patient.system, value: patient.value, id });
     }
-    let said = [&read.issues, &followed.issues, &carried.issues, &ended];
+    for (partner, clashes) in &kept.clashes {
+        counterpart::open(gateway, &mut commit, &exchange, partner, clashes, now).await?;
+    }
+    commit.owned = kept.changes;
+    let said = [&read.issues, &followed.issues, &carried.issues, &ended, &kept.issues];
     let mut issues: Vec<Issue> = said.into_iter().flatten().cloned().collect();
     if read.envelope.entered_in_error && before.is_none() {
         issues.push(nothing_retracted());
@@ -392,5 +401,7 @@ async fn overtaken(gateway: &Gateway, before: &Exchange, version: u32) -> Result
         note: Some(format!("ersatt av version {version} | superseded by version {version}")),
         attempt: None,
     };
-    Ok(parked.into_iter().filter(|d| d.action != Action::Notice).map(change).collect())
+    // What was to tell the sender's own server how it goes is in no version of the document.
+    let is_report = |d: &crate::store::Delivery| before.sender().is_some_and(|s| s.unit.eq_ignore_ascii_case(&d.unit));
+    Ok(parked.into_iter().filter(|d| d.action != Action::Notice && !is_report(d)).map(change).collect())
 }

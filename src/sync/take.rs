@@ -9,6 +9,7 @@ use super::abort;
 use super::acknowledge::{Applied, Change, Heard, acknowledge};
 use super::clocks::item::{OVERDUE, PATIENT_DECEASED};
 use super::consultation;
+use super::counterpart::CONFLICT;
 use super::reassess::task::REASSESSMENT;
 use super::refusal::missing;
 use super::{part, redirect, worklist};
@@ -63,6 +64,7 @@ pub async fn take(
         output: wanted["output"].as_array().cloned().unwrap_or_default(),
         resources: Vec::new(),
         areas: part::said_in(&stored, wanted),
+        children: Vec::new(),
         redirect: redirect::said_in(&stored, wanted).map(|to| (to, "Task.output".to_owned())),
     };
     let body = serde_json::to_vec(wanted).unwrap_or_default();
@@ -126,6 +128,14 @@ fn check_worklist(stored: &Stored) -> Result<(), Refusal> {
             "Task.status",
             "Uppgiften avslutas när en plan kommer med en ny bedömning, eller när planen säger att insatsen inte är avslutad.",
             "The Task ends when a plan comes with a new assessment, or says that the intervention has not ended.",
+        )));
+    }
+    if code == CONFLICT {
+        return Err(Refusal::Conflict(Issue::error(
+            Code::BusinessRule,
+            "Task.status",
+            "Uppgiften avslutas när det är bestämt vad som gäller: POST /v1/conflicts/{id}/settle med ours eller theirs för varje element.",
+            "The Task ends when it is decided what holds: POST /v1/conflicts/{id}/settle with ours or theirs for each element.",
         )));
     }
     if code != worklist::PARKED {

@@ -59,6 +59,7 @@ mod search;
 mod statistics;
 mod submit;
 mod subscription;
+mod sync;
 mod transfer;
 mod unmodified;
 mod workflow;

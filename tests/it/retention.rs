@@ -237,6 +237,7 @@ async fn with_an_exchange_go_its_clocks_what_it_moved_and_what_stood_of_it_on_wo
             "escalation",
             "escalation_task",
             "charge_move",
+            "counterpart",
             "move",
             "party",
             "exchange_resource",

@@ -27,6 +27,7 @@ const PARAMETERS: &[Parameter] = &[
     parameter("owner", "reference", &["owner"]),
     parameter("based-on", "reference", &["basedOn"]),
     parameter("focus", "reference", &["focus"]),
+    parameter("part-of", "reference", &["partOf"]),
 ];
 
 impl Parameter {

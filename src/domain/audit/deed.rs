@@ -17,6 +17,10 @@ pub enum Deed {
     Create,
     /// A Task was moved by its owner, here or at a partner.
     Answer,
+    /// What a partner changed in its copy of ours was taken in.
+    Sync,
+    /// A person decided what holds where two sides differ.
+    Settle,
     /// An answer that could not be applied was kept.
     Hold,
     /// A document that waited for another was taken up.
@@ -119,6 +123,8 @@ const TABLE: &[Row] = &[
     (Deed::Submit, "submit", "C", Rest("create"), Some("skickade in")),
     (Deed::Create, "create", "C", Rest("create"), Some("skrev")),
     (Deed::Answer, "answer", "U", Rest("update"), Some("svarade på")),
+    (Deed::Sync, "sync", "U", Rest("update"), Some("ändrade")),
+    (Deed::Settle, "settle", "U", Rest("update"), Some("avgjorde en skillnad i")),
     (Deed::Hold, "hold", "C", Upkeep, None),
     (Deed::Resume, "resume", "U", Upkeep, None),
     (Deed::Cancel, "cancel", "U", Rest("update"), Some("återtog")),

@@ -69,7 +69,17 @@ impl Form<'_> {
         };
         let redirect = said.redirect_to.clone().map(|to| (to, "redirectTo".to_owned()));
         let note = self.task["note"].clone();
-        Ok(Change { status, reason, business_status, note, output, resources, areas: said.areas.clone(), redirect })
+        Ok(Change {
+            status,
+            reason,
+            business_status,
+            note,
+            output,
+            resources,
+            areas: said.areas.clone(),
+            children: Vec::new(),
+            redirect,
+        })
     }
 
     /// What cannot be said so, whatever is in it.

@@ -100,6 +100,7 @@ impl Quiet {
             output: Vec::new(),
             resources: Vec::new(),
             areas: areas.iter().map(answer).collect(),
+            children: Vec::new(),
             redirect: None,
         };
         let key = Uuid::new_v4().to_string();

@@ -16,7 +16,7 @@ mod clients;
 mod documents;
 mod effects;
 mod people;
-mod programs;
+pub mod programs;
 mod table;
 
 use std::sync::Arc;

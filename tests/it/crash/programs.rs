@@ -234,7 +234,7 @@ impl Receiver {
         self.tell(reqwest::Method::DELETE, String::new()).await;
     }
 
-    async fn tell(&self, method: reqwest::Method, body: String) {
+    pub async fn tell(&self, method: reqwest::Method, body: String) {
         let until = Instant::now() + Duration::from_secs(20);
         let client = http();
         loop {

@@ -56,6 +56,7 @@ pub struct Scene {
     programme: String,
     subscription: String,
     link: String,
+    conflict: String,
 }
 
 const REGISTRY: &str = "[[registry]]\nname = \"cancer-rehab\"\nhsa_id = \"SE2321000131-E000000000777\"\n\
@@ -90,6 +91,7 @@ impl Scene {
             programme: String::new(),
             subscription,
             link: String::new(),
+            conflict: String::new(),
         }
     }
 
@@ -160,6 +162,43 @@ impl Scene {
             tokio::time::sleep(std::time::Duration::from_millis(10)).await;
         }
         panic!("nothing was parked");
+    }
+
+    /// With a plan whose goal the recipient's people have changed at their own server.
+    pub async fn with_conflict(contract: &Contract) -> Self {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let base = format!("http://{}/fhir", listener.local_addr().unwrap());
+        let (stop, stopped) = oneshot::channel();
+        let shutdown: Option<std::pin::Pin<Box<dyn Future<Output = ()> + Send>>> =
+            Some(Box::pin(async { stopped.await.unwrap_or_default() }));
+        let options = receiver::Options { shutdown, ..receiver::Options::default() };
+        let folder = std::env::temp_dir().join(format!("differing-{}", uuid::Uuid::new_v4()));
+        std::fs::create_dir(&folder).unwrap();
+        let db = folder.join("receiver.sqlite");
+        let server = tokio::spawn(async move { receiver::serve(listener, &db, options).await });
+        let settings = format!(
+            "[delivery]\npoll_s = 1\n[[partner]]\nname = \"primary-care\"\nchannel = \"push\"\nfhir_base = \"{base}\"\n"
+        );
+        let mut scene = Self { refusing: Some((stop, server, folder)), ..Self::empty(&settings).await };
+        scene.send_documents(contract).await;
+        let mut is_changed = false;
+        for _ in 0..1000 {
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            let found = scene.client.get(format!("{base}/Goal")).send().await.unwrap().text().await.unwrap();
+            let mut goal = serde_json::from_str::<Value>(&found).unwrap()["entry"][0]["resource"].clone();
+            if goal.is_object() && !is_changed {
+                goal["description"]["text"] = json!("Gå runt kvarteret.");
+                let url = format!("{base}/Goal/{}", goal["id"].as_str().unwrap());
+                let put = scene.client.put(url).header("Content-Type", "application/fhir+json");
+                is_changed = put.body(goal.to_string()).send().await.unwrap().status().is_success();
+            }
+            let found = scene.ask("GET", "/fhir/Task?code=sync-conflict", &Ask::default()).await.json();
+            if let Some(id) = found["entry"][0]["resource"]["id"].as_str() {
+                scene.conflict = id.to_owned();
+                return scene;
+            }
+        }
+        panic!("nobody saw the difference");
     }
 
     /// With a programme that was started.
@@ -276,6 +315,7 @@ impl Scene {
                 "job" => self.export.0.clone(),
                 "file" => self.export.1.clone(),
                 "id" if path.starts_with("/v1/blocks") => self.block.clone(),
+                "id" if path.starts_with("/v1/conflicts") => self.conflict.clone(),
                 "id" if path.ends_with("/eligibility") => "infor-din-cancerbehandling".to_owned(),
                 "id" if path.starts_with("/v1/programmes") => self.programme.clone(),
                 // A referral has no handover to make a document of: tests/it/face.rs does that.
@@ -339,6 +379,7 @@ async fn scene_for(operation: &Operation<'_>) -> Scene {
         path if path.starts_with("/fhir/Group") => Scene::empty(COHORT).await,
         path if path.starts_with("/v1/programmes/{id}") => Scene::with_programme(operation.contract).await,
         path if path.starts_with("/fhir/Subscription") => Scene::with_subscription(operation.contract).await,
+        path if path.starts_with("/v1/conflicts") => Scene::with_conflict(operation.contract).await,
         path if path.starts_with("/v1/blocks/{id}") => Scene::with_block(operation.contract).await,
         path if path.starts_with("/v1/patients/links/{id}") => Scene::with_link(operation.contract).await,
         path if path.contains('{') || path.starts_with("/v1/exchanges") || path.starts_with("/v1/patients") => {

@@ -36,6 +36,7 @@ pub const PATHS: &[Path] = &[
     ("rules asked of a plan", rules_asked),
     ("If-None-Exist", if_none_exist),
     ("conditional update", conditional_update),
+    ("a conflict settled", settle),
     ("exchanges", exchanges),
     ("exchange", exchange),
     ("deliveries", deliveries),
@@ -429,6 +430,21 @@ fn conditional_update(model: &Model, asker: &Asker, _: &mut Rng) -> Vec<Question
             (true, true) => |s| matches!(s, 403 | 404 | 412),
             (true, false) => |s| s == 404,
         });
+        question
+    };
+    model.of("Task").map(of).collect()
+}
+
+/// None of these Tasks is about a difference: whoever sees it is told no more than who does not.
+fn settle(model: &Model, asker: &Asker, _: &mut Rng) -> Vec<Question> {
+    let of = |r: &Resource| {
+        let mut question = get(format!("/v1/conflicts/{}/settle", r.id), None);
+        question.request.method = "POST";
+        question.request.headers = vec![("Content-Type", "application/json".into())];
+        let body = json!({ "by": "SE2321000131-P000000000011", "elements": { "title": "ours" } });
+        question.request.body = Some(body.to_string());
+        let is_open = asker.purpose == Purpose::Care && asker.may_ask("Task", 'u');
+        question.status = Some(if is_open { |s| s == 404 } else { |s| s == 403 });
         question
     };
     model.of("Task").map(of).collect()
