@@ -10,7 +10,7 @@ use super::abort;
 use super::charge::{self, Speaks};
 use super::part::{self, AreaAnswer};
 use super::reassess;
-use super::redirect::{self, SentOn};
+use super::redirect;
 use super::refusal::missing;
 use super::weigh::{current, touch};
 use super::{Refusal, TRIES, witness};

@@ -136,6 +136,7 @@ impl Quiet {
                     .collect(),
                 resources: said,
                 areas: Vec::new(),
+                children: Vec::new(),
                 redirect: None,
             };
             let key = Uuid::new_v4().to_string();
