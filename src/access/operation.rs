@@ -60,6 +60,8 @@ pub enum Operation<'a> {
     SeeLoops,
     /// Pause the clocks of what was sent, and let them run on.
     PauseClocks,
+    /// Say which numbers are one person's, that a patient has died, that an identity is protected no more.
+    SayOfPatient,
 }
 
 use Purpose::{Care, Operations, Registry};
@@ -70,7 +72,7 @@ impl Operation<'_> {
         match self {
             Self::Submit(_) | Self::SeeExchanges | Self::Cancel | Self::Answer | Self::Skip => &[Care],
             Self::SeeDisclosures | Self::PauseClocks | Self::SeeResponsibility => &[Care],
-            Self::RunProgramme | Self::SeeProgrammes => &[Care],
+            Self::RunProgramme | Self::SeeProgrammes | Self::SayOfPatient => &[Care],
             Self::AskRules => &[Care, Operations],
             Self::SeeLoops
             | Self::SendAgain
@@ -101,6 +103,7 @@ impl Operation<'_> {
             Self::Answer => (Right::Update, "Task", true),
             Self::SeeResponsibility => (Right::Read, "EpisodeOfCare", true),
             Self::RunProgramme => (Right::Create, "CarePlan", false),
+            Self::SayOfPatient => (Right::Update, "Patient", false),
             Self::SeeAnswers => (Right::Search, "Task", false),
             // Of what is covered; of nothing where that is nothing.
             Self::CountActs => (Right::Search, "Procedure", true),
@@ -195,6 +198,7 @@ mod tests {
         Operation::Submit(Kind::Activity),
         Operation::SeeExchanges,
         Operation::SeeResponsibility,
+        Operation::SayOfPatient,
         Operation::Cancel,
         Operation::Answer,
         Operation::SendAgain,

@@ -47,7 +47,7 @@ async fn shown(gateway: &Gateway, caller: &Caller, id: Uuid) -> Result<Option<Ve
         Err(Refusal::Missing(_) | Refusal::Forbidden(_)) => return Ok(None),
         Err(other) => return Err(other),
     };
-    let mut files = vec![(format!("{id}.status.json"), status)];
+    let mut files = Vec::new();
     match present::document(gateway, caller, id, None).await {
         Ok(document) => {
             let end = if document.format == Format::Riv { "xml" } else { "json" };
@@ -56,5 +56,7 @@ async fn shown(gateway: &Gateway, caller: &Caller, id: Uuid) -> Result<Option<Ve
         Err(Refusal::Missing(_) | Refusal::Forbidden(_) | Refusal::Conflict(_)) => {}
         Err(other) => return Err(other),
     }
+    // Last: who sees by it that something is answered finds the answer there.
+    files.push((format!("{id}.status.json"), status));
     Ok(Some(files))
 }

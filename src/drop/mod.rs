@@ -111,7 +111,9 @@ impl Desk {
         let settings = self.settings.clone();
         let folder = blocking(move || Folder::open(&settings)).await??;
         // First what an earlier process had claimed, or what could not be taken then.
-        for name in blocking(folder.work(Folder::claimed)).await?? {
+        let claimed = blocking(folder.work(Folder::claimed)).await??;
+        self.stuck.retain(|name, _| claimed.contains(name));
+        for name in claimed {
             if *shutdown.borrow() {
                 return Ok(false);
             }
@@ -120,20 +122,23 @@ impl Desk {
         let waiting = blocking(folder.work(Folder::waiting)).await??;
         let now = Instant::now();
         let whole: Vec<OsString> = self.settling.whole(waiting, self.settings.settled, now);
-        let full = whole.len() > self.settings.at_once;
+        let more = whole.len() > self.settings.at_once;
+        let mut moved = false;
         for name in whole.into_iter().take(self.settings.at_once) {
             if *shutdown.borrow() {
                 return Ok(false);
             }
             let claimed = name.clone();
             if blocking(folder.work(move |folder| folder.claim(&claimed))).await?? {
+                moved = true;
                 self.take(&folder, name).await?;
             }
         }
         back::write(&self.gateway, &self.settings, &self.caller, &folder).await?;
         let keep = self.settings.keep;
         blocking(folder.work(move |folder| folder.forget(keep))).await??;
-        Ok(full)
+        // Where nothing could be claimed, looking again at once would find the same.
+        Ok(more && moved)
     }
 
     async fn take(&mut self, folder: &Folder, name: OsString) -> Result<(), Broken> {

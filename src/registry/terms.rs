@@ -2,6 +2,8 @@
 //! and that says which patients came to or left the client for other reasons than the resources themselves.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
+use std::sync::Arc;
 
 use chrono::{DateTime, Datelike, Utc};
 use serde_json::Value;
@@ -11,6 +13,7 @@ use crate::Gateway;
 use crate::access::{Caller, Reach};
 use crate::fhir::about::is_definition;
 use crate::fhir::protection::{conceal, is_protected};
+use crate::fhir::resource::visit_references;
 use crate::store::{Disclosed, Given, Membership, StoreError};
 
 /// The terms of one client.
@@ -21,7 +24,14 @@ pub enum Terms {
     /// Units: where a person with a protected identity lives is kept from them.
     Care,
     /// A registry, in the form of its agreement.
-    Registry { name: String, form: Form, before: Vec<Form>, year: i32 },
+    Registry {
+        name: String,
+        form: Form,
+        before: Vec<Form>,
+        year: i32,
+        /// Which Patient stands for which, where a person has several numbers: for a registry it is one.
+        joined: Arc<HashMap<String, String>>,
+    },
     /// A registry without an agreement, or without a key: nothing.
     Nothing,
 }
@@ -35,9 +45,17 @@ impl Terms {
                 let Some(registry) = gateway.config.registry(name) else { return Self::Nothing };
                 let mut before = Form::ever(gateway, &registry, None);
                 let Some(form) = before.pop() else { return Self::Nothing };
-                Self::Registry { name: name.clone(), form, before, year: now.year() }
+                Self::Registry { name: name.clone(), form, before, year: now.year(), joined: Arc::default() }
             }
         }
+    }
+
+    /// The same, with who was one person at that commit: an export that goes on later writes the same bytes.
+    pub async fn joined_at(mut self, gateway: &Gateway, seq: i64) -> Result<Self, StoreError> {
+        if let Self::Registry { joined, .. } = &mut self {
+            *joined = Arc::new(gateway.store.joined_at(seq).await?);
+        }
+        Ok(self)
     }
 
     /// Whether a resource of that type may go out as other bytes than those that are stored, or not at all.
@@ -45,7 +63,7 @@ impl Terms {
         match self {
             Self::Whole => false,
             Self::Care => matches!(resource_type, "Patient" | "RelatedPerson"),
-            Self::Registry { form, .. } => form.changes(resource_type),
+            Self::Registry { form, joined, .. } => form.changes(resource_type) || !joined.is_empty(),
             Self::Nothing => true,
         }
     }
@@ -64,6 +82,17 @@ impl Terms {
                 }
                 Some(Cow::Borrowed(body))
             }
+            Self::Registry { form, year, joined, .. } if !joined.is_empty() && resource_type != "Patient" => {
+                let mut resource: Value = serde_json::from_slice(body).ok()?;
+                join(&mut resource, joined);
+                let body = resource.to_string().into_bytes();
+                match form.changes(resource_type) {
+                    true => form.write(resource_type, &body, *year).map(Cow::Owned),
+                    false => Some(Cow::Owned(body)),
+                }
+            }
+            // What a person with several numbers has nothing to do with goes as it is.
+            Self::Registry { form, .. } if !form.changes(resource_type) => Some(Cow::Borrowed(body)),
             Self::Registry { form, year, .. } => form.write(resource_type, body, *year).map(Cow::Owned),
         }
     }
@@ -108,9 +137,25 @@ impl Terms {
     /// out.
     pub async fn is_outdated(&self, gateway: &Gateway, seq: i64) -> Result<bool, StoreError> {
         match self {
-            Self::Registry { name, .. } => Ok(!gateway.store.objected_since(name, seq).await?.is_empty()),
+            // Nor is what was written under a number that is another person's, or this person's no more.
+            Self::Registry { name, .. } => Ok(!gateway.store.objected_since(name, seq).await?.is_empty()
+                || !gateway.store.linked_since(seq).await?.is_empty()),
             Self::Nothing => Ok(true),
             Self::Whole | Self::Care => Ok(false),
         }
     }
+}
+
+/// Points what refers to a replaced Patient at the one that stands for the person now. The replaced one keeps its own id: by that
+/// the registry is told to erase it.
+fn join(resource: &mut Value, joined: &HashMap<String, String>) {
+    if joined.is_empty() || resource["resourceType"] == "Patient" {
+        return;
+    }
+    visit_references(resource, &mut |reference| {
+        let target = reference.get("reference").and_then(Value::as_str).and_then(|r| r.strip_prefix("Patient/"));
+        if let Some(new) = target.and_then(|old| joined.get(old)) {
+            reference.insert("reference".into(), Value::from(format!("Patient/{new}")));
+        }
+    });
 }

@@ -131,7 +131,7 @@ pub(super) async fn write(gateway: &Gateway, id: Uuid, shutdown: &watch::Receive
     let spool = blocking(move || Spool::open(&folder, bounds, &recorded)).await?;
     let mut writing = Writing {
         filter: caller.filter(),
-        terms: Terms::of(gateway, &caller, export.created_at),
+        terms: Terms::of(gateway, &caller, export.created_at).joined_at(gateway, export.seq).await?,
         gateway,
         shutdown,
         export,

@@ -81,6 +81,12 @@ impl<'w, 'c> Writing<'w, 'c> {
         for hide in &commit.hide {
             self.hide(hide)?;
         }
+        for link in &commit.links {
+            self.put_link(link)?;
+        }
+        for word in &commit.words {
+            self.put_word(word)?;
+        }
         for exchange in &commit.exchanges {
             self.put_exchange_resources(exchange)?;
         }

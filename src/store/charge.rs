@@ -5,6 +5,7 @@ use rusqlite::Row;
 use uuid::Uuid;
 
 use super::apply::{Refusal, Writing};
+use super::link::person;
 use super::read_resource::stored;
 use super::row::{time, uuid, uuid_if_any, word};
 use super::statement::Statements;
@@ -13,9 +14,10 @@ use crate::domain::charge::{Move, Step};
 
 const INSERT: &str = "INSERT INTO charge_move (id, patient, origin, exchange, at, step, area, unit) \
                       VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
-const OF_PATIENT: &str = "SELECT * FROM charge_move WHERE patient = ?1 ORDER BY seq";
+const OF_PATIENT: &str = concat!("SELECT * FROM charge_move WHERE patient IN ", person!("?1"), " ORDER BY seq");
 /// Grows with every step of the patient's.
-pub(super) const LAST: &str = "SELECT coalesce(max(seq), 0) AS last FROM charge_move WHERE patient = ?1";
+pub(super) const LAST: &str =
+    concat!("SELECT coalesce(max(seq), 0) AS last FROM charge_move WHERE patient IN ", person!("?1"));
 
 const UNDERIVED: &str = "SELECT patient FROM charge_underived WHERE patient > ?1 ORDER BY patient LIMIT ?2";
 const IS_UNDERIVED: &str = "SELECT 1 FROM charge_underived WHERE patient = ?1";
@@ -48,6 +50,7 @@ fn step(row: &Row<'_>) -> Result<(i64, Move), StoreError> {
         exchange: uuid_if_any(row, "exchange")?,
         at: time(row, "at")?,
         step: word(row, "step", "a step", Step::parse)?,
+        patient: row.get("patient")?,
         area: row.get("area")?,
         unit: row.get("unit")?,
     };

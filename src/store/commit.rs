@@ -5,6 +5,7 @@ use super::block::{Block, Listed};
 use super::charge::Moved;
 use super::dropped::Dropped;
 use super::export::ExportChange;
+use super::link::{Link, Word};
 use super::programme::Programme;
 use super::reassessment::Look;
 use super::record::{Answer, Assertion, Audit, Delivery, DeliveryChange, Document, Exchange, Inbound, Move, Put};
@@ -34,6 +35,10 @@ pub struct Commit {
     pub delivery_changes: Vec<DeliveryChange>,
     /// Registered, or lifted where they are there already. What follows from them is settled in the same commit.
     pub blocks: Vec<Block>,
+    /// Made, or undone where they are there already. What follows from them is settled in the same commit.
+    pub links: Vec<Link>,
+    /// What named persons say of patients.
+    pub words: Vec<Word>,
     /// Of which held deliveries the worklist has heard.
     pub listed: Vec<Listed>,
     /// Who has charge of what: steps that follow, in order.
@@ -100,6 +105,10 @@ pub enum Expect {
     Unchanged { patient: String, changes: i64 },
     /// Nothing happened to the patient's blocks since: [`Store::block_marks`](super::Store::block_marks) says the same.
     Blocks { patient: String, marks: i64 },
+    /// Neither number has a part in a link that keeps them from being one person. A link expects it of its own accord.
+    Unlinked { old: String, new: String },
+    /// The link stands. Undoing it expects it of its own accord.
+    Linked { id: Uuid },
     /// Nothing moved for the patient since: [`Store::charge_moves`](super::Store::charge_moves) says the same `last`.
     Charges { patient: String, last: i64 },
     /// The caller has not used this Idempotency-Key.

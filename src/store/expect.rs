@@ -56,6 +56,8 @@ impl Writing<'_, '_> {
                 Ok(found == Some(*changes))
             }
             Expect::Blocks { patient, marks } => Ok(self.block_marks(patient)? == *marks),
+            Expect::Unlinked { old, new } => self.is_unlinked(old, new),
+            Expect::Linked { id } => self.is_linked(*id),
             Expect::Charges { patient, last } => {
                 let found: Option<i64> = db.first(LAST, [patient], |row| row.get("last"))?;
                 Ok(found == Some(*last))

@@ -26,6 +26,7 @@ const STEPS: &[&str] = &[
     include_str!("migrations/0024_dropped.sql"),
     include_str!("migrations/0022_reassessment.sql"),
     include_str!("migrations/0021_owner.sql"),
+    include_str!("migrations/0019_link.sql"),
     include_str!("migrations/0023_area.sql"),
 ];
 

@@ -22,6 +22,7 @@ pub mod grants;
 mod hold;
 mod known_patient;
 pub mod ledger;
+mod link;
 mod log;
 mod look;
 pub mod meter;
@@ -83,6 +84,7 @@ pub use export::{
 };
 pub use grants::{Extent, Grants, Right};
 pub use ledger::Ledger;
+pub use link::{Link, Says, Undone, Word};
 pub use meter::{Meter, Space};
 pub use objection::EVERY;
 pub use open::Options;

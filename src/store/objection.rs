@@ -3,11 +3,14 @@
 //!
 //! An objection is in force from its commit: every read that a registry makes asks the database itself.
 
+use std::collections::BTreeSet;
+
 use rusqlite::types::Value;
 use rusqlite::{Connection, Row};
 use uuid::Uuid;
 
 use super::apply::{Refusal, Writing};
+use super::link::{changed_since, kin, person};
 use super::read_resource::BY_IDENTIFIER;
 use super::rights::{Informed, OptOut};
 use super::row::{time, time_if_any, uuid};
@@ -22,10 +25,15 @@ pub const EVERY: &str = "*";
 /// What a registry may get, as a condition on the row `§`; the question mark is its name. Actors and definitions are nobody's
 /// patient. Words no registry gets. Everything else is about a patient, who has not objected and, where the registry's agreement
 /// says so, was informed. A registry that is not among the settings gets nothing, and nobody gets what is about nobody we know.
+/// An objection holds whichever number of the person it was made under; of having been informed only what was recorded under
+/// the number itself.
 const MAY_GET: &str = "EXISTS (SELECT 1 FROM registry g WHERE g.name = ? AND g.in_force = 1 AND \
      (§.type IN ({of_nobody}) OR (§.type NOT IN ({words}) AND iif(§.type = 'Patient', §.id, §.patient) IS NOT NULL \
      AND NOT EXISTS (SELECT 1 FROM opt_out o INDEXED BY opt_out_of_patient \
                      WHERE o.patient = iif(§.type = 'Patient', §.id, §.patient) AND o.registry IN (g.name, '*') AND o.lifted_at IS NULL) \
+     AND NOT EXISTS (SELECT 1 FROM kin k CROSS JOIN opt_out o INDEXED BY opt_out_of_patient \
+                     ON o.patient = k.other AND o.registry IN (g.name, '*') AND o.lifted_at IS NULL \
+                     WHERE k.patient = iif(§.type = 'Patient', §.id, §.patient)) \
      AND (g.needs_information = 0 OR EXISTS (SELECT 1 FROM information i INDEXED BY information_of_patient \
                      WHERE i.patient = iif(§.type = 'Patient', §.id, §.patient) AND i.registry IN (g.name, '*'))))))";
 
@@ -64,6 +72,12 @@ const RETURNED_SINCE: &str = "SELECT DISTINCT o.patient FROM opt_out o INDEXED B
      WHERE o.lifted_seq > ?2 AND o.lifted_seq IS NOT NULL AND o.registry IN (?1, '*') AND o.patient IS NOT NULL \
      AND NOT EXISTS (SELECT 1 FROM opt_out n INDEXED BY opt_out_of_patient \
                      WHERE n.patient = o.patient AND n.registry IN (?1, '*') AND n.lifted_at IS NULL) ORDER BY o.patient";
+/// The person objects, under whichever number.
+const OBJECTS: &str = concat!(
+    "SELECT 1 FROM opt_out n INDEXED BY opt_out_of_patient WHERE n.patient IN ",
+    person!("?2"),
+    " AND n.registry IN (?1, '*') AND n.lifted_at IS NULL LIMIT 1"
+);
 /// Of whom it was recorded for the first time that they know of the registry.
 const INFORMED_SINCE: &str = "SELECT DISTINCT i.patient FROM information i INDEXED BY information_recorded CROSS JOIN registry g ON g.name = ?1 \
      WHERE i.seq > ?2 AND i.registry IN (?1, '*') AND i.patient IS NOT NULL AND g.needs_information = 1 \
@@ -127,10 +141,11 @@ impl Writing<'_, '_> {
             seq,
         );
         db.run(REGISTER, row)?;
-        match patient {
-            Some(patient) => self.withdraw(&patient, &wish.registry, registered_at),
-            None => Ok(()),
+        let Some(patient) = patient else { return Ok(()) };
+        for one in kin(db, &patient)?.iter().chain([&patient]) {
+            self.withdraw(one, &wish.registry, registered_at)?;
         }
+        Ok(())
     }
 
     pub(super) fn lift(&mut self, id: Uuid, at_ms: i64, by: &str) -> Result<(), Refusal> {
@@ -141,10 +156,11 @@ impl Writing<'_, '_> {
         }
         let patient: Option<Option<String>> =
             db.first(ONE, [id.as_bytes()], |row| row.get("patient").map_err(Refusal::from))?;
-        match patient.flatten() {
-            Some(patient) => self.take_back(&patient),
-            None => Ok(()),
+        let Some(patient) = patient.flatten() else { return Ok(()) };
+        for one in kin(db, &patient)?.iter().chain([&patient]) {
+            self.take_back(one)?;
         }
+        Ok(())
     }
 
     pub(super) fn inform(&mut self, informed: &Informed) -> Result<(), Refusal> {
@@ -220,12 +236,48 @@ impl Store {
     /// Patients whose objection to the registry was registered after that commit and is in force: what was made ready for it
     /// before and has them in it must not go out.
     pub async fn objected_since(&self, registry: &str, seq: i64) -> Result<Vec<String>, StoreError> {
-        self.patients(OBJECTED_SINCE, registry, seq).await
+        let registry = registry.to_owned();
+        self.read(move |db| {
+            let found: Vec<String> =
+                db.all(OBJECTED_SINCE, (&registry, seq), |row| Ok::<_, StoreError>(row.get(0)?))?;
+            let mut all = BTreeSet::new();
+            for patient in found {
+                all.extend(kin(db, &patient)?);
+                all.insert(patient);
+            }
+            // Of whom it became known since that they are one with somebody who objects.
+            for patient in changed_since(db, seq)? {
+                if db.first(OBJECTS, (&registry, &patient), |_| Ok::<_, StoreError>(()))?.is_some() {
+                    all.insert(patient);
+                }
+            }
+            Ok(all.into_iter().collect())
+        })
+        .await
     }
 
-    /// Patients who have taken their objection back since: everything of them goes out again, however old.
+    /// Patients who have taken their objection back since: everything of them goes out again, however old. So does everything of
+    /// those of whom it was said since that they are, or are not, one person with another: it is another's from now on.
     pub async fn returned_since(&self, registry: &str, seq: i64) -> Result<Vec<String>, StoreError> {
-        self.patients(RETURNED_SINCE, registry, seq).await
+        let registry = registry.to_owned();
+        self.read(move |db| {
+            let found: Vec<String> =
+                db.all(RETURNED_SINCE, (&registry, seq), |row| Ok::<_, StoreError>(row.get(0)?))?;
+            let mut all: BTreeSet<String> = changed_since(db, seq)?.into_iter().collect();
+            for patient in found {
+                all.extend(kin(db, &patient)?);
+                all.insert(patient);
+            }
+            let mut returned = Vec::new();
+            for patient in all {
+                // Nobody has returned for whom another number of the person objects.
+                if db.first(OBJECTS, (&registry, &patient), |_| Ok::<_, StoreError>(()))?.is_none() {
+                    returned.push(patient);
+                }
+            }
+            Ok(returned)
+        })
+        .await
     }
 
     /// Patients who know of the registry since then, where it may get no others: everything of them goes out, however old.

@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 use super::Expect;
 use super::apply::{Refusal, Writing};
+use super::link::{FORGET, kin, person};
 use super::rights::{Copies, Removal};
 use crate::domain::retention::What;
 
@@ -20,11 +21,13 @@ macro_rules! actors {
         "('Organization', 'Practitioner', 'PractitionerRole', 'Location')"
     };
 }
-/// No hold on the exchange `e`, nor on its patient.
+/// No hold on the exchange `e`, nor on its patient under any number.
 macro_rules! is_free {
     () => {
         "NOT EXISTS (SELECT 1 FROM hold h INDEXED BY hold_of_exchange WHERE h.exchange = e.id AND h.exchange IS NOT NULL AND h.lifted_at IS NULL) \
-         AND NOT EXISTS (SELECT 1 FROM hold h INDEXED BY hold_of_patient WHERE h.patient = e.patient AND h.patient IS NOT NULL AND h.lifted_at IS NULL)"
+         AND NOT EXISTS (SELECT 1 FROM hold h INDEXED BY hold_of_patient WHERE h.patient = e.patient AND h.patient IS NOT NULL AND h.lifted_at IS NULL) \
+         AND NOT EXISTS (SELECT 1 FROM kin k CROSS JOIN hold h INDEXED BY hold_of_patient \
+                         ON h.patient = k.other AND h.patient IS NOT NULL AND h.lifted_at IS NULL WHERE k.patient = e.patient)"
     };
 }
 /// Nothing more is expected of the exchange `e`: nothing is under way, and no unit has an open Task.
@@ -42,7 +45,9 @@ macro_rules! is_over {
 macro_rules! is_held {
     () => {
         "(EXISTS (SELECT 1 FROM hold h INDEXED BY hold_of_patient WHERE h.patient IS NOT NULL AND h.lifted_at IS NULL \
-         AND instr(char(10) || a.about || char(10), char(10) || 'Patient/' || h.patient || char(10)) > 0) \
+         AND (instr(char(10) || a.about || char(10), char(10) || 'Patient/' || h.patient || char(10)) > 0 \
+         OR EXISTS (SELECT 1 FROM kin k WHERE k.patient = h.patient \
+                    AND instr(char(10) || a.about || char(10), char(10) || 'Patient/' || k.other || char(10)) > 0))) \
          OR EXISTS (SELECT 1 FROM hold h INDEXED BY hold_of_exchange CROSS JOIN exchange e ON e.id = h.exchange \
          WHERE h.exchange IS NOT NULL AND h.lifted_at IS NULL \
          AND (instr(char(10) || a.about || char(10), char(10) || 'Patient/' || e.patient || char(10)) > 0 \
@@ -71,9 +76,13 @@ const ITEMS: &str =
 const REASSESSMENTS: &str =
     "SELECT r.rid, r.type, r.id FROM reassessment t CROSS JOIN resource r ON r.rid = t.rid WHERE t.exchange = ?1";
 const TASK: &str = "SELECT rid, type, id FROM resource WHERE type = 'Task' AND id = ?1";
-const ANOTHER: &str = "SELECT 1 FROM exchange WHERE patient = ?1 AND id <> ?2 LIMIT 1";
-pub(super) const ANOTHER_PROGRAMME: &str = "SELECT 1 FROM programme INDEXED BY programme_of_patient \
-     WHERE patient = ?1 AND patient IS NOT NULL AND id <> ?2 LIMIT 1";
+/// Of the person: also under another number.
+const ANOTHER: &str = concat!("SELECT 1 FROM exchange WHERE patient IN ", person!("?1"), " AND id <> ?2 LIMIT 1");
+pub(super) const ANOTHER_PROGRAMME: &str = concat!(
+    "SELECT 1 FROM programme INDEXED BY programme_of_patient WHERE patient IN ",
+    person!("?1"),
+    " AND patient IS NOT NULL AND id <> ?2 LIMIT 1"
+);
 /// With a patient's last exchange goes the Patient, and what else is about nobody but them.
 const LAST: &str = concat!(
     "SELECT r.rid, r.type, r.id FROM resource r INDEXED BY resource_of_patient WHERE r.patient = ?1 AND r.type NOT IN ",
@@ -235,13 +244,20 @@ impl Writing<'_, '_> {
             versions += self.let_go(rid, removal)?;
         }
         if let Some(patient) = patient.filter(|_| is_last) {
-            db.run(MOVES, [&patient])?;
-            let last = db.all(LAST, [&patient], Named::read)?;
-            db.run(FORGET_DEATH, [&patient])?;
-            for one in &last {
-                versions += self.let_go(one.rid, removal)?;
+            let mut person = kin(db, &patient)?;
+            person.push(patient);
+            for patient in &person {
+                db.run(MOVES, [patient])?;
+                let last = db.all(LAST, [patient], Named::read)?;
+                db.run(FORGET_DEATH, [patient])?;
+                for sql in FORGET {
+                    db.run(sql, [patient])?;
+                }
+                for one in &last {
+                    versions += self.let_go(one.rid, removal)?;
+                }
+                own.extend(last);
             }
-            own.extend(last);
         }
         db.run(EXCHANGE, [id])?;
         counts.insert("resources".into(), json!(own.len()));

@@ -75,6 +75,9 @@ async fn send(gateway: &Gateway, delivery: &Delivery, at: DateTime<Utc>) -> Repl
         return never("the partner is not configured for push any more");
     };
     match delivery.action {
+        Action::Transaction if super::protection::exposes(gateway, delivery).await => never(
+            "the patient's identity is protected since this was made; a new version of the document goes in its place",
+        ),
         Action::Transaction => client.transact(delivery.body.clone()).await,
         Action::MoveTask => {
             let stored: Value = serde_json::from_slice(&delivery.body).unwrap_or_default();

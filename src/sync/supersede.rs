@@ -11,7 +11,7 @@ use super::consultation;
 use super::contribute::told_by;
 use super::difference;
 use super::held::held_by_blocks;
-use super::identify::settle_patients;
+use super::identify::{is_same_person, settle_patients};
 use super::moved::{Mover, moves};
 use super::notice::notices_of_version;
 use super::package::is_pushed;
@@ -27,7 +27,7 @@ use super::tie::{Tie, check_contact, tie};
 use super::veil::{self, Outside};
 use super::waiting::park;
 use super::weigh::{Current, Scale, Weighed, current, join, set_status};
-use super::{Refusal, part, redirected, witness, worklist};
+use super::{Refusal, part, protection, redirected, witness, worklist};
 use crate::Gateway;
 use crate::domain::delivery::State;
 use crate::domain::task::Status;
@@ -36,7 +36,7 @@ use crate::fhir::issue::{Code, Issue, any_error};
 use crate::fhir::lifecycle::retract;
 use crate::fhir::protection::{conceal_protected, is_protected, spread};
 use crate::fhir::resource::{reference_of, type_of};
-use crate::store::{Action, Commit, DeliveryChange, DeliveryQuery, Exchange, Expect, Filter, Share};
+use crate::store::{Action, Commit, DeliveryChange, DeliveryQuery, Exchange, Expect, Filter, Share, Store};
 
 /// Resources that a document made say so in `meta.source`; what partners added does not, and outlives a new version.
 const FROM_A_DOCUMENT: &str = "urn:oid:1.2.752.129.2.1.4.1#";
@@ -55,7 +55,7 @@ pub(super) async fn supersede(
     let subject = patients.first();
     consultation::carry(&mut resources, before.as_ref());
     if let Some(before) = &before {
-        check_same(before, read, subject.map(|p| p.id.as_str()))?;
+        check_same(store, before, read, subject.map(|p| p.id.as_str())).await?;
         check_successor(before, read, consent_withdrawn(&resources))?;
     }
     match tie(gateway, &read.unit, &mut resources).await? {
@@ -162,6 +162,7 @@ pub(super) async fn supersede(
     for resource in resources.iter().chain(&fallen) {
         scale.add(resource, &current, &mut weighed);
     }
+    protection::of_every_number(gateway, &resources, now, &mut weighed).await?;
     let stood: Vec<Value> =
         before.iter().flat_map(|b| &b.resources).filter_map(|name| current.get(name)).map(|(_, r)| r.clone()).collect();
     let stands: Vec<Value> = resources.iter().chain(stood.iter().filter(|r| is_stay(r, &stays))).cloned().collect();
@@ -242,8 +243,13 @@ pub(super) async fn supersede(
     Ok(commit)
 }
 
-/// Every version, an older one too, is of the same unit and about the same patient.
-pub(super) fn check_same(before: &Exchange, read: &Read<'_>, patient: Option<&str>) -> Result<(), Refusal> {
+/// Every version, an older one too, is of the same unit and about the same patient, under whichever number.
+pub(super) async fn check_same(
+    store: &Store,
+    before: &Exchange,
+    read: &Read<'_>,
+    patient: Option<&str>,
+) -> Result<(), Refusal> {
     if before.sender().is_some_and(|s| !s.unit.eq_ignore_ascii_case(&read.unit)) {
         return conflict(
             "id",
@@ -251,7 +257,7 @@ pub(super) fn check_same(before: &Exchange, read: &Read<'_>, patient: Option<&st
             "The document with this id was sent by another unit; only that unit can change it.",
         );
     }
-    if before.patient.is_some() && before.patient.as_deref() != patient {
+    if before.patient.is_some() && !is_same_person(store, before.patient.as_deref(), patient).await? {
         return conflict(
             "patient",
             "En annan version gäller en annan patient: markera den som entered-in-error och sänd ett nytt dokument.",

@@ -67,6 +67,12 @@ pub enum Deed {
     Reassess,
     /// A person has paused the clocks of an exchange, or lets them run on.
     Pause,
+    /// Two numbers were said to be one person's, or not to be.
+    Link,
+    /// A patient was told to have died, or to live.
+    Deceased,
+    /// A unit took back that an identity is protected.
+    Protection,
     Login,
     Token,
     Refuse,
@@ -148,6 +154,9 @@ const TABLE: &[Row] = &[
     (Deed::Escalate, "escalate", "C", Upkeep, None),
     (Deed::Reassess, "reassess", "C", Upkeep, None),
     (Deed::Pause, "pause", "U", Upkeep, None),
+    (Deed::Link, "link", "U", Rest("update"), Some("ändrade vilka nummer som hör ihop för")),
+    (Deed::Deceased, "deceased", "U", Rest("update"), Some("meddelade om dödsfall rörande")),
+    (Deed::Protection, "protection", "U", Rest("update"), Some("hävde märkningen om skyddade personuppgifter för")),
     (Deed::Login, "login", "E", Login, None),
     (Deed::Token, "token", "E", Login, None),
     (Deed::Refuse, "refuse", "E", Rest("operation"), None),

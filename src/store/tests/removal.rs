@@ -5,7 +5,7 @@ use super::*;
 use crate::domain::retention::What;
 
 /// A closed exchange with everything that belongs to one; its Procedure has two versions.
-async fn old(store: &Store, document_id: &str, procedure: &str) -> Exchange {
+pub(super) async fn old(store: &Store, document_id: &str, procedure: &str) -> Exchange {
     let mut one = exchange(document_id);
     one.stage = Stage::Completed;
     for party in &mut one.parties {

@@ -175,6 +175,7 @@ mod tests {
             exchange: Some(Uuid::from_u128(1)),
             at: at(minute),
             step,
+            patient: "p".into(),
             area: "fatigue".into(),
             unit: unit.into(),
         };

@@ -80,6 +80,7 @@ pub(super) async fn follow(
         exchange: Some(exchange.id),
         at: DateTime::from_timestamp_millis(at.timestamp_millis()).unwrap_or(at),
         step,
+        patient: patient.to_owned(),
         area,
         unit,
     });

@@ -20,10 +20,12 @@ pub const PATIENT_DECEASED: &str = "patient-deceased";
 
 /// On whose worklist it stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Owner {
+pub enum Owner<'a> {
     /// The unit that is asked.
     Unit,
     Sender,
+    /// Another unit of the exchange, where it is about a death.
+    Party(&'a str),
     /// Whoever runs the gateway.
     Gateway,
 }
@@ -43,15 +45,16 @@ pub fn level_code(level: u8) -> &'static str {
 
 impl Telling<'_> {
     /// The unit that sees it; none where it is for whoever runs the gateway.
-    pub fn unit(&self, owner: Owner) -> Option<&str> {
+    pub fn unit<'s>(&'s self, owner: Owner<'s>) -> Option<&'s str> {
         match owner {
             Owner::Unit => Some(&self.wait.unit),
             Owner::Sender => Some(&self.wait.sender),
+            Owner::Party(unit) => Some(unit),
             Owner::Gateway => None,
         }
     }
 
-    pub fn id(&self, gateway: &Gateway, owner: Owner) -> String {
+    pub fn id(&self, gateway: &Gateway, owner: Owner<'_>) -> String {
         let exchange = self.exchange.id.to_string();
         let to = self.unit(owner).unwrap_or(&gateway.config.hsa_id).to_ascii_uppercase();
         if self.is_deceased {
@@ -62,7 +65,7 @@ impl Telling<'_> {
     }
 
     /// As it is to stand; `stored` as it stands.
-    pub fn task(&self, gateway: &Gateway, owner: Owner, stored: Option<&Value>, now: DateTime<Utc>) -> Value {
+    pub fn task(&self, gateway: &Gateway, owner: Owner<'_>, stored: Option<&Value>, now: DateTime<Utc>) -> Value {
         let (wait, is_for_unit) = (self.wait, owner != Owner::Gateway);
         let (sv, en) = self.text(gateway, owner);
         let code = if self.is_deceased { PATIENT_DECEASED } else { OVERDUE };
@@ -106,7 +109,11 @@ impl Telling<'_> {
 
     /// What its owner is asked to do, in Swedish and English; of which area, where it is about one.
     fn text(&self, gateway: &Gateway, owner: Owner) -> (String, String) {
-        let (sv, en) = if self.is_deceased { ON_DEATH } else { text(self.wait.step, owner) };
+        let (sv, en) = match self.is_deceased {
+            true if owner == Owner::Sender => ON_DEATH,
+            true => ON_DEATH_TO_PARTY,
+            false => text(self.wait.step, owner),
+        };
         let Some(area) = self.area(owner) else { return (sv.to_owned(), en.to_owned()) };
         let system = format!("{BASE}/CodeSystem/rehab-area");
         let terminology = gateway.conformance.profiles.terminology();
@@ -145,8 +152,13 @@ const ON_DEATH: (&str, &str) = (
     "The patient has died: the clocks of the exchange stand still. Take back what is not to be done any more, and tell the recipient.",
 );
 
+const ON_DEATH_TO_PARTY: (&str, &str) = (
+    "Patienten är avliden: ärendets klockor står stilla. Avboka det som är planerat, och avsluta det som inte längre ska göras.",
+    "The patient has died: the clocks of the exchange stand still. Cancel what is booked, and end what is not to be done any more.",
+);
+
 /// What its owner is asked to do.
-fn text(step: Step, owner: Owner) -> (&'static str, &'static str) {
+fn text(step: Step, owner: Owner<'_>) -> (&'static str, &'static str) {
     let is_copy = owner == Owner::Sender;
     match step {
         Step::NotDelivered if owner == Owner::Gateway => (

@@ -13,6 +13,7 @@ pub mod purge;
 mod reported;
 mod resources;
 mod show;
+mod silence;
 mod start;
 mod state;
 mod step;
@@ -20,6 +21,7 @@ mod step;
 pub use copied::check_copied;
 pub use due::{run, sweep};
 pub use show::{definitions, list, shown};
+pub use silence::silence;
 pub use start::{Start, Started, ask, start};
 pub use step::{Event, take};
 

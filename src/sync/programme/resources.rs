@@ -166,6 +166,12 @@ pub fn sent(one: &Programme, code: &str, request: &Value, at: DateTime<Utc>) -> 
     })
 }
 
+/// A message that is not to be sent: the patient has died.
+pub fn unsend(message: &mut Value) {
+    message["status"] = json!("revoked");
+    message["statusReason"] = json!({ "text": "Patienten är avliden." });
+}
+
 /// A message that somebody wrote.
 pub fn conversation(one: &Programme, id: &str, by_patient: bool, by: &str, text: &str, at: DateTime<Utc>) -> Value {
     let (sender, recipient) = match by_patient {

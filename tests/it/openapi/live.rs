@@ -55,6 +55,7 @@ pub struct Scene {
     block: String,
     programme: String,
     subscription: String,
+    link: String,
 }
 
 const REGISTRY: &str = "[[registry]]\nname = \"cancer-rehab\"\nhsa_id = \"SE2321000131-E000000000777\"\n\
@@ -88,6 +89,7 @@ impl Scene {
             block,
             programme: String::new(),
             subscription,
+            link: String::new(),
         }
     }
 
@@ -182,6 +184,17 @@ impl Scene {
         scene
     }
 
+    /// With two numbers that are one person's.
+    pub async fn with_link(contract: &Contract) -> Self {
+        let mut scene = Self::with_referral(contract).await;
+        let media = &contract.doc["paths"]["/v1/patients/links"]["post"]["requestBody"]["content"]["application/json"];
+        let body = media["examples"]["personnummer"]["value"].to_string().into_bytes();
+        let reply = scene.ask("POST", "/v1/patients/links", &Ask { body, ..Ask::default() }).await;
+        assert_eq!(reply.status, 201, "{}", reply.text);
+        scene.link = reply.json()["id"].as_str().unwrap().to_owned();
+        scene
+    }
+
     /// With a subscription.
     pub async fn with_subscription(contract: &Contract) -> Self {
         let mut scene = Self::empty(HOOKS).await;
@@ -215,6 +228,10 @@ impl Scene {
         }
         let method = Method::from_bytes(method.as_bytes()).unwrap();
         let mut request = self.client.request(method, url).body(ask.body.clone());
+        if path.starts_with("/v1/patients/") && !path.contains("access-log") {
+            // Nobody says anything of a patient but a unit that has it.
+            request = request.header("Vardkedja-Unit", world::ONCOLOGY);
+        }
         if path.starts_with("/fhir/Subscription") {
             // Only a unit has any.
             request = request.header("Vardkedja-Unit", world::SOUTH);
@@ -265,7 +282,8 @@ impl Scene {
                 "id" if path.ends_with("$document") => "1".to_owned(),
                 // The row of the first document.
                 "id" if path.starts_with("/fhir/AuditEvent") => "1".to_owned(),
-                "id" if path.ends_with("/responsibility") => {
+                "id" if path.starts_with("/v1/patients/links") => self.link.clone(),
+                "id" if path.ends_with("/responsibility") || path.starts_with("/v1/patients/") => {
                     self.name_of("Patient").split_once('/').unwrap().1.to_owned()
                 }
                 "id" if path.ends_with("access-log") => self.name_of("Patient").split_once('/').unwrap().1.to_owned(),
@@ -322,7 +340,8 @@ async fn scene_for(operation: &Operation<'_>) -> Scene {
         path if path.starts_with("/v1/programmes/{id}") => Scene::with_programme(operation.contract).await,
         path if path.starts_with("/fhir/Subscription") => Scene::with_subscription(operation.contract).await,
         path if path.starts_with("/v1/blocks/{id}") => Scene::with_block(operation.contract).await,
-        path if path.contains('{') || path.starts_with("/v1/exchanges") => {
+        path if path.starts_with("/v1/patients/links/{id}") => Scene::with_link(operation.contract).await,
+        path if path.contains('{') || path.starts_with("/v1/exchanges") || path.starts_with("/v1/patients") => {
             Scene::with_referral(operation.contract).await
         }
         _ => Scene::empty("").await,

@@ -307,6 +307,7 @@ async fn fill(store: &Store, model: &Model) {
     done(store, Commit { deeds: vec![Deed::Disclosed(disclosed)], ..Commit::default() }).await;
     for (n, exchange) in model.exchanges.iter().enumerate() {
         register(store, model.blocks.iter().filter(|block| block.after == n)).await;
+        join(store, model, n).await;
         let exchanges = vec![row(exchange)];
         done(store, Commit { exchanges, deliveries: vec![delivery(exchange)], ..Commit::default() }).await;
     }
@@ -353,6 +354,25 @@ const NURSE: &str = "SE2321000131-P000000000011";
 
 fn number_of(patient: &str) -> String {
     NUMBERS[patient.rsplit('/').next().unwrap().parse::<usize>().unwrap()].to_owned()
+}
+
+/// The link of the worlds that have one.
+pub const LINK: uuid::Uuid = uuid::Uuid::from_u128(0x0190_0000_0000_7000_8000_0000_0000_0001);
+
+/// Two Patients are one person, once so many exchanges have come.
+async fn join(store: &Store, model: &Model, after: usize) {
+    let Some((old, new, _)) = model.link.filter(|(_, _, at)| *at == after) else { return };
+    let link = store::Link {
+        id: LINK,
+        old: old.into(),
+        new: new.into(),
+        unit: UNITS[0].0.into(),
+        made_at: Utc::now(),
+        made_by: NURSE.into(),
+        reason: "x".into(),
+        undone: None,
+    };
+    done(store, Commit { links: vec![link], ..Commit::default() }).await;
 }
 
 async fn register(store: &Store, blocks: impl Iterator<Item = &Block>) {

@@ -3,6 +3,7 @@
 
 mod directed;
 mod library;
+mod linked;
 mod model;
 mod paths;
 

@@ -116,6 +116,7 @@ impl Held {
             exchange: None,
             at: "2026-11-01T10:00:00Z".parse().unwrap(),
             step: Step::Takes,
+            patient: patient.replace("Patient/", ""),
             area: AREAS[n].into(),
             unit: unit.into(),
         };
@@ -182,6 +183,8 @@ pub struct Model {
     pub objections: BTreeSet<(&'static str, String)>,
     /// Patients who were informed of the registries.
     pub informed: BTreeSet<String>,
+    /// Ids of two Patients that turn out to be one person, the old one first, when so many exchanges have come.
+    pub link: Option<(&'static str, &'static str, usize)>,
     /// What each registry was shown.
     pub got: RefCell<BTreeSet<(&'static str, String)>>,
 }
@@ -447,7 +450,7 @@ impl Model {
         let shown = |random: &mut Rng| resources.iter().filter(|_| random.u8(..) < 60).map(Resource::name).collect();
         let before: Vec<String> = shown(random);
         let got = RefCell::new(before.into_iter().map(|name| ("named", name)).collect());
-        Self { resources, exchanges, blocks, held, objections, informed, got }
+        Self { resources, exchanges, blocks, held, objections, informed, link: None, got }
     }
 
     /// The patient that a resource is about; a Patient is about itself.
