@@ -100,7 +100,7 @@ async fn of_patient(gateway: &Gateway, patient: &str, now: DateTime<Utc>) -> Res
         ..Commit::default()
     };
     // Whoever has steps already has them from the first: what was before cannot be put before them any more.
-    if before.steps.is_empty() {
+    if !before.steps.iter().any(|step| step.patient == patient) {
         let all = lives(gateway, patient).await?;
         let moves = told(patient, &all);
         write(gateway, &mut commit, patient, &all, &moves, now).await?;

@@ -266,7 +266,7 @@ async fn time_that_is_paused_does_not_count() {
 }
 
 #[actix_web::test]
-async fn when_the_patient_has_died_the_clocks_stand_still_and_the_sender_has_an_item() {
+async fn when_the_patient_has_died_the_clocks_stand_still_and_each_side_has_an_item() {
     let quiet = Quiet::open();
     let (id, task) = quiet.send(Kind::Referral, REFERRAL, "routine", 1, "2026-03-02T09:00:00Z").await;
     quiet.fetch(&task, "2026-03-02T09:00:00Z").await;
@@ -274,10 +274,12 @@ async fn when_the_patient_has_died_the_clocks_stand_still_and_the_sender_has_an_
     assert_eq!(quiet.round("2026-03-03T09:00:01Z").await, 1);
     assert_eq!(quiet.round("2030-01-01T00:00:00Z").await, 0);
     assert_eq!(quiet.items(ONCOLOGY).await, ["- - requested"]);
-    assert!(quiet.items(SOUTH).await.is_empty());
+    assert_eq!(quiet.items(SOUTH).await, ["- - requested"], "whoever has booked something is told too");
     // It was a mistake: on the day before, one of two working days had passed.
     quiet.put_patient(id, false, "2026-03-10T09:00:00.000Z").await;
-    assert_eq!(quiet.items(ONCOLOGY).await, ["- - completed"]);
+    for unit in [ONCOLOGY, SOUTH] {
+        assert_eq!(quiet.items(unit).await, ["- - completed"]);
+    }
     assert_eq!(quiet.round("2026-03-11T08:59:59Z").await, 0);
     assert_eq!(quiet.round("2026-03-11T09:00:00Z").await, 1);
 }

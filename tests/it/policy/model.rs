@@ -116,7 +116,7 @@ impl Held {
             exchange: None,
             at: "2026-11-01T10:00:00Z".parse().unwrap(),
             step: Step::Takes,
-            patient: patient.clone(),
+            patient: patient.replace("Patient/", ""),
             area: AREAS[n].into(),
             unit: unit.into(),
         };
