@@ -135,9 +135,9 @@ pub fn task_move(address: &Address<'_>, task: &Value, right: Right) -> Delivery 
 /// have said something that was not read yet. `None`: nothing.
 pub fn task_change(address: &Address<'_>, task: &Value, stored: &Value, right: Right) -> Option<Delivery> {
     let differs = |name: &&str| task.get(*name) != stored.get(*name);
-    let is_moved = LIFE.iter().take(3).any(|name| differs(&name));
+    let is_moved = LIFE.iter().take(3).any(&differs);
     let life = LIFE.into_iter().filter(|_| is_moved);
-    let names: Vec<&'static str> = life.chain(PLACERS.into_iter().filter(|name| differs(&name))).collect();
+    let names: Vec<&'static str> = life.chain(PLACERS.into_iter().filter(|name| differs(name))).collect();
     (!names.is_empty()).then(|| moved(address, task, right, names.into_iter()))
 }
 

@@ -128,7 +128,7 @@ fn has_item(resource: &Value, path: &str) -> bool {
 
 /// What stands in an item that one side has taken away goes with the item.
 fn is_within_gone(path: &str, ours: &Value, theirs: &Value) -> bool {
-    !path.ends_with(']') && !(has_item(ours, path) && has_item(theirs, path))
+    !(path.ends_with(']') || has_item(ours, path) && has_item(theirs, path))
 }
 
 /// A partner's own identifiers of the resource are its own.
