@@ -1,11 +1,14 @@
 //! Settings: raw TOML and environment → a checked `Config`. `config.default.toml` beside this file is the manual.
-//! Sections that say much have files of their own, as have units and addresses.
-//! Longer than most files: one function checks what sections say of each other, and a quarter of it is tests.
+//! Each section has a file of its own, as have units and addresses; here is what they make together, and what they say of each other.
 
 mod addresses;
+mod agreed;
 mod audit;
 mod client;
 mod clocks;
+mod delivery;
+mod drop;
+mod error;
 mod export;
 mod issuer;
 mod limits;
@@ -16,12 +19,14 @@ mod registry;
 mod retention;
 mod statistics;
 mod subscriptions;
+mod telemetry;
 mod transfer;
 mod units;
 
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use figment::Figment;
@@ -29,17 +34,19 @@ use figment::providers::{Env, Format as _, Toml};
 use serde::Deserialize;
 
 use crate::domain::Directory;
-use crate::domain::breaker;
-use crate::domain::delivery::Schedule;
 use crate::domain::outgoing::Outgoing;
 use crate::domain::redirect::Rule;
 use crate::domain::transfer::Policy;
 use crate::store::Ledger;
 
 pub use addresses::Secret;
+pub use agreed::{Agreed, Agreements};
 pub use audit::AuditSettings;
 pub use client::{Client, Keys, MOST_AGREED};
 pub use clocks::ClockSettings;
+pub use delivery::DeliverySettings;
+pub use drop::{FileDrop, Files};
+pub use error::ConfigError;
 pub use export::{Cohort, Export};
 pub use issuer::Issuer;
 pub use limits::Limits;
@@ -50,6 +57,7 @@ pub use registry::{ALL_REGISTRIES, CodingKey, Identity, Registry};
 pub use retention::Retention;
 pub use statistics::Statistics;
 pub use subscriptions::{Hook, Subscriptions};
+pub use telemetry::{OpenTo, Telemetry};
 pub use units::parse_units;
 
 /// What the program runs on, checked.
@@ -83,8 +91,8 @@ pub struct Config {
     /// Where the gateway may connect to.
     pub outgoing: Outgoing,
     pub partners: Vec<Partner>,
-    /// Quality registries that may get what was done.
-    pub registries: Vec<Registry>,
+    /// Folders that partners' files land in.
+    pub drops: Vec<FileDrop>,
     /// Who may send on what it was asked to do.
     pub redirect: Rule,
     pub retention: Retention,
@@ -97,61 +105,14 @@ pub struct Config {
     pub export: Export,
     pub subscriptions: Subscriptions,
     pub cohorts: Vec<Cohort>,
-    /// Who may get a token: those of `[[client]]`, and partners with keys.
-    pub clients: Vec<Client>,
-    pub issuers: Vec<Issuer>,
+    /// Clients, issuers and registries: what of the settings is read again while the gateway runs.
+    pub agreements: Agreements,
+    /// Where it was all read; none where there is no such file.
+    pub file: Option<PathBuf>,
     pub oauth: Oauth,
     pub tls: Option<Tls>,
     /// Things that are legal but surprising, to be said at start.
     pub warnings: Vec<String>,
-}
-
-/// What is told of the gateway's running, and to whom.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Telemetry {
-    /// A level, or directives as in `RUST_LOG`.
-    pub log: String,
-    /// Whether each request is a line at `info`; otherwise at `debug`.
-    pub requests: bool,
-    pub open_to: OpenTo,
-}
-
-/// Who may read `/metrics` and `/v1/status`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum OpenTo {
-    /// Programs on this machine that call us directly, not through a proxy.
-    Loopback,
-    Any,
-    Nobody,
-}
-
-/// How deliveries are made.
-#[derive(Debug, Clone)]
-pub struct DeliverySettings {
-    pub max_in_flight: usize,
-    pub poll_every: Duration,
-    pub breaker: breaker::Rule,
-    pub poll_overlap: Duration,
-    pub poll_full_every: Duration,
-}
-
-/// Why there is no configuration.
-#[derive(Debug, thiserror::Error)]
-pub enum ConfigError {
-    #[error("{0}")]
-    Raw(#[source] Box<figment::Error>),
-    #[error("cannot read {path}")]
-    File {
-        path: PathBuf,
-        #[source]
-        source: std::io::Error,
-    },
-    #[error("{path} row {row}: {what}")]
-    Units { path: String, row: usize, what: String },
-    #[error("{key}: {what}")]
-    Value { key: String, what: String },
 }
 
 #[derive(Deserialize)]
@@ -160,7 +121,7 @@ struct Raw {
     gateway: RawGateway,
     limits: Limits,
     audit: audit::RawAudit,
-    delivery: RawDelivery,
+    delivery: delivery::RawDelivery,
     telemetry: Telemetry,
     statistics: Statistics,
     outgoing: RawOutgoing,
@@ -173,6 +134,8 @@ struct Raw {
     clocks: clocks::RawClocks,
     #[serde(default)]
     partner: Vec<partner::RawPartner>,
+    #[serde(default)]
+    drop: Vec<drop::RawDrop>,
     oauth: oauth::RawOauth,
     tls: oauth::RawTls,
     #[serde(default)]
@@ -204,20 +167,6 @@ struct RawGateway {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct RawDelivery {
-    retry_s: Vec<u64>,
-    give_up_after_h: u64,
-    max_in_flight: usize,
-    poll_s: u64,
-    poll_overlap_s: u64,
-    poll_full_s: u64,
-    breaker_failures: u32,
-    breaker_percent: u32,
-    probe_s: Vec<u64>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
 struct RawProgrammes {
     ledger: PathBuf,
 }
@@ -229,49 +178,78 @@ struct RawOutgoing {
 }
 
 const DEFAULTS: &str = include_str!("config.default.toml");
-const EXAMPLE_UNITS: &str = include_str!("units.example.csv");
 
 impl Config {
     /// Defaults, then the file, then the environment.
     pub fn load(file: Option<&Path>) -> Result<Self, ConfigError> {
-        let mut figment = Figment::from(Toml::string(DEFAULTS));
-        if let Some(path) = file {
-            let text = fs::read_to_string(path).map_err(|source| ConfigError::File { path: path.into(), source })?;
-            figment = figment.merge(Toml::string(&text));
-        }
-        figment = figment.merge(Env::prefixed("VARDKEDJA_").map(|key| format!("gateway.{key}").into()).split("."));
-        let raw: Raw = figment.extract().map_err(|e| ConfigError::Raw(Box::new(e)))?;
-        let base = file.and_then(Path::parent).unwrap_or(Path::new(""));
-        check(raw, base)
+        let config = check(raw(file)?, base(file))?;
+        Ok(Self { file: file.map(Path::to_path_buf), ..config })
     }
+
+    /// What its file says now of who gets what, with what is to be said of it: checked as at the start, and against the partners
+    /// and units that are in force. None where there is no file.
+    pub fn agreed_again(&self) -> Result<Option<(Agreed, Vec<String>)>, ConfigError> {
+        let Some(file) = self.file.as_deref() else { return Ok(None) };
+        // All of it is looked at: what would stop the next start is not half right.
+        check(raw(Some(file))?, base(Some(file)))?;
+        let (raw, base, mut warnings) = (raw(Some(file))?, base(Some(file)), Vec::new());
+        let registries = check_registries(raw.registry, base)?;
+        let (partners, directory, outgoing) = (&self.partners, &self.directory, &self.outgoing);
+        let clients = client::check(raw.client, base, partners, directory, outgoing, &mut warnings)?;
+        client::check_names(&clients, self.tls.as_ref())?;
+        warnings.extend(without_registry(&clients, &registries));
+        let issuers = issuer::check(raw.issuer, base, &self.base_url, &clients, outgoing, &mut warnings)?;
+        if clients.is_empty() == self.is_authenticated() {
+            return Err(value("client", "whether callers show tokens is decided when the gateway starts: restart it"));
+        }
+        Ok(Some((Agreed::new(clients, issuers, registries), warnings)))
+    }
+}
+
+/// The folder that paths in the settings start from.
+fn base(file: Option<&Path>) -> &Path {
+    file.and_then(Path::parent).unwrap_or(Path::new(""))
+}
+
+fn raw(file: Option<&Path>) -> Result<Raw, ConfigError> {
+    let mut figment = Figment::from(Toml::string(DEFAULTS));
+    if let Some(path) = file {
+        let text = fs::read_to_string(path).map_err(|source| ConfigError::File { path: path.into(), source })?;
+        figment = figment.merge(Toml::string(&text));
+    }
+    figment = figment.merge(Env::prefixed("VARDKEDJA_").map(|key| format!("gateway.{key}").into()).split("."));
+    figment.extract().map_err(|e| ConfigError::Raw(Box::new(e)))
+}
+
+fn check_registries(raw: Vec<registry::RawRegistry>, base: &Path) -> Result<Vec<Registry>, ConfigError> {
+    let mut registries: Vec<Registry> = Vec::new();
+    for (index, raw) in raw.into_iter().enumerate() {
+        let key = format!("registry[{index}] ({})", raw.name);
+        if registries.iter().any(|r| r.name == raw.name) {
+            return Err(value(&key, "is named twice"));
+        }
+        registries.push(registry::check(&key, raw, base)?);
+    }
+    Ok(registries)
+}
+
+/// Clients of registries that there are not.
+fn without_registry(clients: &[Client], registries: &[Registry]) -> Vec<String> {
+    let missing = |client: &Client| {
+        let name = client.registry.as_ref().filter(|name| !registries.iter().any(|r| r.name == **name))?;
+        Some(format!("client {:?}: there is no [[registry]] {name:?}, so it gets nothing", client.id))
+    };
+    clients.iter().filter_map(missing).collect()
 }
 
 fn value(key: &str, what: &str) -> ConfigError {
     ConfigError::Value { key: key.into(), what: what.into() }
 }
 
-fn breaker_rule(raw: &RawDelivery) -> Result<breaker::Rule, ConfigError> {
-    if raw.breaker_failures == 0 {
-        return Err(value("delivery.breaker_failures", "must be at least 1"));
-    }
-    if raw.breaker_percent == 0 || raw.breaker_percent > 100 {
-        return Err(value("delivery.breaker_percent", "is from 1 to 100"));
-    }
-    if raw.probe_s.is_empty() || raw.probe_s.contains(&0) {
-        return Err(value("delivery.probe_s", "needs at least one time, and each at least 1"));
-    }
-    Ok(breaker::Rule { failures: raw.breaker_failures, percent: raw.breaker_percent, probe_s: raw.probe_s.clone() })
-}
-
 fn check(raw: Raw, base: &Path) -> Result<Config, ConfigError> {
     limits::check(&raw.limits)?;
     statistics::check(&raw.statistics)?;
-    check_waits("delivery.retry_s", &raw.delivery.retry_s)?;
-    check_waits("delivery.poll_s", &[raw.delivery.poll_s])?;
-    check_waits("delivery.probe_s", &raw.delivery.probe_s)?;
-    let breaker = breaker_rule(&raw.delivery)?;
-    check_waits("delivery.poll_overlap_s", &[raw.delivery.poll_overlap_s])?;
-    check_waits("delivery.poll_full_s", &[raw.delivery.poll_full_s])?;
+    let delivery = delivery::check(&raw.delivery)?;
     let gateway = raw.gateway;
     check_waits("gateway.drain_s", &[gateway.drain_s])?;
     check_waits("gateway.drain_notice_s", &[gateway.drain_notice_s])?;
@@ -281,21 +259,8 @@ fn check(raw: Raw, base: &Path) -> Result<Config, ConfigError> {
         .map_err(|_| value("gateway.listen", "is not an address and port, like 127.0.0.1:8080"))?;
     let mut warnings = Vec::new();
     let outgoing = addresses::outgoing(&raw.outgoing.allow, listen.ip())?;
-    let units = if gateway.units.as_os_str().is_empty() {
-        warnings
-            .push("no units file is configured (gateway.units): using the invented units inside the program".into());
-        parse_units("units.example.csv", EXAMPLE_UNITS)?
-    } else {
-        let path = base.join(&gateway.units);
-        let text = fs::read_to_string(&path).map_err(|source| ConfigError::File { path: path.clone(), source })?;
-        parse_units(&path.display().to_string(), &text)?
-    };
-    let patience = Duration::from_secs(raw.delivery.give_up_after_h.saturating_mul(3600));
-    let schedule = |key: &str, delays: Vec<u64>| {
-        Schedule::new(delays, patience).ok_or_else(|| {
-            value(key, "needs at least one delay, and delivery.give_up_after_h at least 192 (eight days)")
-        })
-    };
+    let units = units::read(&gateway.units, base, &mut warnings)?;
+    let schedule = |key: &str, delays: Vec<u64>| delivery::schedule(key, delays, &raw.delivery);
     let mut partners: Vec<Partner> = Vec::new();
     for (index, raw_partner) in raw.partner.into_iter().enumerate() {
         let key = format!("partner[{index}] ({})", raw_partner.name);
@@ -307,30 +272,20 @@ fn check(raw: Raw, base: &Path) -> Result<Config, ConfigError> {
         let schedule = schedule(&key, delays)?;
         partners.push(partner::check(&key, raw_partner, base, schedule, &outgoing, &mut warnings)?);
     }
-    let mut registries: Vec<Registry> = Vec::new();
-    for (index, raw_registry) in raw.registry.into_iter().enumerate() {
-        let key = format!("registry[{index}] ({})", raw_registry.name);
-        if registries.iter().any(|r| r.name == raw_registry.name) {
-            return Err(value(&key, "is named twice"));
-        }
-        registries.push(registry::check(&key, raw_registry, base)?);
-    }
+    let registries = check_registries(raw.registry, base)?;
     let redirect = redirect::check(&raw.redirect)?;
     let retention = retention::check(raw.retention, base)?;
     let transfer = transfer::check(&raw.transfer, base)?;
-    let clocks = clocks::check(raw.clocks, base)?;
     let tls = oauth::tls(raw.tls, base)?;
     let scheme = if tls.is_some() { "https" } else { "http" };
     let base_url = if gateway.base_url.is_empty() { format!("{scheme}://{listen}") } else { gateway.base_url };
     let base_url = base_url.trim_end_matches('/').to_owned();
     let directory = Directory::new(units);
+    let clocks = clocks::check(raw.clocks, base, &directory)?;
+    let drops = drop::check(raw.drop, base, &partners, &directory, &raw.limits)?;
     let clients = client::check(raw.client, base, &partners, &directory, &outgoing, &mut warnings)?;
     client::check_names(&clients, tls.as_ref())?;
-    for client in &clients {
-        if let Some(name) = client.registry.as_ref().filter(|name| !registries.iter().any(|r| r.name == **name)) {
-            warnings.push(format!("client {:?}: there is no [[registry]] {name:?}, so it gets nothing", client.id));
-        }
-    }
+    warnings.extend(without_registry(&clients, &registries));
     let issuers = issuer::check(raw.issuer, base, &base_url, &clients, &outgoing, &mut warnings)?;
     let authenticated = !clients.is_empty();
     let behind_proxy = gateway.behind_proxy;
@@ -378,20 +333,14 @@ fn check(raw: Raw, base: &Path) -> Result<Config, ConfigError> {
         limits: raw.limits,
         audit_reads: reads,
         audit,
-        delivery: DeliverySettings {
-            max_in_flight: raw.delivery.max_in_flight.max(1),
-            poll_every: Duration::from_secs(raw.delivery.poll_s.max(1)),
-            breaker,
-            poll_overlap: Duration::from_secs(raw.delivery.poll_overlap_s),
-            poll_full_every: Duration::from_secs(raw.delivery.poll_full_s),
-        },
+        delivery,
         telemetry: raw.telemetry,
         statistics: raw.statistics,
         drain: Duration::from_secs(gateway.drain_s),
         drain_notice: Duration::from_secs(gateway.drain_notice_s),
         outgoing,
         partners,
-        registries,
+        drops,
         redirect,
         retention,
         purges,
@@ -400,8 +349,8 @@ fn check(raw: Raw, base: &Path) -> Result<Config, ConfigError> {
         export,
         subscriptions,
         cohorts,
-        clients,
-        issuers,
+        agreements: Agreements::new(Agreed::new(clients, issuers, registries)),
+        file: None,
         warnings,
     })
 }
@@ -423,78 +372,10 @@ impl Config {
     }
 
     /// The configured registry of that name.
-    pub fn registry(&self, name: &str) -> Option<&Registry> {
-        self.registries.iter().find(|r| r.name == name)
+    pub fn registry(&self, name: &str) -> Option<Arc<Registry>> {
+        self.agreements.now().registries.iter().find(|r| r.name == name).cloned()
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn load(text: &str) -> Result<Config, ConfigError> {
-        Config::parse(text)
-    }
-
-    #[test]
-    fn the_defaults_alone_are_a_working_configuration() {
-        let config = load("").unwrap();
-        assert!(config.listen.ip().is_loopback());
-        assert!(config.directory.find("SE2321000131-E000000000101").is_some());
-    }
-
-    #[test]
-    fn an_unknown_key_is_an_error_that_names_it() {
-        let error = load("[gateway]\nlissten = \"x\"").unwrap_err().to_string();
-        assert!(error.contains("lissten"), "{error}");
-    }
-
-    #[test]
-    fn reads_go_unrecorded_only_where_nobody_has_to_log_in() {
-        let off = "[audit]\nreads = false\n";
-        assert!(load(off).unwrap().warnings.iter().any(|w| w.contains("audit.reads")));
-        let partner = "[[partner]]\nname = \"north\"\nchannel = \"poll\"\njwks_file = \"north.json\"\n";
-        let error = load(&format!("{off}{partner}")).unwrap_err().to_string();
-        assert!(error.starts_with("audit.reads"), "{error}");
-        assert!(load(partner).unwrap().audit_reads);
-    }
-
-    #[test]
-    fn a_schedule_shorter_than_eight_days_is_refused() {
-        assert!(load("[delivery]\ngive_up_after_h = 24").is_err());
-    }
-
-    #[test]
-    fn a_bad_row_of_units_is_named() {
-        let error = parse_units("units.csv", &EXAMPLE_UNITS.replace("specialist", "hospital")).unwrap_err().to_string();
-        assert!(error.starts_with("units.csv row 2:"), "{error}");
-    }
-
-    #[test]
-    fn a_time_that_no_clock_can_count_is_refused() {
-        let partner = "[[partner]]\nname = \"north\"\nchannel = \"poll\"\n";
-        for (key, text) in [
-            ("delivery.retry_s", format!("[delivery]\nretry_s = [5, {}]", i64::MAX)),
-            ("delivery.retry_s", "[delivery]\nretry_s = [604801]".to_owned()),
-            ("delivery.poll_s", format!("[delivery]\npoll_s = {}", i64::MAX)),
-            ("partner[0] (north)", format!("{partner}retry = [{}]", i64::MAX)),
-            ("partner[0] (north)", format!("{partner}timeout_s = {}", i64::MAX)),
-        ] {
-            let error = load(&text).unwrap_err().to_string();
-            assert!(error.starts_with(key) && error.contains("seven days"), "{error}");
-        }
-        assert!(load("[delivery]\nretry_s = [604800]").is_ok());
-    }
-
-    #[test]
-    fn a_breaker_that_would_never_open_or_never_probe_is_refused() {
-        for (more, key) in [
-            ("breaker_failures = 0", "breaker_failures"),
-            ("breaker_percent = 101", "breaker_percent"),
-            ("probe_s = []", "probe_s"),
-        ] {
-            let error = load(&format!("[delivery]\n{more}")).unwrap_err().to_string();
-            assert!(error.starts_with(&format!("delivery.{key}")), "{error}");
-        }
-    }
-}
+mod tests;

@@ -20,6 +20,8 @@
 //! 8. **`domain`, `fhir`, `mapping` and `rules` are pure: no clock, no socket, no file after load.**
 //! 9. **From the commit of a block (spärr) on, no path shows or sends what it closes, nor tells that it is there.** Who had got
 //!    it by an export is told to erase it, as if it had been removed.
+//! 10. **What holds for a person holds under each of the person's numbers, and a link between two numbers shows nobody what they
+//!     could not see without it.** A link that was wrong is undone without a trace in anything but the log.
 //!
 //! # The house
 //!
@@ -31,7 +33,8 @@
 //! | [`rules`] | who is responsible, and why: guidelines as data, judged over an assessment; programmes as data, and what is due when |
 //! | [`store`] | the only SQL |
 //! | [`partner`] | the only outgoing HTTP |
-//! | [`sync`] | the journeys: submit, deliver, acknowledge, reconcile, cancel, send again, tell subscribers; the clocks of what nobody answers |
+//! | [`drop`](mod@drop) | folders that partners' files land in: the shell's way to `sync` for who cannot call us |
+//! | [`sync`] | the journeys: submit, deliver, acknowledge, reconcile, cancel, send again, tell subscribers; the clocks of what nobody answers; what an intervention that ends asks for |
 //! | [`registry`] | what registries get of whom and what they must erase: exports, comparison; the KVÅ list in force, statistics |
 //! | [`access`] | who is calling, for which units, and what its scopes and purpose cover |
 //! | [`api`] | the only incoming HTTP: one flat list of routes |
@@ -63,6 +66,7 @@ mod assets;
 pub mod config;
 pub mod demo;
 pub mod domain;
+pub mod drop;
 pub mod fhir;
 mod gateway;
 pub mod mapping;

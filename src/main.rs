@@ -68,10 +68,21 @@ enum Verb {
         #[arg(long)]
         mappings: Option<PathBuf>,
     },
-    /// Check the mapping tables, their examples, the profiles, and the rules with their cases.
+    /// Check the mapping tables, their examples, the profiles, and the rules with their cases; with --config, a settings file and
+    /// everything that it names, without starting.
     Check {
         #[arg(long)]
+        config: Option<PathBuf>,
+        #[arg(long)]
         mappings: Option<PathBuf>,
+        #[arg(long)]
+        profiles: Option<PathBuf>,
+        /// A folder of rule sets beside those of the profiles.
+        #[arg(long)]
+        rules: Option<PathBuf>,
+    },
+    /// The rules of who is responsible as a page, row by row, for a clinician to read.
+    Rules {
         #[arg(long)]
         profiles: Option<PathBuf>,
         /// A folder of rule sets beside those of the profiles.
@@ -253,9 +264,16 @@ fn run(verb: Verb) -> anyhow::Result<bool> {
             let wish = tools::MapWish { kind, format, back, explain };
             tools::map(&read(&file)?, wish, mappings.as_deref())
         }
-        Verb::Check { mappings, profiles, rules } => {
+        Verb::Check { config: Some(file), mappings, profiles, rules } => {
+            let config = Config::load(Some(&file))?;
+            let own = tools::check_settings(&config);
+            let (mappings, profiles) = (mappings.or(config.mappings), profiles.or(config.profiles));
+            Ok(tools::check(mappings.as_deref(), profiles.as_deref(), rules.or(config.rules).as_deref())? && own)
+        }
+        Verb::Check { config: None, mappings, profiles, rules } => {
             tools::check(mappings.as_deref(), profiles.as_deref(), rules.as_deref())
         }
+        Verb::Rules { profiles, rules } => tools::pages(profiles.as_deref(), rules.as_deref()),
         Verb::Validate { files, profiles } => tools::validate(&files, profiles.as_deref()),
         Verb::Deliveries { at, state } => {
             block_on(tools::get(&at.url, at.token()?, &format!("/v1/deliveries?state={state}")))

@@ -12,8 +12,10 @@ use tokio::sync::watch;
 
 use crate::Gateway;
 use crate::api::Certificates;
-use crate::config::Config;
+use crate::config::{Agreed, Config};
+use crate::domain::audit::{By, Deed, Event};
 use crate::operations::record_copies;
+use crate::store::{self, Commit};
 
 /// What tells one content of a file from another without reading it; none where it is not there.
 type Stamp = Option<(SystemTime, u64, u64)>;
@@ -80,6 +82,9 @@ pub async fn run(
         if files.keys.changed() || asked {
             take_keys(&gateway);
         }
+        if asked {
+            take_agreements(&gateway).await;
+        }
         if let Some(certificates) = &certificates
             && (files.certificates.changed() || asked)
         {
@@ -99,6 +104,44 @@ fn take_keys(gateway: &Gateway) {
         }
         Ok(false) => {}
         Err(error) => tracing::error!(error = %whole(&error), "new keys are not used: the old stay"),
+    }
+}
+
+/// Reads again who may get what. The store's part of it and the record that it was done are one commit; after that it is in force
+/// for every request that comes, and no token of before is believed without being looked at anew.
+async fn take_agreements(gateway: &Gateway) {
+    let (agreed, warnings) = match gateway.config.agreed_again() {
+        Ok(Some(read)) => read,
+        Ok(None) => return,
+        Err(error) => {
+            tracing::error!(error = %whole(&error), "new clients and registries are not used: the old stay");
+            return;
+        }
+    };
+    for warning in warnings {
+        tracing::warn!("{warning}");
+    }
+    let before = gateway.config.agreements.now();
+    let others = |of: &Agreed, than: &Agreed| -> Vec<String> {
+        let clients = of.clients.iter().map(|c| &c.id).filter(|id| !than.clients.iter().any(|c| c.id == **id));
+        let registries =
+            of.registries.iter().map(|r| &r.name).filter(|n| !than.registries.iter().any(|r| r.name == **n));
+        clients.chain(registries).cloned().collect()
+    };
+    let event = Event::new(Utc::now(), By::gateway(), Deed::Agree, "settings").about([]);
+    let event = event.with("came", others(&agreed, &before)).with("left", others(&before, &agreed));
+    let event = event.with("clients", agreed.clients.len()).with("registries", agreed.registries.len());
+    let deeds = vec![store::Deed::Registries(agreed.terms())];
+    let commit = Commit { deeds, audit: vec![event.into()], ..Commit::default() };
+    match gateway.store.commit(commit).await {
+        Ok(_) => {
+            gateway.config.agreements.replace(agreed);
+            gateway.keyring.forget();
+            tracing::info!(
+                "clients, issuers and registries were read again; all else in the settings waits for a restart"
+            );
+        }
+        Err(error) => tracing::error!(error = %error, "new clients and registries are not used: the old stay"),
     }
 }
 

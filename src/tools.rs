@@ -9,7 +9,9 @@ use serde_json::{Value, json};
 
 use crate::Conformance;
 use crate::assets;
+use crate::config::{Channel, Config, Files};
 use crate::domain::{Format, Kind};
+use crate::drop::try_folders;
 use crate::fhir::bundle::{Dialect, TaskMode, transaction};
 use crate::fhir::document::{beside_the_schema, rules};
 use crate::fhir::guard::{self, Limits};
@@ -141,6 +143,54 @@ fn resources_of(value: &Value) -> Vec<Value> {
         });
     }
     resources
+}
+
+/// Says what settings come to, what is legal and surprising in them, and what of the files that they name is not there; false where
+/// something is wrong. That they could be read at all is known by then.
+pub fn check_settings(config: &Config) -> bool {
+    let mut lines =
+        vec![format!("{} units, {} clients", config.directory.iter().count(), config.agreements.now().clients.len())];
+    for partner in &config.partners {
+        let channel = match &partner.channel {
+            Channel::Push { .. } => "push",
+            Channel::Poll => "poll",
+        };
+        let units = config.directory.of_partner(&partner.name).count();
+        let assumed = if partner.assumed.is_some() { ", ASSUMED" } else { "" };
+        lines.push(format!("partner {}: {channel}, {units} units{assumed}", partner.name));
+    }
+    let mut wrong = Vec::new();
+    for drop in &config.drops {
+        let format = match drop.files {
+            Files::Whole(format) => format.name(),
+            Files::Lines => "ndjson",
+        };
+        lines.push(format!("drop {}: {} as {format}, from {}", drop.name, drop.kind, drop.partner));
+        wrong.extend(try_folders(drop).into_iter().map(|what| format!("drop {}: {what}", drop.name)));
+    }
+    lines.extend(config.warnings.iter().map(|warning| format!("warning: {warning}")));
+    for line in lines {
+        if writeln!(std::io::stdout(), "{line}").is_err() {
+            break;
+        }
+    }
+    for what in &wrong {
+        eprintln!("error: {what}");
+    }
+    wrong.is_empty()
+}
+
+/// The rule sets as pages that a clinician reads.
+pub fn pages(profiles: Option<&Path>, own_rules: Option<&Path>) -> anyhow::Result<bool> {
+    let package = assets::package_files(profiles, own_rules).context("cannot read the profiles")?;
+    let (conformance, issues) = Conformance::load(&package);
+    for issue in issues.iter().filter(|issue| issue.is_error()) {
+        say!("{}", issue.line());
+    }
+    for set in conformance.rules.all() {
+        say!("{}", crate::rules::page(set, &conformance.rules.inputs).trim_end());
+    }
+    Ok(!issues.iter().any(Issue::is_error))
 }
 
 /// Checks tables, profiles and rules; prints every finding, and false where one is an error.

@@ -1,5 +1,7 @@
 //! A bulk export of all procedures, beside a bare scan of the same rows in the same file; and the memory that it takes.
 
+use std::fs::File;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -8,6 +10,9 @@ use base64::engine::general_purpose::STANDARD;
 use rusqlite::{Connection, OpenFlags};
 use serde_json::json;
 use sha2::{Digest, Sha256};
+use vardkedja::config::CodingKey;
+use vardkedja::domain::Directory;
+use vardkedja::registry::{self, Cipher};
 
 use crate::Plan;
 use crate::database::settings;
@@ -33,7 +38,9 @@ pub fn measure(plan: &Plan, figures: &mut Figures) {
     let size = plan.sizes.iter().copied().max().unwrap_or(1000);
     let folder = fresh(&plan.folder, "export");
     let (path, key) = filled(&folder, size);
-    let (mut scanned, mut hashed, mut parsed, mut packed, mut peaks) = (vec![], vec![], vec![], vec![], vec![]);
+    let (mut scanned, mut hashed, mut parsed, mut rewritten) = (vec![], vec![], vec![], vec![]);
+    let (mut synced, mut packed, mut peaks) = (vec![], vec![], vec![]);
+    let cipher = cipher();
     let (mut stored, mut stored_share, mut coded, mut coded_share) = (vec![], vec![], vec![], vec![]);
     for _ in 0..plan.runs {
         let scan = rate(size, scan(&path, size));
@@ -41,9 +48,13 @@ pub fn measure(plan: &Plan, figures: &mut Figures) {
         hashed.push(one_core(|body| {
             std::hint::black_box(Sha256::digest(body));
         }));
+        synced.push(rate(size, write(&folder, size)));
         parsed.push(one_core(|body| {
             let value: serde_json::Value = serde_json::from_slice(body).expect("JSON");
             drop(std::hint::black_box(value.to_string()));
+        }));
+        rewritten.push(one_core(|body| {
+            std::hint::black_box(registry::coded("Procedure", body, &cipher, 2026));
         }));
         let program = Program::start(&folder, &path, &open_settings());
         let export = rate(size, export(&program, &path, ""));
@@ -65,13 +76,19 @@ pub fn measure(plan: &Plan, figures: &mut Figures) {
     let rows = name(size);
     figures.add(PART, format!("scan of {rows} procedures"), "/s", scanned);
     figures.add(PART, "the same hashed with SHA-256, by one core", "/s", hashed);
+    figures.add(PART, "the same written to a file and synced, nothing else", "/s", synced);
     figures.add(PART, "the same parsed and serialised, by one core", "/s", parsed);
+    figures.add(PART, "the same with codes, by one core", "/s", rewritten);
     figures.add(PART, format!("export of {rows} procedures as they are stored"), "/s", stored);
     figures.with_goal(PART, "… share of the scan", "×", stored_share, Goal::AtLeast(0.5));
     figures.add(PART, format!("export of {rows} procedures with codes, by a registry"), "/s", coded);
     figures.with_goal(PART, "… share of the scan", "×", coded_share, Goal::AtLeast(0.2));
     figures.with_goal(PART, "memory of both, at most", "MiB", peaks, Goal::AtMost(150.0));
     figures.add(PART, "fetched, packed on the way", "/s", packed);
+}
+
+fn cipher() -> Cipher {
+    Cipher::new(&CodingKey::new("k1", &[7; 32]).expect("a key"), &Directory::default())
 }
 
 /// A registry that gets codes, and its client.
@@ -109,6 +126,21 @@ fn one_core(work: impl Fn(&[u8])) -> f64 {
         done += bodies.len() as u64;
     }
     rate(done, started.elapsed())
+}
+
+/// So many procedures on disk, by a program that does nothing else.
+fn write(folder: &Path, size: u64) -> Duration {
+    let path = folder.join("floor.ndjson");
+    let mut piece = procedure("00000000-0000-4000-8000-000000000000");
+    piece.push(b'\n');
+    let piece = piece.repeat(1000);
+    let started = Instant::now();
+    let mut file = File::create(&path).expect("a file");
+    (0..size / 1000).for_each(|_| file.write_all(&piece).expect("room"));
+    file.sync_data().expect("a disk");
+    let took = started.elapsed();
+    let _ = std::fs::remove_file(path);
+    took
 }
 
 /// Nobody has to show a token, and whoever calls sees everything.

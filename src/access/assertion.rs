@@ -1,6 +1,8 @@
 //! Who asks for a token: the JWT that a client signs itself with a key of its own (`private_key_jwt`: RFC 7523, and SMART
 //! Backend Services), meant for our token address, short-lived, and good once.
 
+use std::sync::Arc;
+
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
@@ -24,7 +26,7 @@ struct Claims {
 }
 
 /// The client that an assertion names, before it has proved to be that.
-pub fn named<'g>(gateway: &'g Gateway, assertion: &str) -> Result<(Opened, &'g Client), Denied> {
+pub fn named(gateway: &Gateway, assertion: &str) -> Result<(Opened, Arc<Client>), Denied> {
     let opened = jwt::open(assertion)?;
     if !jwt::SMART.contains(&opened.algorithm) {
         return Err(Denied::Algorithm);

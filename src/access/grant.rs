@@ -2,6 +2,7 @@
 //! was given for and its audit row are one commit.
 
 use std::fmt;
+use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
@@ -9,7 +10,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::certificate::Certificate;
-use super::grants::{NO_PATIENTS, meanings, served};
+use super::grants::{meanings, served, suits};
 use super::scope::{self, Scope};
 use super::token::{ACCESS_TOKEN, Access, Denied, ours};
 use super::{Purpose, assertion, jwt};
@@ -95,8 +96,8 @@ impl From<StoreError> for Refused {
 const JWT_BEARER: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 
 /// The client that an assertion names, whoever made it.
-pub fn named<'g>(gateway: &'g Gateway, assertion: &str) -> Option<&'g str> {
-    assertion::named(gateway, assertion).ok().map(|(_, client)| client.id.as_str())
+pub fn named(gateway: &Gateway, assertion: &str) -> Option<String> {
+    assertion::named(gateway, assertion).ok().map(|(_, client)| client.id.clone())
 }
 
 /// Gives a token to a client that proves who it is. Refusals are counted, and those of known clients are in the audit log, as
@@ -109,26 +110,26 @@ pub async fn grant(
 ) -> Result<Granted, Refused> {
     let mut client = None;
     let ended = decide(gateway, form, certificate, now, &mut client).await;
-    let known = client.map_or("unknown", |client| client.id.as_str());
+    let known = client.as_ref().map_or("unknown", |client| client.id.as_str());
     let result = match &ended {
         Ok(_) => "granted",
         Err(Refused::Fault(fault, _)) => fault.code(),
         Err(Refused::Store(_) | Refused::Signing(_)) => "failed",
     };
     gateway.figures.token(known, result);
-    if let (Some(client), Err(Refused::Fault(fault, why))) = (client, &ended) {
+    if let (Some(client), Err(Refused::Fault(fault, why))) = (&client, &ended) {
         record(gateway, client, *fault, why, now).await?;
     }
     ended
 }
 
 /// `known` is set as soon as the client has been named, so that a refusal can be put down to it.
-async fn decide<'g>(
-    gateway: &'g Gateway,
+async fn decide(
+    gateway: &Gateway,
     form: Form<'_>,
     certificate: Option<&Certificate>,
     now: DateTime<Utc>,
-    known: &mut Option<&'g Client>,
+    known: &mut Option<Arc<Client>>,
 ) -> Result<Granted, Refused> {
     if form.grant_type.is_some_and(|grant_type| grant_type != "client_credentials") {
         return Err(Refused::new(Fault::UnsupportedGrantType, "grant_type is client_credentials"));
@@ -144,7 +145,7 @@ async fn decide<'g>(
         return Err(Refused::new(Fault::InvalidRequest, format!("client_assertion_type is {JWT_BEARER}")));
     }
     let (opened, client) = assertion::named(gateway, shown)?;
-    *known = Some(client);
+    let client = &*Arc::clone(known.insert(client));
     if form.client_id.is_some_and(|id| id != client.id) {
         return Err(Refused::new(Fault::InvalidClient, "client_id is another than iss of the assertion"));
     }
@@ -178,13 +179,9 @@ pub fn granted(client: &Client, asked: Option<&str>, reader: &Reader<'_>, units:
         letters += scope.to_string().len() + 1;
         letters <= MOST_GRANTED + 1
     };
-    let suits = |scope: &Scope| {
-        let is_about_nobody = scope.resource_type.as_deref().is_none_or(|name| NO_PATIENTS.contains(&name));
-        client.purpose != Purpose::Operations || is_about_nobody
-    };
     let links = |scope: &Scope| units.is_some_and(|units| links_codes(client, scope, reader, units));
     let served = served(&scope::grant(&client.scopes, asked), reader).into_iter();
-    served.filter(|scope| suits(scope) && !links(scope)).take_while(fits).collect()
+    served.filter(|scope| suits(client.purpose, scope) && !links(scope)).take_while(fits).collect()
 }
 
 /// The units that are no secret to a client which gets codes; none for others.
@@ -266,6 +263,7 @@ fn event(client: &Client, now: DateTime<Utc>) -> Event {
         name: client.id.clone(),
         organisation: client.hsa_id.clone(),
         client: None,
+        partner: client.partner.clone().filter(|partner| *partner != client.id),
         purpose: Some(match client.purpose {
             Purpose::Care => "care",
             Purpose::Registry => "registry",
@@ -300,7 +298,7 @@ mod tests {
              hsa_id = \"SE2321000131-E000000000001\"\njwks_file = \"c.json\"\n{purpose}\nscopes = [{}]",
             scopes.split(' ').map(|s| format!("\"{s}\"")).collect::<Vec<_>>().join(", ")
         );
-        Config::parse(&text).unwrap().clients.remove(0)
+        Config::parse(&text).unwrap().agreements.now().clients[0].as_ref().clone()
     }
 
     const CARE: &str = "purpose = \"care\"\npartner = \"north\"";
@@ -330,6 +328,16 @@ mod tests {
         let scopes = with(|reader| granted(&client, Some(&asked), reader, None));
         assert!(scope::write(&scopes).len() <= MOST_GRANTED && scopes.len() > 40);
         assert_eq!(told(&scopes[..1]), "system/Procedure.rs?code");
+    }
+
+    #[test]
+    fn a_registry_is_granted_nothing_that_is_words() {
+        let client = client(
+            "purpose = \"registry\"\nregistry = \"r\"",
+            "system/Communication.rs system/Procedure.rs system/CommunicationRequest.rs?status=active",
+        );
+        let granted = with(|reader| scope::write(&granted(&client, None, reader, None)));
+        assert_eq!(granted, "system/Procedure.rs");
     }
 
     #[test]

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex};
 
 use super::Purpose;
 use super::scope::Scope;
+use crate::fhir::about::{WORDS, is_words};
 use crate::fhir::r4::is_resource;
 use crate::fhir::search::{Clause, Fault, Reader, names_person, split, types};
 use crate::store::{Grants, Right};
@@ -70,9 +71,19 @@ impl Compiled {
     }
 }
 
-/// What the scopes allow a caller with that purpose. A registry changes nothing here, and operations are about no patient.
+/// The code lists that everybody here goes by: whoever counts needs them, and nobody is in them.
+const CODE_LIST: &str = "CodeSystem";
+
+/// What the scopes allow a caller with that purpose. A registry changes nothing here and gets nobody's words, and operations are
+/// about no patient. Code lists are there for whoever was let in.
 pub fn compile(scopes: &[Scope], purpose: Purpose, reader: &Reader<'_>) -> Grants {
     let mut grants = Grants::default();
+    if purpose == Purpose::Registry {
+        grants.bar(&WORDS);
+    }
+    for right in [Right::Read, Right::Search] {
+        grants.allow(CODE_LIST, right, Vec::new());
+    }
     let mut narrow: Vec<(&str, Right)> = Vec::new();
     for scope in scopes {
         let rights: Vec<Right> = scope.rights.each().filter(|right| may_hold(purpose, *right)).collect();
@@ -97,6 +108,16 @@ pub fn compile(scopes: &[Scope], purpose: Purpose, reader: &Reader<'_>) -> Grant
         }
     }
     grants
+}
+
+/// Whether a scope can give somebody with that purpose anything.
+pub fn suits(purpose: Purpose, scope: &Scope) -> bool {
+    let resource_type = scope.resource_type.as_deref();
+    match purpose {
+        Purpose::Care => true,
+        Purpose::Registry => !resource_type.is_some_and(is_words),
+        Purpose::Operations => resource_type.is_none_or(|name| NO_PATIENTS.contains(&name)),
+    }
 }
 
 /// The scopes that say something which is served, for a grant: the others are left out of it.
@@ -184,10 +205,24 @@ mod tests {
         for right in [Right::Create, Right::Update, Right::Delete] {
             assert_eq!(registry.extent("Procedure", right), Extent::Nothing);
         }
+        for words in WORDS {
+            assert!(Right::ALL.iter().all(|right| registry.extent(words, *right) == Extent::Nothing), "{words}");
+        }
         let operations = of(Purpose::Operations);
         assert_eq!(operations.extent("CodeSystem", Right::Update), Extent::All);
         for resource_type in ["Patient", "Procedure", "Task", "CarePlan", "Consent"] {
             assert!(Right::ALL.iter().all(|right| operations.extent(resource_type, *right) == Extent::Nothing));
+        }
+    }
+
+    #[test]
+    fn a_code_list_is_there_for_whoever_was_let_in_and_its_change_is_not() {
+        for purpose in [Purpose::Care, Purpose::Registry, Purpose::Operations] {
+            let grants = with(|reader| compile(&read("system/Procedure.cruds"), purpose, reader));
+            assert_eq!(grants.extent("CodeSystem", Right::Read), Extent::All);
+            assert_eq!(grants.extent("CodeSystem", Right::Search), Extent::All);
+            assert_eq!(grants.extent("CodeSystem", Right::Update), Extent::Nothing);
+            assert_eq!(grants.extent("PlanDefinition", Right::Read), Extent::Nothing);
         }
     }
 

@@ -19,8 +19,11 @@ pub fn write_caller(caller: &Caller) -> String {
         Purpose::Operations => "operations",
     };
     let scopes = caller.scopes.as_ref().map(|scopes| scopes.iter().map(Scope::to_string).collect::<Vec<_>>());
-    json!({ "name": caller.name, "partner": caller.partner, "reach": reach, "purpose": purpose, "scopes": scopes })
-        .to_string()
+    json!({
+        "name": caller.name, "client": caller.client, "partner": caller.partner, "reach": reach, "purpose": purpose,
+        "scopes": scopes,
+    })
+    .to_string()
 }
 
 /// The caller again, no wider than it was, its scopes to be read anew ([`Caller::narrowed`]); `None` where any part cannot be
@@ -50,7 +53,8 @@ pub fn read_caller(text: &str) -> Option<Caller> {
         "operations" => Purpose::Operations,
         _ => return None,
     };
-    Some(Caller { name: text(&kept["name"])?, partner: text(&kept["partner"]), reach, purpose, scopes, grants: None })
+    let (name, client, partner) = (text(&kept["name"])?, text(&kept["client"]), text(&kept["partner"]));
+    Some(Caller { name, client, partner, reach, purpose, scopes, grants: None })
 }
 
 #[cfg(test)]
@@ -64,8 +68,8 @@ mod tests {
         for reach in [Reach::Everything, Reach::Units(vec!["SE1".into()]), Reach::Registry("r".into())] {
             for scopes in [None, Some(Arc::clone(&scopes))] {
                 let purpose = Purpose::Registry;
-                let caller =
-                    Caller { name: "r".into(), partner: None, reach: reach.clone(), purpose, scopes, grants: None };
+                let (name, client, reach) = ("r".into(), Some("c".into()), reach.clone());
+                let caller = Caller { name, client, partner: None, reach, purpose, scopes, grants: None };
                 assert_eq!(read_caller(&write_caller(&caller)), Some(caller));
             }
         }

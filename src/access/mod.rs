@@ -24,7 +24,7 @@ use crate::Gateway;
 use crate::config::Client;
 use crate::domain::{Directory, Unit};
 use crate::fhir::search::Reader;
-use crate::store::{Extent, Filter, Grants, Right};
+use crate::store::{Extent, Filter, Grants, Owner, Right};
 
 pub use certificate::Certificate;
 pub use grant::granted;
@@ -40,6 +40,8 @@ pub use token::Denied;
 pub struct Caller {
     /// Who it is in the audit log and as owner of Idempotency-Keys: a unit's HSA-id, a partner's name, or `operator`.
     pub name: String,
+    /// The client whose token it is, or the system that signed it: several may speak for one unit.
+    pub client: Option<String>,
     /// The partner whose system is calling.
     pub partner: Option<String>,
     pub reach: Reach,
@@ -77,6 +79,7 @@ impl Caller {
     pub fn operator() -> Self {
         Self {
             name: "operator".into(),
+            client: None,
             partner: None,
             reach: Reach::Everything,
             purpose: Purpose::Operations,
@@ -91,6 +94,7 @@ impl Caller {
         let partner = directory.find(&hsa_id).map(|u| u.partner.clone());
         Self {
             name: hsa_id.clone(),
+            client: None,
             partner,
             reach: Reach::Units(vec![hsa_id]),
             purpose: Purpose::Care,
@@ -104,6 +108,7 @@ impl Caller {
         let units = directory.of_partner(name).map(|u| u.hsa_id.clone()).collect();
         Self {
             name: name.to_owned(),
+            client: Some(name.to_owned()),
             partner: Some(name.to_owned()),
             reach: Reach::Units(units),
             purpose: Purpose::Care,
@@ -137,6 +142,18 @@ impl Caller {
             None => Some(Arc::default()),
         };
         self
+    }
+
+    /// The same as far as it is about these types.
+    #[must_use]
+    pub fn only(mut self, types: &[&str]) -> Self {
+        self.grants = Some(Arc::new(self.grants.as_ref().map(|grants| grants.only(types)).unwrap_or_default()));
+        self
+    }
+
+    /// Whose something is that it leaves here: its own, and not another system's of the same unit.
+    pub fn owner(&self) -> Owner {
+        Owner { name: self.name.clone(), client: self.client.clone() }
     }
 
     /// What the store may show it.
@@ -207,6 +224,7 @@ pub async fn admit(gateway: &Gateway, shown: Credentials<'_>, now: i64) -> Resul
     let token = bearer.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("Bearer")).ok_or(Denied::NoToken)?.1;
     let said = token::verify(gateway, token.trim(), now).await?;
     let client = config.client(&said.client).ok_or(Denied::UnknownClient)?;
+    let client = client.as_ref();
     if !shows(client, shown.certificate) {
         return Err(Denied::Certificate);
     }
@@ -220,7 +238,7 @@ pub async fn admit(gateway: &Gateway, shown: Credentials<'_>, now: i64) -> Resul
         None => (reach(client, &config.directory)?, client.id.clone()),
     };
     let (partner, purpose) = (client.partner.clone(), client.purpose);
-    Ok(Caller { name, partner, reach, purpose, scopes: said.scopes, grants: None })
+    Ok(Caller { name, client: Some(client.id.clone()), partner, reach, purpose, scopes: said.scopes, grants: None })
 }
 
 /// Whether the connection is with one of the client's certificates, where it is bound to them.

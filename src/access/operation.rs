@@ -62,6 +62,8 @@ pub enum Operation<'a> {
     SeeLoops,
     /// Pause the clocks of what was sent, and let them run on.
     PauseClocks,
+    /// Say which numbers are one person's, that a patient has died, that an identity is protected no more.
+    SayOfPatient,
 }
 
 use Purpose::{Care, Operations, Registry};
@@ -72,7 +74,7 @@ impl Operation<'_> {
         match self {
             Self::Submit(_) | Self::SeeExchanges | Self::Cancel | Self::Answer | Self::Settle | Self::Skip => &[Care],
             Self::SeeDisclosures | Self::PauseClocks | Self::SeeResponsibility => &[Care],
-            Self::RunProgramme | Self::SeeProgrammes => &[Care],
+            Self::RunProgramme | Self::SeeProgrammes | Self::SayOfPatient => &[Care],
             Self::AskRules => &[Care, Operations],
             Self::SeeLoops
             | Self::SendAgain
@@ -103,6 +105,7 @@ impl Operation<'_> {
             Self::Answer | Self::Settle => (Right::Update, "Task", true),
             Self::SeeResponsibility => (Right::Read, "EpisodeOfCare", true),
             Self::RunProgramme => (Right::Create, "CarePlan", false),
+            Self::SayOfPatient => (Right::Update, "Patient", false),
             Self::SeeAnswers => (Right::Search, "Task", false),
             // Of what is covered; of nothing where that is nothing.
             Self::CountActs => (Right::Search, "Procedure", true),
@@ -197,6 +200,7 @@ mod tests {
         Operation::Submit(Kind::Activity),
         Operation::SeeExchanges,
         Operation::SeeResponsibility,
+        Operation::SayOfPatient,
         Operation::Cancel,
         Operation::Answer,
         Operation::Settle,
@@ -229,7 +233,7 @@ mod tests {
         let mut grants = Grants::default();
         rights.iter().for_each(|right| grants.allow_everywhere(*right));
         let (scopes, grants) = (Some(Arc::default()), Some(Arc::new(grants)));
-        Caller { name: "x".into(), partner: None, reach, purpose, scopes, grants }
+        Caller { name: "x".into(), client: None, partner: None, reach, purpose, scopes, grants }
     }
 
     fn open_to(caller: &Caller) -> Vec<Operation<'static>> {

@@ -119,6 +119,11 @@ impl Scope {
         self.resource_type.as_deref().is_none_or(|t| t == resource_type)
     }
 
+    /// Whether it allows no more than the other.
+    pub fn is_within(&self, other: &Self) -> bool {
+        self.and(other).as_ref() == Some(self)
+    }
+
     /// What both allow: the narrower type, the rights of both, the criteria of both. `None` where that is nothing.
     pub fn and(&self, other: &Self) -> Option<Self> {
         let resource_type = match (&self.resource_type, &other.resource_type) {
@@ -209,6 +214,12 @@ mod tests {
             "both criteria hold"
         );
         assert!(granted("system/Patient.rs system/Procedure.c").is_empty());
+        for scope in grant(&agreed, Some("system/*.rs system/Task.c system/Procedure.r?date=ge2026")) {
+            assert!(agreed.iter().any(|one| scope.is_within(one)), "{scope}");
+        }
+        for wider in read("system/Procedure.rs system/Task.cruds system/Procedure.r?date=ge2026 system/Patient.r") {
+            assert!(!agreed.iter().any(|one| wider.is_within(one)), "{wider}");
+        }
         assert_eq!(grant(&agreed, None), agreed);
     }
 

@@ -98,11 +98,14 @@ async fn examine(gateway: &Gateway, token: &str, now: i64) -> Result<(Shown, i64
     let opened = jwt::open(token)?;
     if opened.iss == config.base_url {
         let access = ours(gateway, token, &opened, now)?;
-        let scopes = Some(scope::read(&access.scope).into());
+        // What is no longer agreed is not granted by a token of before.
+        let client = config.client(&access.client_id).ok_or(Denied::UnknownClient)?;
+        let granted = scope::read(&access.scope).into_iter();
+        let scopes = Some(granted.filter(|scope| client.scopes.iter().any(|agreed| scope.is_within(agreed))).collect());
         return Ok((Shown { client: access.client_id, unit: None, scopes }, access.exp - 1));
     }
     if let Some(issuer) = config.issuer(&opened.iss) {
-        return outside(gateway, issuer, token, &opened, now).await;
+        return outside(gateway, &issuer, token, &opened, now).await;
     }
     if !jwt::SMART.contains(&opened.algorithm) {
         return Err(Denied::Algorithm);
@@ -157,7 +160,7 @@ async fn outside(
     jwt::bounded(times, issuer.lifetime_s, now)?;
     let named = claims.get(&issuer.client_claim).and_then(Value::as_str).unwrap_or_default();
     let client = issuer.clients.get(named).and_then(|id| gateway.config.client(id)).ok_or(Denied::UnknownClient)?;
-    let scopes = outside_scopes(gateway, client, claims.get(&issuer.scope_claim), now)?;
+    let scopes = outside_scopes(gateway, &client, claims.get(&issuer.scope_claim), now)?;
     let until = until.min(last_second(times));
     Ok((Shown { client: client.id.clone(), unit: None, scopes: Some(scopes) }, until))
 }

@@ -14,6 +14,7 @@ use super::refusals;
 use super::tls::shown_certificate;
 use crate::Gateway;
 use crate::access::{Caller, Credentials, Operation, admit};
+use crate::fhir::about::{DEFINITIONS, is_definition};
 use crate::sync::witness::check_interactive;
 
 /// A call that was let in: the gateway, the caller, and the time that it is decided by.
@@ -36,6 +37,7 @@ impl FromRequest for Call {
         let unit = once(request, "Vardkedja-Unit");
         let request = request.clone();
         let shows_resources = request.match_pattern().is_some_and(|route| shows_resources(&route));
+        let shows_definitions = request.match_info().get("type").is_some_and(is_definition);
         Box::pin(async move {
             let (authorization, unit) = (authorization?, unit?);
             let gateway = gateway.ok_or_else(|| Problem::bad_request("", "Ingen tjänst.", "No service."))?;
@@ -44,10 +46,15 @@ impl FromRequest for Call {
             let certificate = shown_certificate(&request);
             let shown = Credentials { authorization, unit, certificate };
             let caller = admit(&gateway, shown, now.timestamp()).await?;
-            if shows_resources {
-                check_interactive(&gateway, &caller)?;
+            let is_open = if shows_resources { check_interactive(&gateway, &caller) } else { Ok(()) };
+            let mut caller = narrowed(&gateway, caller, now);
+            if let Err(refusal) = is_open {
+                if !shows_definitions {
+                    return Err(refusal.into());
+                }
+                // Nothing else can be followed, counted or brought along from them.
+                caller = caller.only(&DEFINITIONS);
             }
-            let caller = narrowed(&gateway, caller, now);
             let turnstile = turnstile.ok_or_else(|| Problem::bad_request("", "Ingen tjänst.", "No service."))?;
             refusals::remember(&request, &caller);
             let pass = turnstile.into_inner().enter(&caller.name, Instant::now())?;
@@ -56,7 +63,8 @@ impl FromRequest for Call {
     }
 }
 
-/// Routes that show resources one by one: closed to registries that get codes, before anything is looked for.
+/// Routes that show resources one by one: closed to registries that get codes, before anything is looked for, but for what is
+/// about nobody.
 fn shows_resources(route: &str) -> bool {
     route == "/fhir/_history"
         || route.starts_with("/fhir/Subscription")

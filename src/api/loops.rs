@@ -11,7 +11,7 @@ use super::body::Body;
 use super::caller::Call;
 use super::exchanges::exchange_id;
 use super::problem::{Answer, Problem, told};
-use crate::access::Operation;
+use crate::access::{Operation, Purpose};
 use crate::domain::HsaId;
 use crate::domain::clock::{Sort, Step};
 use crate::fhir::guard;
@@ -36,7 +36,8 @@ pub async fn list(call: Call, request: HttpRequest) -> Answer {
     found.truncate(most);
     let seen: Vec<String> = found.iter().map(|wait| wait.exchange.to_string()).collect();
     witness::record(&call.gateway, &call.caller, "search", "open-loop", &json!({ "found": seen }), call.now).await?;
-    let lines: Vec<Value> = found.iter().map(|wait| loops::line(&call.gateway, wait, call.now)).collect();
+    let cares = call.caller.purpose == Purpose::Care;
+    let lines: Vec<Value> = found.iter().map(|wait| loops::line(&call.gateway, wait, cares, call.now)).collect();
     let regions = regions(&call, &found);
     Ok(HttpResponse::Ok().json(json!({
         "rules": call.gateway.config.clocks.version,

@@ -17,6 +17,7 @@ mod loops;
 mod oauth;
 mod observe;
 mod ops;
+mod patients;
 mod problem;
 mod programmes;
 mod refusals;
@@ -65,6 +66,12 @@ pub const ROUTES: &[(&str, &str)] = &[
     ("POST", "/v1/exchanges/{id}/consultations"),
     ("POST", "/v1/responsibility/search"),
     ("GET", "/v1/patients/{id}/responsibility"),
+    ("POST", "/v1/patients/links"),
+    ("GET", "/v1/patients/links/{id}"),
+    ("POST", "/v1/patients/links/{id}/undo"),
+    ("POST", "/v1/patients/{id}/deceased"),
+    ("POST", "/v1/patients/{id}/deceased/withdraw"),
+    ("POST", "/v1/patients/{id}/protection/lift"),
     ("GET", "/v1/exchanges/{id}/timeline"),
     ("GET", "/v1/exchanges/{id}/diff"),
     ("POST", "/v1/exchanges/{id}/clocks/pause"),
@@ -83,6 +90,7 @@ pub const ROUTES: &[(&str, &str)] = &[
     ("POST", "/v1/programmes"),
     ("GET", "/v1/programmes/{id}"),
     ("POST", "/v1/programmes/{id}/events"),
+    ("POST", "/v1/programmes/{id}/messages/{code}/sent"),
     ("POST", "/v1/programmes/{id}/eligibility"),
     ("GET", "/v1/partners"),
     ("GET", "/v1/answers/held"),
@@ -182,6 +190,12 @@ fn routes(app: &mut web::ServiceConfig) {
         .route("/v1/exchanges/{id}/consultations", web::post().to(consultations::record))
         .route("/v1/responsibility/search", web::post().to(responsible::search))
         .route("/v1/patients/{id}/responsibility", get().to(responsible::of_patient))
+        .route("/v1/patients/links", web::post().to(patients::make))
+        .route("/v1/patients/links/{id}", get().to(patients::read))
+        .route("/v1/patients/links/{id}/undo", web::post().to(patients::undo))
+        .route("/v1/patients/{id}/deceased", web::post().to(patients::died))
+        .route("/v1/patients/{id}/deceased/withdraw", web::post().to(patients::lives))
+        .route("/v1/patients/{id}/protection/lift", web::post().to(patients::unprotected))
         .route("/v1/exchanges/{id}/timeline", get().to(loops::timeline))
         .route("/v1/exchanges/{id}/diff", get().to(fhir::diff_of_exchange))
         .route("/v1/exchanges/{id}/clocks/pause", web::post().to(loops::pause))
@@ -200,6 +214,7 @@ fn routes(app: &mut web::ServiceConfig) {
         .route("/v1/programmes", web::post().to(programmes::start))
         .route("/v1/programmes/{id}", get().to(programmes::read))
         .route("/v1/programmes/{id}/events", web::post().to(programmes::event))
+        .route("/v1/programmes/{id}/messages/{code}/sent", web::post().to(programmes::sent))
         .route("/v1/programmes/{id}/eligibility", web::post().to(programmes::eligibility))
         .route("/v1/partners", get().to(deliveries::partners))
         .route("/v1/answers/held", get().to(deliveries::held))

@@ -109,6 +109,20 @@ pub async fn event(call: Call, id: web::Path<String>, body: Body) -> Answer {
     Ok(HttpResponse::Ok().json(programme::shown(&call.gateway, &one, call.now).await?))
 }
 
+/// `POST /v1/programmes/{id}/messages/{code}/sent { "by", "at" }`: by the system that sends to the patient.
+pub async fn sent(call: Call, path: web::Path<(String, String)>, body: Body) -> Answer {
+    call.may(Operation::RunProgramme)?;
+    let (id, code) = path.into_inner();
+    let id = id_of(&id)?;
+    let mut fields = Fields::read(&body.0, &["by", "at"], call.now)?;
+    let by = fields.unit("by");
+    let at = if fields.has("at") { fields.past("at") } else { Some(call.now) };
+    let event = (|| Some(Event { step: Some(Step::Sent), by: by?, at, message: Some(code), ..Event::default() }))();
+    let event = fields.done(event)?;
+    let one = programme::take(&call.gateway, &call.caller, id, &event, call.now).await?;
+    Ok(HttpResponse::Ok().json(programme::shown(&call.gateway, &one, call.now).await?))
+}
+
 fn id_of(text: &str) -> Result<Uuid, Problem> {
     text.parse().map_err(|_| missing("programme").into())
 }
@@ -143,9 +157,10 @@ fn read_event(body: &Body, now: DateTime<Utc>) -> Result<Event, Problem> {
     let all: Vec<&str> = Step::ALL.iter().flat_map(|step| fields_of(*step)).map(|f| f.trim_end_matches('?')).collect();
     let mut fields = Fields::read(&body.0, &[&any[..], &all].concat(), now)?;
     let (word, by, role) = (fields.text("step"), fields.unit("by"), fields.text("role"));
-    let step = word.as_deref().and_then(Step::parse).filter(|step| *step != Step::Start);
+    let step = word.as_deref().and_then(Step::parse).filter(|step| !matches!(step, Step::Start | Step::Sent));
     let Some(step) = step else {
-        let known: Vec<&str> = Step::ALL.into_iter().filter(|s| *s != Step::Start).map(Step::code).collect();
+        let known: Vec<&str> =
+            Step::ALL.into_iter().filter(|s| !matches!(s, Step::Start | Step::Sent)).map(Step::code).collect();
         let known = known.join(", ");
         fields.add(Issue::error(
             Code::Value,

@@ -21,7 +21,8 @@ pub fn remember(request: &HttpRequest, caller: &Caller) {
         Purpose::Registry => "registry",
         Purpose::Operations => "operations",
     };
-    let known = Known { name: caller.name.clone(), client: caller.partner.clone(), purpose };
+    let (name, client, partner) = (caller.name.clone(), caller.client.clone(), caller.partner.clone());
+    let known = Known { name, client, partner, purpose };
     request.extensions_mut().insert(known);
 }
 
@@ -65,7 +66,11 @@ fn method(name: &str) -> &str {
 /// What the address names, if there is such a thing: otherwise it is whatever the caller wrote.
 async fn meant(gateway: &Gateway, request: &HttpRequest) -> Option<String> {
     let path = request.match_info();
-    let id = path.get("id")?;
+    let id = path.get("id").or_else(|| path.get("job"))?;
+    if request.match_pattern()?.starts_with("/bulk/") {
+        let there = gateway.store.export(Uuid::parse_str(id).ok()?).await.ok()??;
+        return Some(format!("export/{}", there.id));
+    }
     if request.match_pattern()?.starts_with("/v1/exchanges/") {
         let id = Uuid::parse_str(id).ok()?;
         let there = gateway.store.exchange(&Filter::ALL, id).await.ok()??;

@@ -13,9 +13,9 @@ use crate::sync::refusal::Refusal;
 use crate::sync::responsibility::{self, Wish};
 
 /// The fields of a question.
-const KNOWN: [&str; 4] = ["assessment", "region", "patient", "about"];
+const KNOWN: [&str; 5] = ["assessment", "region", "patient", "plan", "about"];
 
-/// `POST /v1/responsibility { "assessment", "region", "patient", "about" }`
+/// `POST /v1/responsibility { "assessment", "region", "patient", "plan", "about" }`
 pub async fn ask(call: Call, body: Body) -> Answer {
     call.may(Operation::AskRules)?;
     let wish = wish(&body)?;
@@ -46,6 +46,8 @@ fn wish(body: &Body) -> Result<Wish, Problem> {
             ("region", _) => wrong("region", "en länskod, som \"14\"", "a county code, as \"14\""),
             ("patient", Value::String(id)) => wish.patient = Some(id),
             ("patient", _) => wrong("patient", "vårt id på en Patient", "our id of a Patient"),
+            ("plan", Value::String(name)) => wish.care_plan = Some(name),
+            ("plan", _) => wrong("plan", "CarePlan/ och planens id", "CarePlan/ and the plan's id"),
             ("about", Value::Array(list)) if list.iter().all(Value::is_string) => {
                 wish.about = list.iter().filter_map(|code| code.as_str().map(str::to_owned)).collect();
             }

@@ -45,7 +45,7 @@ pub async fn search(call: Call, body: Body) -> Answer {
         None => None,
     };
     let question = Question { patient: id.as_deref(), area: area.as_deref(), at };
-    let answered = answer(&call.gateway, &call.caller, &question).await?;
+    let answered = answer(&call.gateway, &call.caller, &question, call.now).await?;
     witness::shown(&call.gateway, &call.caller, "search", "EpisodeOfCare?patient", &answered.shown, call.now).await?;
     Ok(HttpResponse::Ok().json(answered.body))
 }
@@ -65,7 +65,7 @@ pub async fn of_patient(call: Call, id: web::Path<String>, request: HttpRequest)
         return Err(refusal::missing("Patient").into());
     }
     let question = Question { patient: Some(id.as_str()), area: area.as_deref(), at };
-    let answered = of_one(&call.gateway, &call.caller, &question).await?;
+    let answered = of_one(&call.gateway, &call.caller, &question, call.now).await?;
     let object = format!("Patient/{id}/responsibility");
     witness::shown(&call.gateway, &call.caller, "read", &object, &answered.shown, call.now).await?;
     Ok(HttpResponse::Ok().json(answered.body))

@@ -1,11 +1,13 @@
 //! `[[client]]`: who may get a token here, for what, and where its keys are.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde::Deserialize;
 
 use super::{Config, ConfigError, Partner, Tls, addresses, value};
 use crate::access::certificate::{AlternativeName, Binding, DistinguishedName};
+use crate::access::grants::suits;
 use crate::access::{Purpose, Scope, scope};
 use crate::domain::outgoing::Outgoing;
 use crate::domain::{Directory, HsaId};
@@ -54,8 +56,8 @@ pub struct Client {
 
 impl Config {
     /// The client of that id; a partner with keys is one by its name.
-    pub fn client(&self, id: &str) -> Option<&Client> {
-        self.clients.iter().find(|c| c.id == id)
+    pub fn client(&self, id: &str) -> Option<Arc<Client>> {
+        self.agreements.now().clients.iter().find(|c| c.id == id).cloned()
     }
 
     /// Whether the registry of that name gets codes: one that is not known gets nothing else either.
@@ -63,9 +65,9 @@ impl Config {
         self.registry(registry).is_none_or(|registry| registry.is_coded())
     }
 
-    /// Whether callers must show a token.
+    /// Whether callers must show a token. That never changes while the gateway runs.
     pub fn is_authenticated(&self) -> bool {
-        !self.clients.is_empty()
+        !self.agreements.now().clients.is_empty()
     }
 }
 
@@ -143,7 +145,14 @@ pub(super) fn check(
             warnings.extend(addresses::check(&format!("{key}: jwks_url"), url, outgoing)?);
         }
         let keys = keys(&key, base, raw.jwks.clone(), raw.jwks_file.clone(), raw.jwks_url.clone())?;
-        clients.push(client(&key, raw, keys, partners, directory)?);
+        let client = client(&key, raw, keys, partners, directory)?;
+        let is_vain = |scope: &&Scope| !suits(client.purpose, scope);
+        warnings.extend(client.scopes.iter().filter(is_vain).map(|scope| {
+            format!(
+                "{key}: scope {scope} gives nothing: that type is never for this purpose (README, Who may see what)"
+            )
+        }));
+        clients.push(client);
     }
     Ok(clients)
 }

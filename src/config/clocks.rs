@@ -11,6 +11,7 @@ use toml::Spanned;
 
 use super::limits::LONGEST_WAIT_S;
 use super::{ConfigError, value};
+use crate::domain::Directory;
 use crate::domain::clock::after::FORM;
 use crate::domain::clock::{After, Clocks, Priority, Rule, Sort, Step};
 
@@ -51,6 +52,7 @@ struct RawRules {
 #[serde(deny_unknown_fields)]
 struct RawRule {
     step: Spanned<String>,
+    region: Option<Spanned<String>>,
     sorts: Vec<Spanned<String>>,
     after: BTreeMap<Spanned<String>, Vec<Spanned<String>>>,
 }
@@ -60,7 +62,7 @@ const RULES: &str = include_str!("clocks.toml");
 const MOST_AT_ONCE: u32 = 10_000;
 const MOST_PAUSE_DAYS: u32 = 366;
 
-pub(super) fn check(raw: RawClocks, base: &Path) -> Result<ClockSettings, ConfigError> {
+pub(super) fn check(raw: RawClocks, base: &Path, directory: &Directory) -> Result<ClockSettings, ConfigError> {
     let (name, text) = if raw.rules.as_os_str().is_empty() {
         ("clocks.toml".to_owned(), RULES.to_owned())
     } else {
@@ -78,6 +80,7 @@ pub(super) fn check(raw: RawClocks, base: &Path) -> Result<ClockSettings, Config
         return Err(value("clocks.most_pause_days", "is from 1 to 366"));
     }
     let (rules, version) = parse(&text).map_err(|what| value(&name, &what.join("; ")))?;
+    let rules = rules.with_regions(directory.iter().map(|unit| (unit.hsa_id.as_str(), unit.region.as_str())));
     let (every, at_once) = (Duration::from_secs(raw.every_s), raw.at_once);
     Ok(ClockSettings { rules, version, every, at_once, most_pause_days: raw.most_pause_days })
 }
@@ -93,7 +96,12 @@ fn parse(text: &str) -> Result<(Clocks, String), Vec<String>> {
     let mut rules = Vec::new();
     for found in raw.clock {
         let at = line(found.span().start);
-        let RawRule { step, sorts, after } = found.into_inner();
+        let RawRule { step, region, sorts, after } = found.into_inner();
+        if let Some(region) = region.as_ref().filter(|r| !is_county(r.get_ref())) {
+            let what = format!("region {:?} is a county code of two digits, like \"14\"", region.get_ref());
+            wrong.push((line(region.span().start), what));
+        }
+        let region = region.map(Spanned::into_inner);
         let step = read(&step, Step::parse, &known(Step::ALL.map(Step::code)), line, &mut wrong);
         if sorts.is_empty() || after.is_empty() {
             wrong.push((at, "sorts and after name at least one each".to_owned()));
@@ -108,7 +116,8 @@ fn parse(text: &str) -> Result<(Clocks, String), Vec<String>> {
                 read(&priority, Priority::parse, &known(Priority::ALL.map(Priority::code)), line, &mut wrong);
             let levels = levels.iter().filter_map(|level| read(level, After::parse, FORM, line, &mut wrong)).collect();
             if let (Some(step), Some(priority)) = (step, priority) {
-                rules.push(Rule { step, sorts: sorts.clone(), priorities: vec![priority], levels, line: at });
+                let (sorts, region) = (sorts.clone(), region.clone());
+                rules.push(Rule { step, sorts, priorities: vec![priority], region, levels, line: at });
             }
         }
     }
@@ -124,6 +133,10 @@ fn parse(text: &str) -> Result<(Clocks, String), Vec<String>> {
             Err(wrong.into_iter().map(|(line, what)| format!("line {line}: {what}")).collect())
         }
     }
+}
+
+fn is_county(code: &str) -> bool {
+    code.len() == 2 && code.bytes().all(|b| b.is_ascii_digit())
 }
 
 fn known<const N: usize>(codes: [&'static str; N]) -> String {
@@ -148,14 +161,20 @@ fn read<T>(
 mod tests {
     use super::super::Config;
     use super::*;
+    use crate::domain::clock::Matter;
 
     #[test]
     fn the_rules_that_come_with_the_program_cover_every_step_and_are_marked_as_ours() {
         let clocks = Config::parse("").unwrap().clocks;
         for step in Step::ALL {
-            let sort = if step == Step::NoContact { Sort::Active } else { Sort::Sip };
+            let sort = match step {
+                Step::NoContact => Sort::Active,
+                Step::NoConsultation | Step::NoTaker => Sort::Referral,
+                _ => Sort::Sip,
+            };
             for priority in Priority::ALL {
-                assert_eq!(clocks.rules.levels(step, sort, priority).len(), 2, "{} {}", step.code(), priority.code());
+                let matter = Matter { step, sort, priority, sender: "" };
+                assert_eq!(clocks.rules.levels(matter).len(), 2, "{} {}", step.code(), priority.code());
             }
         }
         assert!(RULES.contains("The times are OURS") && clocks.rules.on_hold_pauses);
@@ -167,7 +186,10 @@ mod tests {
         let clocks = Config::parse("").unwrap().clocks.rules;
         let from = 1_781_686_800_000; // a Wednesday before Midsummer
         for (step, sort) in Step::ALL.into_iter().flat_map(|step| Sort::ALL.map(|sort| (step, sort))) {
-            let first = Priority::ALL.map(|p| clocks.levels(step, sort, p).first().map(|after| after.end(from, &[])));
+            let first = Priority::ALL.map(|priority| {
+                let matter = Matter { step, sort, priority, sender: "" };
+                clocks.levels(matter).first().map(|after| after.end(from, &[]))
+            });
             assert!(first.windows(2).all(|pair| pair[0] >= pair[1]), "{} {}", step.code(), sort.code());
         }
     }
@@ -182,6 +204,9 @@ mod tests {
         let lines: Vec<&str> = wrong.iter().map(|w| w.split(':').next().unwrap()).collect();
         assert_eq!(lines, ["line 6", "line 7", "line 8", "line 8", "line 13"], "{wrong:#?}");
         assert!(wrong[0].contains("no-receipt") && wrong[1].contains("\"letter\""), "{wrong:#?}");
+        let region = "version = \"1\"\non_hold_pauses = true\ndeceased_pauses = true\n[[clock]]\nstep = \"parked\"\n\
+                      region = \"VGR\"\nsorts = [\"referral\"]\nafter = { routine = [\"1h\"] }\n";
+        assert!(parse(region).unwrap_err()[0].starts_with("line 6: region \"VGR\""), "{:?}", parse(region));
         let error = parse("version = \"1\"\non_hold_pauses = true\ndeceased_pauses = 1\n").unwrap_err();
         assert!(error[0].contains("line 3"), "{error:?}");
         assert!(Config::parse("[clocks]\nat_once = 0").is_err());

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde::Deserialize;
 
@@ -25,8 +26,8 @@ pub struct Issuer {
 
 impl Config {
     /// The outside issuer that calls itself so.
-    pub fn issuer(&self, iss: &str) -> Option<&Issuer> {
-        self.issuers.iter().find(|i| i.iss == iss)
+    pub fn issuer(&self, iss: &str) -> Option<Arc<Issuer>> {
+        self.agreements.now().issuers.iter().find(|i| i.iss == iss).cloned()
     }
 }
 
@@ -107,7 +108,7 @@ mod tests {
             Config::parse(&settings).map_err(|e| e.to_string())
         };
         let good = "iss = \"https://idp.example.se\"\naudience = [\"us\"]\nclients = { x = \"c\" }";
-        assert_eq!(issuer(good).unwrap().issuers[0].client_claim, "client_id");
+        assert_eq!(issuer(good).unwrap().agreements.now().issuers[0].client_claim, "client_id");
         for (more, what) in [
             ("iss = \"c\"\naudience = [\"us\"]\nclients = { x = \"c\" }", "client's id"),
             ("iss = \"http://127.0.0.1:8080\"\naudience = [\"us\"]\nclients = { x = \"c\" }", "our own address"),

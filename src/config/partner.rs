@@ -52,6 +52,8 @@ pub struct Partner {
     /// Where its subscriptions may be told.
     pub hooks: Vec<Hook>,
     pub schedule: Schedule,
+    /// Why what it sends and takes is an assumption, where nobody has published how it is integrated.
+    pub assumed: Option<String>,
 }
 
 /// Where a partner is told that there is something for it, and the secrets that the notices are signed with.
@@ -88,6 +90,7 @@ pub(super) struct RawPartner {
     pub(super) retry: Option<Vec<u64>>,
     #[serde(default)]
     contained: Vec<String>,
+    assumed: Option<String>,
 }
 
 /// `key` names the section in errors; `schedule` is made of its own delays or everybody's.
@@ -148,8 +151,16 @@ pub(super) fn check(
         Window::parse(text).ok_or_else(|| value(&format!("{key}: windows"), &format!("{text:?}: {}", window::FORM)))
     });
     let windows: Vec<Window> = windows.collect::<Result<_, _>>()?;
+    let assumed = partner.assumed.map(|why| why.trim().to_owned());
+    if let Some(why) = &assumed {
+        if why.is_empty() {
+            return Err(value(key, "assumed says why: what is not published, and when somebody looked"));
+        }
+        warnings.push(format!("partner {:?} is ASSUMED: {why}", partner.name));
+    }
     Ok(Partner {
         channel,
+        assumed,
         rate,
         windows,
         hooks: subscriptions::hooks(key, &partner.hooks, outgoing, warnings)?,
@@ -187,11 +198,14 @@ mod tests {
             ("notice_url = \"https://north.example.se/notices\"", "notice_secret_file"),
             ("token_url = \"https://north.example.se/token\"", "client_id"),
             ("client_id = \"us\"", "token_url"),
+            ("assumed = \" \"", "assumed says why"),
             ("token_url = \"ftp://north.example.se/token\"\nclient_id = \"us\"", "token_url"),
         ] {
             let error = partner(more).unwrap_err().to_string();
             assert!(error.starts_with("partner[0] (north)") && error.contains(what), "{more}: {error}");
         }
+        let assumed = partner("assumed = \"nothing is published (2026-11)\"").unwrap();
+        assert!(assumed.warnings.iter().any(|w| w.contains("\"north\" is ASSUMED: nothing is published")));
         assert!(Config::parse("[[partner]]\nname = \"north#notices\"\nchannel = \"poll\"").is_err());
     }
 }

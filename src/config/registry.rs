@@ -86,6 +86,14 @@ impl Registry {
             None => keys.last(),
         }
     }
+
+    /// The keys under which it may have what was last sent to it under that one: that and those before it, which were in use
+    /// before. All of them where that key is gone.
+    pub fn keys_until(&self, version: Option<&str>) -> &[CodingKey] {
+        let Identity::Coded { keys } = &self.identity else { return &[] };
+        let last = version.and_then(|version| keys.iter().position(|key| key.version == version));
+        last.and_then(|last| keys.get(..=last)).unwrap_or(keys)
+    }
 }
 
 #[derive(Deserialize)]
@@ -192,11 +200,14 @@ mod tests {
     #[test]
     fn codes_are_the_default_and_the_last_key_is_in_use() {
         let config = with_keys(&format!("# 2026\n{FIRST}\n\n{SECOND}\n"), "key_file = \"r.keys\"").unwrap();
-        let registry = &config.registries[0];
+        let registry = &config.agreements.now().registries[0];
         assert!(registry.is_coded() && !registry.needs_information);
         assert_eq!(registry.key(None).unwrap().version, "k2");
         assert_eq!(registry.key(Some("k1")).unwrap().version, "k1");
         assert!(!format!("{config:?}").contains("AAEC"), "a secret is never shown");
+        let until = |version| registry.keys_until(version).iter().map(|key| key.version.as_str()).collect::<Vec<_>>();
+        assert_eq!((until(Some("k1")), until(Some("k2"))), (vec!["k1"], vec!["k1", "k2"]));
+        assert_eq!((until(None), until(Some("k0"))), (vec!["k1", "k2"], vec!["k1", "k2"]), "of one that is gone");
     }
 
     #[test]
@@ -213,6 +224,6 @@ mod tests {
             assert!(error.contains(what) && !error.contains("AAEC"), "{more}: {error}");
         }
         let named = "identity = \"personnummer\"\nagreement = \"Avtal 2026-14, punkt 3\"";
-        assert!(!with_keys("", named).unwrap().registries[0].is_coded());
+        assert!(!with_keys("", named).unwrap().agreements.now().registries[0].is_coded());
     }
 }

@@ -306,7 +306,7 @@ mod tests {
         assert!(found.starts_with(&format!("line {}: \"tiredness\"", row("area = "))), "{found}");
         let found = swap("id = \"FAT-S3\"", "id = \"TRF-1\"");
         assert!(found.contains("stands twice"), "{found}");
-        let found = swap("carry = \"consent\"", "carry = \"handshake\"");
+        let found = swap("carry = \"meeting\"", "carry = \"handshake\"");
         assert!(found.contains("handshake"), "{found}");
         assert!(swap("quote = \"När", "qoute = \"När").contains("qoute"));
         assert_eq!(parse("version = \"\"").unwrap_err(), ["line 1: version is empty"]);

@@ -1,5 +1,8 @@
 //! Reads `units.csv`: which units there are, and which system serves each of them.
 
+use std::fs;
+use std::path::Path;
+
 use serde::Deserialize;
 
 use super::ConfigError;
@@ -17,6 +20,20 @@ struct UnitRow {
     partner: String,
     valid_from: Option<chrono::NaiveDate>,
     valid_to: Option<chrono::NaiveDate>,
+}
+
+pub(super) const EXAMPLE: &str = include_str!("../units.example.csv");
+
+/// Those of the file, or, where none is named, the invented ones that come with the program.
+pub(super) fn read(file: &Path, base: &Path, warnings: &mut Vec<String>) -> Result<Vec<Unit>, ConfigError> {
+    if file.as_os_str().is_empty() {
+        warnings
+            .push("no units file is configured (gateway.units): using the invented units inside the program".into());
+        return parse_units("units.example.csv", EXAMPLE);
+    }
+    let path = base.join(file);
+    let text = fs::read_to_string(&path).map_err(|source| ConfigError::File { path: path.clone(), source })?;
+    parse_units(&path.display().to_string(), &text)
 }
 
 /// Reads `units.csv`. The first finding with its row is the error: a directory that is half read routes wrongly.

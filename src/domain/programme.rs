@@ -67,6 +67,8 @@ pub enum Step {
     /// The patient has begun or ended a module.
     Module,
     Message,
+    /// The system that sends messages to patients says that one of the calendar went out: nobody's role takes it.
+    Sent,
     CheckIn,
     /// The behandlare's act goes into the journal.
     Note,
@@ -79,7 +81,7 @@ pub enum Step {
 }
 
 impl Step {
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Start,
         Self::HandOver,
         Self::Decline,
@@ -88,6 +90,7 @@ impl Step {
         Self::Begin,
         Self::Module,
         Self::Message,
+        Self::Sent,
         Self::CheckIn,
         Self::Note,
         Self::Documented,
@@ -107,6 +110,7 @@ impl Step {
             Self::Begin => "begin",
             Self::Module => "module",
             Self::Message => "message",
+            Self::Sent => "sent",
             Self::CheckIn => "check-in",
             Self::Note => "note",
             Self::Documented => "documented",
@@ -140,7 +144,7 @@ use Stage::{Accepted, Active, Appointed, Closed, Evaluated, HandedOver, Purged, 
 type Row = (Step, &'static [Stage], Option<Stage>, Side);
 
 /// `None` as the target: it stays where it is.
-const TABLE: [Row; 16] = [
+const TABLE: [Row; 17] = [
     (Step::HandOver, &[Started], Some(HandedOver), Side::Starter),
     (Step::Decline, &[HandedOver], Some(Started), Side::Receiver),
     (Step::Accept, &[HandedOver], Some(Accepted), Side::Receiver),
@@ -149,6 +153,7 @@ const TABLE: [Row; 16] = [
     (Step::Begin, &[Started, Appointed], Some(Active), Side::Responsible),
     (Step::Module, &[Active, Evaluated], None, Side::Responsible),
     (Step::Message, OPEN, None, Side::Either),
+    (Step::Sent, OPEN, None, Side::Either),
     (Step::CheckIn, &[Active, Evaluated], None, Side::Responsible),
     (Step::Note, DOCUMENTED, None, Side::Either),
     (Step::Documented, EVER, None, Side::Either),

@@ -145,6 +145,18 @@ fn somebody(name: &str, observer: &Observer<'_>) -> Value {
     who
 }
 
+/// A client by the id that its tokens have (`client_id`), as BALP names the application of an OAuth token.
+fn application(client: &str) -> Value {
+    json!({ "identifier": { "system": format!("{BASE}/sid/client"), "value": client }, "display": client })
+}
+
+/// Who asked: a client that speaks for no one unit is the application itself.
+fn asker(record: &Record, observer: &Observer<'_>) -> Value {
+    let name = record.actor.as_str();
+    let is_client = record.by("purpose").is_some() && name != "operator" && HsaId::parse(name).is_err();
+    if is_client { application(name) } else { somebody(name, observer) }
+}
+
 fn coded(system: &str, code: &str, display: &str) -> Value {
     json!({ "coding": [{ "system": system, "code": code, "display": display }] })
 }
@@ -158,7 +170,7 @@ fn agents(record: &Record, observer: &Observer<'_>) -> Vec<Value> {
     let is_ours = record.actor == "gateway";
     let is_out = deed.interaction() == Interaction::Disclosure || deed.action() == "R";
     let (asking, other) = if is_out && !is_ours { (destination(), source()) } else { (source(), destination()) };
-    let mut first = json!({ "type": asking, "who": somebody(&record.actor, observer), "requestor": true });
+    let mut first = json!({ "type": asking, "who": asker(record, observer), "requestor": true });
     if let Some(from) = record.by("from") {
         first["network"] = json!({ "address": from, "type": "1" });
     }
@@ -166,12 +178,12 @@ fn agents(record: &Record, observer: &Observer<'_>) -> Vec<Value> {
         first["purposeOfUse"] = json!([purpose]);
     }
     let mut agents = vec![first];
-    let (organisation, client) = (record.by("organisation"), record.by("client"));
+    let (organisation, client, partner) = (record.by("organisation"), record.by("client"), record.by("partner"));
     let mut others: Vec<&str> = record
         .agents
         .iter()
         .map(String::as_str)
-        .filter(|name| Some(*name) != organisation && Some(*name) != client)
+        .filter(|name| ![organisation, client, partner].contains(&Some(*name)))
         .collect();
     if is_ours {
         // A unit is told before the system that serves it, and is the one that got it.
@@ -190,7 +202,12 @@ fn agents(record: &Record, observer: &Observer<'_>) -> Vec<Value> {
     }
     if let Some(client) = client {
         agents.push(json!({
-            "type": coded(DICOM, "110150", "Application"), "who": { "display": client }, "requestor": false,
+            "type": coded(DICOM, "110150", "Application"), "who": application(client), "requestor": false,
+        }));
+    }
+    if let Some(partner) = partner {
+        agents.push(json!({
+            "type": coded(ROLE_CLASS, "AGNT", "agent"), "who": somebody(partner, observer), "requestor": false,
         }));
     }
     if let Some(organisation) = organisation {
@@ -325,6 +342,27 @@ mod tests {
         assert_eq!(shape["agent"][1]["type"]["coding"][0]["code"], "110153");
         assert_eq!(shape["entity"][1]["what"]["reference"], "Task/t1/_history/3");
         assert_eq!((&shape["action"], &shape["outcome"]), (&json!("R"), &json!("0")));
+    }
+
+    #[test]
+    fn the_client_is_an_application_beside_the_unit_that_it_speaks_for_or_the_one_who_asked() {
+        let of =
+            |by: By| shape(&record(&Event::new(DateTime::UNIX_EPOCH, by, Deed::Read, "Task/t1"), &[]))["agent"].clone();
+        let unit = By {
+            purpose: Some("care"),
+            client: Some("north-emr".into()),
+            partner: Some("north".into()),
+            ..By::named("SE2321000131-E000000000101")
+        };
+        let agents = of(unit);
+        assert_eq!(agents[2]["type"]["coding"][0]["code"], "110150");
+        assert_eq!(agents[2]["who"]["identifier"]["value"], "north-emr");
+        assert!(agents[2]["who"]["identifier"]["system"].as_str().unwrap().ends_with("/sid/client"));
+        assert_eq!(agents[3]["who"]["display"], "north");
+        let alone = of(By { purpose: Some("registry"), ..By::named("rehab-registry") });
+        assert_eq!(alone[0]["who"]["identifier"]["value"], "rehab-registry");
+        assert_eq!(alone.as_array().map(Vec::len), Some(2));
+        assert!(of(By { purpose: Some("operations"), ..By::named("operator") })[0]["who"].get("identifier").is_none());
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! FHIR R4 facts: the schema, findings, and what is built on them. Pure: no clock, no socket, no file.
 
+pub mod about;
 pub mod act;
 pub mod audit_event;
 pub mod bundle;

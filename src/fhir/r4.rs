@@ -5,7 +5,7 @@
 
 use std::sync::OnceLock;
 
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 /// One element of a type, as R4 defines it.
 #[derive(Debug)]
@@ -76,6 +76,8 @@ struct Table {
     /// Whose element a definition path is, and which.
     places: FxHashMap<&'static str, (&'static str, usize)>,
     resources: Vec<&'static str>,
+    /// The same, to look one up: every reference is.
+    served: FxHashSet<&'static str>,
 }
 
 /// What a type or backbone element contains.
@@ -107,7 +109,12 @@ fn table() -> &'static Table {
 }
 
 fn parse(text: &'static str) -> Table {
-    let mut table = Table { contents: FxHashMap::default(), places: FxHashMap::default(), resources: Vec::new() };
+    let mut table = Table {
+        contents: FxHashMap::default(),
+        places: FxHashMap::default(),
+        resources: Vec::new(),
+        served: FxHashSet::default(),
+    };
     for line in text.lines().filter(|l| !l.starts_with('#') && !l.is_empty()) {
         let mut cells = line.split('\t');
         let mut next = || cells.next().unwrap_or_default();
@@ -134,6 +141,7 @@ fn parse(text: &'static str) -> Table {
         table.places.insert(path, (parent, position));
     }
     table.resources.sort_unstable();
+    table.served = table.resources.iter().copied().collect();
     table
 }
 
@@ -155,7 +163,7 @@ fn split_codes(group: &'static str) -> Option<Codes> {
 
 /// Whether `name` is a resource type that the gateway serves.
 pub fn is_resource(name: &str) -> bool {
-    table().resources.binary_search(&name).is_ok()
+    table().served.contains(name)
 }
 
 /// The resource types the gateway serves, sorted.

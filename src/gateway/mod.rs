@@ -61,6 +61,8 @@ pub struct Gateway {
     /// The ledger of purges, and the bell of what is due in programmes.
     pub programmes: sync::programme::Desk,
     pub subscriptions: sync::subscription::Desk,
+    /// Whether responsibility of before it was kept is still to be derived.
+    pub charges: sync::charge::Due,
     /// Where subscribers are told.
     pub hooks: Hooks,
     pub figures: Figures,

@@ -71,7 +71,7 @@ impl Gateway {
         let (conformance, issues) = Conformance::load(&files);
         refuse("profiles", &issues)?;
         refuse("mapping tables", &unwritten(&mappings, &conformance.profiles))?;
-        let registries = config.registries.iter().map(|r| (r.name.clone(), r.needs_information)).collect();
+        let registries = config.agreements.now().terms();
         let units = config.directory.iter().map(|unit| (unit.hsa_id.clone(), unit.care_provider.clone())).collect();
         let clocks = Some(Arc::new(config.clocks.rules.clone()));
         let store = Store::open(
@@ -132,6 +132,7 @@ impl Gateway {
             exports: registry::Exports::default(),
             programmes: sync::programme::Desk { ledger, wake: Notify::new() },
             subscriptions: sync::subscription::Desk::default(),
+            charges: sync::charge::Due::default(),
             hooks,
         })
     }

@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 use super::{Gateway, StartError};
 use crate::api::Certificates;
 use crate::config::Config;
-use crate::{api, registry, renew, sync};
+use crate::{api, drop, registry, renew, sync};
 
 /// Serves until `shutdown` is ready. Then requests under way and deliveries in flight are finished, for at most
 /// [`Config::drain`], and the store is closed. What is not delivered by then is in the store and is sent after the next start.
@@ -36,6 +36,9 @@ pub async fn run(config: Config, listener: TcpListener, shutdown: impl Future<Ou
     let answers = tokio::spawn(sync::worker::listen(Arc::clone(&gateway), stopped.clone()));
     let clocks = tokio::spawn(sync::clocks::run(Arc::clone(&gateway), stopped.clone()));
     let programmes = tokio::spawn(sync::programme::run(Arc::clone(&gateway), stopped.clone()));
+    let deriving = tokio::spawn(sync::charge::run(Arc::clone(&gateway), stopped.clone()));
+    let drops = tokio::spawn(drop::run(Arc::clone(&gateway), stopped.clone()));
+    let reassessing = tokio::spawn(sync::reassess::run(Arc::clone(&gateway), stopped.clone()));
     let removals = tokio::spawn(sync::remove::run(Arc::clone(&gateway), stopped));
     let sealing = tokio::spawn(sync::seal::run(Arc::clone(&gateway), stop.subscribe()));
     let server = api::serve(Arc::clone(&gateway), listener, certificates).map_err(StartError::Serve)?;
@@ -63,6 +66,9 @@ pub async fn run(config: Config, listener: TcpListener, shutdown: impl Future<Ou
     ended(removals, deadline, || {}).await;
     ended(clocks, deadline, || {}).await;
     ended(programmes, deadline, || {}).await;
+    ended(deriving, deadline, || {}).await;
+    ended(drops, deadline, || {}).await;
+    ended(reassessing, deadline, || {}).await;
     // Last: whatever was done until now is in the log.
     let _ = ended(sealing, deadline, || {}).await;
     if timeout(LAST_WRITES, sync::seal::end(&gateway, Utc::now())).await.is_err() {

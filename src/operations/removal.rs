@@ -33,7 +33,7 @@ fn tell(out: &mut String, tally: &Tally) {
 /// Removes what is due, round after round. It may be stopped and started again at any moment.
 pub async fn remove_due(config: Option<&Path>, by: &str, now: DateTime<Utc>) -> anyhow::Result<bool> {
     let config = Config::load(config)?;
-    let registries = config.registries.iter().map(|r| (r.name.clone(), r.needs_information)).collect();
+    let registries = config.agreements.now().terms();
     let store = match Store::open(&config.db, Options { registries, ..Options::default() }) {
         Ok(store) => store,
         Err(StoreError::Locked) => anyhow::bail!(

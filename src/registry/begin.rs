@@ -10,6 +10,7 @@ use super::request::{Request, Wish};
 use crate::Gateway;
 use crate::access::{Caller, Operation, write_caller};
 use crate::domain::audit;
+use crate::fhir::about::is_definition;
 use crate::fhir::issue::{Code, Issue, outcome};
 use crate::fhir::search::types;
 use crate::store::{Audit, Commit, Committed, Expect, ExportChange, ExportLevel, ExportOrder, Right};
@@ -42,7 +43,7 @@ pub async fn begin(
     let id = Uuid::now_v7();
     let order = ExportOrder {
         id,
-        client: caller.name.clone(),
+        owner: caller.owner(),
         caller: write_caller(caller),
         level: wish.level,
         cohort: wish.cohort.clone(),
@@ -63,8 +64,7 @@ pub async fn begin(
         "patients": request.patients.as_ref().map(Vec::len),
     });
     let bounds = &gateway.config.export;
-    let room =
-        Expect::ExportRoom { client: caller.name.clone(), open: bounds.open_per_client, kept: bounds.kept_per_client };
+    let room = Expect::ExportRoom { owner: caller.owner(), open: bounds.open_per_client, kept: bounds.kept_per_client };
     let commit = Commit {
         expect: vec![room],
         exports: vec![ExportChange::Begin(Box::new(order))],
@@ -115,6 +115,8 @@ fn allowed(caller: &Caller, wish: &Wish) -> Result<Request, Refusal> {
     }
     let is_wanted = |kind: &str| match &wish.types {
         Some(asked) => asked.iter().any(|a| a == kind),
+        // What everybody goes by is fetched by whoever wants it.
+        None if is_definition(kind) => false,
         None => (wish.level == ExportLevel::System || !ACTORS.contains(&kind)) && may_read(caller, kind),
     };
     request.types = types().iter().filter(|kind| is_wanted(kind)).map(|kind| (*kind).to_owned()).collect();

@@ -22,7 +22,7 @@ const LETTERS: usize = 40;
 pub struct Cipher {
     version: String,
     /// Keyed, and copied for each code: the key itself is worked in once.
-    keyed: Hmac<Sha256>,
+    keyed: Arc<Hmac<Sha256>>,
     units: Arc<BTreeSet<String>>,
 }
 
@@ -42,7 +42,7 @@ impl Cipher {
             units.extend((!is_of_person(&unit.orgnr)).then(|| unit.orgnr.to_ascii_uppercase()));
         }
         units.remove("");
-        Self { version: key.version.clone(), keyed: key.keyed(), units: Arc::new(units) }
+        Self { version: key.version.clone(), keyed: Arc::new(key.keyed()), units: Arc::new(units) }
     }
 
     /// Which version of the key it is.
@@ -62,7 +62,7 @@ impl Cipher {
 
     /// Writes what [`Self::code`] gives: ASCII letters, and what the key's version is called.
     pub(super) fn write(&self, kind: &str, value: &str, out: &mut Vec<u8>) {
-        let mut keyed = self.keyed.clone();
+        let mut keyed = Hmac::clone(&self.keyed);
         // The length keeps ("a", "bc") and ("ab", "c") apart.
         let mut figures = itoa::Buffer::new();
         for part in [figures.format(kind.len()), "\u{1f}", kind, "\u{1f}", value] {

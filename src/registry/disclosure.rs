@@ -46,27 +46,36 @@ pub async fn disclose(
 pub struct ToErase {
     pub seq: i64,
     pub resource_type: String,
-    /// As the registry has it: under the key that it was sent with. Where that key is gone from the settings, none.
+    /// As the registry has it: under a key that it was sent with. Where that key is gone from the settings, none.
     pub id: Option<String>,
     pub reason: String,
     pub at: DateTime<Utc>,
 }
 
-/// What the registry must erase, the first first: for its export's `deleted`, and for whoever asks.
+/// What the registry must erase, the first first: for its export's `deleted`, and for whoever asks. What was sent again after the
+/// key was changed it has under both codes, so each stands under every code that it may have there.
 pub async fn to_erase(gateway: &Gateway, registry: &Registry, after: i64, limit: u32) -> Result<Vec<ToErase>, Refusal> {
     let list = gateway.store.erasures(&registry.name, after, limit).await?;
     let coded = |erasure: Erasure| {
-        let id = match &erasure.key {
+        let name = |form: &Form| Some(form.id(&erasure.resource_type, &erasure.id));
+        let ids: Vec<Option<String>> = match &erasure.key {
             Some(version) => {
-                let form = Form::of(gateway, registry, Some(version));
-                form.map(|form| form.id(&erasure.resource_type, &erasure.id))
+                let is_gone = registry.key(Some(version)).is_none();
+                let known = Form::ever(gateway, registry, Some(version));
+                is_gone.then_some(None).into_iter().chain(known.iter().map(name)).collect()
             }
             // It was sent as it is.
-            None => Some(erasure.id.clone()),
+            None => vec![Some(erasure.id.clone())],
         };
-        ToErase { seq: erasure.seq, resource_type: erasure.resource_type, id, reason: erasure.reason, at: erasure.at }
+        ids.into_iter().map(move |id| ToErase {
+            seq: erasure.seq,
+            resource_type: erasure.resource_type.clone(),
+            id,
+            reason: erasure.reason.clone(),
+            at: erasure.at,
+        })
     };
-    Ok(list.into_iter().map(coded).collect())
+    Ok(list.into_iter().flat_map(coded).collect())
 }
 
 /// The registry has erased what stands up to that `seq`.
@@ -78,7 +87,7 @@ pub async fn confirm(
     now: DateTime<Utc>,
 ) -> Result<(), Refusal> {
     let registry = known(gateway, name)?;
-    check_own(caller, registry)?;
+    check_own(caller, &registry)?;
     let event =
         witness::did(gateway, caller, audit::Deed::Erased, format!("registry/{name}"), now).with("through", through);
     let deeds = vec![Deed::Erased { registry: name.to_owned(), through }];

@@ -8,6 +8,7 @@ use tokio::sync::Notify;
 use uuid::Uuid;
 
 use crate::domain::bucket::Bucket;
+use crate::store::Owner;
 
 /// Questions of how an export is doing that may come at once.
 const POLLS: u32 = 10;
@@ -20,8 +21,8 @@ pub struct Exports {
     /// Rung when there is an export to work on, or one to stop working on.
     pub wake: Notify,
     polls: Mutex<HashMap<Uuid, Bucket>>,
-    /// Callers that are having something compared.
-    comparing: Mutex<Vec<String>>,
+    /// Clients that are having something compared.
+    comparing: Mutex<Vec<Owner>>,
 }
 
 impl std::fmt::Debug for Exports {
@@ -48,14 +49,14 @@ impl Exports {
         polls.get_mut(&export).is_none_or(|bucket| bucket.take(now))
     }
 
-    /// One comparison of a caller at a time: it reads as much as an export.
-    pub fn compare(&self, caller: &str) -> Option<Comparing<'_>> {
+    /// One comparison of a client at a time: it reads as much as an export.
+    pub fn compare(&self, owner: Owner) -> Option<Comparing<'_>> {
         let mut comparing = self.comparing.lock().unwrap_or_else(PoisonError::into_inner);
-        if comparing.iter().any(|name| name == caller) {
+        if comparing.contains(&owner) {
             return None;
         }
-        comparing.push(caller.to_owned());
-        Some(Comparing { of: self, caller: caller.to_owned() })
+        comparing.push(owner.clone());
+        Some(Comparing { of: self, owner })
     }
 }
 
@@ -63,11 +64,11 @@ impl Exports {
 #[derive(Debug)]
 pub struct Comparing<'a> {
     of: &'a Exports,
-    caller: String,
+    owner: Owner,
 }
 
 impl Drop for Comparing<'_> {
     fn drop(&mut self) {
-        self.of.comparing.lock().unwrap_or_else(PoisonError::into_inner).retain(|name| *name != self.caller);
+        self.of.comparing.lock().unwrap_or_else(PoisonError::into_inner).retain(|owner| *owner != self.owner);
     }
 }

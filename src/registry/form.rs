@@ -6,6 +6,7 @@ use super::cipher::Cipher;
 use super::coded::coded;
 use crate::Gateway;
 use crate::config::Registry;
+use crate::fhir::about::is_definition;
 use crate::fhir::protection::conceal;
 
 /// What becomes of each resource that goes out to a registry.
@@ -25,10 +26,21 @@ impl Form {
         registry.key(version).map(|key| Self::Coded(Cipher::new(key, &gateway.config.directory)))
     }
 
+    /// The forms in which it may have what was last sent to it under that key, the newest last: one for each key that was in use
+    /// until then, and is still among the settings.
+    pub fn ever(gateway: &Gateway, registry: &Registry, version: Option<&str>) -> Vec<Self> {
+        if !registry.is_coded() {
+            return vec![Self::Named];
+        }
+        let directory = &gateway.config.directory;
+        registry.keys_until(version).iter().map(|key| Self::Coded(Cipher::new(key, directory))).collect()
+    }
+
     /// Whether a resource of that type goes out as other bytes than those that are stored.
     pub fn changes(&self, resource_type: &str) -> bool {
         match self {
-            Self::Coded(_) => true,
+            // A code list is about nobody, and is worth something word by word.
+            Self::Coded(_) => !is_definition(resource_type),
             Self::Named => matches!(resource_type, "Patient" | "RelatedPerson"),
         }
     }
@@ -48,8 +60,8 @@ impl Form {
     /// The id that a resource has there.
     pub fn id(&self, resource_type: &str, id: &str) -> String {
         match self {
-            Self::Coded(cipher) => cipher.id(resource_type, id),
-            Self::Named => id.to_owned(),
+            Self::Coded(cipher) if !is_definition(resource_type) => cipher.id(resource_type, id),
+            Self::Coded(_) | Self::Named => id.to_owned(),
         }
     }
 

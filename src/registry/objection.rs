@@ -1,5 +1,7 @@
 //! What a patient may ask of registries: to be left out, to be taken in again, and to have been informed (PDL 7 kap. 2–3 §§).
 
+use std::sync::Arc;
+
 use chrono::{DateTime, Utc};
 use serde_json::json;
 use uuid::Uuid;
@@ -39,7 +41,7 @@ fn column<'n>(gateway: &Gateway, name: &'n str) -> Result<&'n str, Refusal> {
 }
 
 /// The registry of the settings by that name.
-pub fn known<'g>(gateway: &'g Gateway, name: &str) -> Result<&'g Registry, Refusal> {
+pub fn known(gateway: &Gateway, name: &str) -> Result<Arc<Registry>, Refusal> {
     gateway.config.registry(name).ok_or_else(|| missing("registry"))
 }
 

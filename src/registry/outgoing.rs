@@ -44,9 +44,10 @@ impl Line {
         self.terms.known_as(&self.resource_type, id)
     }
 
-    /// What tells the client to erase a resource that it has.
-    pub fn write_deleted(&self, id: &str) -> Vec<u8> {
-        deleted(&self.resource_type, &self.known_as(id))
+    /// What tells the client to erase a resource that it has: a line for each id that it may have there.
+    pub fn write_deleted(&self, id: &str) -> impl Iterator<Item = Vec<u8>> {
+        let known = self.terms.ever_known_as(&self.resource_type, id);
+        known.into_iter().map(|id| deleted(&self.resource_type, &id))
     }
 }
 

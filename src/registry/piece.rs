@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use memchr::{memchr_iter, memrchr};
 
 use super::outgoing::Line;
+use crate::fhir::about::is_definition;
 use crate::store::Passed;
 
 /// Rows as they passed, one behind the other.
@@ -51,12 +52,20 @@ impl Lines {
 pub(super) struct Made {
     pub output: Lines,
     pub deleted: Lines,
-    /// The rows in `output`.
+    /// The rows in `output`; of what is about nobody none, which nobody has to erase.
     pub rows: Vec<i64>,
     pub patients: BTreeSet<String>,
 }
 
+/// The row that goes beyond the piece.
+const BEYOND: usize = 16 * 1024;
+
 impl Rows {
+    /// With room for so many bytes of resources.
+    pub fn with_capacity(bytes: usize) -> Self {
+        Self { bodies: Vec::with_capacity(bytes + BEYOND), ..Self::default() }
+    }
+
     pub fn take(&mut self, passed: &Passed<'_>) {
         match *passed {
             Passed::Stands { rid, id, patient, body } => {
@@ -78,10 +87,13 @@ impl Rows {
     /// Makes lines of them.
     pub fn make(self, kind: &str, line: &Line) -> Made {
         let mut made = Made::default();
-        for id in &self.left {
-            made.deleted.push(&line.write_deleted(id));
+        for text in self.left.iter().flat_map(|id| line.write_deleted(id)) {
+            made.deleted.push(&text);
         }
         let is_kept = line.keeps_bytes() && self.is_lines();
+        if !is_kept {
+            made.output.text.reserve_exact(self.bodies.len());
+        }
         let (mut names, mut bodies) = (self.names.as_str(), self.bodies.as_slice());
         for row in &self.stand {
             let Some((id, rest)) = names.split_at_checked(row.id) else { break };
@@ -97,7 +109,9 @@ impl Rows {
             } else {
                 continue;
             }
-            made.rows.push(row.rid);
+            if !is_definition(kind) {
+                made.rows.push(row.rid);
+            }
             let patient = if kind == "Patient" { Some(id) } else { row.patient.map(|_| patient) };
             if let Some(patient) = patient.filter(|patient| !made.patients.contains(*patient)) {
                 made.patients.insert(patient.to_owned());

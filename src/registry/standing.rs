@@ -31,16 +31,23 @@ pub enum Standing {
     Failed,
 }
 
-/// The client's own export.
+/// The client's own export: that it is of the same unit or partner is not enough, nor that it is the same client where its
+/// agreement is another registry's now.
 async fn own(gateway: &Gateway, caller: &Caller, id: Uuid) -> Result<Export, Refusal> {
-    gateway.store.export_of(&caller.name, id).await?.ok_or_else(|| missing("export"))
+    let export = gateway.store.export_of(&caller.owner(), id).await?.ok_or_else(|| missing("export"))?;
+    let then = read_caller(&export.caller).map(|then| then.reach);
+    match (&caller.reach, then) {
+        (Reach::Registry(now), Some(Reach::Registry(then))) if *now == then => Ok(export),
+        (Reach::Registry(_), _) | (_, None | Some(Reach::Registry(_))) => Err(missing("export")),
+        _ => Ok(export),
+    }
 }
 
 /// The same, where it may still go out: whoever has objected since must not be in it, nor what a block has closed since.
 async fn own_today(gateway: &Gateway, caller: &Caller, id: Uuid, now: DateTime<Utc>) -> Result<Export, Refusal> {
     let export = own(gateway, caller, id).await?;
-    let is_outdated = Terms::of(gateway, caller, now).is_outdated(gateway, export.created_at).await?
-        || is_closed(gateway, &export).await?;
+    let is_outdated =
+        Terms::of(gateway, caller, now).is_outdated(gateway, export.seq).await? || is_closed(gateway, &export).await?;
     if is_outdated { Err(missing("export")) } else { Ok(export) }
 }
 

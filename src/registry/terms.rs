@@ -2,6 +2,8 @@
 //! and that says which patients came to or left the client for other reasons than the resources themselves.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
+use std::sync::Arc;
 
 use chrono::{DateTime, Datelike, Utc};
 use serde_json::Value;
@@ -9,7 +11,9 @@ use serde_json::Value;
 use super::form::Form;
 use crate::Gateway;
 use crate::access::{Caller, Reach};
+use crate::fhir::about::is_definition;
 use crate::fhir::protection::{conceal, is_protected};
+use crate::fhir::resource::visit_references;
 use crate::store::{Disclosed, Given, Membership, StoreError};
 
 /// The terms of one client.
@@ -20,7 +24,14 @@ pub enum Terms {
     /// Units: where a person with a protected identity lives is kept from them.
     Care,
     /// A registry, in the form of its agreement.
-    Registry { name: String, form: Form, year: i32 },
+    Registry {
+        name: String,
+        form: Form,
+        before: Vec<Form>,
+        year: i32,
+        /// Which Patient stands for which, where a person has several numbers: for a registry it is one.
+        joined: Arc<HashMap<String, String>>,
+    },
     /// A registry without an agreement, or without a key: nothing.
     Nothing,
 }
@@ -31,10 +42,20 @@ impl Terms {
             _ if caller.is_operator() => Self::Whole,
             Reach::Everything | Reach::Units(_) => Self::Care,
             Reach::Registry(name) => {
-                let form = gateway.config.registry(name).and_then(|registry| Form::of(gateway, registry, None));
-                form.map_or(Self::Nothing, |form| Self::Registry { name: name.clone(), form, year: now.year() })
+                let Some(registry) = gateway.config.registry(name) else { return Self::Nothing };
+                let mut before = Form::ever(gateway, &registry, None);
+                let Some(form) = before.pop() else { return Self::Nothing };
+                Self::Registry { name: name.clone(), form, before, year: now.year(), joined: Arc::default() }
             }
         }
+    }
+
+    /// The same, with who was one person at that commit: an export that goes on later writes the same bytes.
+    pub async fn joined_at(mut self, gateway: &Gateway, seq: i64) -> Result<Self, StoreError> {
+        if let Self::Registry { joined, .. } = &mut self {
+            *joined = Arc::new(gateway.store.joined_at(seq).await?);
+        }
+        Ok(self)
     }
 
     /// Whether a resource of that type may go out as other bytes than those that are stored, or not at all.
@@ -42,7 +63,7 @@ impl Terms {
         match self {
             Self::Whole => false,
             Self::Care => matches!(resource_type, "Patient" | "RelatedPerson"),
-            Self::Registry { form, .. } => form.changes(resource_type),
+            Self::Registry { form, joined, .. } => form.changes(resource_type) || !joined.is_empty(),
             Self::Nothing => true,
         }
     }
@@ -61,6 +82,17 @@ impl Terms {
                 }
                 Some(Cow::Borrowed(body))
             }
+            Self::Registry { form, year, joined, .. } if !joined.is_empty() && resource_type != "Patient" => {
+                let mut resource: Value = serde_json::from_slice(body).ok()?;
+                join(&mut resource, joined);
+                let body = resource.to_string().into_bytes();
+                match form.changes(resource_type) {
+                    true => form.write(resource_type, &body, *year).map(Cow::Owned),
+                    false => Some(Cow::Owned(body)),
+                }
+            }
+            // What a person with several numbers has nothing to do with goes as it is.
+            Self::Registry { form, .. } if !form.changes(resource_type) => Some(Cow::Borrowed(body)),
             Self::Registry { form, year, .. } => form.write(resource_type, body, *year).map(Cow::Owned),
         }
     }
@@ -73,6 +105,16 @@ impl Terms {
         }
     }
 
+    /// Every id by which the client may know a resource that it has got: codes of before the key was changed too.
+    pub fn ever_known_as(&self, resource_type: &str, id: &str) -> Vec<String> {
+        let before = match self {
+            Self::Registry { before, .. } if !is_definition(resource_type) => before.as_slice(),
+            _ => &[],
+        };
+        let now = self.known_as(resource_type, id).into_owned();
+        before.iter().map(|form| form.id(resource_type, id)).chain([now]).collect()
+    }
+
     /// The record that these resources went out, where the client is a registry: it may have to erase them.
     pub fn disclosed(&self, rows: Vec<i64>, at: DateTime<Utc>) -> Option<Disclosed> {
         let Self::Registry { name, form, .. } = self else { return None };
@@ -81,12 +123,8 @@ impl Terms {
     }
 
     /// Patients of whom everything is to go out ([`Membership::New`]) or to be erased ([`Membership::Left`]) because of what was
-    /// decided since.
-    pub async fn changes(
-        &self,
-        gateway: &Gateway,
-        since: DateTime<Utc>,
-    ) -> Result<Vec<(String, Membership)>, StoreError> {
+    /// decided after that commit.
+    pub async fn changes(&self, gateway: &Gateway, since: i64) -> Result<Vec<(String, Membership)>, StoreError> {
         let Self::Registry { name, .. } = self else { return Ok(Vec::new()) };
         let mut returned = gateway.store.returned_since(name, since).await?;
         returned.extend(gateway.store.informed_since(name, since).await?);
@@ -95,12 +133,29 @@ impl Terms {
         Ok(returned.chain(left.into_iter().map(|patient| (patient, Membership::Left))).collect())
     }
 
-    /// Whether somebody who may be in what was made ready for the client then has objected since: then it must not go out.
-    pub async fn is_outdated(&self, gateway: &Gateway, made_at: DateTime<Utc>) -> Result<bool, StoreError> {
+    /// Whether somebody who may be in what was made ready of what stood at that commit has objected since: then it must not go
+    /// out.
+    pub async fn is_outdated(&self, gateway: &Gateway, seq: i64) -> Result<bool, StoreError> {
         match self {
-            Self::Registry { name, .. } => Ok(!gateway.store.objected_since(name, made_at).await?.is_empty()),
+            // Nor is what was written under a number that is another person's, or this person's no more.
+            Self::Registry { name, .. } => Ok(!gateway.store.objected_since(name, seq).await?.is_empty()
+                || !gateway.store.linked_since(seq).await?.is_empty()),
             Self::Nothing => Ok(true),
             Self::Whole | Self::Care => Ok(false),
         }
     }
+}
+
+/// Points what refers to a replaced Patient at the one that stands for the person now. The replaced one keeps its own id: by that
+/// the registry is told to erase it.
+fn join(resource: &mut Value, joined: &HashMap<String, String>) {
+    if joined.is_empty() || resource["resourceType"] == "Patient" {
+        return;
+    }
+    visit_references(resource, &mut |reference| {
+        let target = reference.get("reference").and_then(Value::as_str).and_then(|r| r.strip_prefix("Patient/"));
+        if let Some(new) = target.and_then(|old| joined.get(old)) {
+            reference.insert("reference".into(), Value::from(format!("Patient/{new}")));
+        }
+    });
 }

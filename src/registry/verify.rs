@@ -108,7 +108,7 @@ pub async fn verify(
     question: &Question,
     now: DateTime<Utc>,
 ) -> Result<Compared, Refusal> {
-    let _one = gateway.exports.compare(&caller.name).ok_or(Refusal::Busy)?;
+    let _one = gateway.exports.compare(caller.owner()).ok_or(Refusal::Busy)?;
     let members = match &question.cohort {
         Some(id) => {
             let cohort = cohort::of_caller(gateway, caller, id).ok_or_else(|| missing("Group"))?;
@@ -168,7 +168,7 @@ async fn of_type(
     let within: Arc<Vec<String>> = Arc::new(
         question.within.iter().filter(|range| range.resource_type == kind).map(|range| range.prefix.clone()).collect(),
     );
-    let line = Line::of(kind, &question.request, &Terms::of(gateway, caller, now));
+    let line = Line::of(kind, &question.request, &Terms::of(gateway, caller, now).joined_at(gateway, i64::MAX).await?);
     // Over all ranges of the type: what is listed is kept in memory until it is known what differs.
     let left = Arc::new(AtomicUsize::new(if question.list { gateway.config.export.verify_listed } else { 0 }));
     let mut walk = Walk {

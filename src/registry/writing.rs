@@ -42,8 +42,8 @@ pub(super) const STEPS_BEFORE_TYPES: u32 = 2;
 const MEMBERS: u32 = 0;
 const LEAVERS: u32 = 1;
 
-/// Bytes of one piece: some ten milliseconds of the reader.
-const PIECE_BYTES: usize = 2 * 1024 * 1024;
+/// Bytes of one piece: some milliseconds of the reader. Four are on their way at a time, each of them twice.
+const PIECE_BYTES: usize = 1024 * 1024;
 /// Patients that are put on a list in one commit.
 const LISTED_AT_ONCE: usize = 500;
 /// Rows that are noted as disclosed in one commit: some milliseconds of the writer.
@@ -131,7 +131,7 @@ pub(super) async fn write(gateway: &Gateway, id: Uuid, shutdown: &watch::Receive
     let spool = blocking(move || Spool::open(&folder, bounds, &recorded)).await?;
     let mut writing = Writing {
         filter: caller.filter(),
-        terms: Terms::of(gateway, &caller, export.created_at),
+        terms: Terms::of(gateway, &caller, export.created_at).joined_at(gateway, export.seq).await?,
         gateway,
         shutdown,
         export,
@@ -267,7 +267,7 @@ impl Writing<'_> {
 
     /// Those who were in the group and are not, and those whom a decision let in or shut out.
     async fn find_leavers(&mut self) -> Result<(), Stop> {
-        if let Some(since) = self.export.since_at {
+        if let Some(since) = self.export.since_seq {
             let changes = self.terms.changes(self.gateway, since).await?;
             self.list(changes).await?;
         }
@@ -321,7 +321,7 @@ impl Writing<'_> {
 
     /// One piece of the walk.
     async fn read(&self, walk: Walk) -> Result<(Rows, HowFar), Stop> {
-        let rows = Arc::new(Mutex::new(Rows::default()));
+        let rows = Arc::new(Mutex::new(Rows::with_capacity(PIECE_BYTES)));
         let taken = Arc::clone(&rows);
         let pass = move |passed: Passed<'_>| {
             let mut rows = taken.lock().unwrap_or_else(PoisonError::into_inner);
@@ -338,7 +338,7 @@ impl Writing<'_> {
         let Some(Making { position, made }) = self.making.pop_front() else { return Ok(()) };
         let Made { output, deleted, rows, patients } = made.await.map_err(|_| Stop::Lost("a thread ended"))?;
         self.added().await?;
-        let (spool, kind, resources) = (Arc::clone(&self.spool), kind.to_owned(), rows.len() as u64);
+        let (spool, kind, resources) = (Arc::clone(&self.spool), kind.to_owned(), output.ends.len() as u64);
         let added = tokio::task::spawn_blocking(move || {
             let mut spool = spool.lock().unwrap_or_else(PoisonError::into_inner);
             spool.add_all(FileKind::Deleted, "Bundle", &deleted)?;
@@ -455,7 +455,7 @@ impl Writing<'_> {
         let Some(registry) = self.gateway.config.registry(name) else { return Ok(Vec::new()) };
         let (mut lines, mut after) = (Vec::new(), 0);
         loop {
-            let list = to_erase(self.gateway, registry, after, ERASED_AT_ONCE).await;
+            let list = to_erase(self.gateway, &registry, after, ERASED_AT_ONCE).await;
             let list = list.map_err(|_| Stop::Lost("what is to be erased"))?;
             let Some(last) = list.last() else { return Ok(lines) };
             after = last.seq;

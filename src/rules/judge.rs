@@ -93,7 +93,7 @@ fn applies(topic: &mut Finding<'_>) -> bool {
 }
 
 /// Whether a rule's conditions hold: its own and those around it.
-fn holds(rule: &Rule, said: &Map<String, Value>) -> Option<bool> {
+pub(super) fn holds(rule: &Rule, said: &Map<String, Value>) -> Option<bool> {
     all(rule.when.iter().map(|condition| condition.judge(said)))
 }
 

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use chrono::NaiveDate;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::assessment::Inputs;
 use super::set::{About, Group, Kind, Offer, Outcome, Profession, Responsible, Rule, RuleSet, Target};
@@ -182,6 +182,13 @@ impl Reader<'_> {
         for code in professions.iter().filter_map(|p| p.code.as_deref()) {
             self.known(&id, "profession", code);
         }
+        let includes: Vec<String> = list(&action["output"])
+            .flat_map(|output| list(&output["codeFilter"]))
+            .flat_map(|filter| codes(&json!([{ "coding": filter["code"] }]), "rehab-area"))
+            .collect();
+        for code in &includes {
+            self.known(&id, "rehab-area", code);
+        }
         let Some(kind) = Kind::parse(&kind) else { return };
         if kind == Kind::Criterion && outcomes.is_empty() && inner.is_empty() {
             self.wrong(&id, "action.code", "pekar inte ut någon ansvarig", "points at nobody");
@@ -195,7 +202,9 @@ impl Reader<'_> {
         let (quote, says) = (text("description").unwrap_or_default(), text("textEquivalent"));
         let source = source.unwrap_or_default();
         let around = when.clone();
-        rules.push(Rule { id, kind, strength, quote, source, says, when, outcomes, sets_aside, offers, professions });
+        let rule =
+            Rule { id, kind, strength, quote, source, says, when, outcomes, sets_aside, offers, professions, includes };
+        rules.push(rule);
         for part in inner {
             self.rule(part, &around, depth + 1, rules);
         }

@@ -13,9 +13,12 @@
 mod answer;
 mod assessment;
 mod cases;
+mod ended;
 mod explain;
 mod judge;
 mod load;
+mod offered;
+mod page;
 mod plan;
 pub mod programme;
 mod read;
@@ -25,9 +28,12 @@ mod sets;
 pub use answer::{shown, shown_set};
 pub use assessment::{Assessment, Inputs};
 pub use cases::{Case, check_cases};
+pub use ended::{Following, on_ended};
 pub use judge::{Aside, Finding, Judged, Unjudged, judge};
+pub use offered::{Planned, Unusual, unusual};
+pub use page::page;
 pub use plan::care_plan;
-pub use read::of_resources;
+pub use read::{TYPES as ASSESSMENT_TYPES, of_resources};
 pub use set::{About, Group, Kind, Offer, Outcome, Profession, Responsible, Rule, RuleSet, Target};
 pub use sets::{NoSet, RuleSets};
 

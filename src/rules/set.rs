@@ -70,6 +70,8 @@ pub struct Rule {
     pub sets_aside: Vec<String>,
     pub offers: Vec<Offer>,
     pub professions: Vec<Profession>,
+    /// Areas that what it asks for has to include.
+    pub includes: Vec<String>,
 }
 
 /// Where a rule points, and when it points there.

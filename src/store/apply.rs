@@ -81,14 +81,26 @@ impl<'w, 'c> Writing<'w, 'c> {
         for hide in &commit.hide {
             self.hide(hide)?;
         }
+        for link in &commit.links {
+            self.put_link(link)?;
+        }
+        for word in &commit.words {
+            self.put_word(word)?;
+        }
         for exchange in &commit.exchanges {
             self.put_exchange_resources(exchange)?;
         }
         for programme in &commit.programmes {
             self.put_programme(programme)?;
         }
+        for look in &commit.looks {
+            self.put_look(look)?;
+        }
         for moved in &commit.charges {
             self.put_moved(moved)?;
+        }
+        for patient in &commit.derived {
+            self.put_derived(patient)?;
         }
         for document in &commit.documents {
             self.put_document(document)?;
@@ -127,6 +139,9 @@ impl<'w, 'c> Writing<'w, 'c> {
         }
         for deed in &commit.deeds {
             self.put_deed(deed)?;
+        }
+        for dropped in &commit.dropped {
+            self.put_dropped(dropped)?;
         }
         if let Some(answer) = &commit.answer {
             self.put_answer(answer)?;

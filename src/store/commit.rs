@@ -4,8 +4,11 @@ use super::audit::{Checkpoint, Prune};
 use super::block::{Block, Listed};
 use super::charge::Moved;
 use super::counterpart::{Counterpart, OwnedChange};
+use super::dropped::Dropped;
 use super::export::ExportChange;
+use super::link::{Link, Word};
 use super::programme::Programme;
+use super::reassessment::Look;
 use super::record::{Answer, Assertion, Audit, Delivery, DeliveryChange, Document, Exchange, Inbound, Move, Put};
 use super::rights::Deed;
 use super::subscription::SubscriptionChange;
@@ -24,6 +27,8 @@ pub struct Commit {
     pub exchanges: Vec<Exchange>,
     /// After `share`: what they are made of is there.
     pub programmes: Vec<Programme>,
+    /// When plans are looked at again, and what asks for a new assessment.
+    pub looks: Vec<Look>,
     pub documents: Vec<Document>,
     pub deliveries: Vec<Delivery>,
     /// Attempts that are about to begin; before `delivery_changes`.
@@ -31,10 +36,16 @@ pub struct Commit {
     pub delivery_changes: Vec<DeliveryChange>,
     /// Registered, or lifted where they are there already. What follows from them is settled in the same commit.
     pub blocks: Vec<Block>,
+    /// Made, or undone where they are there already. What follows from them is settled in the same commit.
+    pub links: Vec<Link>,
+    /// What named persons say of patients.
+    pub words: Vec<Word>,
     /// Of which held deliveries the worklist has heard.
     pub listed: Vec<Listed>,
     /// Who has charge of what: steps that follow, in order.
     pub charges: Vec<Moved>,
+    /// Patients whose responsibility has been derived from what was answered before it was kept.
+    pub derived: Vec<String>,
     /// What a person does to clocks.
     pub pauses: Vec<PauseChange>,
     /// Which waits are told to be overdue.
@@ -47,6 +58,8 @@ pub struct Commit {
     pub moves: Vec<Move>,
     /// What patients wish, what registries got, what is held and removed; after everything else and before the audit rows.
     pub deeds: Vec<Deed>,
+    /// Exchanges that came by a folder of files.
+    pub dropped: Vec<Dropped>,
     pub answer: Option<Answer>,
     pub exports: Vec<ExportChange>,
     pub subscriptions: Vec<SubscriptionChange>,
@@ -96,6 +109,10 @@ pub enum Expect {
     Unchanged { patient: String, changes: i64 },
     /// Nothing happened to the patient's blocks since: [`Store::block_marks`](super::Store::block_marks) says the same.
     Blocks { patient: String, marks: i64 },
+    /// Neither number has a part in a link that keeps them from being one person. A link expects it of its own accord.
+    Unlinked { old: String, new: String },
+    /// The link stands. Undoing it expects it of its own accord.
+    Linked { id: Uuid },
     /// Nothing moved for the patient since: [`Store::charge_moves`](super::Store::charge_moves) says the same `last`.
     Charges { patient: String, last: i64 },
     /// The caller has not used this Idempotency-Key.
@@ -127,7 +144,7 @@ pub enum Expect {
     /// The export is not over. Every [`ExportChange`] expects this of its own accord.
     ExportOpen { export: Uuid },
     /// The client has fewer open exports than this, and fewer with files.
-    ExportRoom { client: String, open: u32, kept: u32 },
+    ExportRoom { owner: super::Owner, open: u32, kept: u32 },
     /// The subscription stands as it was read. Every [`SubscriptionChange`] of one expects this of its own accord.
     Subscription { subscription: Uuid },
     /// The client has fewer subscriptions than this.

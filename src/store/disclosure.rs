@@ -27,7 +27,9 @@ macro_rules! given {
 macro_rules! objects {
     () => {
         "(r.type NOT IN ('Organization', 'Practitioner', 'PractitionerRole') AND EXISTS \
-         (SELECT 1 FROM opt_out o INDEXED BY opt_out_of_patient WHERE o.patient = iif(r.type = 'Patient', r.id, r.patient) \
+         (SELECT 1 FROM opt_out o INDEXED BY opt_out_of_patient WHERE o.patient IN \
+          (SELECT iif(r.type = 'Patient', r.id, r.patient) UNION ALL \
+           SELECT k.other FROM kin k WHERE k.patient = iif(r.type = 'Patient', r.id, r.patient)) \
           AND o.registry IN (?2, '*') AND o.lifted_at IS NULL))"
     };
 }
@@ -103,7 +105,8 @@ macro_rules! objected_no_more {
     () => {
         "patient = ?1 AND reason = 'opt-out' AND registry IN \
          (SELECT g.id FROM registry g WHERE NOT EXISTS (SELECT 1 FROM opt_out o INDEXED BY opt_out_of_patient \
-          WHERE o.patient = ?1 AND o.registry IN (g.name, '*') AND o.lifted_at IS NULL))"
+          WHERE o.patient IN (SELECT ?1 UNION ALL SELECT k.other FROM kin k WHERE k.patient = ?1) \
+          AND o.registry IN (g.name, '*') AND o.lifted_at IS NULL))"
     };
 }
 /// What a block closes too is to be erased for that: whichever ends first, the other stands.

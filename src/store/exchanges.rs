@@ -11,6 +11,7 @@ use rusqlite::types::Value;
 use uuid::Uuid;
 
 use super::grants::Right;
+use super::link::ids;
 use super::query::{ExchangePage, ExchangeQuery, Filter, Who};
 use super::read_exchange::exchange;
 use super::row::uuid;
@@ -45,13 +46,20 @@ impl Store {
 }
 
 fn find(db: &Statements<'_>, filter: &Filter, query: &ExchangeQuery) -> Result<Found, StoreError> {
-    let visible = Asked::of(db, filter).exchange(Right::Search)?;
+    let asked = Asked::of(db, filter);
+    let visible = asked.exchange(Right::Search)?;
     let visible = visible.as_ref();
+    // By whichever number of the person.
+    let mut person: Vec<String> = query.patient.iter().cloned().collect();
+    if let Some(patient) = &query.patient {
+        person.extend(asked.kin_of(patient)?);
+    }
+    let asking: Asking<'_> = (query, &person);
     let mut found = Found::new();
-    let by_party = |column: &str, whose: &str| Question::of_party(column, whose, query, visible);
+    let by_party = |column: &str, whose: &str| Question::of_party(column, whose, asking, visible);
     match (&query.unit, &query.partner, &filter.who) {
-        _ if query.attention => found.extend(Question::of_attention(query, visible).ask(db)?),
-        _ if query.patient.is_some() => found.extend(Question::of_all(query, visible).ask(db)?),
+        _ if query.attention => found.extend(Question::of_attention(asking, visible).ask(db)?),
+        _ if query.patient.is_some() => found.extend(Question::of_all(asking, visible).ask(db)?),
         (Some(unit), _, _) => found.extend(by_party("unit", unit).ask(db)?),
         (None, Some(partner), _) => found.extend(by_party("partner", partner).ask(db)?),
         (None, None, Who::Units(own)) if own.len() <= FEW_UNITS => {
@@ -59,10 +67,13 @@ fn find(db: &Statements<'_>, filter: &Filter, query: &ExchangeQuery) -> Result<F
                 found.extend(by_party("unit", unit).ask(db)?);
             }
         }
-        _ => found.extend(Question::of_all(query, visible).ask(db)?),
+        _ => found.extend(Question::of_all(asking, visible).ask(db)?),
     }
     Ok(found)
 }
+
+/// What is asked, and the Patients of the person it is about.
+type Asking<'q> = (&'q ExchangeQuery, &'q [String]);
 
 struct Question {
     sql: String,
@@ -71,7 +82,7 @@ struct Question {
 
 impl Question {
     /// Through the parties of one unit or one partner.
-    fn of_party(column: &str, whose: &str, query: &ExchangeQuery, visible: Option<&Sql>) -> Self {
+    fn of_party(column: &str, whose: &str, query: Asking<'_>, visible: Option<&Sql>) -> Self {
         let sql = format!(
             "SELECT DISTINCT d.updated_at AS at, d.exchange AS id FROM party d CROSS JOIN exchange e ON e.id = d.exchange \
              WHERE d.{column} = ?"
@@ -81,7 +92,7 @@ impl Question {
     }
 
     /// What waits for a person is rare: from there to the exchanges.
-    fn of_attention(query: &ExchangeQuery, visible: Option<&Sql>) -> Self {
+    fn of_attention(query: Asking<'_>, visible: Option<&Sql>) -> Self {
         let sql = "SELECT e.updated_at AS at, e.id AS id FROM (SELECT exchange FROM delivery INDEXED BY delivery_parked \
                    WHERE state = 'parked' AND held = 0 AND action <> 'notice' UNION SELECT exchange FROM inbound INDEXED BY inbound_held \
                    WHERE finding IS NOT NULL AND exchange IS NOT NULL \
@@ -90,9 +101,9 @@ impl Question {
         Self { sql: sql.into(), values: Vec::new() }.narrowed(query, visible, "e.updated_at", "e.id")
     }
 
-    fn of_all(query: &ExchangeQuery, visible: Option<&Sql>) -> Self {
+    fn of_all(query: Asking<'_>, visible: Option<&Sql>) -> Self {
         // SQLite would rather collect and sort the open ones of each stage than walk them in order.
-        let walk = if query.open && query.stage.is_none() && query.patient.is_none() {
+        let walk = if query.0.open && query.0.stage.is_none() && query.0.patient.is_none() {
             "INDEXED BY exchange_open"
         } else {
             ""
@@ -101,7 +112,7 @@ impl Question {
         Self { sql, values: Vec::new() }.narrowed(query, visible, "e.updated_at", "e.id")
     }
 
-    fn narrowed(mut self, query: &ExchangeQuery, visible: Option<&Sql>, at: &str, id: &str) -> Self {
+    fn narrowed(mut self, (query, of_person): Asking<'_>, visible: Option<&Sql>, at: &str, id: &str) -> Self {
         // The `+` keeps SQLite from reading all that a partner has for every exchange that is asked.
         let is_party =
             |test: &str| format!(" AND EXISTS (SELECT 1 FROM party p WHERE p.exchange = e.id AND +p.{test})");
@@ -116,7 +127,6 @@ impl Question {
         let tests = [
             (query.stage.map(|stage| stage.code().to_owned()), " AND e.stage = ?".to_owned()),
             (query.kind.map(|kind| kind.name().to_owned()), " AND e.kind = ?".to_owned()),
-            (query.patient.clone(), " AND e.patient = ?".to_owned()),
             (query.unit.clone(), is_party("unit = ?")),
             (query.partner.clone(), is_party("partner = ?")),
         ];
@@ -124,6 +134,17 @@ impl Question {
             if let Some(value) = value {
                 self.sql.push_str(&test);
                 self.values.push(Value::from(value));
+            }
+        }
+        match of_person {
+            [] => {}
+            [one] => {
+                self.sql.push_str(" AND e.patient = ?");
+                self.values.push(Value::from(one.clone()));
+            }
+            all => {
+                self.sql.push_str(" AND e.patient IN (SELECT value FROM json_each(?))");
+                self.values.push(ids(all.iter().cloned()));
             }
         }
         if let Some(visible) = visible {

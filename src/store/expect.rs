@@ -61,6 +61,8 @@ impl Writing<'_, '_> {
                 Ok(found == *mark)
             }
             Expect::Blocks { patient, marks } => Ok(self.block_marks(patient)? == *marks),
+            Expect::Unlinked { old, new } => self.is_unlinked(old, new),
+            Expect::Linked { id } => self.is_linked(*id),
             Expect::Charges { patient, last } => {
                 let found: Option<i64> = db.first(LAST, [patient], |row| row.get("last"))?;
                 Ok(found == Some(*last))
@@ -105,9 +107,10 @@ impl Writing<'_, '_> {
                 let found: Option<String> = db.first(EXPORT, [export.as_bytes()], |row| row.get("state"))?;
                 Ok(found.as_deref() == Some("open"))
             }
-            Expect::ExportRoom { client, open, kept } => {
+            Expect::ExportRoom { owner, open, kept } => {
+                let of = (&owner.name, &owner.client);
                 let count =
-                    |sql| Ok::<_, rusqlite::Error>(db.first(sql, [client], |row| row.get::<_, u32>("n"))?.unwrap_or(0));
+                    |sql| Ok::<_, rusqlite::Error>(db.first(sql, of, |row| row.get::<_, u32>("n"))?.unwrap_or(0));
                 Ok(count(OPEN_OF)? < *open && count(KEPT_OF)? < *kept)
             }
             Expect::Subscription { subscription } => {

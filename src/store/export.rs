@@ -57,12 +57,20 @@ impl ExportState {
     }
 }
 
+/// Whose an export is: the name that the caller had, and the client whose token it came with. Several systems may speak for one
+/// unit, and what one of them began is not the other's.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Owner {
+    pub name: String,
+    pub client: Option<String>,
+}
+
 /// An export to begin: what the store adds is where it stands in the order of commits.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ExportOrder {
     pub id: Uuid,
-    /// Whose it is; for everyone else it does not exist.
-    pub client: String,
+    /// For everyone else it does not exist.
+    pub owner: Owner,
     /// The caller, as it is to be made again after a restart.
     pub caller: String,
     pub level: ExportLevel,

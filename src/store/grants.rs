@@ -40,6 +40,8 @@ pub struct Grants {
     by_type: BTreeMap<String, BTreeMap<Right, Allowed>>,
     /// Rights to every resource of every type.
     everywhere: BTreeSet<Right>,
+    /// Types that nothing allows.
+    never: &'static [&'static str],
 }
 
 /// What of a type is allowed with a right: every resource, or those that satisfy one of these lists of clauses wholly.
@@ -79,8 +81,32 @@ impl Grants {
         self.everywhere.insert(right);
     }
 
+    /// Takes these types out, whatever else says of them.
+    pub fn bar(&mut self, types: &'static [&'static str]) {
+        self.never = types;
+    }
+
+    /// The same as far as it is about these types.
+    #[must_use]
+    pub fn only(&self, types: &[&str]) -> Self {
+        let mut narrow = Self { never: self.never, ..Self::default() };
+        for (resource_type, right) in types.iter().flat_map(|name| Right::ALL.map(|right| (*name, right))) {
+            match self.extent(resource_type, right) {
+                Extent::Nothing => {}
+                Extent::All => narrow.allow(resource_type, right, Vec::new()),
+                Extent::AnyOf(lists) => {
+                    lists.iter().for_each(|list| narrow.allow(resource_type, right, list.clone()));
+                }
+            }
+        }
+        narrow
+    }
+
     /// How much of the type the right extends to.
     pub fn extent(&self, resource_type: &str, right: Right) -> Extent<'_> {
+        if self.never.contains(&resource_type) {
+            return Extent::Nothing;
+        }
         if self.everywhere.contains(&right) {
             return Extent::All;
         }
@@ -135,5 +161,23 @@ mod tests {
         grants.allow_everywhere(Right::Search);
         assert_eq!(grants.extent("Task", Right::Search), Extent::All);
         assert_eq!(grants.extent("Task", Right::Read), Extent::Nothing);
+    }
+
+    #[test]
+    fn what_is_barred_is_allowed_by_nothing_and_what_is_left_of_some_types_is_no_more_than_before() {
+        let mut grants = Grants::default();
+        grants.allow_everywhere(Right::Search);
+        grants.allow("Task", Right::Read, vec![code("A")]);
+        grants.allow("Composition", Right::Read, Vec::new());
+        grants.bar(&["Composition"]);
+        for right in Right::ALL {
+            assert_eq!(grants.extent("Composition", right), Extent::Nothing);
+        }
+        let only = grants.only(&["Task", "Composition"]);
+        assert_eq!(only.extent("Task", Right::Search), Extent::All);
+        assert!(matches!(only.extent("Task", Right::Read), Extent::AnyOf([_])));
+        assert_eq!(only.extent("Task", Right::Update), Extent::Nothing);
+        assert_eq!(only.extent("Composition", Right::Search), Extent::Nothing);
+        assert_eq!(only.extent("Goal", Right::Search), Extent::Nothing, "a right to everything is none to the rest");
     }
 }

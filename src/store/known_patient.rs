@@ -2,7 +2,8 @@
 //!
 //! A Patient is one for everybody, put together from what all units say. A unit that received something about the patient has
 //! got the Patient with it. One that only sent finds the Patient by id and identifier, which it knows, and by nothing that
-//! others may have said; what it is shown is its own word (`sync::particulars`).
+//! others may have said; what it is shown is its own word (`sync::particulars`). So does one that knows the person by another
+//! number only: that two numbers are one person's brings nobody what others have said under the other.
 
 use std::collections::BTreeSet;
 
@@ -22,11 +23,16 @@ impl Asked<'_, '_> {
     /// units.
     pub(super) fn has_come(&self, row: &str) -> Option<Sql> {
         let units = units(self.filter)?;
+        // Nor has it with a link, whatever else the unit once had of the person.
         let text = format!(
-            "coalesce((SELECT max(p.role <> 'sender') FROM exchange o CROSS JOIN party p ON p.exchange = o.id \
-             WHERE o.patient = {row}.id AND +p.unit IN (SELECT value FROM json_each(?)) AND {UNBLOCKED_PARTY}), true)"
+            "(coalesce((SELECT max(p.role <> 'sender') FROM exchange o CROSS JOIN party p ON p.exchange = o.id \
+             WHERE o.patient = {row}.id AND +p.unit IN (SELECT value FROM json_each(?)) AND {UNBLOCKED_PARTY}), \
+             NOT EXISTS (SELECT 1 FROM kin k WHERE k.patient = {row}.id)) \
+             AND (NOT EXISTS (SELECT 1 FROM link_sight s INDEXED BY link_sight_of WHERE s.rid = {row}.rid) \
+             OR EXISTS (SELECT 1 FROM concern c WHERE c.rid = {row}.rid AND c.unit IN (SELECT value FROM json_each(?)) \
+             AND NOT EXISTS (SELECT 1 FROM link_sight s INDEXED BY link_sight_of WHERE s.rid = c.rid AND s.unit = c.unit))))"
         );
-        Some(Sql::new(text, [Value::from(units)]))
+        Some(Sql::new(text, [Value::from(units.clone()), Value::from(units)]))
     }
 
     /// Whether a Patient is known to the one who asks by its own word only.

@@ -23,6 +23,11 @@ const STEPS: &[&str] = &[
     include_str!("migrations/0014_subscription.sql"),
     include_str!("migrations/0011_closed.sql"),
     include_str!("migrations/0016_programme.sql"),
+    include_str!("migrations/0024_dropped.sql"),
+    include_str!("migrations/0022_reassessment.sql"),
+    include_str!("migrations/0021_owner.sql"),
+    include_str!("migrations/0019_link.sql"),
+    include_str!("migrations/0023_area.sql"),
     include_str!("migrations/0020_counterpart.sql"),
 ];
 

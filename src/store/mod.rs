@@ -13,6 +13,7 @@ mod charge;
 pub mod commit;
 mod counterpart;
 mod disclosure;
+mod dropped;
 mod due;
 mod exchanges;
 mod expect;
@@ -22,6 +23,7 @@ pub mod grants;
 mod hold;
 mod known_patient;
 pub mod ledger;
+mod link;
 mod log;
 mod look;
 pub mod meter;
@@ -38,6 +40,7 @@ mod read_export;
 mod read_queue;
 mod read_resource;
 mod reader;
+mod reassessment;
 pub mod record;
 mod reindex;
 mod removal;
@@ -76,12 +79,14 @@ pub use block::{Block, Lifted, Listed, Outgoing};
 pub use charge::{Moved, Moves};
 pub use commit::{Begun, Commit, Committed, Expect, Share, StoreError};
 pub use counterpart::{Counterpart, Owned, OwnedChange};
+pub use dropped::Dropped;
 pub use due::{Due as Removable, Tally, look_due};
 pub use export::{
-    Export, ExportChange, ExportFile, ExportLevel, ExportOrder, ExportState, FileKind, Membership, Until,
+    Export, ExportChange, ExportFile, ExportLevel, ExportOrder, ExportState, FileKind, Membership, Owner, Until,
 };
 pub use grants::{Extent, Grants, Right};
 pub use ledger::Ledger;
+pub use link::{Link, Says, Undone, Word};
 pub use meter::{Meter, Space};
 pub use objection::EVERY;
 pub use open::Options;
@@ -91,6 +96,7 @@ pub use read_act::{ActQuestion, ActRow, Apart, Reached, Span as ActSpan};
 pub use read_delivery::{Due, Room, Rooms, TURN};
 pub use read_exchange::OpenTask;
 pub use read_queue::{MOST_COUNTED, Parked, PartnerQueue, Queue, Unanswered, Worklist, look};
+pub use reassessment::{Look, Reassessment};
 pub use record::{
     Action, Answer, Assertion, Attempt, Audit, Delivery, DeliveryChange, Document, Exchange, Inbound, Move, Party, Put,
     Stored,

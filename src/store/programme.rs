@@ -7,6 +7,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::apply::{Refusal, Writing};
+use super::link::person;
 use super::removal::{ANOTHER_PROGRAMME, Named, STUB, hashed};
 use super::rights::Removal;
 use super::row::{list, time, time_if_any, uuid, uuid_if_any};
@@ -66,14 +67,20 @@ const MADE: &str = "INSERT INTO programme_resource (programme, rid, kept) SELECT
 const ONE: &str = "SELECT * FROM programme WHERE id = ?1";
 pub(super) const REVISION: &str = "SELECT revision FROM programme WHERE id = ?1";
 /// A hold on its patient keeps it.
-const HELD: &str = "SELECT h.id FROM hold h INDEXED BY hold_of_patient WHERE h.patient = ?1 AND h.patient IS NOT NULL \
-     AND h.lifted_at IS NULL LIMIT 1";
+const HELD: &str = concat!(
+    "SELECT h.id FROM hold h INDEXED BY hold_of_patient WHERE h.patient IN ",
+    person!("?1"),
+    " AND h.patient IS NOT NULL AND h.lifted_at IS NULL LIMIT 1"
+);
 const DUE: &str = "SELECT * FROM programme INDEXED BY programme_next WHERE next_at IS NOT NULL AND next_at <= ?1 \
      ORDER BY next_at LIMIT ?2";
 const NEXT: &str =
     "SELECT next_at FROM programme INDEXED BY programme_next WHERE next_at IS NOT NULL ORDER BY next_at LIMIT 1";
-const OF_PATIENT: &str = "SELECT * FROM programme INDEXED BY programme_of_patient WHERE patient = ?1 AND patient IS NOT NULL \
-     ORDER BY started_at, id";
+const OF_PATIENT: &str = concat!(
+    "SELECT * FROM programme INDEXED BY programme_of_patient WHERE patient IN ",
+    person!("?1"),
+    " AND patient IS NOT NULL"
+);
 const RECENT: &str =
     "SELECT * FROM programme INDEXED BY programme_recent WHERE started_at < ?1 ORDER BY started_at DESC LIMIT ?2";
 const OF_UNITS: &str = "SELECT p.* FROM (\
@@ -81,8 +88,10 @@ const OF_UNITS: &str = "SELECT p.* FROM (\
      WHERE a.started_at < ?1 \
      UNION SELECT t.id FROM json_each(?3) CROSS JOIN programme t INDEXED BY programme_of_team ON t.team = json_each.value \
      WHERE t.team IS NOT NULL AND t.started_at < ?1) l CROSS JOIN programme p ON p.id = l.id ORDER BY p.started_at DESC LIMIT ?2";
+/// What the journal still has to say is kept until it does: a reminder that is done goes with the rest.
 const OWN: &str = "SELECT r.rid, r.type, r.id FROM programme_resource x CROSS JOIN resource r ON r.rid = x.rid \
-     WHERE x.programme = ?1 AND x.kept = 0";
+     CROSS JOIN version v ON v.seq = r.seq WHERE x.programme = ?1 \
+     AND (x.kept = 0 OR r.type = 'Task' AND json_extract(CAST(v.body AS TEXT), '$.status') = 'completed')";
 const NAMES: &str = "SELECT r.type || '/' || r.id FROM programme_resource x CROSS JOIN resource r ON r.rid = x.rid \
      WHERE x.programme = ?1";
 /// The Patient itself goes where nothing else is about them.
@@ -91,7 +100,8 @@ const ALONE: &str = "SELECT r.rid, r.type, r.id FROM resource r WHERE r.type = '
      AND NOT EXISTS (SELECT 1 FROM exchange e WHERE e.patient = ?1) \
      AND NOT EXISTS (SELECT 1 FROM opt_out o WHERE o.patient = ?1) \
      AND NOT EXISTS (SELECT 1 FROM information i WHERE i.patient = ?1) \
-     AND NOT EXISTS (SELECT 1 FROM block b WHERE b.patient = ?1)";
+     AND NOT EXISTS (SELECT 1 FROM block b WHERE b.patient = ?1) \
+     AND NOT EXISTS (SELECT 1 FROM kin k WHERE k.patient = ?1)";
 const EMPTIED: &str = "UPDATE programme SET stage = 'purged', revision = revision + 1, patient = NULL, purged_at = ?2, \
      closed_at = coalesce(closed_at, ?2), next_at = NULL, state = '{}' WHERE id = ?1";
 
@@ -217,7 +227,12 @@ impl Store {
     /// Those of a patient that were not purged, whoever asks.
     pub async fn programmes_of(&self, patient: &str) -> Result<Vec<Programme>, StoreError> {
         let patient = patient.to_owned();
-        self.read(move |db| db.all(OF_PATIENT, [patient], programme)).await
+        self.read(move |db| {
+            let mut all = db.all(OF_PATIENT, [patient], programme)?;
+            all.sort_by_key(|one| (one.started_at, one.id));
+            Ok(all)
+        })
+        .await
     }
 
     /// Those that were started before a time and that the one who asks has a part in by name, the latest first.

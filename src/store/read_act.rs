@@ -148,7 +148,8 @@ impl Store {
                 Kind::ContactNurse => "CareTeam",
             };
             let on = if kind == Kind::ContactNurse { "" } else { " AND m.day BETWEEN ? AND ?" };
-            let mut sql = format!("SELECT m.patient, m.unit FROM milestone m{} WHERE m.kind = ?{on}", of_resource("m"));
+            let patient = if merged(db)? { OF_PERSON.replace('§', "m") } else { "m.patient".into() };
+            let mut sql = format!("SELECT {patient}, m.unit FROM milestone m{} WHERE m.kind = ?{on}", of_resource("m"));
             let mut values = vec![Value::from(kind.code().to_owned())];
             if !on.is_empty() {
                 values.extend([first, last].map(|day| Value::from(i64::from(day_number(day)))));
@@ -203,7 +204,11 @@ fn one_by_one(
     row: &mut Row<'_>,
 ) -> Result<(), StoreError> {
     // Nearly every row is another patient's, so that grouping them would be in vain.
-    let columns = if people { "a.patient, 1" } else { "NULL, count(*)" };
+    let columns = match people {
+        true if merged(db)? => format!("{}, 1", OF_PERSON.replace('§', "a")),
+        true => "a.patient, 1".into(),
+        false => "NULL, count(*)".to_owned(),
+    };
     let of = if narrow.is_some() { of_resource("a") } else { String::new() };
     let mut sql = format!(
         "SELECT a.day, a.unit, a.distance, {columns} FROM act a{of} WHERE a.code = ? AND a.day BETWEEN ? AND ?"
@@ -229,6 +234,14 @@ fn one_by_one(
         Ok::<_, StoreError>(())
     })?;
     Ok(())
+}
+
+/// The Patient that stands for the person of the fact `§`.
+const OF_PERSON: &str = "coalesce((SELECT p.into_rid FROM merged p WHERE p.rid = §.patient), §.patient)";
+
+/// Whether anybody has several numbers: who is counted is asked no more where nobody has.
+fn merged(db: &Statements<'_>) -> Result<bool, StoreError> {
+    Ok(db.first("SELECT 1 FROM merged WHERE rid > 0 LIMIT 1", [], |_| Ok::<_, StoreError>(()))?.is_some())
 }
 
 /// The resource `r` that a fact is of: what may be seen is a question to it.

@@ -31,8 +31,10 @@ const HEAD_OF: &str =
 
 /// A lane by way of its patient's exchanges: an index of all lanes would cost every acceptance, for what is hardly ever asked.
 const LANE_AFTER: &str = "SELECT d.* FROM exchange o CROSS JOIN exchange e ON e.patient = o.patient OR e.id = o.id \
+     OR e.patient IN (SELECT k.other FROM kin k WHERE k.patient = o.patient) \
      CROSS JOIN delivery d ON d.exchange = e.id WHERE o.id = ?1 AND d.partner = ?2 AND d.seq > ?3";
 pub(super) const LANE_END: &str = "SELECT max(d.seq) AS last FROM exchange o CROSS JOIN exchange e ON e.patient = o.patient OR e.id = o.id \
+     OR e.patient IN (SELECT k.other FROM kin k WHERE k.patient = o.patient) \
      CROSS JOIN delivery d ON d.exchange = e.id WHERE o.id = ?1 AND d.partner = ?2";
 const BETWEEN: &str = "SELECT * FROM delivery INDEXED BY delivery_of_partner \
      WHERE partner = ? AND +state IN (SELECT value FROM json_each(?)) \

@@ -5,6 +5,7 @@ use rusqlite::types::Value;
 use uuid::Uuid;
 
 use super::grants::Right;
+use super::link::person;
 use super::query::Filter;
 use super::record::{Answer, Document, Exchange, Inbound, Party};
 use super::row::{list, time, uuid, uuid_if_any, word};
@@ -20,7 +21,7 @@ pub(super) const REVISION_OF_DOCUMENT: &str =
     "SELECT id, revision FROM exchange WHERE organisation = ?1 AND kind = ?2 AND document = ?3";
 /// Grows with every exchange of the patient and with every change of one.
 pub(super) const CHANGES_OF_PATIENT: &str =
-    "SELECT coalesce(sum(revision + 1), 0) AS changes FROM exchange WHERE patient = ?1";
+    concat!("SELECT coalesce(sum(revision + 1), 0) AS changes FROM exchange WHERE patient IN ", person!("?1"));
 /// `Type/id` of the version in force.
 pub(super) const RESOURCES: &str = "SELECT r.type || '/' || r.id FROM exchange_resource x CROSS JOIN resource r ON r.rid = x.rid \
                                     WHERE x.exchange = ?1 AND x.position IS NOT NULL ORDER BY x.position";

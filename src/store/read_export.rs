@@ -4,12 +4,14 @@ use chrono::{DateTime, Utc};
 use rusqlite::Row;
 use uuid::Uuid;
 
-use super::export::{Export, ExportFile, ExportLevel, ExportState, FileKind, Membership, Until};
+use super::export::{Export, ExportFile, ExportLevel, ExportState, FileKind, Membership, Owner, Until};
 use super::row::{time, time_if_any, uuid, uuid_if_any, word};
 use super::statement::Statements;
 use super::{Store, StoreError};
 
-const OF_CLIENT: &str = "SELECT * FROM export_job WHERE id = ?1 AND client = ?2 AND state <> 'gone'";
+/// One of before of which no client is known is the one's whose own name it has.
+const OF_CLIENT: &str = "SELECT * FROM export_job WHERE id = ?1 AND client = ?2 AND state <> 'gone' \
+                         AND (client_id IS ?3 OR client_id IS NULL AND client = ?3)";
 const BY_ID: &str = "SELECT * FROM export_job WHERE id = ?1";
 const OPEN: &str =
     "SELECT id, client FROM export_job INDEXED BY export_open WHERE state = 'open' ORDER BY created_at, id LIMIT ?1";
@@ -76,9 +78,9 @@ pub(super) fn is_listed(db: &Statements<'_>, export: Uuid, patient: &str) -> Res
 
 impl Store {
     /// The client's export. Another's does not exist.
-    pub async fn export_of(&self, client: &str, id: Uuid) -> Result<Option<Export>, StoreError> {
-        let client = client.to_owned();
-        self.read(move |db| db.first(OF_CLIENT, (id.as_bytes(), client), export)).await
+    pub async fn export_of(&self, owner: &Owner, id: Uuid) -> Result<Option<Export>, StoreError> {
+        let owner = owner.clone();
+        self.read(move |db| db.first(OF_CLIENT, (id.as_bytes(), owner.name, owner.client), export)).await
     }
 
     /// For whoever works on it.

@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 use super::Expect;
 use super::apply::{Refusal, Writing};
+use super::link::{FORGET, kin, person};
 use super::rights::{Copies, Removal};
 use crate::domain::retention::What;
 
@@ -20,11 +21,13 @@ macro_rules! actors {
         "('Organization', 'Practitioner', 'PractitionerRole', 'Location')"
     };
 }
-/// No hold on the exchange `e`, nor on its patient.
+/// No hold on the exchange `e`, nor on its patient under any number.
 macro_rules! is_free {
     () => {
         "NOT EXISTS (SELECT 1 FROM hold h INDEXED BY hold_of_exchange WHERE h.exchange = e.id AND h.exchange IS NOT NULL AND h.lifted_at IS NULL) \
-         AND NOT EXISTS (SELECT 1 FROM hold h INDEXED BY hold_of_patient WHERE h.patient = e.patient AND h.patient IS NOT NULL AND h.lifted_at IS NULL)"
+         AND NOT EXISTS (SELECT 1 FROM hold h INDEXED BY hold_of_patient WHERE h.patient = e.patient AND h.patient IS NOT NULL AND h.lifted_at IS NULL) \
+         AND NOT EXISTS (SELECT 1 FROM kin k CROSS JOIN hold h INDEXED BY hold_of_patient \
+                         ON h.patient = k.other AND h.patient IS NOT NULL AND h.lifted_at IS NULL WHERE k.patient = e.patient)"
     };
 }
 /// Nothing more is expected of the exchange `e`: nothing is under way, and no unit has an open Task.
@@ -36,11 +39,19 @@ macro_rules! is_over {
                          AND +p.status IN ('requested', 'received', 'on-hold', 'accepted', 'in-progress'))"
     };
 }
-/// A hold on a patient whom the row `a` of the log is about: who looked is what such a hold is often for.
+/// A hold on a patient whom the row `a` of the log is about, or on an exchange of that patient: who looked is what such a hold is
+/// often for, and which of the patient's exchanges was looked at stands in what would be erased. A row that names the exchange
+/// itself is held also where it is about nobody.
 macro_rules! is_held {
     () => {
-        "EXISTS (SELECT 1 FROM hold h INDEXED BY hold_of_patient WHERE h.patient IS NOT NULL AND h.lifted_at IS NULL \
-         AND instr(char(10) || a.about || char(10), char(10) || 'Patient/' || h.patient || char(10)) > 0)"
+        "(EXISTS (SELECT 1 FROM hold h INDEXED BY hold_of_patient WHERE h.patient IS NOT NULL AND h.lifted_at IS NULL \
+         AND (instr(char(10) || a.about || char(10), char(10) || 'Patient/' || h.patient || char(10)) > 0 \
+         OR EXISTS (SELECT 1 FROM kin k WHERE k.patient = h.patient \
+                    AND instr(char(10) || a.about || char(10), char(10) || 'Patient/' || k.other || char(10)) > 0))) \
+         OR EXISTS (SELECT 1 FROM hold h INDEXED BY hold_of_exchange CROSS JOIN exchange e ON e.id = h.exchange \
+         WHERE h.exchange IS NOT NULL AND h.lifted_at IS NULL \
+         AND (instr(char(10) || a.about || char(10), char(10) || 'Patient/' || e.patient || char(10)) > 0 \
+         OR instr(replace(a.object, '-', ''), lower(hex(h.exchange))) > 0)))"
     };
 }
 pub(super) use actors;
@@ -61,10 +72,17 @@ const OWN: &str = concat!(
 /// Tasks that told what was overdue in it.
 const ITEMS: &str =
     "SELECT r.rid, r.type, r.id FROM escalation_task t CROSS JOIN resource r ON r.rid = t.rid WHERE t.exchange = ?1";
+/// Tasks that asked for a new assessment because of it.
+const REASSESSMENTS: &str =
+    "SELECT r.rid, r.type, r.id FROM reassessment t CROSS JOIN resource r ON r.rid = t.rid WHERE t.exchange = ?1";
 const TASK: &str = "SELECT rid, type, id FROM resource WHERE type = 'Task' AND id = ?1";
-const ANOTHER: &str = "SELECT 1 FROM exchange WHERE patient = ?1 AND id <> ?2 LIMIT 1";
-pub(super) const ANOTHER_PROGRAMME: &str = "SELECT 1 FROM programme INDEXED BY programme_of_patient \
-     WHERE patient = ?1 AND patient IS NOT NULL AND id <> ?2 LIMIT 1";
+/// Of the person: also under another number.
+const ANOTHER: &str = concat!("SELECT 1 FROM exchange WHERE patient IN ", person!("?1"), " AND id <> ?2 LIMIT 1");
+pub(super) const ANOTHER_PROGRAMME: &str = concat!(
+    "SELECT 1 FROM programme INDEXED BY programme_of_patient WHERE patient IN ",
+    person!("?1"),
+    " AND patient IS NOT NULL AND id <> ?2 LIMIT 1"
+);
 /// With a patient's last exchange goes the Patient, and what else is about nobody but them.
 const LAST: &str = concat!(
     "SELECT r.rid, r.type, r.id FROM resource r INDEXED BY resource_of_patient WHERE r.patient = ?1 AND r.type NOT IN ",
@@ -84,13 +102,16 @@ const LET_GO: [&str; 9] = [
 ];
 const VERSIONS: &str = "SELECT count(*) FROM version WHERE rid = ?1";
 const DELIVERIES: &str = "SELECT id FROM delivery WHERE exchange = ?1";
-const OF_EXCHANGE: [(&str, &str); 16] = [
+const OF_EXCHANGE: &[(&str, &str)] = &[
+    ("drops", "DELETE FROM dropped WHERE exchange = ?1"),
     ("counterparts", "DELETE FROM counterpart WHERE exchange = ?1"),
     ("waits", "DELETE FROM wait WHERE exchange = ?1"),
     ("clocks", "DELETE FROM clocked WHERE exchange = ?1"),
     ("pauses", "DELETE FROM pause WHERE exchange = ?1"),
     ("escalations", "DELETE FROM escalation WHERE exchange = ?1"),
     ("items", "DELETE FROM escalation_task WHERE exchange = ?1"),
+    ("looks", "DELETE FROM plan_look WHERE exchange = ?1"),
+    ("reassessments", "DELETE FROM reassessment WHERE exchange = ?1"),
     ("withheld", "DELETE FROM withheld_exchange WHERE exchange = ?1"),
     ("deliveries", "DELETE FROM delivery WHERE exchange = ?1"),
     ("inbound", "DELETE FROM inbound WHERE exchange = ?1"),
@@ -111,7 +132,7 @@ const ATTEMPTS: &str = "DELETE FROM attempt WHERE delivery IN (SELECT id FROM de
 const FORGET_DEATH: &str = "DELETE FROM deceased WHERE patient = ?1";
 const EXCHANGE: &str = "DELETE FROM exchange WHERE id = ?1";
 /// The row about the thing itself, and those about what is behind it: its history, its document.
-const SAID: [&str; 2] = [
+pub(super) const SAID: [&str; 2] = [
     "SELECT chain, seq, at FROM audit INDEXED BY audit_of_object WHERE object = ?1 AND payload IS NOT NULL",
     "SELECT chain, seq, at FROM audit INDEXED BY audit_of_object \
      WHERE object > ?1 || '/' AND object < ?1 || '0' AND payload IS NOT NULL",
@@ -199,6 +220,7 @@ impl Writing<'_, '_> {
         let (kind, patient) = found.ok_or(Refusal::Corrupt("an exchange"))?;
         let mut own: Vec<Named> = db.all(OWN, [id], Named::read)?;
         own.extend(db.all(ITEMS, [id], Named::read)?);
+        own.extend(db.all(REASSESSMENTS, [id], Named::read)?);
         for item in &removal.items {
             own.extend(db.first(TASK, [item], Named::read)?);
         }
@@ -210,7 +232,7 @@ impl Writing<'_, '_> {
         let mut counts = serde_json::Map::new();
         counts.insert("attempts".into(), json!(db.run(ATTEMPTS, [id])?));
         for (name, sql) in OF_EXCHANGE {
-            counts.insert(name.into(), json!(db.run(sql, [id])?));
+            counts.insert((*name).into(), json!(db.run(sql, [id])?));
         }
         let is_last = match &patient {
             Some(patient) => {
@@ -225,13 +247,20 @@ impl Writing<'_, '_> {
             versions += self.let_go(rid, removal)?;
         }
         if let Some(patient) = patient.filter(|_| is_last) {
-            db.run(MOVES, [&patient])?;
-            let last = db.all(LAST, [&patient], Named::read)?;
-            db.run(FORGET_DEATH, [&patient])?;
-            for one in &last {
-                versions += self.let_go(one.rid, removal)?;
+            let mut person = kin(db, &patient)?;
+            person.push(patient);
+            for patient in &person {
+                db.run(MOVES, [patient])?;
+                let last = db.all(LAST, [patient], Named::read)?;
+                db.run(FORGET_DEATH, [patient])?;
+                for sql in FORGET {
+                    db.run(sql, [patient])?;
+                }
+                for one in &last {
+                    versions += self.let_go(one.rid, removal)?;
+                }
+                own.extend(last);
             }
-            own.extend(last);
         }
         db.run(EXCHANGE, [id])?;
         counts.insert("resources".into(), json!(own.len()));

@@ -19,7 +19,9 @@ const MARK_EVERY_MS: i64 = 60_000;
 /// The last number that was given to anything.
 pub(super) const LAST_SEQ: &str = "SELECT max((SELECT coalesce(max(seq), 0) FROM version), \
      (SELECT coalesce(max(seq), 0) FROM delivery), (SELECT coalesce(max(seq), 0) FROM sight), \
-     (SELECT coalesce(max(seq), 0) FROM seq_given))";
+     (SELECT coalesce(max(seq), 0) FROM seq_given), \
+     (SELECT coalesce(max(seq), 0) FROM opt_out), (SELECT coalesce(max(lifted_seq), 0) FROM opt_out WHERE lifted_seq IS NOT NULL), \
+     (SELECT coalesce(max(seq), 0) FROM information))";
 const LAST_MARK: &str = "SELECT at, seq FROM mark ORDER BY at DESC LIMIT 1";
 
 pub(super) struct State {
@@ -88,11 +90,6 @@ impl State {
     pub(super) fn mark_at(&mut self, now_ms: i64) -> (i64, i64) {
         self.now.marked = (now_ms.max(self.now.marked.0 + 1), self.now.seq);
         self.now.marked
-    }
-
-    /// The time of the last mark.
-    pub(super) fn marked_at(&self) -> i64 {
-        self.now.marked.0
     }
 
     /// Whether something was committed since the last mark, and that was a while ago.

@@ -29,6 +29,13 @@ pub(super) const PROMOTE: &str = "UPDATE delivery SET head = 1 WHERE seq = (SELE
 const INSERT_ATTEMPT: &str = "INSERT INTO attempt (delivery, number, at, class, status, reason, duration_ms) \
                               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
 
+/// The lane in which something of the person waits for the partner, of the same exchange first: what comes under another number of
+/// the person comes behind it.
+const OPEN_LANE: &str = "SELECT d.patient, max((d.exchange = ?3) * 4611686018427387904 + d.seq) FROM delivery d INDEXED BY delivery_lane \
+     WHERE d.partner = ?1 AND d.patient IN (SELECT ?2 UNION ALL SELECT k.other FROM kin k WHERE k.patient = ?2) \
+     AND d.state IN ('waiting', 'parked')";
+const HAS_KIN: &str = "SELECT 1 FROM kin WHERE patient = ?1 LIMIT 1";
+
 struct Standing {
     state: String,
     partner: String,
@@ -45,6 +52,7 @@ impl Writing<'_, '_> {
     /// Its place in the lane is given here, whatever `delivery.seq` says.
     pub(super) fn put_delivery(&mut self, delivery: &Delivery) -> Result<(), Refusal> {
         let seq = self.state.next_seq();
+        let lane = self.lane(delivery)?;
         self.statements.run(
             INSERT,
             params![
@@ -54,7 +62,7 @@ impl Writing<'_, '_> {
                 delivery.document_version,
                 delivery.partner,
                 delivery.unit,
-                delivery.patient,
+                lane,
                 delivery.action.code(),
                 delivery.state.code(),
                 holds(delivery.state),
@@ -69,9 +77,21 @@ impl Writing<'_, '_> {
             ],
         )?;
         if delivery.urgent && holds(delivery.state) {
-            self.statements.run(HURRY, (&delivery.partner, &delivery.patient))?;
+            self.statements.run(HURRY, (&delivery.partner, &lane))?;
         }
         Ok(())
+    }
+
+    /// One person is one lane, whatever the number; a resend stays where the first was.
+    fn lane(&self, delivery: &Delivery) -> Result<String, Refusal> {
+        let db = self.statements;
+        let own = delivery.patient.clone();
+        if delivery.resend_of.is_some() || db.first(HAS_KIN, [&own], |_| Ok::<_, Refusal>(()))?.is_none() {
+            return Ok(own);
+        }
+        let key = (&delivery.partner, &own, delivery.exchange.as_bytes());
+        let open = db.first(OPEN_LANE, key, |row| row.get::<_, Option<String>>(0).map_err(Refusal::from))?;
+        Ok(open.flatten().unwrap_or(own))
     }
 
     /// An attempt at it is about to begin.

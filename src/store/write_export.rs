@@ -9,13 +9,13 @@ use super::{Expect, StoreError};
 /// The last mark not after a moment.
 pub(super) const MARK_BEFORE: &str = "SELECT seq FROM mark WHERE at <= ?1 ORDER BY at DESC LIMIT 1";
 const MARK: &str = "INSERT INTO mark (at, seq) VALUES (?1, ?2)";
-/// What the client had of the cohort at that moment.
+/// What the client had of the cohort at that moment; what is not known to be another's counts.
 const BASIS: &str = "SELECT id FROM export_job INDEXED BY export_of_cohort WHERE client = ?1 AND cohort = ?2 AND transaction_at <= ?3 \
-                     AND finished_at IS NOT NULL AND is_partial = 0 AND cohort IS NOT NULL \
+                     AND (client_id IS ?4 OR client_id IS NULL) AND finished_at IS NOT NULL AND is_partial = 0 AND cohort IS NOT NULL \
                      ORDER BY transaction_at DESC LIMIT 1";
-const INSERT: &str = "INSERT INTO export_job (id, client, caller, level, cohort, request, asked, is_partial, created_at, \
+const INSERT: &str = "INSERT INTO export_job (id, client, client_id, caller, level, cohort, request, asked, is_partial, created_at, \
                       transaction_at, seq, since_at, since_seq, basis, until_at, until_seq, state, step, position, resources) \
-                      VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, 'open', 0, 0, 0)";
+                      VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, 'open', 0, 0, 0)";
 const ADVANCE: &str = "UPDATE export_job SET step = ?2, position = ?3, resources = ?4 WHERE id = ?1 AND state = 'open' AND (step, position) <= (?2, ?3)";
 const FILE: &str = "INSERT INTO export_file (job, name, kind, type, lines, bytes, sha256) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) \
                     ON CONFLICT (job, name) DO UPDATE SET lines = excluded.lines, bytes = excluded.bytes, sha256 = excluded.sha256 \
@@ -31,9 +31,8 @@ const FORGET_FILES: &str = "DELETE FROM export_file WHERE job = ?1";
 const FORGET_PATIENTS: &str = "DELETE FROM export_patient WHERE job = ?1";
 const FORGET: &str = "DELETE FROM export_job WHERE id = ?1 AND state = 'gone'";
 /// What a client has: open, and with files.
-pub(super) const OPEN_OF: &str =
-    "SELECT count(*) AS n FROM export_job INDEXED BY export_kept WHERE client = ?1 AND state = 'open'";
-pub(super) const KEPT_OF: &str = "SELECT count(*) AS n FROM export_job INDEXED BY export_kept WHERE client = ?1 AND state IN ('open', 'done', 'failed')";
+pub(super) const OPEN_OF: &str = "SELECT count(*) AS n FROM export_job INDEXED BY export_kept WHERE client = ?1 AND state = 'open' AND client_id IS ?2";
+pub(super) const KEPT_OF: &str = "SELECT count(*) AS n FROM export_job INDEXED BY export_kept WHERE client = ?1 AND state IN ('open', 'done', 'failed') AND client_id IS ?2";
 
 impl Writing<'_, '_> {
     pub(super) fn change_export(&mut self, change: &ExportChange) -> Result<(), Refusal> {
@@ -79,7 +78,8 @@ impl Writing<'_, '_> {
         let until_seq = until_at.map(seq_at).transpose()?;
         let basis: Option<[u8; 16]> = match (&order.cohort, since_at) {
             (Some(cohort), Some(since)) => {
-                db.first(BASIS, (&order.client, cohort, since), |row| Ok::<_, StoreError>(row.get("id")?))?
+                let of = (&order.owner.name, cohort, since, &order.owner.client);
+                db.first(BASIS, of, |row| Ok::<_, StoreError>(row.get("id")?))?
             }
             _ => None,
         };
@@ -89,7 +89,8 @@ impl Writing<'_, '_> {
             INSERT,
             rusqlite::params![
                 order.id.as_bytes(),
-                order.client,
+                order.owner.name,
+                order.owner.client,
                 order.caller,
                 order.level.code(),
                 order.cohort,

@@ -21,6 +21,9 @@ const SIGHT: &str =
 /// Nor when a block is lifted.
 const HIDE_WITHHELD: &str =
     "UPDATE withheld SET hidden = 1 WHERE unit = ?3 AND rid = (SELECT rid FROM resource WHERE type = ?1 AND id = ?2)";
+/// What it is shown now it is not shown by a link any more.
+const BY_ITSELF: &str =
+    "DELETE FROM link_sight WHERE unit = ?2 AND rid = (SELECT rid FROM resource WHERE type = 'Patient' AND id = ?1)";
 const BELONGS: &str = "INSERT INTO exchange_resource (exchange, rid) VALUES (?1, ?2) ON CONFLICT DO NOTHING";
 
 impl Writing<'_, '_> {
@@ -54,7 +57,14 @@ impl Writing<'_, '_> {
         }
         for unit in &put.units {
             let unit = unit.to_ascii_uppercase();
-            if db.run(INSERT_CONCERN, (rid, &unit))? > 0 && standing.is_some() {
+            if put.resource_type == "Patient" {
+                db.run(BY_ITSELF, (&put.id, &unit))?;
+            }
+            let is_new_to_it = db.run(INSERT_CONCERN, (rid, &unit))? > 0;
+            if is_new_to_it && put.resource_type == "Patient" {
+                self.follow_link(&put.id, &unit)?;
+            }
+            if is_new_to_it && standing.is_some() {
                 self.shown.push((rid, unit));
             }
         }
@@ -83,8 +93,14 @@ impl Writing<'_, '_> {
         for (resource_type, id) in share.resources.iter().filter_map(|r| r.split_once('/')) {
             for unit in &share.units {
                 let unit = unit.to_ascii_uppercase();
+                if resource_type == "Patient" {
+                    self.statements.run(BY_ITSELF, (id, &unit))?;
+                }
                 if self.statements.run(SHARE, (resource_type, id, &unit))? > 0 {
                     self.note_sight(resource_type, id, &unit, true)?;
+                    if resource_type == "Patient" {
+                        self.follow_link(id, &unit)?;
+                    }
                 }
             }
         }
@@ -92,7 +108,13 @@ impl Writing<'_, '_> {
     }
 
     /// Whoever asks what has changed since is told of this too.
-    fn note_sight(&mut self, resource_type: &str, id: &str, unit: &str, gained: bool) -> Result<(), Refusal> {
+    pub(super) fn note_sight(
+        &mut self,
+        resource_type: &str,
+        id: &str,
+        unit: &str,
+        gained: bool,
+    ) -> Result<(), Refusal> {
         let seq = self.state.next_seq();
         self.statements.run(SIGHT, (resource_type, id, unit, seq, gained))?;
         Ok(())

@@ -15,6 +15,8 @@ pub struct Line {
     pub who: String,
     pub hsa_id: Option<String>,
     pub care_provider: Option<String>,
+    /// The client that asked for it, where one did.
+    pub client: Option<String>,
     /// `läste`, `fick` …
     pub did: &'static str,
     /// What it was about: kinds of information, never what stands in them.
@@ -86,6 +88,7 @@ pub fn line(record: &Record, directory: &Directory) -> Option<Line> {
         who,
         hsa_id: unit_of(name).then(|| name.to_owned()),
         care_provider: organisation.map(str::to_owned),
+        client: record.by("client").map(str::to_owned),
         did,
         what,
         purpose,
@@ -123,14 +126,15 @@ fn what(record: &Record) -> Vec<&'static str> {
 impl Line {
     pub fn json(&self) -> Value {
         json!({
-            "at": self.at, "who": self.who, "hsaId": self.hsa_id, "careProvider": self.care_provider, "did": self.did,
-            "what": self.what, "purpose": self.purpose, "sentence": self.sentence, "record": self.record,
+            "at": self.at, "who": self.who, "hsaId": self.hsa_id, "careProvider": self.care_provider,
+            "client": self.client, "did": self.did, "what": self.what, "purpose": self.purpose, "sentence": self.sentence, "record": self.record,
         })
     }
 }
 
 /// The heads of a table's columns.
-pub const COLUMNS: [&str; 8] = ["Tidpunkt", "Vem", "HSA-id", "Vårdgivare", "Gjorde", "Uppgifter", "Ändamål", "Loggrad"];
+pub const COLUMNS: [&str; 9] =
+    ["Tidpunkt", "Vem", "HSA-id", "Vårdgivare", "Gjorde", "Uppgifter", "Ändamål", "Loggrad", "System"];
 
 /// The lines as a table, for people who open it in a spreadsheet.
 pub fn csv(lines: &[Line]) -> Option<Vec<u8>> {
@@ -148,6 +152,7 @@ pub fn csv(lines: &[Line]) -> Option<Vec<u8>> {
                 line.what.join(", "),
                 line.purpose.unwrap_or_default().to_owned(),
                 line.record.to_string(),
+                text(&line.client),
             ])
             .ok()?;
     }

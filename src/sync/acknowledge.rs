@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::abort;
 use super::charge::{self, Speaks};
 use super::part::{self, AreaAnswer};
+use super::reassess;
 use super::redirect;
 use super::refusal::missing;
 use super::weigh::{current, touch};
@@ -187,6 +188,7 @@ async fn attempt(
     if let Some(exchange) = commit.exchanges.last().cloned() {
         let by = witness::named(gateway, heard.actor);
         charge::follow(gateway, &mut commit, &exchange, Speaks::Owner, by, now).await?;
+        reassess::answered(gateway, &mut commit, (&exchange, &current), task_id, now).await?;
     }
     let next = commit.put.iter().find(|p| p.id == task_id).map_or(*version, |p| p.version);
     if let Some(kept) = heard.kept {

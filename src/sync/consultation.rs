@@ -150,7 +150,10 @@ pub(super) async fn park(
         issues.push(Issue::warning(Code::BusinessRule, "", REMEDY.0, REMEDY.1));
     }
     let mut commit = keep(gateway, submission, read, before, &exchange, &issues);
-    list(gateway, &mut commit, &exchange, is_over.then_some(Status::Cancelled), submission.now).await?;
+    let request = read.resources.iter().find(|r| type_of(r) == "ServiceRequest");
+    let urgency = request.map(|request| request["priority"].clone()).unwrap_or_default();
+    let to = is_over.then_some(Status::Cancelled);
+    list(gateway, &mut commit, &exchange, to, &urgency, submission.now).await?;
     commit.exchanges.push(exchange);
     Ok(commit)
 }
@@ -162,15 +165,16 @@ pub(super) async fn overtaken(
     before: &Exchange,
     now: DateTime<Utc>,
 ) -> Result<(), Refusal> {
-    list(gateway, commit, before, Some(Status::Cancelled), now).await
+    list(gateway, commit, before, Some(Status::Cancelled), &Value::Null, now).await
 }
 
-/// Opens the Task of the worklist, or ends it.
+/// Opens the Task of the worklist, or ends it. `urgency` is the referral's.
 async fn list(
     gateway: &Gateway,
     commit: &mut Commit,
     exchange: &Exchange,
     ends: Option<Status>,
+    urgency: &Value,
     now: DateTime<Utc>,
 ) -> Result<(), Refusal> {
     let name = format!("Task/{}", task_id(exchange.id));
@@ -188,6 +192,7 @@ async fn list(
             "groupIdentifier": { "system": REQUEST_ID, "value": exchange.document },
             "status": "requested",
             "intent": "order",
+            "priority": urgency.as_str().unwrap_or("routine"),
             "code": { "coding": [{ "system": format!("{BASE}/CodeSystem/worklist"), "code": MISSING }] },
             "description": format!("{} | {}", REMEDY.0, REMEDY.1),
             "authoredOn": stored.map_or_else(|| json!(instant(now)), |task| task["authoredOn"].clone()),
@@ -232,7 +237,7 @@ pub(super) async fn abandon(
         expect: vec![Expect::Revision { exchange: exchange.id, revision: exchange.revision }],
         ..Commit::default()
     };
-    list(gateway, &mut commit, exchange, Some(Status::Cancelled), now).await?;
+    list(gateway, &mut commit, exchange, Some(Status::Cancelled), &Value::Null, now).await?;
     let who = witness::by(&gateway.config.directory, caller);
     let event = Event::new(now, who, Deed::Cancel, format!("exchange/{}", exchange.id));
     commit.audit.push(witness::wrote(event, &commit));
@@ -272,7 +277,7 @@ pub async fn record(
         add(gateway, &mut read, &exchange, sender, had)?;
         let version = exchange.version;
         let mut commit = let_go(gateway, &submission, &read, exchange.clone()).await?;
-        list(gateway, &mut commit, &exchange, Some(Status::Completed), now).await?;
+        list(gateway, &mut commit, &exchange, Some(Status::Completed), &Value::Null, now).await?;
         let who = witness::by(&gateway.config.directory, caller);
         let event = Event::new(now, who, Deed::Submit, format!("exchange/{id}"))
             .with("kind", exchange.kind.name())

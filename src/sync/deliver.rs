@@ -76,6 +76,11 @@ async fn send(gateway: &Gateway, delivery: &Delivery, at: DateTime<Utc>) -> Resu
     let Some(client) = gateway.clients.get(&delivery.partner) else {
         return Ok(Sent::plain(never("the partner is not configured for push any more")));
     };
+    if delivery.action == Action::Transaction && super::protection::exposes(gateway, delivery).await {
+        return Ok(Sent::plain(never(
+            "the patient's identity is protected since this was made; a new version of the document goes in its place",
+        )));
+    }
     Ok(Sent::plain(match delivery.action {
         Action::Transaction => return counterpart::send(gateway, client, delivery, at).await,
         Action::MoveTask => {

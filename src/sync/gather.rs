@@ -25,9 +25,12 @@ pub async fn of_patient(gateway: &Gateway, caller: &Caller, id: &str) -> Result<
     for exchange in store.exchanges(&Filter::ALL, &query).await?.matches {
         names.extend(store.resources_of(exchange.id).await?);
     }
-    let names: Vec<String> = names.into_iter().filter(|name| !is_actor(name)).collect();
+    let person = store.kin_seen(&caller.filter(), id).await?;
+    names.extend(person.iter().map(|id| format!("Patient/{id}")));
+    let is_one_of = |other: &str| other == id || person.iter().any(|kin| kin == other);
+    let wanted = |name: &str| name.strip_prefix("Patient/").is_none_or(is_one_of);
+    let names: Vec<String> = names.into_iter().filter(|name| !is_actor(name)).filter(|name| wanted(name)).collect();
     let found = store.resources(&caller.filter(), &names).await?;
-    let wanted = |name: &str| !name.starts_with("Patient/") || name.strip_prefix("Patient/") == Some(id);
     Ok(in_order(closure(gateway, caller, found, wanted).await?))
 }
 

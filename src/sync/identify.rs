@@ -56,6 +56,15 @@ pub struct KnownPatient {
     pub is_new: bool,
 }
 
+/// Whether two Patients are one person: the same, or linked.
+pub async fn is_same_person(store: &Store, one: Option<&str>, other: Option<&str>) -> Result<bool, StoreError> {
+    match (one, other) {
+        _ if one == other => Ok(true),
+        (Some(one), Some(other)) => Ok(store.kin(one).await?.iter().any(|kin| kin == other)),
+        _ => Ok(false),
+    }
+}
+
 /// Looks up the patients among the resources and puts their real ids everywhere.
 pub async fn settle_patients(store: &Store, resources: &mut [Value]) -> Result<Vec<KnownPatient>, StoreError> {
     let mut known = Vec::new();

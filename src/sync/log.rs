@@ -18,8 +18,10 @@ pub struct Wanted {
     pub query: AuditQuery,
     /// All of these have a part in it, by HSA-id or name.
     pub agents: Vec<String>,
-    /// All of these patients.
+    /// All of these patients, each under whichever number.
     pub patients: Vec<String>,
+    /// The Patients of each of them; filled in when it is looked for.
+    pub persons: Vec<Vec<String>>,
     /// One of each list of `Type/id`.
     pub entities: Vec<Vec<String>>,
     /// One of FHIR's letters, of each list.
@@ -54,11 +56,11 @@ impl Wanted {
         let takes_part = |name: &String| {
             record.actor.eq_ignore_ascii_case(name)
                 || record.agents.iter().any(|agent| agent.eq_ignore_ascii_case(name))
-                || [record.by("organisation"), record.by("client")].contains(&Some(name.as_str()))
+                || ["organisation", "client", "partner"].iter().any(|part| record.by(part) == Some(name.as_str()))
         };
         (!self.told_only || is_told(record))
             && self.agents.iter().all(takes_part)
-            && self.patients.iter().all(|id| record.patients.contains(id))
+            && self.persons.iter().all(|ids| ids.iter().any(|id| record.patients.contains(id)))
             && self.entities.iter().all(|names| names.iter().any(|name| record.touches(name)))
             && self.actions.iter().all(|letters| letters.iter().any(|letter| letter == deed.action()))
             && self.outcomes.iter().all(|list| list.contains(&record.outcome))
@@ -80,6 +82,11 @@ fn is_told(record: &Record) -> bool {
 /// One page.
 pub async fn find(gateway: &Gateway, wanted: &Wanted) -> Result<Found, Refusal> {
     let mut wanted = wanted.clone();
+    for id in &wanted.patients {
+        let mut ids = gateway.store.kin(id).await?;
+        ids.push(id.clone());
+        wanted.persons.push(ids);
+    }
     lead(gateway, &mut wanted).await?;
     let count = wanted.query.limit as usize;
     let most = gateway.config.audit.looked_at;

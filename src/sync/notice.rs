@@ -25,6 +25,8 @@ pub enum News {
     Change,
     /// What somebody owes is overdue.
     Overdue,
+    /// An intervention has ended, and the unit is asked for a new assessment.
+    Reassessment,
 }
 
 impl News {
@@ -35,6 +37,7 @@ impl News {
             Self::Answer => "answer.available",
             Self::Change => "change.available",
             Self::Overdue => "overdue.available",
+            Self::Reassessment => "reassessment.available",
         }
     }
 }

@@ -66,8 +66,42 @@ pub fn bundle(
         .cloned()
         .collect();
     conceal_protected(&mut mine);
+    mine.extend(successors(&mine));
     let body = serde_json::to_vec(&transaction(&mine, tasks, dialect)).unwrap_or_default();
     Delivery { urgent: mine.iter().any(is_urgent), ..delivery_of(address, Action::Transaction, body) }
+}
+
+/// A Patient of its own for each number that has replaced one of these: a partner's Patient is never updated by us, and from this
+/// one it learns that its own is known by another number now.
+fn successors(resources: &[Value]) -> Vec<Value> {
+    let mut all = Vec::new();
+    for patient in resources.iter().filter(|r| type_of(r) == "Patient") {
+        let links = patient["link"].as_array().map_or(&[][..], Vec::as_slice);
+        for link in links.iter().filter(|link| link["type"] == "replaced-by") {
+            let (other, id) = (&link["other"], patient["id"].as_str().unwrap_or_default());
+            let Some(new) = other["reference"].as_str().and_then(|r| r.strip_prefix("Patient/")) else { continue };
+            if other["identifier"].is_null() || resources.iter().any(|r| type_of(r) == "Patient" && r["id"] == new) {
+                continue;
+            }
+            let mut successor = json!({
+                "resourceType": "Patient",
+                "id": new,
+                "meta": { "profile": patient["meta"]["profile"], "security": patient["meta"]["security"] },
+                "identifier": [other["identifier"]],
+                "active": true,
+                "deceasedBoolean": patient["deceasedBoolean"],
+                "deceasedDateTime": patient["deceasedDateTime"],
+                "link": [{ "other": { "reference": format!("Patient/{id}") }, "type": "replaces" }],
+            });
+            for part in ["/meta", ""] {
+                if let Some(object) = successor.pointer_mut(part).and_then(Value::as_object_mut) {
+                    object.retain(|_, value| !value.is_null());
+                }
+            }
+            all.push(successor);
+        }
+    }
+    all
 }
 
 /// Whether the sender wants it looked at before others: R4's request-priority above `routine`.

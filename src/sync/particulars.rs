@@ -20,7 +20,43 @@ const LOOKED_AT: u32 = 50;
 /// What is shown, with each Patient of whom the caller has only spoken itself in the caller's own words, as its newest document
 /// has them. Of several versions of such a Patient one is left.
 pub async fn as_known(gateway: &Gateway, caller: &Caller, shown: Vec<Stored>) -> Result<Vec<Stored>, Refusal> {
-    replace(gateway, caller, shown, 1).await
+    let shown = replace(gateway, caller, shown, 1).await?;
+    linked(gateway, caller, shown).await
+}
+
+/// With what other numbers the patients have: which Patient replaces which is told to those who see both. Of who else has the
+/// patient under another number nothing is told, so the Patient that is used now does not say it in its own words.
+async fn linked(gateway: &Gateway, caller: &Caller, mut shown: Vec<Stored>) -> Result<Vec<Stored>, Refusal> {
+    let patients: Vec<String> =
+        shown.iter().filter(|stored| stored.resource_type == "Patient").map(|stored| stored.id.clone()).collect();
+    if patients.is_empty() {
+        return Ok(shown);
+    }
+    let links = gateway.store.links_seen(&caller.within_reach(), &patients).await?;
+    for stored in shown.iter_mut().filter(|stored| stored.resource_type == "Patient") {
+        let Ok(mut body) = serde_json::from_slice::<Value>(&stored.body) else { continue };
+        let replaces = links.iter().filter(|(_, new)| *new == stored.id).map(|(old, _)| (old, "replaces"));
+        let replaced = links.iter().filter(|(old, _)| *old == stored.id).map(|(_, new)| (new, "replaced-by"));
+        let now: Vec<Value> = replaced
+            .clone()
+            .chain(replaces)
+            .map(|(other, kind)| json!({ "other": { "reference": format!("Patient/{other}") }, "type": kind }))
+            .collect();
+        if now.is_empty() && body["link"].is_null() {
+            continue;
+        }
+        let is_replaced = replaced.count() > 0;
+        let Some(object) = body.as_object_mut() else { continue };
+        object.shift_remove("link");
+        if is_replaced {
+            object.insert("active".into(), json!(false));
+        }
+        if !now.is_empty() {
+            object.insert("link".into(), Value::Array(now));
+        }
+        stored.body = body.to_string().into_bytes();
+    }
+    Ok(shown)
 }
 
 /// The same of a history: all that the caller has said, the newest first.
@@ -64,7 +100,9 @@ async fn own_words(gateway: &Gateway, caller: &Caller, stored: &Stored) -> Resul
     let query = ExchangeQuery { patient: Some(stored.id.clone()), limit: LOOKED_AT, ..ExchangeQuery::default() };
     let exchanges = gateway.store.exchanges(&caller.within_reach(), &query).await?.matches;
     let mut said: Vec<(DateTime<Utc>, Value)> = Vec::new();
-    for exchange in exchanges.iter().filter(|e| e.sender().is_some_and(|s| caller.may_act_for(&s.unit))) {
+    let own = |e: &&Exchange| e.sender().is_some_and(|s| caller.may_act_for(&s.unit));
+    // What it said of the person under another number is another Patient's.
+    for exchange in exchanges.iter().filter(own).filter(|e| e.patient.as_deref() == Some(stored.id.as_str())) {
         for document in gateway.store.documents(exchange.id).await? {
             let same = |p: &Value| p["identifier"].as_array().is_some_and(|l| l.iter().any(|i| is_among(i, &whole)));
             // Where the document can be read no more, it is known that there is such a patient.
@@ -79,18 +117,35 @@ async fn own_words(gateway: &Gateway, caller: &Caller, stored: &Stored) -> Resul
         if let Some(labels) = whole.pointer("/meta/security") {
             own["meta"]["security"] = labels.clone();
         }
+        // Nobody calls the home of one who has died, whoever told it.
+        for name in ["deceasedDateTime", "deceasedBoolean"].into_iter().filter(|name| !whole[*name].is_null()) {
+            own[name] = whole[name].clone();
+        }
         own["meta"]["versionId"] = Value::from(version.to_string());
         own["meta"]["lastUpdated"] = Value::from(instant(at));
         let body = serde_json::to_vec(&own).unwrap_or_default();
         Stored { version, updated_at: at, body, ..stored.clone() }
     });
     let made: Vec<Stored> = made.collect();
-    Ok(if made.is_empty() { vec![unsaid(stored)] } else { made })
+    if !made.is_empty() {
+        return Ok(made);
+    }
+    // Whoever is told that a number is replaced is told by which.
+    let links = gateway.store.links_seen(&caller.within_reach(), std::slice::from_ref(&stored.id)).await?;
+    Ok(vec![unsaid(stored, (!links.is_empty()).then_some(&whole))])
 }
 
 /// A Patient of whom nothing more is known than that there is one.
-fn unsaid(stored: &Stored) -> Stored {
-    let body = json!({ "resourceType": "Patient", "id": stored.id, "meta": { "versionId": "1" } });
+fn unsaid(stored: &Stored, linked: Option<&Value>) -> Stored {
+    let mut body = json!({ "resourceType": "Patient", "id": stored.id, "meta": { "versionId": "1" } });
+    if let Some(whole) = linked {
+        if let Some(labels) = whole.pointer("/meta/security") {
+            body["meta"]["security"] = labels.clone();
+        }
+        for name in ["identifier", "deceasedDateTime", "deceasedBoolean"].into_iter().filter(|n| !whole[*n].is_null()) {
+            body[name] = whole[name].clone();
+        }
+    }
     Stored { version: 1, body: body.to_string().into_bytes(), ..stored.clone() }
 }
 
@@ -186,7 +241,7 @@ pub(super) fn as_written(gateway: &Gateway, exchange: &Exchange, document: &Docu
 }
 
 /// The Patients that the document makes by itself.
-fn written(gateway: &Gateway, exchange: &Exchange, document: &Document) -> Vec<Value> {
+pub(super) fn written(gateway: &Gateway, exchange: &Exchange, document: &Document) -> Vec<Value> {
     let Some(table) = gateway.mappings.tables().find(|t| t.name() == document.table) else { return Vec::new() };
     let Ok(tree) = gateway.read(exchange.kind, document.format, &document.source) else { return Vec::new() };
     let mapped = table.out(&tree.value, &Blank).resources.into_iter().map(|m| m.value);

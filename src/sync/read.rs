@@ -5,6 +5,7 @@ use sha2::{Digest, Sha256};
 
 use super::Refusal;
 use super::identify::{self, DocumentIds};
+use super::offered::warnings;
 use super::particulars::is_known_to_many;
 use super::route::{named, open_unit, ties};
 use super::submit::Submission;
@@ -82,6 +83,7 @@ pub(super) fn read<'a>(gateway: &'a Gateway, submission: &Submission<'_>) -> Res
         resource["meta"]["source"] = json!(format!("urn:oid:1.2.752.129.2.1.4.1#{unit}"));
     }
     issues.extend(rules(&resources));
+    issues.extend(warnings(gateway, &resources, submission.now));
     let weighed = transfer::weigh(gateway, submission, &envelope, &unit, &resources);
     issues.extend(weighed.issues);
     let mut found: Vec<(usize, Issue)> = Vec::new();

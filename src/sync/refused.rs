@@ -25,6 +25,7 @@ const MINUTE_S: i64 = 60;
 pub struct Known {
     pub name: String,
     pub client: Option<String>,
+    pub partner: Option<String>,
     pub purpose: &'static str,
 }
 
@@ -43,7 +44,7 @@ pub struct Refused<'a> {
 /// What is counted together.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum Kind {
-    Caller { name: String },
+    Caller { name: String, client: Option<String>, partner: Option<String> },
     Stranger { status: u16, origin: Option<Origin> },
 }
 
@@ -71,14 +72,20 @@ fn count<K: std::hash::Hash + Eq + Clone>(tally: &Mutex<Tally<K>>, kind: K, free
 pub async fn refused(gateway: &Gateway, of: Refused<'_>, now: DateTime<Utc>) {
     let origin = asked().map(|asked| asked.origin);
     let (kind, free) = match of.who {
-        Some(who) => (Kind::Caller { name: who.name.clone() }, gateway.config.audit.refusals_per_minute),
+        Some(who) => {
+            let Known { name, client, partner, .. } = who.clone();
+            (Kind::Caller { name, client, partner }, gateway.config.audit.refusals_per_minute)
+        }
         None => (Kind::Stranger { status: of.status, origin }, OF_STRANGERS),
     };
     let Count::Tell { before } = count(&gateway.counts.refusals, kind, free, now) else { return };
     let directory = &gateway.config.directory;
     let by = match of.who {
-        Some(who) => witness::named_for(directory, &who.name, who.client.as_deref(), Some(who.purpose)),
-        None => witness::named_for(directory, "unknown", None, None),
+        Some(who) => {
+            let systems = (who.client.as_deref(), who.partner.as_deref());
+            witness::named_for(directory, &who.name, systems, Some(who.purpose))
+        }
+        None => witness::named(gateway, "unknown"),
     };
     let event = Event::new(now, by, Deed::Refuse, of.object.clone().unwrap_or_else(|| of.route.to_owned()))
         .ended(weight(of.status))
@@ -115,7 +122,11 @@ pub async fn tell_counted(gateway: &Gateway, now: DateTime<Utc>, is_all: bool) -
     let refusals = gateway.counts.refusals.lock().unwrap_or_else(PoisonError::into_inner).take(now, is_all);
     for (kind, count) in refusals {
         let event = match kind {
-            Kind::Caller { name } => Event::new(now, witness::named(gateway, &name), Deed::Refuse, "refusals"),
+            Kind::Caller { name, client, partner } => {
+                let systems = (client.as_deref(), partner.as_deref());
+                let by = witness::named_for(&gateway.config.directory, &name, systems, None);
+                Event::new(now, by, Deed::Refuse, "refusals")
+            }
             Kind::Stranger { status, origin } => {
                 let by = By { from: origin, ..By::named("unknown") };
                 Event::new(now, by, Deed::Refuse, "refusals").with("status", status)

@@ -21,6 +21,8 @@ pub struct Wish {
     pub region: Option<String>,
     /// Our id of the patient; nobody need be named.
     pub patient: Option<String>,
+    /// A plan here, `CarePlan/id`, whose assessment answers what is not said.
+    pub care_plan: Option<String>,
     /// Areas and topics; none: what was said something of.
     pub about: Vec<String>,
     pub assessment: Map<String, Value>,
@@ -32,6 +34,8 @@ pub struct Application {
     pub plan: String,
     /// A Reference, as it is to stand in the answer.
     pub subject: Option<Value>,
+    /// A plan here, `CarePlan/id`: what it rests on is what is known.
+    pub care_plan: Option<String>,
     /// What is known; none: what the gateway has of the subject, as far as the caller may see it.
     pub resources: Option<Vec<Value>>,
     pub about: Vec<String>,
@@ -41,7 +45,13 @@ pub struct Application {
 /// Who is responsible for what.
 pub async fn ask(gateway: &Gateway, caller: &Caller, wish: &Wish, now: DateTime<Utc>) -> Result<Value, Refusal> {
     let sets = &gateway.conformance.rules;
-    let assessment = sets.inputs.check(&wish.assessment, today(now)).map_err(|issues| {
+    let planned = match &wish.care_plan {
+        Some(name) => Some(Planned::read(gateway, caller, name).await?),
+        None => None,
+    };
+    let mut said = planned.as_ref().map(|planned| planned.said.clone()).unwrap_or_default();
+    lay_over(&mut said, &wish.assessment);
+    let assessment = sets.inputs.check(&said, today(now)).map_err(|issues| {
         let within = |mut issue: Issue| {
             issue.expression = format!("assessment.{}", issue.expression);
             issue
@@ -55,18 +65,89 @@ pub async fn ask(gateway: &Gateway, caller: &Caller, wish: &Wish, now: DateTime<
     if let Some(patient) = &wish.patient {
         let found = gateway.store.resource(&caller.filter(), "Patient", patient).await?;
         found.ok_or_else(|| missing("Patient"))?;
+        if planned.as_ref().is_some_and(|planned| planned.patient.as_ref() != Some(patient)) {
+            return Err(Refusal::Findings(vec![another_patient()]));
+        }
     }
     let judged = rules::judge(set, &assessment, &about);
-    let shown = rules::shown(&judged, &sets.inputs, &assessment);
-    record(gateway, caller, set, wish.patient.clone(), now).await?;
+    let mut shown = rules::shown(&judged, &sets.inputs, &assessment);
+    match planned {
+        // What the plan rests on has been shown, in what was made of it.
+        Some(planned) => {
+            shown["plan"] = json!(planned.name);
+            witness::shown(gateway, caller, Deed::Apply.code(), &object(set), &planned.stored, now).await?;
+        }
+        None => record(gateway, caller, set, wish.patient.clone(), now).await?,
+    }
     Ok(shown)
+}
+
+/// What a plan here rests on, as far as the caller may see it.
+struct Planned {
+    /// The version that was read: `CarePlan/id/_history/n`.
+    name: String,
+    patient: Option<String>,
+    said: Map<String, Value>,
+    stored: Vec<Stored>,
+}
+
+impl Planned {
+    async fn read(gateway: &Gateway, caller: &Caller, name: &str) -> Result<Self, Refusal> {
+        let id = name.strip_prefix("CarePlan/").ok_or_else(no_plan)?;
+        let store = &gateway.store;
+        let plan = store.resource(&caller.filter(), "CarePlan", id).await?.ok_or_else(|| missing("CarePlan"))?;
+        let body: Value = serde_json::from_slice(&plan.body).map_err(|_| missing("CarePlan"))?;
+        let support = body["supportingInfo"].as_array().into_iter().flatten();
+        let names: Vec<String> =
+            support.filter_map(|one| one["reference"].as_str()).filter(|name| says(name)).map(str::to_owned).collect();
+        let mut stored = store.resources(&caller.filter(), &names).await?;
+        let bodies: Vec<Value> = stored.iter().filter_map(|s| serde_json::from_slice(&s.body).ok()).collect();
+        let said = assessed(&bodies, &gateway.conformance.rules)?;
+        let name = format!("CarePlan/{}/_history/{}", plan.id, plan.version);
+        let patient = plan.patient.clone();
+        stored.push(plan);
+        Ok(Self { name, patient, said, stored })
+    }
+}
+
+/// Whether a resource of that name can say something of an assessment.
+fn says(name: &str) -> bool {
+    name.split_once('/').is_some_and(|(kind, _)| rules::ASSESSMENT_TYPES.contains(&kind))
+}
+
+/// What is said in so many words stands before what is stored.
+fn lay_over(said: &mut Map<String, Value>, over: &Map<String, Value>) {
+    for (name, value) in over {
+        match (said.get_mut(name), value) {
+            (Some(Value::Object(inner)), Value::Object(more)) => lay_over(inner, more),
+            _ => drop(said.insert(name.clone(), value.clone())),
+        }
+    }
+}
+
+fn no_plan() -> Refusal {
+    Refusal::Findings(vec![Issue::error(
+        Code::Value,
+        "plan",
+        "Ange planen som CarePlan/ och dess id här.",
+        "Give the plan as CarePlan/ and its id here.",
+    )])
+}
+
+fn another_patient() -> Issue {
+    Issue::error(
+        Code::BusinessRule,
+        "patient",
+        "Planen gäller en annan patient; ange en av dem.",
+        "The plan is about another patient; give one of the two.",
+    )
 }
 
 /// The same as a CarePlan, by the rules that are named.
 pub async fn apply(
     gateway: &Gateway,
     caller: &Caller,
-    wish: Application,
+    mut wish: Application,
     now: DateTime<Utc>,
 ) -> Result<Value, Refusal> {
     let sets = &gateway.conformance.rules;
@@ -85,10 +166,20 @@ pub async fn apply(
             }
             (assessed(resources, sets)?, None)
         }
+        None if wish.care_plan.is_some() => {
+            let planned = Planned::read(gateway, caller, wish.care_plan.as_deref().unwrap_or_default()).await?;
+            if patient.is_some() && patient != planned.patient {
+                return Err(Refusal::Findings(vec![another_patient()]));
+            }
+            let subject = || planned.patient.as_ref().map(|id| json!({ "reference": format!("Patient/{id}") }));
+            wish.subject = wish.subject.take().or_else(subject);
+            (planned.said, Some(planned.stored))
+        }
         None => {
             let patient = patient.as_deref().ok_or_else(nobody)?;
             let all = gather::of_patient(gateway, caller, patient).await?;
-            let stored: Vec<Stored> = all.into_iter().filter(|s| s.resource_type == "Observation").collect();
+            let is_meant = |s: &Stored| rules::ASSESSMENT_TYPES.contains(&s.resource_type.as_str());
+            let stored: Vec<Stored> = all.into_iter().filter(is_meant).collect();
             let bodies: Vec<Value> = stored.iter().filter_map(|s| serde_json::from_slice(&s.body).ok()).collect();
             (assessed(&bodies, sets)?, Some(stored))
         }
@@ -164,7 +255,7 @@ async fn record(
     witness::tell(gateway, event.about(patient)).await
 }
 
-fn today(now: DateTime<Utc>) -> NaiveDate {
+pub(super) fn today(now: DateTime<Utc>) -> NaiveDate {
     now.with_timezone(&Stockholm).date_naive()
 }
 

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
 use super::Refusal;
-use super::charge::episode_id;
+use super::charge::{Unclear, episode_id, settled, unclear};
 use super::refusal::missing;
 use super::weigh::instant;
 use crate::Gateway;
@@ -39,39 +39,64 @@ pub fn areas(gateway: &Gateway) -> Vec<String> {
 }
 
 /// Who has charge of what. What the caller may not see is answered as what nobody knows.
-pub async fn answer(gateway: &Gateway, caller: &Caller, asked: &Question<'_>) -> Result<Answered, Refusal> {
+pub async fn answer(
+    gateway: &Gateway,
+    caller: &Caller,
+    asked: &Question<'_>,
+    now: DateTime<Utc>,
+) -> Result<Answered, Refusal> {
     let filter = caller.filter();
     let store = &gateway.store;
-    let all: Vec<Charge> = match asked.patient {
-        Some(patient) => charges(&store.charge_moves(patient).await?.steps),
-        None => Vec::new(),
-    };
+    let (mut all, mut open): (Vec<Charge>, Vec<Unclear>) = Default::default();
+    if let Some(patient) = asked.patient {
+        settled(gateway, patient, now).await;
+        let steps = store.charge_moves(patient).await?.steps;
+        all = charges(&steps);
+        open = unclear(gateway, &filter, patient, &steps, asked.at).await?;
+    }
     let names: Vec<String> = all.iter().map(|c| format!("EpisodeOfCare/{}", episode_id(c))).collect();
     let seen = store.resources(&filter, &names).await?;
     let is_seen = |charge: &&Charge| seen.iter().any(|s| s.id == episode_id(charge));
-    let now: Vec<&Charge> = all.iter().filter(is_seen).filter(|c| c.holds_at(asked.at)).collect();
+    let held: Vec<&Charge> = all.iter().filter(is_seen).filter(|c| c.holds_at(asked.at)).collect();
     let mut lines = Vec::new();
     for area in areas(gateway).into_iter().filter(|area| asked.area.is_none_or(|asked| asked == area)) {
         let mut responsible = Vec::new();
-        for charge in now.iter().filter(|c| c.area == area) {
+        for charge in held.iter().filter(|c| c.area == area) {
             responsible.push(line(gateway, caller, charge).await?);
         }
+        // Whoever had it may have handed it over since: rather nobody is named than a unit that has it no more.
+        let is_doubtful = |c: &&&Charge| open.iter().any(|u| u.sender == c.unit && c.from <= u.since);
+        let doubt = held.iter().filter(|c| c.area == area).any(|c| is_doubtful(&c));
+        let (responsible, before) = if doubt { (Vec::new(), responsible) } else { (responsible, Vec::new()) };
         let said = match responsible.len() {
             0 => "unknown",
             1 => "one",
             _ => "shared",
         };
-        lines.push(json!({ "area": area, "answer": said, "responsible": responsible }));
+        lines.push(json!({ "area": area, "answer": said, "responsible": responsible, "lastKnown": before }));
     }
     let patient = match asked.patient {
         Some(id) => store.resource(&filter, "Patient", id).await?,
         None => None,
     };
     let is_known = patient.is_some() || !seen.is_empty();
-    let shown: Vec<Stored> = seen.into_iter().filter(|s| now.iter().any(|c| episode_id(c) == s.id)).collect();
+    let shown: Vec<Stored> = seen.into_iter().filter(|s| held.iter().any(|c| episode_id(c) == s.id)).collect();
     let patient = asked.patient.filter(|_| is_known).map(|id| format!("Patient/{id}"));
-    let body = json!({ "patient": patient, "at": instant(asked.at), "areas": lines });
+    let body = json!({ "patient": patient, "at": instant(asked.at), "areas": lines, "unclear": open.iter().map(told).collect::<Vec<_>>() });
     Ok(Answered { body, shown, is_known })
+}
+
+/// An accepted referral after which it cannot be told.
+fn told(one: &Unclear) -> Value {
+    json!({
+        "exchange": one.exchange.to_string(),
+        "sender": one.sender,
+        "unit": one.unit,
+        "since": instant(one.since),
+        "why": one.why.code(),
+        "sv": one.why.sv(),
+        "en": one.why.en(),
+    })
 }
 
 /// One unit that is responsible: since when, and by which exchange, where the caller may see that.
@@ -93,7 +118,12 @@ async fn line(gateway: &Gateway, caller: &Caller, charge: &Charge) -> Result<Val
 }
 
 /// The same for a patient by our id: who sees nothing of the patient is told that there is no such patient.
-pub async fn of_patient(gateway: &Gateway, caller: &Caller, asked: &Question<'_>) -> Result<Answered, Refusal> {
-    let answered = answer(gateway, caller, asked).await?;
+pub async fn of_patient(
+    gateway: &Gateway,
+    caller: &Caller,
+    asked: &Question<'_>,
+    now: DateTime<Utc>,
+) -> Result<Answered, Refusal> {
+    let answered = answer(gateway, caller, asked, now).await?;
     if answered.is_known { Ok(answered) } else { Err(missing("Patient")) }
 }

@@ -3,6 +3,7 @@
 use chrono::NaiveDate;
 use serde_json::Value;
 
+use super::identify::is_same_person;
 use crate::Gateway;
 use crate::domain::task::Status;
 use crate::domain::unit::NoUnit;
@@ -217,7 +218,7 @@ async fn follow_request(
     };
     for id in gateway.store.exchange_of_resource("ServiceRequest", &stored.id).await? {
         let Some(exchange) = gateway.store.exchange(&Filter::ALL, id).await? else { continue };
-        if exchange.patient.as_deref() != patient {
+        if !is_same_person(&gateway.store, exchange.patient.as_deref(), patient).await? {
             followed.issues.push(other_patient("requestId"));
             continue;
         }
@@ -250,7 +251,7 @@ async fn follow_plan(
         if let Some(exchange) = gateway.store.exchange(&Filter::ALL, id).await?
             && exchange.kind == Kind::RehabPlan
         {
-            if exchange.patient.as_deref() != patient {
+            if !is_same_person(&gateway.store, exchange.patient.as_deref(), patient).await? {
                 followed.issues.push(other_patient("planId"));
                 continue;
             }

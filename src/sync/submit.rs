@@ -115,7 +115,7 @@ async fn attempt(
     if let Some(before) = &before {
         // Before anything is told of it: whoever may not change it learns no more than that.
         let patients = settle_patients(store, &mut read.resources.clone()).await?;
-        check_same(before, read, patients.first().map(|p| p.id.as_str()))?;
+        check_same(store, before, read, patients.first().map(|p| p.id.as_str())).await?;
     }
     if submission.kind == Kind::Activity {
         let patients = settle_patients(store, &mut read.resources.clone()).await?;

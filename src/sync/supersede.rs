@@ -12,7 +12,7 @@ use super::contribute::told_by;
 use super::counterpart;
 use super::difference;
 use super::held::held_by_blocks;
-use super::identify::settle_patients;
+use super::identify::{is_same_person, settle_patients};
 use super::moved::{Mover, moves};
 use super::notice::notices_of_version;
 use super::package::is_pushed;
@@ -20,6 +20,7 @@ use super::particulars::{is_known_to_many, keep_others_word};
 use super::parties::{deliveries, farewells, left_out, parties};
 use super::provenance::provenance;
 use super::read::Read;
+use super::reassess::{self, Looked};
 use super::receipt::receipt;
 use super::route::{Ties, follow, ties};
 use super::submit::{Submission, document};
@@ -27,7 +28,7 @@ use super::tie::{Tie, check_contact, tie};
 use super::veil::{self, Outside};
 use super::waiting::park;
 use super::weigh::{Current, Scale, Weighed, current, join, set_status};
-use super::{Refusal, part, redirected, witness, worklist};
+use super::{Refusal, part, protection, redirected, witness, worklist};
 use crate::Gateway;
 use crate::domain::delivery::State;
 use crate::domain::task::Status;
@@ -36,7 +37,7 @@ use crate::fhir::issue::{Code, Issue, any_error};
 use crate::fhir::lifecycle::retract;
 use crate::fhir::protection::{conceal_protected, is_protected, spread};
 use crate::fhir::resource::{reference_of, type_of};
-use crate::store::{Action, Commit, DeliveryChange, DeliveryQuery, Exchange, Expect, Filter, Share};
+use crate::store::{Action, Commit, DeliveryChange, DeliveryQuery, Exchange, Expect, Filter, Share, Store};
 
 /// Resources that a document made say so in `meta.source`; what partners added does not, and outlives a new version.
 const FROM_A_DOCUMENT: &str = "urn:oid:1.2.752.129.2.1.4.1#";
@@ -55,7 +56,7 @@ pub(super) async fn supersede(
     let subject = patients.first();
     consultation::carry(&mut resources, before.as_ref());
     if let Some(before) = &before {
-        check_same(before, read, subject.map(|p| p.id.as_str()))?;
+        check_same(store, before, read, subject.map(|p| p.id.as_str())).await?;
         check_successor(before, read, consent_withdrawn(&resources))?;
     }
     match tie(gateway, &read.unit, &mut resources).await? {
@@ -166,6 +167,7 @@ pub(super) async fn supersede(
     for resource in resources.iter().chain(&fallen) {
         scale.add(resource, &current, &mut weighed);
     }
+    protection::of_every_number(gateway, &resources, now, &mut weighed).await?;
     let stood: Vec<Value> =
         before.iter().flat_map(|b| &b.resources).filter_map(|name| current.get(name)).map(|(_, r)| r.clone()).collect();
     let stands: Vec<Value> = resources.iter().chain(stood.iter().filter(|r| is_stay(r, &stays))).cloned().collect();
@@ -193,6 +195,15 @@ pub(super) async fn supersede(
     worklist::follow(gateway, &mut commit, &exchange, now).await?;
     let by = witness::by(&gateway.config.directory, submission.caller);
     let charges = charge::follow(gateway, &mut commit, &exchange, Speaks::Sender, by, now).await?;
+    let looked = Looked {
+        exchange: &exchange,
+        before: &stood,
+        after: &stands,
+        answered: &[],
+        areas: None,
+        is_over: withdrawn || wrong,
+    };
+    let ended = reassess::follow(gateway, &mut commit, &looked, now).await?;
     commit.expect.extend(contact);
     commit.expect.extend(untried);
     commit.expect.push(Expect::Exchange {
@@ -219,7 +230,7 @@ pub(super) async fn supersede(
         counterpart::open(gateway, &mut commit, &exchange, partner, clashes, now).await?;
     }
     commit.owned = kept.changes;
-    let said = [&read.issues, &followed.issues, &carried.issues, &kept.issues];
+    let said = [&read.issues, &followed.issues, &carried.issues, &ended, &kept.issues];
     let mut issues: Vec<Issue> = said.into_iter().flatten().cloned().collect();
     if read.envelope.entered_in_error && before.is_none() {
         issues.push(nothing_retracted());
@@ -241,8 +252,13 @@ pub(super) async fn supersede(
     Ok(commit)
 }
 
-/// Every version, an older one too, is of the same unit and about the same patient.
-pub(super) fn check_same(before: &Exchange, read: &Read<'_>, patient: Option<&str>) -> Result<(), Refusal> {
+/// Every version, an older one too, is of the same unit and about the same patient, under whichever number.
+pub(super) async fn check_same(
+    store: &Store,
+    before: &Exchange,
+    read: &Read<'_>,
+    patient: Option<&str>,
+) -> Result<(), Refusal> {
     if before.sender().is_some_and(|s| !s.unit.eq_ignore_ascii_case(&read.unit)) {
         return conflict(
             "id",
@@ -250,7 +266,7 @@ pub(super) fn check_same(before: &Exchange, read: &Read<'_>, patient: Option<&st
             "The document with this id was sent by another unit; only that unit can change it.",
         );
     }
-    if before.patient.is_some() && before.patient.as_deref() != patient {
+    if before.patient.is_some() && !is_same_person(store, before.patient.as_deref(), patient).await? {
         return conflict(
             "patient",
             "En annan version gäller en annan patient: markera den som entered-in-error och sänd ett nytt dokument.",

@@ -10,6 +10,7 @@ use super::acknowledge::{Applied, Change, Heard, acknowledge};
 use super::clocks::item::{OVERDUE, PATIENT_DECEASED};
 use super::consultation;
 use super::counterpart::CONFLICT;
+use super::reassess::task::REASSESSMENT;
 use super::refusal::missing;
 use super::{part, redirect, worklist};
 use crate::Gateway;
@@ -119,6 +120,14 @@ fn check_worklist(stored: &Stored) -> Result<(), Refusal> {
             "Task.status",
             "Uppgiften avslutas av sig själv när det som väntas på är gjort; flytta den uppgift som focus pekar på.",
             "The Task ends by itself when what is waited for is done; move the Task that focus points at.",
+        )));
+    }
+    if code == REASSESSMENT {
+        return Err(Refusal::Conflict(Issue::error(
+            Code::BusinessRule,
+            "Task.status",
+            "Uppgiften avslutas när en plan kommer med en ny bedömning, eller när planen säger att insatsen inte är avslutad.",
+            "The Task ends when a plan comes with a new assessment, or says that the intervention has not ended.",
         )));
     }
     if code == CONFLICT {

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::identify::is_same_person;
 use crate::Gateway;
 use crate::fhir::canonical::{ACTIVITY_ID, CONTACT_ID};
 use crate::fhir::issue::{Code, Issue};
@@ -35,7 +36,10 @@ pub async fn tie(gateway: &Gateway, unit: &str, resources: &mut [Value]) -> Resu
                 continue;
             };
             let body: Value = serde_json::from_slice(&main.body).unwrap_or_default();
-            if body["subject"]["reference"] != subject {
+            let of = |subject: &Value| subject.as_str().and_then(|s| s.strip_prefix("Patient/")).map(str::to_owned);
+            let (one, other) = (of(&body["subject"]["reference"]), of(&subject));
+            let is_same = is_same_person(&gateway.store, one.as_deref(), other.as_deref()).await?;
+            if !is_same {
                 return Ok(Tie::Refused(Issue::error(
                     Code::BusinessRule,
                     "Procedure.partOf",

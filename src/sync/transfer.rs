@@ -45,6 +45,7 @@ pub(super) fn weigh(
     };
     if mode == Mode::Sip {
         weighed.issues.extend(principals(gateway, plan, resources));
+        weighed.issues.extend(consent(plan, resources));
         weighed.issues.extend(meeting(submission, resources));
     }
     if remains(resources) {
@@ -164,9 +165,7 @@ fn is_meeting(appointment: &Value) -> bool {
 
 /// A statutory SIP joins region and municipality (HSL 16 kap. 4 §): units of both take part in it.
 fn principals(gateway: &Gateway, plan: Option<&Value>, resources: &[Value]) -> Option<Issue> {
-    let basis = format!("{BASE}/CodeSystem/sip-basis");
-    let categories = plan.map(|plan| list(&plan["category"])).unwrap_or_default();
-    if !categories.iter().any(|c| has_coding(c, &basis, "statutory")) {
+    if !is_statutory(plan) {
         return None;
     }
     let tasks = resources.iter().filter(|r| type_of(r) == "Task");
@@ -187,6 +186,36 @@ fn principals(gateway: &Gateway, plan: Option<&Value>, resources: &[Value]) -> O
         format!(
             "A statutory SIP is made by region and municipality together (HSL 2017:30 16:4), but no unit of {en} takes part: add it, or say basis within-principal."
         ),
+    ))
+}
+
+fn is_statutory(plan: Option<&Value>) -> bool {
+    let basis = format!("{BASE}/CodeSystem/sip-basis");
+    let categories = plan.map(|plan| list(&plan["category"])).unwrap_or_default();
+    categories.iter().any(|c| has_coding(c, &basis, "statutory"))
+}
+
+/// A SIP is made where the patient consents to that: by law where region and municipality make it, and by the same method where
+/// one principal does. The guideline (TRF-1) says nothing of it.
+fn consent(plan: Option<&Value>, resources: &[Value]) -> Option<Issue> {
+    if resources.iter().any(|r| type_of(r) == "Consent") {
+        return None;
+    }
+    let (sv, en) = match is_statutory(plan) {
+        true => (
+            "en SIP upprättas om den enskilde samtycker till det (HSL 2017:30 16 kap. 4 §; för socialnämnden SoL 2025:400 10 kap. 8 §)",
+            "a SIP is made where the individual consents to it (HSL 2017:30 16:4; for the social services SoL 2025:400 10:8)",
+        ),
+        false => (
+            "också inom en huvudman arbetar man med SIP som lagen har den: om den enskilde samtycker till det (jfr HSL 2017:30 16 kap. 4 §)",
+            "within one principal, too, a SIP is made as the law has it: where the individual consents to it (cf. HSL 2017:30 16:4)",
+        ),
+    };
+    Some(Issue::error(
+        Code::BusinessRule,
+        "consent",
+        format!("Patientens samtycke saknas: {sv}. Ange vem som gav det, när och till vad."),
+        format!("The patient's consent is missing: {en}. Say who gave it, when and to what."),
     ))
 }
 

@@ -14,6 +14,7 @@ use crate::Gateway;
 use crate::access::{Caller, Purpose, Reach};
 use crate::domain::audit::{By, Deed, Event};
 use crate::domain::{Directory, PartyRole, Stage};
+use crate::fhir::about::is_definition;
 use crate::fhir::issue::{Code, Issue};
 use crate::store::{self, Audit, Commit, Committed, Disclosed, Expect, Filter, Given, Stored};
 use crate::telemetry::asked;
@@ -25,16 +26,25 @@ pub fn by(directory: &Directory, caller: &Caller) -> By {
         Purpose::Registry => "registry",
         Purpose::Operations => "operations",
     };
-    named_for(directory, &caller.name, caller.partner.as_deref(), Some(purpose))
+    let systems = (caller.client.as_deref(), caller.partner.as_deref());
+    named_for(directory, &caller.name, systems, Some(purpose))
 }
 
-/// The same, of somebody of whom no more than this is at hand.
-pub fn named_for(directory: &Directory, name: &str, client: Option<&str>, purpose: Option<&'static str>) -> By {
+/// The same, of somebody of whom no more than this is at hand: the client and its partner, where there are such.
+pub fn named_for(
+    directory: &Directory,
+    name: &str,
+    (client, partner): (Option<&str>, Option<&str>),
+    purpose: Option<&'static str>,
+) -> By {
     let asked = asked();
+    // A partner's own system has the partner's name.
+    let client = client.or(partner).filter(|client| *client != name);
     By {
         name: name.to_owned(),
         organisation: directory.find(name).map(|unit| unit.care_provider.to_ascii_uppercase()),
-        client: client.filter(|client| *client != name).map(str::to_owned),
+        client: client.map(str::to_owned),
+        partner: partner.filter(|partner| *partner != name && Some(*partner) != client).map(str::to_owned),
         purpose,
         from: asked.map(|asked| asked.origin),
         request: asked.map(|asked| asked.number),
@@ -43,7 +53,7 @@ pub fn named_for(directory: &Directory, name: &str, client: Option<&str>, purpos
 
 /// Somebody of whom a name is at hand: a unit, a partner, a person who decided.
 pub fn named(gateway: &Gateway, name: &str) -> By {
-    named_for(&gateway.config.directory, name, None, None)
+    named_for(&gateway.config.directory, name, (None, None), None)
 }
 
 /// The row of an action, with the resources that its commit writes and the patients they are about.
@@ -109,7 +119,7 @@ fn event(gateway: &Gateway, caller: &Caller, action: &str, object: &str, now: Da
 }
 
 /// Whether a registry may read resource by resource. With codes it may not: it gets everything by `$export`, where every
-/// resource passes the one place that codes it.
+/// resource passes the one place that codes it. Definitions are about nobody, and have nothing to be coded.
 pub fn check_interactive(gateway: &Gateway, caller: &Caller) -> Result<(), Refusal> {
     let Reach::Registry(name) = &caller.reach else { return Ok(()) };
     if !gateway.config.gets_codes(name) {
@@ -132,7 +142,9 @@ pub async fn shown(
     resources: &[Stored],
     now: DateTime<Utc>,
 ) -> Result<(), Refusal> {
-    check_interactive(gateway, caller)?;
+    if !resources.iter().all(|stored| is_definition(&stored.resource_type)) {
+        check_interactive(gateway, caller)?;
+    }
     if gateway.config.audit_reads {
         let names = resources.iter().map(|r| format!("{}/{}/{}", r.resource_type, r.id, r.version)).collect();
         let event = event(gateway, caller, action, object, now).showing(names).about(patients(resources));
@@ -182,7 +194,11 @@ pub async fn listed(
 
 /// What a registry reads it has got: on disk before the answer leaves, so that it can be told to erase it.
 async fn disclose(gateway: &Gateway, registry: &str, resources: &[Stored], now: DateTime<Utc>) -> Result<(), Refusal> {
-    let resources = resources.iter().map(|r| format!("{}/{}", r.resource_type, r.id)).collect();
+    let given = resources.iter().filter(|stored| !is_definition(&stored.resource_type));
+    let resources: Vec<String> = given.map(|r| format!("{}/{}", r.resource_type, r.id)).collect();
+    if resources.is_empty() {
+        return Ok(());
+    }
     let disclosed = Disclosed { registry: registry.to_owned(), what: Given::Names(resources), key: None, at: now };
     gateway.store.commit(Commit { deeds: vec![store::Deed::Disclosed(disclosed)], ..Commit::default() }).await?;
     Ok(())

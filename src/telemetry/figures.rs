@@ -64,6 +64,7 @@ pub struct Figures {
     answers: Counters,
     tokens: Counters,
     key_fetches: Counters,
+    drop_files: Counters,
 }
 
 impl fmt::Debug for Figures {
@@ -87,6 +88,7 @@ impl Figures {
             answers: Family::default(),
             tokens: Family::default(),
             key_fetches: Family::default(),
+            drop_files: Family::default(),
             registry: Registry::default(),
         };
         let r = &mut registry;
@@ -105,6 +107,7 @@ impl Figures {
         r.register("token_requests", "Requests for an access token, by client and what became of them", tokens);
         let key_fetches = figures.key_fetches.clone();
         r.register("key_fetches", "Public keys asked for at an address, by what came of it", key_fetches);
+        r.register("drop_files", "Files of folders, by drop and what became of them", figures.drop_files.clone());
         r.register("commit_group_size", "Commits that shared one sync of the disk", size);
         let duration = store.commit_duration.clone();
         r.register_with_unit("commit_duration", "How long a group took until it was on disk", Unit::Seconds, duration);
@@ -152,6 +155,11 @@ impl Figures {
     }
 
     /// `client` is one of the settings or `unknown`; `result` is `granted`, `failed` or an error of RFC 6749.
+    /// `result` is `taken`, `refused` or `failed`: a round that broke off.
+    pub fn drop_file(&self, drop: &str, result: &str) {
+        self.drop_files.get_or_create(&labels([("drop", drop.into()), ("result", result.into())])).inc();
+    }
+
     pub fn token(&self, client: &str, result: &str) {
         self.tokens.get_or_create(&labels([("client", client.into()), ("result", result.into())])).inc();
     }

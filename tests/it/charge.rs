@@ -1,5 +1,8 @@
 //! Who has the patient now: asked at every moment, moved by answers and by nothing else, and kept from whom it does not concern.
 
+mod before;
+mod unclear;
+
 use serde_json::{Value, json};
 
 use crate::consent::{hand_over, sip};

@@ -284,3 +284,74 @@ async fn whoever_runs_the_gateway_sees_how_much_is_open_and_overdue() {
     assert!(said.contains("OPEN LOOPS") && said.contains("not-delivered"), "{said}");
     world.close().await;
 }
+
+#[actix_web::test]
+async fn a_referral_that_waits_for_samrad_is_seen_by_who_watches_with_its_own_urgency_and_without_a_person() {
+    let rules = include_str!("../../src/config/transfer.toml").replace("json = \"refuse\"", "json = \"hold\"");
+    let world = World::open_as_in(|folder, clinic| {
+        // Only a referral can wait.
+        let (referrals, rest) = rules.split_once("mode = \"active\"").unwrap();
+        let rest = rest.replace("json = \"hold\"", "json = \"refuse\"");
+        std::fs::write(folder.join("transfer.toml"), format!("{referrals}mode = \"active\"{rest}")).unwrap();
+        format!(
+            "[transfer]\nrules = \"transfer.toml\"\n[[partner]]\nname = \"platform\"\nchannel = \"poll\"\n\
+             [[partner]]\nname = \"primary-care\"\nchannel = \"push\"\nfhir_base = \"{clinic}/fhir\"\n\
+             [[partner]]\nname = \"reader\"\nchannel = \"poll\"\n"
+        )
+    })
+    .await;
+    let mut urgent = referral_to(1, SOUTH);
+    urgent.as_object_mut().unwrap().shift_remove("consultation");
+    urgent["urgency"] = json!("stat");
+    let sent = world.post("/v1/referrals", ONCOLOGY, &urgent).await;
+    assert_eq!(sent.status, 202, "{}", sent.text);
+    let exchange = sent.location.unwrap();
+    let own = loops(&world, ONCOLOGY, "").await;
+    let [line] = &own["loops"].as_array().unwrap()[..] else { panic!("{own:#}") };
+    assert_eq!((&line["step"], &line["move"]["by"]), (&json!("no-consultation"), &json!("sender")), "{line:#}");
+    let item = world.get("/fhir/Task?code=consultation-missing", ONCOLOGY).await.json()["entry"][0]["resource"].clone();
+    assert_eq!((&item["priority"], &line["priority"]), (&json!("stat"), &json!("stat")), "not waited for like others");
+    assert_eq!(loops(&world, SOUTH, "").await["loops"], json!([]), "who is asked does not know yet");
+    let all = loops(&world, "", "?step=no-consultation").await;
+    assert_eq!(all["counts"], json!([{ "step": "no-consultation", "open": 1, "overdue": 0 }]));
+    let status = world.get("/v1/status", "").await;
+    let held = status.json()["loops"].as_array().unwrap().iter().find(|l| l["step"] == "no-consultation").cloned();
+    assert_eq!(held.map(|l| l["open"].clone()), Some(json!(1)), "{}", status.text);
+    let figures = world.get("/metrics", "").await.text;
+    let figure = figures.lines().find(|l| l.starts_with("vardkedja_open_loops{") && l.contains("no-consultation"));
+    assert!(figure.is_some_and(|l| l.ends_with(" 1")), "{figure:?}");
+    for told in [all.to_string(), status.text.clone(), figures] {
+        assert!(!told.contains("19500907") && !told.contains("500907-2553"), "{told}");
+    }
+    let consultations = crate::transfer::consultations();
+    assert_eq!(world.post(&format!("{exchange}/consultations"), ONCOLOGY, &consultations).await.status, 200);
+    assert_eq!(loops(&world, "", "?step=no-consultation").await["loops"], json!([]));
+    world.close().await;
+}
+
+#[actix_web::test]
+async fn each_area_is_an_open_loop_of_its_own_by_name_for_care_and_without_for_operations() {
+    let world = World::open().await;
+    let mut referral = referral_to(1, SOUTH);
+    referral["areas"] = json!(["nutrition", "tobacco"]);
+    let exchange = world.refer(&referral).await;
+    let answer = json!({ "status": "accepted", "areas": [
+        { "area": "nutrition", "status": "accepted" },
+        { "area": "tobacco", "status": "rejected", "reason": "Vi har ingen tobaksavvänjare." },
+    ] });
+    let reply = world.post(&format!("{exchange}/answers"), SOUTH, &answer).await;
+    assert_eq!(reply.status, 200, "{}", reply.text);
+    let said = |list: &Value| {
+        let line = |l: &Value| format!("{} {} {}", l["step"].as_str().unwrap(), l["area"], l["move"]["by"]);
+        let mut all: Vec<String> = list["loops"].as_array().unwrap().iter().map(line).collect();
+        all.sort();
+        all
+    };
+    let expected = ["no-outcome \"nutrition\" \"recipient\"", "no-taker \"tobacco\" \"sender\""];
+    assert_eq!(said(&loops(&world, ONCOLOGY, "").await), expected);
+    assert_eq!(said(&loops(&world, SOUTH, "").await), expected);
+    let watched = loops(&world, "", "").await;
+    assert_eq!(said(&watched), ["no-outcome null \"recipient\"", "no-taker null \"sender\""]);
+    assert!(!watched.to_string().contains("tobacco"), "{watched:#}");
+    world.close().await;
+}

@@ -33,7 +33,11 @@ impl TestGateway {
         let file = folder.join("gateway.toml");
         let text = format!("[gateway]\nlisten = \"127.0.0.1:0\"\ndb = \"gateway.sqlite\"\n{settings}");
         std::fs::write(&file, text).unwrap();
-        let mut config = Config::load(Some(&file)).unwrap();
+        Self::start_as(Config::load(Some(&file)).unwrap()).await
+    }
+
+    /// Starts one with settings that somebody else has made.
+    pub async fn start_as(mut config: Config) -> Self {
         let listener = TcpListener::bind(config.listen).unwrap();
         let scheme = if config.tls.is_some() { "https" } else { "http" };
         let url = format!("{scheme}://{}", listener.local_addr().unwrap());

@@ -122,7 +122,8 @@ async fn the_journey_runs_against_a_stock_fhir_server() {
         return;
     };
     // What this server does not hold travels inside what points at it.
-    let world = World::open_against(&stock.base, "[\"Goal\", \"CareTeam\", \"Composition\"]").await;
+    let world =
+        World::open_against(&stock.base, "[\"Goal\", \"CareTeam\", \"Composition\", \"QuestionnaireResponse\"]").await;
     play(&world, true).await;
     for (kind, at_most) in [("Patient", 1), ("ServiceRequest", 2), ("CarePlan", 2)] {
         let found = world.at_clinic(kind).await.len();

@@ -62,6 +62,8 @@ fn the_lists_of_words_are_those_of_the_program() {
     check("Kind", Kind::ALL.iter().map(|k| k.name()).collect());
     check("Stage", Stage::ALL.iter().map(|s| s.code()).collect());
     check("TaskStatus", task::Status::ALL.iter().map(|s| s.code()).collect());
+    check("Step", vardkedja::domain::clock::Step::ALL.iter().map(|s| s.code()).collect());
+    check("Sort", vardkedja::domain::clock::Sort::ALL.iter().map(|s| s.code()).collect());
     check("DeliveryState", delivery::State::ALL.iter().map(|s| s.code()).collect());
     let roles = &contract.schema("Party")["properties"]["role"]["enum"];
     assert_eq!(*roles, serde_json::json!(PartyRole::ALL.map(PartyRole::code)));

@@ -204,6 +204,46 @@ async fn rules_are_applied_to_what_is_sent_and_to_nothing_else() {
 }
 
 #[actix_web::test]
+async fn a_stored_plan_answers_what_is_not_said_for_whoever_may_see_it() {
+    let world = World::open().await;
+    let patient = patient(&world).await;
+    let found = world.get("/fhir/CarePlan", ONCOLOGY).await.json();
+    let name = format!("CarePlan/{}", found["entry"][0]["resource"]["id"].as_str().unwrap());
+    let question = json!({ "plan": name, "about": ["physical-activity"], "assessment": { "asOf": "2026-03-02" } });
+    let reply = ask(&world, SOUTH, &question).await;
+    assert_eq!(reply.status, 200, "{}", reply.text);
+    let answer = reply.json();
+    assert_eq!(answer["plan"], format!("{name}/_history/1"));
+    let missing = |answer: &Value| -> Vec<String> {
+        let all = answer["areas"][0]["missing"].as_array().unwrap();
+        all.iter().map(|one| one["field"].as_str().unwrap().to_owned()).collect()
+    };
+    let bare =
+        ask(&world, SOUTH, &json!({ "about": ["physical-activity"], "assessment": { "asOf": "2026-03-02" } })).await;
+    let (with, without) = (missing(&answer), missing(&bare.json()));
+    for field in ["needs.physical-activity", "treatment.intent"] {
+        assert!(!with.contains(&field.to_owned()) && without.contains(&field.to_owned()), "{with:?} {without:?}");
+    }
+    // What is said stands before what is stored.
+    let mut none = question.clone();
+    none["assessment"]["needs"] = json!({ "physical-activity": "none" });
+    assert_eq!(ask(&world, SOUTH, &none).await.json()["areas"][0]["responsible"], "no-need");
+    let rows = asked(&world);
+    assert!(rows[0].2.contains(&name), "what was shown is in the log: {}", rows[0].2);
+
+    assert_eq!(ask(&world, NORTH, &question).await.status, 404, "the plan is not for that unit");
+    let mut wrong = question.clone();
+    wrong["plan"] = json!(patient);
+    assert_eq!(ask(&world, SOUTH, &wrong).await.status, 422);
+    let by_plan = world.get(&format!("{APPLY}?plan={name}&asOf=2026-03-02&about=physical-activity"), SOUTH).await;
+    assert_eq!(by_plan.status, 200, "{}", by_plan.text);
+    assert_eq!(by_plan.json()["subject"]["reference"], patient);
+    let hidden = world.get(&format!("{APPLY}?plan={name}"), NORTH).await;
+    assert_eq!(hidden.status, 404);
+    world.close().await;
+}
+
+#[actix_web::test]
 async fn the_rules_themselves_are_read_and_searched_and_not_written() {
     let world = World::open().await;
     let found = world.get("/fhir/PlanDefinition?jurisdiction=14&status=active&_summary=true", NORTH).await.json();

@@ -220,3 +220,29 @@ async fn a_newer_version_that_waits_for_nothing_goes_out_and_leaves_no_task_that
     assert_eq!(found["entry"][0]["resource"]["status"], "cancelled", "{found:#}");
     world.close().await;
 }
+
+#[actix_web::test]
+async fn a_sip_without_consent_is_refused_by_the_law_and_not_by_the_guideline_whatever_the_regions_rules_say() {
+    let rules = "version = \"none\"\n";
+    let world = World::open_as_in(|folder, clinic| {
+        std::fs::write(folder.join("rules.toml"), rules).unwrap();
+        format!(
+            "[[partner]]\nname = \"platform\"\nchannel = \"poll\"\n[[partner]]\nname = \"reader\"\nchannel = \"poll\"\n\
+             [[partner]]\nname = \"primary-care\"\nchannel = \"push\"\nfhir_base = \"{clinic}/fhir\"\n[transfer]\nrules = \"rules.toml\"\n"
+        )
+    })
+    .await;
+    for (basis, law) in [("statutory", "SoL 2025:400 10 kap. 8 §"), ("within-principal", "jfr HSL 2017:30 16 kap. 4 §")]
+    {
+        let mut sip = crate::consent::sip(1, "given");
+        sip.as_object_mut().unwrap().shift_remove("consent");
+        sip["basis"] = json!(basis);
+        sip["participants"].as_array_mut().unwrap().push(json!({ "unit": HOME, "principal": "2120001355" }));
+        let refused = world.post("/v1/handovers", ONCOLOGY, &sip).await;
+        assert_eq!(refused.status, 422, "{}", refused.text);
+        let found = refused.findings();
+        assert!(found.contains("HSL 2017:30 16 kap. 4 §") && found.contains(law), "{basis}: {found}");
+        assert!(!found.contains("TRF-1"), "{found}");
+    }
+    world.close().await;
+}

@@ -87,6 +87,11 @@ impl World {
         world
     }
 
+    /// The usual settings, and more that is made in the folder that they are in.
+    pub async fn open_in(more: impl FnOnce(&std::path::Path) -> String) -> Self {
+        Self::open_as_in(|folder, clinic| settings(clinic, &more(folder))).await
+    }
+
     fn empty() -> Self {
         let folder = std::env::temp_dir().join(format!("vardkedja-it-{}", uuid::Uuid::new_v4()));
         std::fs::create_dir(&folder).unwrap();
@@ -142,6 +147,14 @@ impl World {
     pub async fn restart_gateway(&mut self, more: &str) {
         self.running_gateway.take().unwrap().stop().await;
         let settings = settings(&self.clinic, more);
+        self.open_gateway(&settings).await;
+    }
+
+    /// The same, with something done to its files in between.
+    pub async fn restart_with(&mut self, work: impl FnOnce()) {
+        self.running_gateway.take().unwrap().stop().await;
+        work();
+        let settings = settings(&self.clinic, "");
         self.open_gateway(&settings).await;
     }
 

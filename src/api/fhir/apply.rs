@@ -1,4 +1,5 @@
-//! `PlanDefinition/{id}/$apply`: who is responsible for what as a CarePlan, by the rules of one guideline. Nothing is kept.
+//! `PlanDefinition/{id}/$apply`: who is responsible for what as a CarePlan, by the rules of one guideline; or what a programme would
+//! be for a patient. Nothing is kept.
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde_json::{Value, json};
@@ -11,13 +12,15 @@ use super::{FHIR_JSON, query};
 use crate::access::Operation;
 use crate::fhir::guard::{Limits, Strictness};
 use crate::fhir::resource::type_of;
+use crate::sync::programme::apply as of_programme;
 use crate::sync::refusal::Refusal;
 use crate::sync::responsibility::{self, Application};
 
 /// The definition of the operation.
 pub const DEFINITION: &str = "http://hl7.org/fhir/OperationDefinition/PlanDefinition-apply";
 
-/// `GET /fhir/PlanDefinition/{id}/$apply?subject=Patient/…&asOf=&about=`: of what the gateway has of the patient.
+/// `GET /fhir/PlanDefinition/{id}/$apply?subject=Patient/…&plan=CarePlan/…&asOf=&about=`: of what the gateway has of the patient, or of what that
+/// plan rests on.
 pub async fn apply(call: Call, id: web::Path<String>, request: HttpRequest) -> Answer {
     let mut wish = Application { plan: id.into_inner(), ..Application::default() };
     for (name, value) in query::pairs(request.query_string())? {
@@ -26,7 +29,7 @@ pub async fn apply(call: Call, id: web::Path<String>, request: HttpRequest) -> A
     applied(&call, wish).await
 }
 
-/// `POST /fhir/PlanDefinition/{id}/$apply` with `Parameters` (subject, data, asOf, about), or with a Bundle of what is known.
+/// `POST /fhir/PlanDefinition/{id}/$apply` with `Parameters` (subject, plan, data, asOf, about), or with a Bundle of what is known.
 pub async fn apply_post(call: Call, id: web::Path<String>, request: HttpRequest, body: Sent) -> Answer {
     let mut wish = Application { plan: id.into_inner(), ..Application::default() };
     for (name, value) in query::pairs(request.query_string())? {
@@ -69,7 +72,11 @@ async fn applied(call: &Call, mut wish: Application) -> Answer {
     if wish.subject.is_none() {
         wish.subject = wish.resources.as_deref().and_then(subject_of);
     }
-    let plan = responsibility::apply(&call.gateway, &call.caller, wish, call.now).await?;
+    let (gateway, caller) = (&call.gateway, &call.caller);
+    let plan = match of_programme::has(gateway, &wish.plan) {
+        true => of_programme::apply(gateway, caller, wish, call.now).await?,
+        false => responsibility::apply(gateway, caller, wish, call.now).await?,
+    };
     Ok(HttpResponse::Ok().content_type(FHIR_JSON).body(plan.to_string()))
 }
 
@@ -84,6 +91,11 @@ fn parameter(wish: &mut Application, name: &str, value: &str) -> Result<(), Prob
             wish.subject = Some(json!({ "reference": known.ok_or_else(|| {
                 Problem::bad_request("subject", "Ange Patient/ och patientens id.", "Give Patient/ and the patient's id.")
             })? }));
+        }
+        "plan" => {
+            let reference = serde_json::from_str::<Value>(value).ok();
+            let name = reference.as_ref().and_then(|object| object["reference"].as_str()).unwrap_or(value);
+            wish.care_plan = Some(name.to_owned());
         }
         "asOf" => wish.as_of = Some(value.to_owned()),
         "about" => wish.about.extend(value.split(',').map(|code| code.trim().to_owned())),
@@ -107,7 +119,7 @@ fn subject_of(resources: &[Value]) -> Option<Value> {
 fn unknown(name: &str) -> Problem {
     Problem::bad_request(
         told(name),
-        "Okänd parameter; kända: subject, asOf, about, och i Parameters data (en resurs eller Bundle).",
-        "Unknown parameter; known: subject, asOf, about, and in Parameters data (a resource or a Bundle).",
+        "Okänd parameter; kända: subject, plan, asOf, about, och i Parameters data (en resurs eller Bundle).",
+        "Unknown parameter; known: subject, plan, asOf, about, and in Parameters data (a resource or a Bundle).",
     )
 }

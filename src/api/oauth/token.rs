@@ -34,6 +34,7 @@ pub async fn token(
 /// Whoever it is, it may try; of those who may not it is counted whom they name.
 fn begin(gateway: &Gateway, request: &HttpRequest, form: Option<&Form>) -> Result<Attempt, Refusal> {
     let named = form.and_then(|form| grant::named(gateway, form.field("client_assertion")?));
+    let named = named.as_deref();
     let source = source(request, gateway.config.behind_proxy);
     gateway.keyring.attempts.begin(gateway.config.oauth.attempts, source, named, Utc::now()).map_err(|too_many| {
         gateway.figures.token(named.unwrap_or("unknown"), "turned_away");

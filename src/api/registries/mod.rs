@@ -3,6 +3,8 @@
 pub mod fields;
 pub mod keeping;
 
+use std::collections::BTreeSet;
+
 use actix_web::http::header::LOCATION;
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde_json::{Value, json};
@@ -33,7 +35,8 @@ pub async fn list(call: Call) -> Answer {
             "needsInformation": registry.needs_information,
         })
     };
-    let all: Vec<Value> = call.gateway.config.registries.iter().map(line).collect();
+    let agreed = call.gateway.config.agreements.now();
+    let all: Vec<Value> = agreed.registries.iter().map(|registry| line(registry)).collect();
     Ok(HttpResponse::Ok().json(json!({ "registries": all })))
 }
 
@@ -171,11 +174,13 @@ fn asked(call: &Call, request: &HttpRequest, known: &[&str]) -> Result<Asked, Pr
 pub async fn erasures(call: Call, name: web::Path<String>, request: HttpRequest) -> Answer {
     call.may(Operation::Erase)?;
     let registry = known(&call.gateway, &name)?;
-    check_own(&call.caller, registry)?;
+    check_own(&call.caller, &registry)?;
     let asked = asked(&call, &request, &["after", "limit"])?;
-    let list = disclosure::to_erase(&call.gateway, registry, asked.after, asked.limit).await?;
+    let list = disclosure::to_erase(&call.gateway, &registry, asked.after, asked.limit).await?;
     let line = |one: &ToErase| json!({ "seq": one.seq, "type": one.resource_type, "id": one.id, "reason": one.reason, "at": instant(one.at) });
-    let next = list.last().map(|last| last.seq).filter(|_| list.len() == asked.limit as usize);
+    // One that may be there under several codes is one of the page.
+    let places: BTreeSet<i64> = list.iter().map(|one| one.seq).collect();
+    let next = places.last().filter(|_| places.len() == asked.limit as usize);
     Ok(HttpResponse::Ok().json(json!({ "erasures": list.iter().map(line).collect::<Vec<_>>(), "next": next })))
 }
 
@@ -193,10 +198,10 @@ pub async fn confirm(call: Call, name: web::Path<String>, body: Body) -> Answer 
 pub async fn codes(call: Call, name: web::Path<String>, request: HttpRequest) -> Answer {
     call.may(Operation::Erase)?;
     let registry = known(&call.gateway, &name)?;
-    check_own(&call.caller, registry)?;
+    check_own(&call.caller, &registry)?;
     let asked = asked(&call, &request, &["from", "after", "limit"])?;
     let list = match &asked.from {
-        Some(from) => disclosure::recoded(&call.gateway, registry, from, asked.after, asked.limit).await?,
+        Some(from) => disclosure::recoded(&call.gateway, &registry, from, asked.after, asked.limit).await?,
         None => Vec::new(),
     };
     let line = |one: &Recoded| json!({ "type": one.resource_type, "old": one.old, "new": one.new });

@@ -57,6 +57,8 @@ pub enum Deed {
     Erased,
     /// A definition that all stand under, such as the KVÅ list, was changed.
     Define,
+    /// Who may get what was read again from the settings: clients, issuers, registries.
+    Agree,
     /// A programme of a patient was started or moved on.
     Programme,
     /// Something must not be removed, or may be again.
@@ -65,8 +67,16 @@ pub enum Deed {
     Erase,
     /// It was told that somebody has not done what is waited for, or that they have.
     Escalate,
+    /// A new assessment was asked for because an intervention has ended, or is not asked for any more.
+    Reassess,
     /// A person has paused the clocks of an exchange, or lets them run on.
     Pause,
+    /// Two numbers were said to be one person's, or not to be.
+    Link,
+    /// A patient was told to have died, or to live.
+    Deceased,
+    /// A unit took back that an identity is protected.
+    Protection,
     Login,
     Token,
     Refuse,
@@ -142,12 +152,17 @@ const TABLE: &[Row] = &[
     (Deed::Inform, "inform", "C", Rest("create"), Some("informerade om kvalitetsregister")),
     (Deed::Erased, "erased", "U", Upkeep, None),
     (Deed::Define, "define", "U", Rest("update"), None),
+    (Deed::Agree, "agree", "U", Upkeep, None),
     (Deed::Programme, "programme", "U", Rest("update"), Some("skötte det digitala programmet för")),
     (Deed::LegalHold, "legal-hold", "C", Upkeep, None),
     (Deed::LiftHold, "legal-hold-lift", "U", Upkeep, None),
     (Deed::Erase, "erase", "D", Rest("delete"), Some("gallrade")),
     (Deed::Escalate, "escalate", "C", Upkeep, None),
+    (Deed::Reassess, "reassess", "C", Upkeep, None),
     (Deed::Pause, "pause", "U", Upkeep, None),
+    (Deed::Link, "link", "U", Rest("update"), Some("ändrade vilka nummer som hör ihop för")),
+    (Deed::Deceased, "deceased", "U", Rest("update"), Some("meddelade om dödsfall rörande")),
+    (Deed::Protection, "protection", "U", Rest("update"), Some("hävde märkningen om skyddade personuppgifter för")),
     (Deed::Login, "login", "E", Login, None),
     (Deed::Token, "token", "E", Login, None),
     (Deed::Refuse, "refuse", "E", Rest("operation"), None),

@@ -68,8 +68,10 @@ pub struct By {
     pub name: String,
     /// HSA-id of the care provider, where one answers for the caller.
     pub organisation: Option<String>,
-    /// The system or client that called.
+    /// The client that called, where that is not its name.
     pub client: Option<String>,
+    /// The partner that the client belongs to, where that is another name.
+    pub partner: Option<String>,
     /// `care`, `registry`, `operations`.
     pub purpose: Option<&'static str>,
     /// Where the request came from that it was done in.
@@ -158,6 +160,7 @@ impl Event {
         let by = [
             ("organisation", self.by.organisation.as_deref()),
             ("client", self.by.client.as_deref()),
+            ("partner", self.by.partner.as_deref()),
             ("purpose", self.by.purpose),
             ("from", self.by.from.map(Origin::code)),
         ];

@@ -61,7 +61,7 @@ impl Book<'_> {
     fn apply(&mut self, at: usize) {
         let Some(step) = self.moves.get(at).copied() else { return };
         match step.step {
-            Step::States if self.is_free(&step.area) => self.open(at, step),
+            Step::States if self.is_free(step) => self.open(at, step),
             Step::States | Step::Void => {}
             Step::Lapses => self.close(at, step, |began| began.step == Step::States && began.origin == step.origin),
             Step::Takes => {
@@ -92,15 +92,19 @@ impl Book<'_> {
                             .is_some_and(|m| m.step == Step::Returns && m.origin == step.origin)
                 });
                 let has = self.charges.iter().any(|c| c.is_open() && c.area == step.area && c.unit == step.unit);
-                if !has && ((had && came_back) || self.is_free(&step.area)) {
+                if !has && ((had && came_back) || self.is_free(step)) {
                     self.open(at, step);
                 }
             }
         }
     }
 
-    fn is_free(&self, area: &str) -> bool {
-        !self.charges.iter().any(|c| c.is_open() && c.area == area)
+    /// Nobody has the area by what came under the same number, nor the unit itself by any. Of two numbers that turn out to be one
+    /// person's, each may have given it to somebody who knew nothing of the other: nobody loses it by that, and it is shared.
+    fn is_free(&self, step: &Move) -> bool {
+        let is_under_same = |c: &Charge| self.moves.get(c.began).is_some_and(|m| m.patient == step.patient);
+        let is_in_the_way = |c: &&Charge| c.unit == step.unit || is_under_same(c);
+        !self.charges.iter().filter(|c| c.is_open() && c.area == step.area).any(|c| is_in_the_way(&c))
     }
 
     fn open(&mut self, at: usize, step: &Move) {

@@ -142,6 +142,8 @@ pub struct Move {
     pub exchange: Option<Uuid>,
     pub at: DateTime<Utc>,
     pub step: Step,
+    /// The Patient that it came under: a person may have several numbers.
+    pub patient: String,
     /// Both are empty in [`Step::Void`].
     pub area: String,
     pub unit: String,

@@ -35,11 +35,33 @@ fn every_cell_of_the_table_is_as_the_rules_say() {
     assert_eq!(said(ActiveHandover, Answer::Open, true), "requested received on-hold accepted in-progress");
 }
 
+#[test]
+fn two_numbers_that_turn_out_to_be_one_persons_take_nothing_from_anybody_and_what_is_given_away_is_given_under_both() {
+    let step = |n: u128, patient: &str, step, unit: &str| Move {
+        id: Uuid::from_u128(n),
+        origin: Uuid::from_u128(n),
+        exchange: None,
+        at: at(n as i64),
+        step,
+        patient: patient.into(),
+        area: "fatigue".into(),
+        unit: unit.into(),
+    };
+    let mut moves = vec![step(1, "old", Step::States, "A"), step(2, "new", Step::States, "B")];
+    assert_eq!(held(&moves, at(2))["fatigue"].iter().collect::<Vec<_>>(), ["A", "B"]);
+    moves.push(step(3, "new", Step::States, "A"));
+    assert_eq!(charges(&moves).len(), 2, "it has it already, by the other number");
+    moves.extend([step(4, "new", Step::Takes, "C"), step(5, "new", Step::Gives, "A")]);
+    assert_eq!(held(&moves, at(5))["fatigue"].iter().collect::<Vec<_>>(), ["B", "C"]);
+}
+
 /// A patient's moves as exchanges make them.
 #[derive(Default)]
 struct History {
     moves: Vec<Move>,
     minute: i64,
+    /// The number that they come under.
+    patient: String,
 }
 
 impl History {
@@ -50,7 +72,16 @@ impl History {
         let had = given(&self.moves, origin);
         for (step, area, unit) in steps(&Said { had, ..said.clone() }, &past) {
             let id = Uuid::from_u128(1000 + self.moves.len() as u128);
-            self.moves.push(Move { id, origin, exchange: Some(origin), at: at(self.minute), step, area, unit });
+            self.moves.push(Move {
+                id,
+                origin,
+                exchange: Some(origin),
+                at: at(self.minute),
+                step,
+                patient: self.patient.clone(),
+                area,
+                unit,
+            });
         }
     }
 

@@ -13,8 +13,8 @@ pub mod wait;
 
 pub use after::After;
 pub use pause::Pause;
-pub use rules::{Clocks, MOST_LEVELS, Rule};
-pub use wait::{Abort, Standing, Taker, Wait, waits};
+pub use rules::{Clocks, MOST_LEVELS, Matter, Rule};
+pub use wait::{Abort, Area, Standing, Taker, Wait, waits};
 
 use super::Kind;
 
@@ -23,8 +23,10 @@ use super::Kind;
 pub enum Step {
     /// It has not come to the recipient: its system does not take it, or does not fetch it.
     NotDelivered,
-    /// It waits for a person at the sender: a delivery, a consultation, the activity that an add-on belongs to.
+    /// It waits for a person at the sender: a delivery, the activity that an add-on belongs to.
     Parked,
+    /// A referral that nobody has got: its sender has not recorded the consultations (samråd) that must come first.
+    NoConsultation,
     /// The recipient has it, and nobody there has acknowledged it.
     NoReceipt,
     /// Acknowledged, and neither accepted nor rejected.
@@ -35,6 +37,8 @@ pub enum Step {
     NoContact,
     /// Accepted or in progress, and nothing has come back.
     NoOutcome,
+    /// An area that the recipient does not take, or takes no more, while it has the others; nobody else has it either.
+    NoTaker,
     /// A SIP whose meeting is not called.
     NotCalled,
     /// The sender asks to stop, and the owner has not answered.
@@ -42,14 +46,16 @@ pub enum Step {
 }
 
 impl Step {
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 11] = [
         Self::NotDelivered,
         Self::Parked,
+        Self::NoConsultation,
         Self::NoReceipt,
         Self::NoDecision,
         Self::NoCompletion,
         Self::NoContact,
         Self::NoOutcome,
+        Self::NoTaker,
         Self::NotCalled,
         Self::NoAbortAnswer,
     ];
@@ -59,11 +65,13 @@ impl Step {
         match self {
             Self::NotDelivered => "not-delivered",
             Self::Parked => "parked",
+            Self::NoConsultation => "no-consultation",
             Self::NoReceipt => "no-receipt",
             Self::NoDecision => "no-decision",
             Self::NoCompletion => "no-completion",
             Self::NoContact => "no-contact",
             Self::NoOutcome => "no-outcome",
+            Self::NoTaker => "no-taker",
             Self::NotCalled => "sip-not-called",
             Self::NoAbortAnswer => "no-abort-answer",
         }
@@ -78,7 +86,7 @@ impl Step {
         match self {
             // What we send goes on being tried: whoever runs the gateway sees to the partner.
             Self::NotDelivered if is_pushed => Mover::Gateway,
-            Self::Parked | Self::NoCompletion | Self::NotCalled => Mover::Sender,
+            Self::Parked | Self::NoConsultation | Self::NoCompletion | Self::NoTaker | Self::NotCalled => Mover::Sender,
             Self::NotDelivered
             | Self::NoReceipt
             | Self::NoDecision

@@ -1,4 +1,7 @@
-//! The rules: after how long each step of each sort of document is overdue, by how urgent it is, level by level.
+//! The rules: after how long each step of each sort of document is overdue, by how urgent it is, level by level; for every region,
+//! or for one that has agreed on others.
+
+use std::collections::BTreeMap;
 
 use chrono::{TimeZone, Utc};
 
@@ -13,10 +16,22 @@ pub struct Rule {
     pub step: Step,
     pub sorts: Vec<Sort>,
     pub priorities: Vec<Priority>,
+    /// The county code of the region whose units' documents it is for; without one it is for all that have none of their own.
+    pub region: Option<String>,
     /// After how long each level is reached, counted from the beginning of the wait.
     pub levels: Vec<After>,
     /// Where it stands in its file.
     pub line: usize,
+}
+
+/// What a wait is about, as far as its clock depends on it.
+#[derive(Debug, Clone, Copy)]
+pub struct Matter<'a> {
+    pub step: Step,
+    pub sort: Sort,
+    pub priority: Priority,
+    /// The unit that sent the document: its region's rules hold, as with transfers.
+    pub sender: &'a str,
 }
 
 /// Rules that do not contradict each other. Without any, everything is seen as open and nothing is ever overdue.
@@ -27,6 +42,8 @@ pub struct Clocks {
     pub on_hold_pauses: bool,
     /// When the patient has died.
     pub deceased_pauses: bool,
+    /// Regions of units, where a rule is for one region: HSA-ids in upper case.
+    regions: BTreeMap<String, String>,
     /// Changes with anything that decides when something is due.
     pub mark: String,
 }
@@ -52,7 +69,8 @@ impl Clocks {
                 );
                 wrong.push((rule.line, what));
             }
-            for other in rules.iter().take(index).filter(|other| other.step == rule.step) {
+            let of_same = |other: &&Rule| other.step == rule.step && other.region == rule.region;
+            for other in rules.iter().take(index).filter(of_same) {
                 let both = rule.sorts.iter().find(|s| other.sorts.contains(s));
                 let same = rule.priorities.iter().find(|p| other.priorities.contains(p));
                 if let (Some(sort), Some(priority)) = (both, same) {
@@ -62,19 +80,47 @@ impl Clocks {
                 }
             }
         }
-        if wrong.is_empty() { Ok(Self { rules, on_hold_pauses, deceased_pauses, mark }) } else { Err(wrong) }
+        let regions = BTreeMap::new();
+        if wrong.is_empty() { Ok(Self { rules, on_hold_pauses, deceased_pauses, regions, mark }) } else { Err(wrong) }
     }
 
-    /// After how long each level is reached; empty where nothing is ever overdue.
-    pub fn levels(&self, step: Step, sort: Sort, priority: Priority) -> &[After] {
-        let found =
-            self.rules.iter().find(|r| r.step == step && r.sorts.contains(&sort) && r.priorities.contains(&priority));
+    /// With the regions of all units, where that decides anything.
+    pub fn with_regions<'u>(mut self, units: impl Iterator<Item = (&'u str, &'u str)>) -> Self {
+        if self.rules.iter().any(|rule| rule.region.is_some()) {
+            self.regions = units.map(|(unit, region)| (unit.to_ascii_uppercase(), region.to_owned())).collect();
+            // A unit that changes its region changes what holds for it.
+            let told: Vec<String> = self.regions.iter().map(|(unit, region)| format!("{unit}={region}")).collect();
+            self.mark = format!("{} {}", self.mark, told.join(" "));
+        }
+        self
+    }
+
+    /// After how long each level is reached; empty where nothing is ever overdue. A rule of the sender's region goes before one for
+    /// all.
+    pub fn levels(&self, matter: Matter<'_>) -> &[After] {
+        let Matter { step, sort, priority, sender } = matter;
+        let region = self.regions.get(&sender.to_ascii_uppercase());
+        let find = |step: Step, region: Option<&String>| {
+            let fits = |r: &&Rule| {
+                r.step == step
+                    && r.region.as_ref() == region
+                    && r.sorts.contains(&sort)
+                    && r.priorities.contains(&priority)
+            };
+            self.rules.iter().find(fits)
+        };
+        let of_step = |step: Step| region.and_then(|region| find(step, Some(region))).or_else(|| find(step, None));
+        let found = of_step(step).or_else(|| match step {
+            // Rules that were written before it was a step of its own meant it too.
+            Step::NoConsultation => of_step(Step::Parked),
+            _ => None,
+        });
         found.map_or(&[], |rule| rule.levels.as_slice())
     }
 
     /// When each level of a wait is reached, in milliseconds; [`FOREVER`](super::pause::FOREVER) behind a pause without an end.
-    pub fn dues(&self, step: Step, sort: Sort, priority: Priority, since: i64, pauses: &[Pause]) -> Vec<i64> {
-        self.levels(step, sort, priority).iter().map(|after| after.end(since, pauses)).collect()
+    pub fn dues(&self, matter: Matter<'_>, since: i64, pauses: &[Pause]) -> Vec<i64> {
+        self.levels(matter).iter().map(|after| after.end(since, pauses)).collect()
     }
 
     pub fn iter(&self) -> impl Iterator<Item = &Rule> {

@@ -147,6 +147,11 @@ fn plan_itself<'a>(plan: &'a Value, support: &[&'a Value], at: &impl Fn(&Value) 
                 .put("assessment-date", text(&observation["effectiveDateTime"]))
                 .put("assessment-instrument", code(&observation["method"], "instrument"))
                 .put("assessment-summary", text(&observation["note"][0]["text"]));
+        } else if is_kind(observation, "frailty") {
+            item = item
+                .put("cfs", observation["valueInteger"].as_i64().map(|grade| grade.to_string()))
+                .put("cfs-date", text(&observation["effectiveDateTime"]))
+                .put_all("cfs-by", list(&observation["performer"]).iter().filter_map(hsa));
         }
     }
     item

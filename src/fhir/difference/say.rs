@@ -237,7 +237,7 @@ fn label(name: &str, tongue: Tongue) -> &str {
     }
 }
 
-const LABELS: [(&str, &str, &str); 25] = [
+const LABELS: [(&str, &str, &str); 28] = [
     ("status", "status", "the status"),
     ("title", "rubriken", "the title"),
     ("category", "plantypen", "the kind of plan"),
@@ -248,6 +248,9 @@ const LABELS: [(&str, &str, &str); 25] = [
     ("assessment-date", "bedömningens datum", "the date of the assessment"),
     ("assessment-instrument", "instrumentet", "the instrument"),
     ("assessment-summary", "bedömningens sammanfattning", "the summary of the assessment"),
+    ("cfs", "skörheten (CFS)", "the frailty (CFS)"),
+    ("cfs-date", "dagen för CFS", "the day of the CFS"),
+    ("cfs-by", "vem som skattade CFS", "who rated the CFS"),
     ("area", "området", "the area"),
     ("form", "formen", "the form"),
     ("kva", "KVÅ-koden", "the KVÅ code"),

@@ -45,6 +45,7 @@ fn every_part_of_the_full_plan_is_an_item() {
     assert_eq!((&group["frequency"], &group["goals"]), (&vec!["2/1wk".to_owned()], &vec!["M1".into(), "M2".into()]));
     let plan = &outline.items[&(Part::Plan, String::new())];
     assert_eq!(plan["diagnoses"], ["C20.9", "Z50.8"]);
+    assert_eq!((&plan["cfs"], &plan["cfs-date"]), (&vec!["3".into()], &vec!["2026-02-27".into()]));
     assert_eq!((&plan["treatment-phase"], &plan["treatment-end"]), (&vec!["after".into()], &vec!["2026-01-30".into()]));
 }
 
@@ -73,6 +74,24 @@ fn an_intervention_that_went_to_primary_care_moved_and_one_that_is_over_ended() 
     assert!(quoted.contains("ändras från ”Planera dagen") && quoted.ends_with("till ”Vila oftare”."), "{quoted}");
     assert_eq!(said(&changes[2], false).sv, "Ändrat: insats, Egenvårdsråd, Fatigue: texten har ändrats.");
     assert_eq!(counts(&changes)["moved"], 1);
+}
+
+#[test]
+fn a_new_rating_and_a_newer_halsoskattning_are_changes_of_the_plan() {
+    let (before, mut after) = (full(), full());
+    for resource in &mut after {
+        match resource["method"]["coding"][0]["code"].as_str() {
+            Some("cfs") => resource["valueInteger"] = json!(6),
+            Some("halsoskattning") => resource["effectiveDateTime"] = json!("2026-06-03"),
+            _ => {}
+        }
+    }
+    let changes = difference(&read(&before), &read(&after));
+    assert_eq!(changes.len(), 1);
+    assert_eq!(
+        said(&changes[0], false).sv,
+        "Ändrat: planen: bedömningens datum ändras från 2026-02-27 till 2026-06-03; skörheten (CFS) ändras från 3 till 6."
+    );
 }
 
 #[test]

@@ -91,6 +91,7 @@ impl Profiles {
                     | "OperationDefinition"
                     | "Measure"
                     | "PlanDefinition"
+                    | "Questionnaire"
                     | "SubscriptionTopic",
                 ) => {}
                 _ => issues.push(

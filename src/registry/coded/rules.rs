@@ -4,6 +4,7 @@ use std::sync::OnceLock;
 
 use rustc_hash::FxHashMap;
 
+use crate::fhir::about::is_words;
 use crate::fhir::r4;
 
 /// What these types hold is somebody's own words, or leads to the person; nothing of them is counted.
@@ -25,8 +26,8 @@ const NEVER: [&str; 16] = [
     "xhtml",
     "uuid",
 ];
-/// Resources that are somebody's words or a file: without those nothing is left that a registry needs.
-const WORDS: [&str; 6] = ["Composition", "Binary", "DocumentReference", "Consent", "AuditEvent", "OperationOutcome"];
+/// Resources beside somebody's words that hold nothing which is counted.
+const UNCOUNTED: [&str; 2] = ["AuditEvent", "OperationOutcome"];
 /// Elements that lead to a person although their type does not say so; and `Meta.profile`, which would claim what a coded
 /// resource is not: a profile of ours wants the number.
 const PERSONAL: [&str; 11] = [
@@ -108,7 +109,9 @@ impl Content {
 /// The elements of a resource that registries count; `None`: nothing of it is for them.
 pub(super) fn of_resource(resource_type: &str) -> Option<&'static Content> {
     let content = of(resource_type)?;
-    (!content.resource_type.is_empty() && !WORDS.contains(&content.resource_type)).then_some(content)
+    let name = content.resource_type;
+    let is_counted = !name.is_empty() && !is_words(name) && !UNCOUNTED.contains(&name);
+    is_counted.then_some(content)
 }
 
 pub(super) fn of(content: &str) -> Option<&'static Content> {
@@ -198,7 +201,8 @@ mod tests {
 
     #[test]
     fn words_and_files_are_for_no_registry() {
-        assert!(WORDS.iter().all(|name| r4::is_resource(name) && of_resource(name).is_none()));
+        let never = crate::fhir::about::WORDS.iter().chain(&UNCOUNTED);
+        assert!(never.into_iter().all(|name| r4::is_resource(name) && of_resource(name).is_none()));
         assert!(of_resource("Procedure").is_some() && of_resource("Coding").is_none() && of_resource("Cat").is_none());
     }
 }

@@ -78,7 +78,7 @@ impl Alone {
     async fn disclose(&self, name: &str) -> Vec<String> {
         let names = self.names(name).await;
         let registry = known(&self.gateway, name).unwrap();
-        disclose(&self.gateway, &registry_caller(name), registry, "export/1/Procedure.ndjson", names.clone(), now())
+        disclose(&self.gateway, &registry_caller(name), &registry, "export/1/Procedure.ndjson", names.clone(), now())
             .await
             .unwrap();
         names
@@ -97,6 +97,7 @@ fn person() -> PersonId {
 
 fn registry_caller(name: &str) -> Caller {
     Caller {
+        client: None,
         name: name.into(),
         partner: None,
         reach: Reach::Registry(name.into()),
@@ -145,7 +146,7 @@ async fn what_must_be_erased_is_named_as_the_registry_has_it_whatever_key_is_in_
     assert!(alone.names("coded").await.is_empty() && alone.names("named").await.is_empty());
     let alone = alone.again(&KEYS);
     let registry = known(&alone.gateway, "coded").unwrap();
-    let list = to_erase(&alone.gateway, registry, 0, 99).await.unwrap();
+    let list = to_erase(&alone.gateway, &registry, 0, 99).await.unwrap();
     let cipher = Cipher::new(registry.key(Some("k1")).unwrap(), &alone.gateway.config.directory);
     let mut coded: Vec<String> = names
         .iter()
@@ -157,7 +158,7 @@ async fn what_must_be_erased_is_named_as_the_registry_has_it_whatever_key_is_in_
     coded.sort();
     found.sort();
     assert_eq!(found, coded);
-    let plain = to_erase(&alone.gateway, known(&alone.gateway, "named").unwrap(), 0, 99).await.unwrap();
+    let plain = to_erase(&alone.gateway, &known(&alone.gateway, "named").unwrap(), 0, 99).await.unwrap();
     let mut plain: Vec<String> =
         plain.iter().map(|e| format!("{}/{}", e.resource_type, e.id.as_deref().unwrap())).collect();
     plain.sort();
@@ -167,12 +168,49 @@ async fn what_must_be_erased_is_named_as_the_registry_has_it_whatever_key_is_in_
     let refused = confirm(&alone.gateway, &registry_caller("named"), "coded", last, now()).await;
     assert!(matches!(refused, Err(Refusal::Forbidden(_))), "only it itself knows");
     confirm(&alone.gateway, &registry_caller("coded"), "coded", i64::MAX, now()).await.unwrap();
-    assert!(to_erase(&alone.gateway, registry, 0, 99).await.unwrap().is_empty());
+    assert!(to_erase(&alone.gateway, &registry, 0, 99).await.unwrap().is_empty());
     let alone = alone.again(&KEYS[1..]);
     assert_eq!(
-        to_erase(&alone.gateway, known(&alone.gateway, "named").unwrap(), 0, 99).await.unwrap().len(),
+        to_erase(&alone.gateway, &known(&alone.gateway, "named").unwrap(), 0, 99).await.unwrap().len(),
         names.len()
     );
+    finish(alone);
+}
+
+#[tokio::test]
+async fn what_was_sent_again_after_the_key_was_changed_is_named_under_both_codes() {
+    let alone = Alone::new(&KEYS[..1]);
+    alone.take_in().await;
+    alone.disclose("coded").await;
+    let alone = alone.again(&KEYS);
+    let names = alone.disclose("coded").await;
+    alone.object().await;
+    let registry = known(&alone.gateway, "coded").unwrap();
+    let told = |list: &[super::super::disclosure::ToErase]| -> std::collections::BTreeSet<String> {
+        list.iter().filter_map(|one| Some(format!("{}/{}", one.resource_type, one.id.as_deref()?))).collect()
+    };
+    let under = |version: &str| -> std::collections::BTreeSet<String> {
+        let form = Form::of(&alone.gateway, &registry, Some(version)).unwrap();
+        let named = names.iter().filter_map(|name| name.split_once('/'));
+        named.map(|(kind, id)| format!("{kind}/{}", form.id(kind, id))).collect()
+    };
+    let list = to_erase(&alone.gateway, &registry, 0, 99).await.unwrap();
+    assert_eq!(told(&list), under("k1").union(&under("k2")).cloned().collect());
+    // A page ends with a whole one, so that nothing is passed over when the next begins behind it.
+    let mut paged = std::collections::BTreeSet::new();
+    let mut after = 0;
+    loop {
+        let page = to_erase(&alone.gateway, &registry, after, 1).await.unwrap();
+        let Some(last) = page.last() else { break };
+        assert_eq!(page.len(), 2);
+        after = last.seq;
+        paged.extend(told(&page));
+    }
+    assert_eq!(paged, told(&list));
+    let alone = alone.again(&KEYS[1..]);
+    let registry = known(&alone.gateway, "coded").unwrap();
+    let list = to_erase(&alone.gateway, &registry, 0, 99).await.unwrap();
+    assert_eq!(list.len(), names.len(), "the code of a key that is gone cannot be told any more");
     finish(alone);
 }
 
@@ -183,11 +221,11 @@ async fn a_registry_whose_key_was_changed_gets_its_old_codes_beside_the_new() {
     let names = alone.disclose("coded").await;
     let alone = alone.again(&KEYS);
     let registry = known(&alone.gateway, "coded").unwrap();
-    let form = |version| Form::of(&alone.gateway, registry, version).unwrap();
+    let form = |version| Form::of(&alone.gateway, &registry, version).unwrap();
     let mut all = Vec::new();
     let mut after = 0;
     loop {
-        let page = recoded(&alone.gateway, registry, "k1", after, 2).await.unwrap();
+        let page = recoded(&alone.gateway, &registry, "k1", after, 2).await.unwrap();
         let Some(last) = page.last() else { break };
         after = last.place;
         all.extend(page);
@@ -200,7 +238,7 @@ async fn a_registry_whose_key_was_changed_gets_its_old_codes_beside_the_new() {
         assert_eq!((kind, &form(None).id(kind, id)), (one.resource_type.as_str(), &one.new));
         assert!(one.new.starts_with("k2-"));
     }
-    assert!(matches!(recoded(&alone.gateway, registry, "k9", 0, 2).await, Err(Refusal::Findings(_))));
+    assert!(matches!(recoded(&alone.gateway, &registry, "k9", 0, 2).await, Err(Refusal::Findings(_))));
     finish(alone);
 }
 
@@ -226,7 +264,7 @@ async fn a_registry_with_codes_reads_nothing_resource_by_resource_and_one_with_n
 #[tokio::test]
 async fn a_registry_with_names_gets_no_address_and_one_with_codes_no_name() {
     let alone = Alone::new(&KEYS[..1]);
-    let form = |name| Form::of(&alone.gateway, known(&alone.gateway, name).unwrap(), None).unwrap();
+    let form = |name| Form::of(&alone.gateway, &known(&alone.gateway, name).unwrap(), None).unwrap();
     let written = |name, patient: &Value| -> Value {
         let body = form(name).write("Patient", patient.to_string().as_bytes(), 2026).unwrap();
         serde_json::from_slice(&body).unwrap()

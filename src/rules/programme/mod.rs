@@ -21,12 +21,14 @@ mod calendar;
 mod copied;
 mod definition;
 mod eligible;
+mod proposal;
 
 pub use calendar::{Course, Due, Entry, between, limit, next};
 pub use copied::is_copied;
 pub use definition::is_programme;
 pub use definition::{Citation, Criterion, Mark, Message, Module, Programme, Programmes, StepRule, Strictness};
 pub use eligible::{Eligible, Verdict, age_on, judge};
+pub use proposal::care_plan;
 
 #[cfg(test)]
 mod tests;

@@ -9,7 +9,7 @@ use std::sync::OnceLock;
 use chrono::NaiveDate;
 use serde_json::{Value, json};
 
-use super::{Finding, RuleSets, check_cases, judge};
+use super::{Finding, Kind, Rule, RuleSets, check_cases, judge};
 use crate::fhir::issue::Issue;
 use crate::fhir::profile::Profiles;
 use crate::profile_files;
@@ -147,5 +147,32 @@ fn no_rule_is_known_to_the_program_by_name() {
         for rule in sets.by_id(ID).unwrap().rules() {
             assert!(!text.contains(&rule.id), "{} knows {}", path.display(), rule.id);
         }
+    }
+}
+
+/// `WRITE_PAGES=1` writes it anew.
+#[test]
+fn the_page_for_clinicians_is_what_the_rules_say_now() {
+    let (sets, _) = load(&files());
+    let set = sets.by_id(ID).unwrap();
+    let made = super::page(set, &sets.inputs);
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/clinician/the-rules-of-vgr.md");
+    if std::env::var_os("WRITE_PAGES").is_some() {
+        std::fs::write(&path, &made).unwrap();
+    }
+    assert_eq!(
+        std::fs::read_to_string(&path).unwrap(),
+        made,
+        "write it anew: WRITE_PAGES=1 cargo test --lib the_page_for_clinicians"
+    );
+    for rule in set.rules() {
+        let row = made.lines().find(|line| line.starts_with(&format!("| {} |", rule.id))).unwrap();
+        assert!(row.contains(&rule.quote), "{row}");
+        for aside in &rule.sets_aside {
+            let other = made.lines().find(|line| line.starts_with(&format!("| {aside} |"))).unwrap();
+            assert!(row.contains(aside) && other.contains(&rule.id), "{row}");
+        }
+        let says = |rule: &Rule| rule.says.is_some() || rule.outcomes.iter().all(|outcome| outcome.says.is_some());
+        assert!(rule.kind != Kind::Criterion || says(rule) || row.contains("alltid"), "no plain words: {row}");
     }
 }

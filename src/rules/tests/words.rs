@@ -138,6 +138,17 @@ fn what_observations_say_becomes_an_assessment() {
                 "needs": { "fatigue": "advanced", "nutrition": "none" },
                 "treatment": { "end": "2026-01-30", "intent": "curative", "phase": "after" } })
     );
+    // Hälsoskattning alone, as a partner's system may have it, and frailty as a plan carries it.
+    let mut answered = example("halsoskattning");
+    answered["item"][1]["linkId"] = json!("no-such-area");
+    let said = of_resources(&[answered.clone(), example("frailty")], &sets.inputs).unwrap();
+    assert_eq!(Value::Object(said), json!({ "cfs": 4, "needs": { "fatigue": "advanced" } }));
+    answered["authored"] = json!("2026-06-01");
+    answered["item"][0]["answer"][0]["valueCoding"]["code"] = json!("basic");
+    let said = of_resources(&[example("needs-assessment"), answered.clone()], &sets.inputs).unwrap();
+    assert_eq!(said["needs"]["fatigue"], "basic", "the newest counts");
+    answered["questionnaire"] = json!("https://example.org/Questionnaire/other");
+    assert!(of_resources(&[answered], &sets.inputs).unwrap().is_empty());
     let differing =
         [observation("cfs", json!({ "valueInteger": 4 })), observation("cfs", json!({ "valueInteger": 5 }))];
     assert!(super::lines(&of_resources(&differing, &sets.inputs).unwrap_err()).contains("none is newer"));

@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 
 use super::{CHAIN, HEAD, agent, indexed_to};
 use crate::domain::audit::{Outcome, Record};
+use crate::store::link::kin;
 use crate::store::query::{Filter, Who};
 use crate::store::row::time;
 use crate::store::{Store, StoreError};
@@ -66,22 +67,25 @@ impl Store {
         }
         let of = of.clone();
         let ((at, seq), from) = (of.bound(), of.from.map_or(i64::MIN, |at| at.timestamp_millis()));
-        let about = match (&of.patient, &of.agent) {
-            (Some(id), _) => Some(format!("Patient/{id}")),
-            (None, Some(name)) => Some(agent(name)),
-            (None, None) => None,
-        };
         self.read(move |db| {
-            let Some(about) = about else {
-                return db.all(if of.failed { FAILED } else { RECENT }, (CHAIN, at, seq, from, of.limit), record);
+            let about = match (&of.patient, &of.agent) {
+                // The person, under whichever number something was done.
+                (Some(id), _) => kin(db, id)?.iter().chain([id]).map(|id| format!("Patient/{id}")).collect(),
+                (None, Some(name)) => vec![agent(name)],
+                (None, None) => {
+                    return db.all(if of.failed { FAILED } else { RECENT }, (CHAIN, at, seq, from, of.limit), record);
+                }
             };
+            let is_about = |row: &Record| about.iter().any(|about| is_about(row, about));
             let head = db.first(HEAD, [CHAIN], |row| row.get::<_, i64>(0))?.unwrap_or(0);
             let mut rows = db.all(TAIL, (CHAIN, indexed_to(head)), record)?;
             let place = |row: &Record| (row.at.timestamp_millis(), row.seq);
-            rows.retain(|row| place(row) < (at, seq) && place(row).0 >= from && is_about(row, &about));
+            rows.retain(|row| place(row) < (at, seq) && place(row).0 >= from && is_about(row));
             // The row itself says whom it is about; an entry of the index that somebody put in does not.
-            let found = db.all(ABOUT, (CHAIN, &about, at, seq, from, of.limit), record)?;
-            rows.extend(found.into_iter().filter(|row| is_about(row, &about)));
+            for about in &about {
+                let found = db.all(ABOUT, (CHAIN, about, at, seq, from, of.limit), record)?;
+                rows.extend(found.into_iter().filter(|row| is_about(row)));
+            }
             rows.sort_unstable_by_key(|row| std::cmp::Reverse(place(row)));
             // Rows of an older program are indexed already.
             rows.dedup_by_key(|row| row.seq);

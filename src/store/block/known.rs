@@ -6,13 +6,15 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::super::StoreError;
+use super::super::link::{kin, person};
 use super::super::row::uuid;
 use super::super::statement::Statements;
 use crate::domain::block::{Origin, Reader, Rule, is_withheld};
 use crate::fhir::origin::{self, Source, documented, has_owners_words, hull, is_actor};
 use crate::fhir::resource::type_of;
 
-const EXCHANGES: &str = "SELECT id, organisation, created_at FROM exchange WHERE patient = ?1";
+/// Of the person, under whichever number.
+const EXCHANGES: &str = concat!("SELECT id, organisation, created_at FROM exchange WHERE patient IN ", person!("?1"));
 const PARTIES: &str = "SELECT unit, role, task FROM party WHERE exchange = ?1 ORDER BY position";
 /// How many versions of the document came, and when the last did.
 const WRITTEN: &str = "SELECT count(*) AS many, max(received_at) AS last FROM document WHERE exchange = ?1";
@@ -20,13 +22,22 @@ const RESOURCES: &str = "SELECT x.rid, r.type, r.id, r.version, r.updated_at, v.
      (SELECT f.at FROM version f WHERE f.rid = r.rid AND f.version = 1) AS made_at \
      FROM exchange_resource x CROSS JOIN resource r ON r.rid = x.rid CROSS JOIN version v ON v.seq = r.seq WHERE x.exchange = ?1";
 /// What is of no exchange: its `meta.source` says which unit wrote it.
-const OF_PROGRAMMES: &str = "SELECT x.rid, r.type, r.id, r.version, r.updated_at, v.body, \
+const OF_PROGRAMMES: &str = concat!(
+    "SELECT x.rid, r.type, r.id, r.version, r.updated_at, v.body, \
      (SELECT f.at FROM version f WHERE f.rid = r.rid AND f.version = 1) AS made_at \
      FROM programme p INDEXED BY programme_of_patient CROSS JOIN programme_resource x ON x.programme = p.id \
-     CROSS JOIN resource r ON r.rid = x.rid CROSS JOIN version v ON v.seq = r.seq WHERE p.patient = ?1 AND p.patient IS NOT NULL";
+     CROSS JOIN resource r ON r.rid = x.rid CROSS JOIN version v ON v.seq = r.seq WHERE p.patient IN ",
+    person!("?1"),
+    " AND p.patient IS NOT NULL"
+);
 /// Tasks that tell one unit that another has not done what is waited for; they belong to no exchange.
 const ITEMS: &str =
     "SELECT x.rid, x.unit, r.id FROM escalation_task x CROSS JOIN resource r ON r.rid = x.rid WHERE x.exchange = ?1";
+const PATIENT: &str = "SELECT rid FROM resource WHERE type = 'Patient' AND id = ?1";
+/// Tasks that ask for a new assessment, of no exchange either: they say what the plan says.
+const REASSESSMENTS: &str = "SELECT x.rid, r.type, r.id, r.version, r.updated_at, v.body, \
+     (SELECT f.at FROM version f WHERE f.rid = r.rid AND f.version = 1) AS made_at \
+     FROM reassessment x CROSS JOIN resource r ON r.rid = x.rid CROSS JOIN version v ON v.seq = r.seq WHERE x.exchange = ?1";
 const PROVIDER: &str = "SELECT provider FROM affiliation WHERE unit = ?1";
 
 /// Everything of a patient's that a block can close.
@@ -100,6 +111,7 @@ impl Known {
             known.add(db, id, &organisation, created_at)?;
         }
         known.add_programmes(db, patient)?;
+        known.add_linked(db, patient)?;
         Ok(known)
     }
 
@@ -150,7 +162,28 @@ impl Known {
             let origins = exchange.origins.iter().chain(task.iter().flat_map(|t| &t.origins)).cloned().collect();
             self.resources.insert(format!("Task/{id}"), Resource { rid, is_patient: false, origins });
         }
+        for row in db.all(REASSESSMENTS, [key], Row::read)? {
+            let mut origins = exchange.origins.clone();
+            // That its owner has assessed the patient anew is the owner's own word.
+            let owner = row.body["owner"]["identifier"]["value"].as_str().map(str::to_ascii_uppercase);
+            if let Some(unit) = owner.filter(|_| has_owners_words(&row.body)) {
+                origins.extend(self.origins(db, &unit, None, (row.made_at, row.updated_at))?);
+            }
+            self.resources.insert(row.name, Resource { rid: row.rid, is_patient: false, origins });
+        }
         self.exchanges.insert(id, exchange);
+        Ok(())
+    }
+
+    /// A Patient of another number of the person, which no document may have come under.
+    fn add_linked(&mut self, db: &Statements<'_>, patient: &str) -> Result<(), StoreError> {
+        let others = kin(db, patient)?;
+        let person = others.iter().map(String::as_str).chain([patient]);
+        for id in person.filter(|_| !others.is_empty()) {
+            let Some(rid) = db.first(PATIENT, [id], |row| Ok::<_, StoreError>(row.get(0)?))? else { continue };
+            let resource = || Resource { rid, is_patient: true, origins: Vec::new() };
+            self.resources.entry(format!("Patient/{id}")).or_insert_with(resource);
+        }
         Ok(())
     }
 

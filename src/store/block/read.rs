@@ -3,6 +3,7 @@
 use rusqlite::Row;
 use uuid::Uuid;
 
+use super::super::link::person;
 use super::super::query::Filter;
 use super::super::read_delivery::delivery;
 use super::super::record::Delivery;
@@ -14,11 +15,14 @@ use super::{Block, Lifted, Outgoing, readers};
 use crate::domain::block::{Origin, Period, Rule, Scope, is_withheld};
 use crate::fhir::origin::carried;
 
-const OF_PATIENT: &str = "SELECT * FROM block WHERE patient = ?1 ORDER BY registered_at, id";
+const OF_PATIENT: &str = concat!("SELECT * FROM block WHERE patient IN ", person!("?1"));
 const ONE: &str = "SELECT * FROM block WHERE id = ?1";
-const STANDING: &str = "SELECT * FROM block INDEXED BY block_standing WHERE lifted_at IS NULL AND patient = ?1";
+/// Whichever number of the person it was registered under.
+const STANDING: &str =
+    concat!("SELECT * FROM block INDEXED BY block_standing WHERE lifted_at IS NULL AND patient IN ", person!("?1"));
 /// Grows with every block of the patient and with every one that is lifted.
-pub(super) const MARKS: &str = "SELECT count(*) + count(lifted_at) AS marks FROM block WHERE patient = ?1";
+pub(super) const MARKS: &str =
+    concat!("SELECT count(*) + count(lifted_at) AS marks FROM block WHERE patient IN ", person!("?1"));
 const HELD: &str = "SELECT 1 FROM delivery WHERE id = ?1 AND held = 1";
 const UNLISTED: &str = "SELECT * FROM delivery INDEXED BY delivery_unlisted WHERE held <> listed ORDER BY seq LIMIT ?1";
 const WITHHELD: &str = "SELECT r.type || '/' || r.id FROM exchange_resource x CROSS JOIN resource r ON r.rid = x.rid \
@@ -52,7 +56,12 @@ impl Store {
     /// Every block of the patient, the first registered first, for the gateway itself: whose they are is asked by the journey.
     pub async fn blocks_of(&self, patient: &str) -> Result<Vec<Block>, StoreError> {
         let patient = patient.to_owned();
-        self.read(move |db| db.all(OF_PATIENT, [&patient], block)).await
+        self.read(move |db| {
+            let mut all = db.all(OF_PATIENT, [&patient], block)?;
+            all.sort_by_key(|block| (block.registered_at, block.id));
+            Ok(all)
+        })
+        .await
     }
 
     pub async fn block(&self, id: Uuid) -> Result<Option<Block>, StoreError> {

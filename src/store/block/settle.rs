@@ -102,6 +102,8 @@ impl Writing<'_, '_> {
         if patients.is_empty() && db.first(ANY, [], |_| Ok::<_, StoreError>(()))?.is_none() {
             return Ok(());
         }
+        let linked = self.of_links(&commit.links)?;
+        patients.extend(linked.iter().cloned());
         patients.extend(commit.exchanges.iter().filter_map(|e| e.patient.clone()));
         patients.extend(commit.put.iter().filter_map(|p| p.patient.clone()));
         let patient = |row: &rusqlite::Row<'_>| Ok::<_, StoreError>(row.get::<_, Option<String>>("patient")?);
@@ -115,7 +117,8 @@ impl Writing<'_, '_> {
         }
         for patient in patients {
             let rules = rules(db, &patient)?;
-            let is_meant = commit.blocks.iter().any(|b| b.patient == patient);
+            // Of two that are one person no more, one may have no block.
+            let is_meant = commit.blocks.iter().any(|b| b.patient == patient) || linked.contains(&patient);
             if !rules.is_empty() || is_meant {
                 self.settle_patient(&patient, &rules)?;
             }

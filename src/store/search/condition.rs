@@ -114,10 +114,15 @@ impl Asked<'_, '_> {
                 let set = format!("SELECT t.rid FROM resource t WHERE t.type = ? AND t.id IN {LIST}");
                 Condition::exact(Sql::new(format!("{row}.id IN {LIST}"), [ids.clone()]), Sql::new(set, [of_type, ids]))
             }
+            Clause::Token { param, any_of } if resource_type == "Patient" && param == "identifier" => {
+                self.of_person(row, any_of, self.tokens(resource_type, row, param, any_of)?)?
+            }
             Clause::Token { param, any_of } => self.tokens(resource_type, row, param, any_of)?,
             Clause::Reference { param, any_of } => {
                 let Some(kept) = self.kept(resource_type, param)? else { return Ok(Condition::nothing()) };
-                let test = Sql::new(format!("t.target IN {LIST}"), [Value::from(list(any_of.iter().cloned()))]);
+                // By whichever number of the person.
+                let any_of = self.with_kin(any_of)?;
+                let test = Sql::new(format!("t.target IN {LIST}"), [Value::from(list(any_of))]);
                 rows(REFERENCE, row, kept.id, &test)
             }
             Clause::Date { param, any_of } => {

@@ -101,9 +101,12 @@ impl Rule<'_> {
             // One more than is allowed, so that it is noticed.
             let limit = i64::try_from(most).unwrap_or(i64::MAX - 1) + 1;
             let visible = asked.visible(Right::Search, source, "r")?;
-            let from = Sql::new(POINTED_AT_BY, [Value::from(self.param), Value::from(name.to_owned())]);
-            let sql = and(from, visible.as_ref()).text(" ORDER BY t.rid LIMIT ?").value(limit);
-            let ids: Vec<String> = sql.all(asked.db, |row| Ok(row.get(0)?))?;
+            let mut ids: Vec<String> = Vec::new();
+            for name in asked.with_kin(&[name.to_owned()])? {
+                let from = Sql::new(POINTED_AT_BY, [Value::from(self.param), Value::from(name)]);
+                let sql = and(from, visible.as_ref()).text(" ORDER BY t.rid LIMIT ?").value(limit);
+                ids.extend(sql.all(asked.db, |row| Ok::<_, StoreError>(row.get::<_, String>(0)?))?);
+            }
             return Ok(ids.into_iter().map(|id| format!("{source}/{id}")).collect());
         }
         if resource_type != source {
@@ -114,6 +117,8 @@ impl Rule<'_> {
         };
         let targets: Vec<String> =
             asked.db.all(POINTS_AT, (rid, self.param), |row| Ok::<_, StoreError>(row.get(0)?))?;
+        // With a Patient the others of the same person: the number that is used now is among them.
+        let targets = asked.with_kin(&targets)?;
         Ok(targets.into_iter().filter(|target| is_target(target)).collect())
     }
 }

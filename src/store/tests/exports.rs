@@ -6,10 +6,14 @@ use std::sync::{Arc, Mutex};
 use super::*;
 use crate::store::search::{Criteria, List, Passed, Targets, Walk};
 
+fn owner(name: &str) -> Owner {
+    Owner { name: name.into(), client: Some(name.into()) }
+}
+
 fn order(client: &str) -> ExportOrder {
     ExportOrder {
         id: Uuid::now_v7(),
-        client: client.into(),
+        owner: owner(client),
         caller: "{}".into(),
         level: ExportLevel::System,
         cohort: None,
@@ -83,7 +87,7 @@ pub(super) async fn ask_everything(store: &Store, filter: &Filter) {
     let first = ExportOrder { level: ExportLevel::Group, cohort: Some("c".into()), ..order("r") };
     let mut second = ExportOrder { since_at: Some(at(5)), until_at: Some(at(6)), ..first.clone() };
     second.id = Uuid::now_v7();
-    let room = Expect::ExportRoom { client: "r".into(), open: 9, kept: 99 };
+    let room = Expect::ExportRoom { owner: owner("r"), open: 9, kept: 99 };
     store.done(Commit { expect: vec![room], ..begin(&first) }).await;
     store.done(begin(&second)).await;
     let open = Expect::ExportOpen { export: first.id };
@@ -92,7 +96,7 @@ pub(super) async fn ask_everything(store: &Store, filter: &Filter) {
     store.done(Commit { exports: vec![finish], ..Commit::default() }).await;
     let fail = ExportChange::Fail { id: second.id, expires_at: at(2), note: "n".into() };
     store.done(Commit { exports: vec![fail], ..Commit::default() }).await;
-    store.export_of("r", first.id).await.unwrap();
+    store.export_of(&owner("r"), first.id).await.unwrap();
     store.export(first.id).await.unwrap();
     store.open_exports(5).await.unwrap();
     store.expired_exports(at(3), 5).await.unwrap();
@@ -203,7 +207,7 @@ async fn an_export_goes_forward_only_and_belongs_to_its_client() {
     let store = Store::open_temporary().unwrap();
     let mine = order("r");
     store.done(begin(&mine)).await;
-    assert!(store.export_of("other", mine.id).await.unwrap().is_none());
+    assert!(store.export_of(&owner("other"), mine.id).await.unwrap().is_none());
     store.done(advance(mine.id, 2, 10, None)).await;
     let back = store.commit(advance(mine.id, 1, 99, None)).await.unwrap();
     assert_eq!(back, Committed::Conflict(Expect::ExportOpen { export: mine.id }));
@@ -213,16 +217,52 @@ async fn an_export_goes_forward_only_and_belongs_to_its_client() {
     store.done(remove()).await;
     assert!(matches!(store.commit(remove()).await.unwrap(), Committed::Conflict(_)));
     assert!(matches!(store.commit(advance(mine.id, 4, 0, None)).await.unwrap(), Committed::Conflict(_)));
-    assert!(store.export_of("r", mine.id).await.unwrap().is_none());
+    assert!(store.export_of(&owner("r"), mine.id).await.unwrap().is_none());
 
     let full = |open, kept| Commit {
-        expect: vec![Expect::ExportRoom { client: "r".into(), open, kept }],
+        expect: vec![Expect::ExportRoom { owner: owner("r"), open, kept }],
         ..begin(&order("r"))
     };
     store.done(full(1, 1)).await;
     assert!(matches!(store.commit(full(1, 9)).await.unwrap(), Committed::Conflict(_)));
     assert!(matches!(store.commit(full(9, 1)).await.unwrap(), Committed::Conflict(_)));
     store.done(full(2, 2)).await;
+}
+
+#[tokio::test]
+async fn an_export_is_its_clients_and_one_of_before_is_the_one_whose_own_name_it_has() {
+    let store = Store::open_temporary().unwrap();
+    let of = |name: &str, client: Option<&str>| Owner { name: name.into(), client: client.map(str::to_owned) };
+    let by = |owner: &Owner| ExportOrder { owner: owner.clone(), ..order("r") };
+    let (first, second) = (of("SE1", Some("emr")), of("SE1", Some("lab")));
+    let (unknown, own, before) = (of("SE1", None), of("rehab", None), of("SE1", Some("SE1")));
+    let orders = [&first, &unknown, &own].map(by);
+    for order in &orders {
+        let room = Expect::ExportRoom { owner: order.owner.clone(), open: 1, kept: 1 };
+        store.done(Commit { expect: vec![room], ..begin(order) }).await;
+    }
+    let sees = async |owner: &Owner, n: usize| store.export_of(owner, orders[n].id).await.unwrap().is_some();
+    assert!(sees(&first, 0).await && !sees(&second, 0).await && !sees(&unknown, 0).await);
+    assert!(!sees(&first, 1).await && !sees(&second, 1).await, "a unit's of before is no one system's");
+    assert!(sees(&unknown, 1).await && sees(&before, 1).await);
+    assert!(sees(&of("rehab", Some("rehab")), 2).await && !sees(&of("rehab", Some("other")), 2).await);
+
+    // What a system had of a group, and what it may have had of before, is what its next is compared with.
+    let cohort = |owner: &Owner| ExportOrder { level: ExportLevel::Group, cohort: Some("c".into()), ..by(owner) };
+    let mut had = Vec::new();
+    for owner in [&unknown, &second, &first] {
+        let order = cohort(owner);
+        store.done(begin(&order)).await;
+        let finish = ExportChange::Finish { id: order.id, at: at(1), expires_at: at(2) };
+        store.done(Commit { exports: vec![finish], ..Commit::default() }).await;
+        had.push(order.id);
+    }
+    let now = store.export(had[2]).await.unwrap().unwrap().transaction_at;
+    for (owner, basis) in [(&second, had[1]), (&first, had[2]), (&of("SE1", Some("new")), had[0])] {
+        let next = ExportOrder { since_at: Some(now), ..cohort(owner) };
+        store.done(begin(&next)).await;
+        assert_eq!(store.export(next.id).await.unwrap().unwrap().basis, Some(basis), "{owner:?}");
+    }
 }
 
 #[tokio::test]

@@ -11,6 +11,7 @@ mod fill;
 mod filter;
 mod groups;
 mod lanes;
+mod link;
 mod log;
 mod model;
 mod opening;

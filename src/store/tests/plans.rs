@@ -81,6 +81,23 @@ async fn no_statement_reads_a_whole_table() {
     assert!(bad.is_empty(), "{}", bad.join("\n"));
 }
 
+/// What it costs a row of the log is worth it: without it a removal would read the log of ten years for each thing that goes.
+#[test]
+fn what_the_log_said_of_a_thing_is_found_by_the_index_of_objects() {
+    let connection = Connection::open_in_memory().unwrap();
+    super::super::migrate::migrate(&connection).unwrap();
+    for sql in crate::store::removal::SAID {
+        let steps = plan(&connection, sql);
+        let finds = |step: &String| step.starts_with("SEARCH audit USING INDEX audit_of_object (object");
+        assert!(steps.iter().all(finds), "{sql}: {steps:?}");
+    }
+    connection.execute_batch("DROP INDEX audit_of_object").unwrap();
+    let freely = |sql: &str| sql.replace("INDEXED BY audit_of_object", "");
+    for sql in crate::store::removal::SAID {
+        assert!(plan(&connection, &freely(sql)).iter().any(|step| reads_a_whole_table(step)), "nothing else finds it");
+    }
+}
+
 #[test]
 fn a_whole_table_is_recognised() {
     let connection = Connection::open_in_memory().unwrap();

@@ -123,6 +123,13 @@ pub(super) async fn ask_everything(store: &Store) {
     let prune = Some(Prune { through: 0, most: 1 });
     store.done(Commit { prune, ..Commit::default() }).await;
     store.verify_audit().await.unwrap();
+    for when in [Some(at(3)), None] {
+        let look = Look { exchange: one.id, at: when, tasks: Vec::new() };
+        store.done(Commit { looks: vec![look], ..Commit::default() }).await;
+    }
+    store.plans_due(at(0), 9).await.unwrap();
+    store.next_look().await.unwrap();
+    store.reassessments("p1").await.unwrap();
     ask_of_rights(store).await;
     ask_for_subscribers(store).await;
     // Last: it leaves something in the lane.
@@ -135,8 +142,9 @@ async fn ask_of_rights(store: &Store) {
     store.opt_out(id).await.unwrap();
     store.opt_outs(PNR, "195009072553").await.unwrap();
     store.informed(PNR, "195009072553").await.unwrap();
-    store.objected_since("rehab", at(0)).await.unwrap();
-    store.returned_since("rehab", at(0)).await.unwrap();
+    store.objected_since("rehab", 0).await.unwrap();
+    store.returned_since("rehab", 0).await.unwrap();
+    store.informed_since("rehab", 0).await.unwrap();
     store.erasures("rehab", 0, 9).await.unwrap();
     store.disclosed(&units(&[ASKER]), "p1").await.unwrap();
     store.to_erase(&units(&[ASKER]), "p1").await.unwrap();

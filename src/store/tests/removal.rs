@@ -5,7 +5,7 @@ use super::*;
 use crate::domain::retention::What;
 
 /// A closed exchange with everything that belongs to one; its Procedure has two versions.
-async fn old(store: &Store, document_id: &str, procedure: &str) -> Exchange {
+pub(super) async fn old(store: &Store, document_id: &str, procedure: &str) -> Exchange {
     let mut one = exchange(document_id);
     one.stage = Stage::Completed;
     for party in &mut one.parties {
@@ -250,14 +250,21 @@ async fn what_the_log_said_goes_when_its_own_time_is_over_and_the_chain_holds() 
 }
 
 #[tokio::test]
-async fn what_the_log_said_of_a_patient_is_held_with_everything_else() {
+async fn what_the_log_said_is_held_with_the_patient_or_with_an_exchange() {
+    for of_exchange in [false, true] {
+        held_with(of_exchange).await;
+    }
+}
+
+async fn held_with(of_exchange: bool) {
     let store = with_registries(&[]).await;
     let one = old(&store, "d1", "a").await;
+    let other = old(&store, "d2", "b").await;
     store.done(right(Deed::Remove(removal(&one, at(-9))))).await;
     let hold = Hold {
         id: Uuid::now_v7(),
-        patient: Some("p1".into()),
-        exchange: None,
+        patient: (!of_exchange).then(|| "p1".into()),
+        exchange: of_exchange.then_some(other.id),
         reason: "inquiry".into(),
         placed_at: at(1),
         placed_by: "operator".into(),

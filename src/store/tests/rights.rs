@@ -213,14 +213,14 @@ async fn what_a_registry_has_of_a_patient_who_objects_is_to_be_erased_until_it_s
     assert!(store.disclosed(&Filter::ALL, "p1").await.unwrap().is_empty());
     assert_eq!(store.to_erase(&Filter::ALL, "p1").await.unwrap().len(), 2);
     assert!(store.erasures("other", 0, 9).await.unwrap().is_empty(), "it never got anything");
-    assert_eq!(store.objected_since(REGISTRY, at(2)).await.unwrap(), ["p1"]);
+    assert_eq!(store.objected_since(REGISTRY, 0).await.unwrap(), ["p1"]);
     // A file that was on its way when the objection came: it is on the list too.
     store.done(disclosed(&["Procedure/a"])).await;
     assert_eq!(store.erasures(REGISTRY, 0, 9).await.unwrap().len(), 2);
     store.done(right(Deed::Erased { registry: REGISTRY.into(), through: last })).await;
     assert!(store.erasures(REGISTRY, 0, 9).await.unwrap().is_empty());
     store.done(lift(wish.id)).await;
-    assert_eq!(store.returned_since(REGISTRY, at(9)).await.unwrap(), ["p1"]);
+    assert_eq!(store.returned_since(REGISTRY, 0).await.unwrap(), ["p1"]);
 }
 
 #[tokio::test]
@@ -259,36 +259,62 @@ async fn an_objection_that_comes_again_before_the_registry_erased_has_everything
     assert_eq!(count(&store, "SELECT count(*) FROM disclosure"), 0, "what is erased the registry has no more");
 }
 
-/// The clock may be set back, and a request waits for its turn: what the export did not know of came after it.
+/// A clock may stand still, or be set back, and a request waits for its turn: what an export knew of is told by the order of
+/// commits alone.
 #[tokio::test]
-async fn what_patients_say_is_never_older_than_an_export_that_did_not_know_of_it() {
+async fn what_patients_say_stands_before_or_after_an_export_by_the_order_of_commits_and_by_no_clock() {
+    // Ahead of the writer's own clock, so that it decides nothing.
+    let still = chrono::Utc::now() + chrono::TimeDelta::hours(1);
     let store = with_registries(&[(REGISTRY, true)]).await;
     with_patient(&store).await;
-    let ahead = chrono::Utc::now() + chrono::TimeDelta::hours(1);
-    store.done(super::exports::begin_at(ahead)).await;
-    let marked = DateTime::from_timestamp_millis(count(&store, "SELECT max(at) FROM mark")).unwrap();
-    let wish = objection(REGISTRY, ASKER);
-    store.done(right(Deed::OptOut(wish.clone()))).await;
-    assert_eq!(store.objected_since(REGISTRY, marked).await.unwrap(), ["p1"]);
-    store.done(lift(wish.id)).await;
-    assert_eq!(store.returned_since(REGISTRY, marked).await.unwrap(), ["p1"]);
-    assert!(store.informed_since(REGISTRY, at(0)).await.unwrap().is_empty());
-    let informed = |minute| Informed {
-        registry: EVERY.into(),
+    let export = async || {
+        store.done(super::exports::begin_at(still)).await;
+        count(&store, "SELECT max(seq) FROM export_job")
+    };
+    let informed = |registry: &str, unit: &str| Informed {
+        registry: registry.into(),
         patient: None,
         system: PNR.into(),
         value: NUMBER.into(),
-        unit: ASKER.into(),
-        informed_at: at(minute),
-        recorded_at: at(minute),
+        unit: unit.into(),
+        informed_at: still,
+        recorded_at: still,
     };
-    store.done(right(Deed::Informed(informed(1)))).await;
-    assert_eq!(store.informed_since(REGISTRY, marked).await.unwrap(), ["p1"], "everything of the patient goes out now");
-    let later = DateTime::from_timestamp_millis(count(&store, "SELECT max(recorded_at) + 1 FROM information")).unwrap();
-    assert!(store.informed_since(REGISTRY, later).await.unwrap().is_empty());
+    let wish = OptOut { registered_at: still, objected_at: still, ..objection(REGISTRY, ASKER) };
+
+    let first = export().await;
+    store.done(right(Deed::OptOut(wish.clone()))).await;
+    let second = export().await;
+    assert_eq!(store.objected_since(REGISTRY, first).await.unwrap(), ["p1"]);
+    assert!(store.objected_since(REGISTRY, second).await.unwrap().is_empty(), "the second knew of it");
+
+    store.done(right(Deed::Lift { id: wish.id, at: still, by: "n".into() })).await;
+    let third = export().await;
+    assert_eq!(store.returned_since(REGISTRY, second).await.unwrap(), ["p1"]);
+    assert!(store.returned_since(REGISTRY, third).await.unwrap().is_empty());
+
+    store.done(right(Deed::Informed(informed(EVERY, ASKER)))).await;
+    let fourth = export().await;
+    assert_eq!(store.informed_since(REGISTRY, third).await.unwrap(), ["p1"], "everything of the patient goes out now");
+    assert!(store.informed_since(REGISTRY, fourth).await.unwrap().is_empty());
+    store.done(right(Deed::Informed(informed(REGISTRY, "SE-OTHER")))).await;
+    assert!(store.informed_since(REGISTRY, fourth).await.unwrap().is_empty(), "it was known before");
     store.done(right(Deed::Registries(vec![(REGISTRY.into(), false)]))).await;
-    assert!(
-        store.informed_since(REGISTRY, marked).await.unwrap().is_empty(),
-        "where all go out it makes no difference"
-    );
+    assert!(store.informed_since(REGISTRY, third).await.unwrap().is_empty(), "where all go out it makes no difference");
+}
+
+#[tokio::test]
+async fn a_number_that_an_objection_has_is_not_given_again_after_a_restart() {
+    let folder = Folder::new();
+    let store = open_at(&folder.database());
+    store.done(right(Deed::Registries(vec![(REGISTRY.into(), false)]))).await;
+    with_patient(&store).await;
+    store.done(right(Deed::OptOut(objection(REGISTRY, ASKER)))).await;
+    let before = store.last_seq().await.unwrap();
+    store.close();
+    let store = open_at(&folder.database());
+    store.done(super::exports::begin_at(at(0))).await;
+    assert_eq!(count(&store, "SELECT max(seq) FROM export_job"), before);
+    assert!(store.objected_since(REGISTRY, before).await.unwrap().is_empty(), "an export of after knows of it");
+    store.close();
 }

@@ -42,7 +42,7 @@ fn legal() -> Connection {
              INSERT INTO mark VALUES (5, 1);
              INSERT INTO sight VALUES (1, 'SE-1', 2, 1);
              INSERT INTO export_job VALUES (zeroblob(16), 'r', '', 'group', 'c', '', '', 0, 0, 0, 1, 0, 0, NULL, NULL, NULL, 'open', 0, 0, 0,
-                                            NULL, NULL, NULL);
+                                            NULL, NULL, NULL, 'k');
              INSERT INTO export_file VALUES (zeroblob(16), 'f', 'output', 'Task', 1, 1, NULL);
              INSERT INTO export_patient VALUES (zeroblob(16), 'p', 'member');
              INSERT INTO answer VALUES ('syd', 'k', '', NULL, 202, NULL, 0, x'');
@@ -99,9 +99,10 @@ fn illegal_states_are_refused_by_the_database_itself() {
         "UPDATE export_job SET state = 'failed'",
         "UPDATE export_job SET seq = 2",
         "UPDATE export_job SET client = 'other'",
+        "UPDATE export_job SET client_id = NULL",
         "UPDATE export_job SET asked = 'more'",
         "UPDATE export_job SET step = -1",
-        "INSERT INTO export_job SELECT randomblob(16), client, caller, 'system', cohort, request, asked, 0, 0, 0, 0, 0, 0, NULL, NULL, NULL, 'open', 0, 0, 0, NULL, NULL, NULL FROM export_job",
+        "INSERT INTO export_job SELECT randomblob(16), client, caller, 'system', cohort, request, asked, 0, 0, 0, 0, 0, 0, NULL, NULL, NULL, 'open', 0, 0, 0, NULL, NULL, NULL, client_id FROM export_job",
         "UPDATE export_file SET bytes = 0",
         "UPDATE export_file SET kind = 'other'",
         "UPDATE export_file SET sha256 = 'short'",

@@ -20,6 +20,7 @@ const LIMITS: [(Step, &[u32]); 5] = [
 
 fn rules() -> Arc<Clocks> {
     let rule = |(step, minutes): (Step, &[u32])| Rule {
+        region: None,
         step,
         sorts: vec![Sort::Referral],
         priorities: vec![Priority::Routine],

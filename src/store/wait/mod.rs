@@ -4,6 +4,7 @@
 //! that moves an exchange has to remember it, and a kill finds them as they are. When a wait ends, the Tasks that said it was
 //! overdue are ended in the same commit. What is due next is an index, so looking costs what is found.
 
+mod areas;
 mod read;
 mod rebuild;
 mod settle;
@@ -26,7 +27,7 @@ pub struct Waiting {
     /// The unit that is asked; for what only the sender can do, the sender.
     pub unit: String,
     pub step: Step,
-    /// The Task that asks to stop; otherwise empty.
+    /// The Task that asks to stop; the area, where one is waited for by itself; otherwise empty.
     pub subject: String,
     /// The id of the Task it is about.
     pub task: Option<String>,
@@ -59,6 +60,11 @@ impl Waiting {
     pub fn due(&self, level: usize) -> i64 {
         let due = level.checked_sub(1).and_then(|index| self.dues.get(index)).copied().unwrap_or(FOREVER);
         due.max(self.held_until.unwrap_or(i64::MIN))
+    }
+
+    /// The area that is waited for, where it is one of several that are answered one by one.
+    pub fn area(&self) -> Option<&str> {
+        Some(self.subject.as_str()).filter(|area| self.step != Step::NoAbortAnswer && !area.is_empty())
     }
 
     pub fn is_overdue(&self, now: DateTime<Utc>) -> bool {

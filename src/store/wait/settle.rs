@@ -9,23 +9,34 @@ use uuid::Uuid;
 use super::super::Commit;
 use super::super::StoreError;
 use super::super::apply::{Refusal, Writing};
+use super::super::link::person;
 use super::super::read_exchange::exchange as read_exchange;
 use super::super::record::{Exchange, Put};
 use super::super::row::{instant, uuid};
+use super::areas::areas;
 use super::read::{OF_EXCHANGE, PAUSES, pause, waiting};
 use super::told::{Told, is_deceased};
 use super::{DECEASED, HeldBy, PauseChange, PauseRow, Waiting};
 use crate::domain::PartyRole;
 use crate::domain::clock::pause::{FOREVER, held_until};
-use crate::domain::clock::{Abort, Clocks, Pause, Priority, Sort, Standing, Step, Taker, Wait, waits};
+use crate::domain::clock::{Abort, Clocks, Matter, Pause, Priority, Sort, Standing, Step, Taker, Wait, waits};
 
 const CLOCKED: &str = "SELECT priority, is_called FROM clocked WHERE exchange = ?1";
 const SET_CLOCKED: &str = "INSERT INTO clocked (exchange, priority, is_called) VALUES (?1, ?2, ?3) \
      ON CONFLICT (exchange) DO UPDATE SET priority = excluded.priority, is_called = excluded.is_called";
-const DEATHS: &str = "SELECT from_at, until_at FROM deceased WHERE patient = ?1";
+const DEATH: &str = "SELECT 1 FROM deceased WHERE patient = ?1 AND until_at IS NULL";
+/// Of the person, under whichever number it was said.
+const DEATHS: &str = concat!("SELECT from_at, until_at FROM deceased WHERE patient IN ", person!("?1"));
 const DIED: &str = "INSERT INTO deceased (patient, from_at) VALUES (?1, ?2)";
 const TAKEN_BACK: &str = "UPDATE deceased SET until_at = max(?2, from_at) WHERE patient = ?1 AND until_at IS NULL";
-const OF_PATIENT: &str = "SELECT id FROM exchange WHERE patient = ?1";
+const OF_PATIENT: &str = concat!("SELECT id FROM exchange WHERE patient IN ", person!("?1"));
+/// Whose areas are waited for one by one.
+const BY_AREA: &str = concat!(
+    "SELECT DISTINCT w.exchange AS id FROM exchange e INDEXED BY exchange_patient CROSS JOIN wait w ON w.exchange = e.id \
+     WHERE e.patient IN ",
+    person!("?1"),
+    " AND w.subject <> '' AND w.step <> 'no-abort-answer'"
+);
 const BEGIN_PAUSE: &str = "INSERT INTO pause (id, exchange, unit, why, from_at, until_at, by, reason) \
                            VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
 /// Also before it was to end by itself.
@@ -50,9 +61,20 @@ impl Writing<'_, '_> {
         for put in &commit.put {
             self.hear_of_death(put, &mut others)?;
         }
+        for patient in self.of_links(&commit.links)? {
+            for id in self.statements.all(OF_PATIENT, [&patient], |row| uuid(row, "id"))? {
+                others.insert(id, instant(self.now_ms)?);
+            }
+        }
         for change in &commit.pauses {
             let (exchange, at) = self.change_pause(change)?;
             others.insert(exchange, at);
+        }
+        for moved in &commit.charges {
+            // Who has an area now may be whom another request waited for.
+            for id in self.statements.all(BY_AREA, [&moved.patient], |row| uuid(row, "id"))? {
+                others.insert(id, moved.step.at);
+            }
         }
         for exchange in &commit.exchanges {
             others.remove(&exchange.id);
@@ -70,7 +92,7 @@ impl Writing<'_, '_> {
     /// A Patient that says of a death, or does not say so any more.
     fn hear_of_death(&mut self, put: &Put, touched: &mut BTreeMap<Uuid, DateTime<Utc>>) -> Result<(), Refusal> {
         let Some(is_dead) = is_deceased(put) else { return Ok(()) };
-        let was_dead = self.deaths(&put.id)?.iter().any(|death| death.until.is_none());
+        let was_dead = self.statements.first(DEATH, [&put.id], |_| Ok::<_, StoreError>(()))?.is_some();
         if is_dead == was_dead {
             return Ok(());
         }
@@ -126,6 +148,7 @@ impl Writing<'_, '_> {
             sender,
             stage: exchange.stage,
             takers: takers.collect(),
+            areas: areas(db, exchange, sender)?,
             aborts: aborts(&old, told),
             is_called,
         };
@@ -240,6 +263,7 @@ impl Scene<'_> {
             () if holds(HeldBy::OnHold) => HeldBy::OnHold,
             () => HeldBy::Person,
         });
+        let matter = Matter { step: wait.step, sort: self.sort, priority: self.priority, sender: self.sender };
         let mut row = Waiting {
             exchange: self.exchange.id,
             task: wait.task,
@@ -247,7 +271,7 @@ impl Scene<'_> {
             sort: self.sort,
             priority: self.priority,
             since: wait.since,
-            dues: clocks.dues(wait.step, self.sort, self.priority, since, &all),
+            dues: clocks.dues(matter, since, &all),
             held_until,
             held_by,
             due_at: FOREVER,

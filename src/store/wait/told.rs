@@ -24,7 +24,8 @@ pub(super) struct Told {
 impl Told {
     pub(super) fn of(exchange: Uuid, puts: &[Put]) -> Self {
         let mut told = Self::default();
-        for put in puts.iter().filter(|put| put.exchange == Some(exchange)) {
+        let urn = format!("urn:uuid:{exchange}");
+        for put in puts.iter().filter(|put| put.exchange == Some(exchange) || holds(&put.index, &urn)) {
             told.hear(put);
         }
         told
@@ -71,6 +72,14 @@ pub(super) fn is_deceased(put: &Put) -> Option<bool> {
             .is_ok_and(|body| body.contains("\"deceasedDateTime\":") || body.contains("\"deceasedBoolean\":true"))
     };
     (put.resource_type == "Patient").then(says)
+}
+
+/// Whether it is the Task on the sender's worklist about a referral that waits: of that nothing else is stored.
+fn holds(index: &[Index], urn: &str) -> bool {
+    let is = |name: &str, value: &str| {
+        index.iter().any(|i| matches!(i, Index::Token { param, code, .. } if *param == name && code == value))
+    };
+    is("code", "consultation-missing") && is("identifier", urn)
 }
 
 fn is_abort(index: &[Index]) -> bool {

@@ -20,10 +20,12 @@ pub const PATIENT_DECEASED: &str = "patient-deceased";
 
 /// On whose worklist it stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Owner {
+pub enum Owner<'a> {
     /// The unit that is asked.
     Unit,
     Sender,
+    /// Another unit of the exchange, where it is about a death.
+    Party(&'a str),
     /// Whoever runs the gateway.
     Gateway,
 }
@@ -43,15 +45,16 @@ pub fn level_code(level: u8) -> &'static str {
 
 impl Telling<'_> {
     /// The unit that sees it; none where it is for whoever runs the gateway.
-    pub fn unit(&self, owner: Owner) -> Option<&str> {
+    pub fn unit<'s>(&'s self, owner: Owner<'s>) -> Option<&'s str> {
         match owner {
             Owner::Unit => Some(&self.wait.unit),
             Owner::Sender => Some(&self.wait.sender),
+            Owner::Party(unit) => Some(unit),
             Owner::Gateway => None,
         }
     }
 
-    pub fn id(&self, gateway: &Gateway, owner: Owner) -> String {
+    pub fn id(&self, gateway: &Gateway, owner: Owner<'_>) -> String {
         let exchange = self.exchange.id.to_string();
         let to = self.unit(owner).unwrap_or(&gateway.config.hsa_id).to_ascii_uppercase();
         if self.is_deceased {
@@ -62,12 +65,9 @@ impl Telling<'_> {
     }
 
     /// As it is to stand; `stored` as it stands.
-    pub fn task(&self, gateway: &Gateway, owner: Owner, stored: Option<&Value>, now: DateTime<Utc>) -> Value {
+    pub fn task(&self, gateway: &Gateway, owner: Owner<'_>, stored: Option<&Value>, now: DateTime<Utc>) -> Value {
         let (wait, is_for_unit) = (self.wait, owner != Owner::Gateway);
-        let (sv, en) = match self.is_deceased {
-            true => ON_DEATH,
-            false => text(wait.step, owner),
-        };
+        let (sv, en) = self.text(gateway, owner);
         let code = if self.is_deceased { PATIENT_DECEASED } else { OVERDUE };
         let coding = |system: &str, code: &str| json!({ "coding": [{ "system": format!("{BASE}/CodeSystem/{system}"), "code": code }] });
         let is_open = stored.is_some_and(|task| task["status"] != "completed");
@@ -97,7 +97,7 @@ impl Telling<'_> {
                 "type": "Organization",
                 "identifier": { "system": HSA_ID, "value": self.unit(owner).unwrap_or(&gateway.config.hsa_id) },
             },
-            "reasonCode": if self.is_deceased { Value::Null } else { coding("overdue-step", wait.step.code()) },
+            "reasonCode": if self.is_deceased { Value::Null } else { self.reason(owner) },
             "restriction": if self.is_deceased { Value::Null } else { json!({ "period": due }) },
         });
         if let Some(object) = task.as_object_mut() {
@@ -107,10 +107,39 @@ impl Telling<'_> {
         task
     }
 
+    /// What its owner is asked to do, in Swedish and English; of which area, where it is about one.
+    fn text(&self, gateway: &Gateway, owner: Owner<'_>) -> (String, String) {
+        let (sv, en) = match self.is_deceased {
+            true if owner == Owner::Sender => ON_DEATH,
+            true => ON_DEATH_TO_PARTY,
+            false => text(self.wait.step, owner),
+        };
+        let Some(area) = self.area(owner) else { return (sv.to_owned(), en.to_owned()) };
+        let system = format!("{BASE}/CodeSystem/rehab-area");
+        let terminology = gateway.conformance.profiles.terminology();
+        let words = terminology.words(&system, area);
+        let (in_sv, in_en) = words.map_or((area, area), |words| (words.sv.as_str(), words.en.as_str()));
+        (format!("{in_sv}: {sv}"), format!("{in_en}: {en}"))
+    }
+
+    /// Whoever runs the gateway needs not know what care it is about.
+    fn area(&self, owner: Owner<'_>) -> Option<&str> {
+        self.wait.area().filter(|_| owner != Owner::Gateway && !self.is_deceased)
+    }
+
+    fn reason(&self, owner: Owner<'_>) -> Value {
+        let coding =
+            |system: &str, code: &str| json!({ "system": format!("{BASE}/CodeSystem/{system}"), "code": code });
+        let mut codings = vec![coding("overdue-step", self.wait.step.code())];
+        codings.extend(self.area(owner).map(|area| coding("rehab-area", area)));
+        json!({ "coding": codings })
+    }
+
     /// The Task that is not moved, or what the document is about where nobody has one.
     fn focus(&self) -> Value {
         let wait = self.wait;
-        let task = if wait.subject.is_empty() { wait.task.as_deref() } else { Some(wait.subject.as_str()) };
+        let is_abort = wait.step == Step::NoAbortAnswer;
+        let task = if is_abort { Some(wait.subject.as_str()) } else { wait.task.as_deref() };
         if let Some(task) = task.filter(|_| !self.is_deceased) {
             return json!({ "reference": format!("Task/{task}") });
         }
@@ -123,8 +152,13 @@ const ON_DEATH: (&str, &str) = (
     "The patient has died: the clocks of the exchange stand still. Take back what is not to be done any more, and tell the recipient.",
 );
 
+const ON_DEATH_TO_PARTY: (&str, &str) = (
+    "Patienten är avliden: ärendets klockor står stilla. Avboka det som är planerat, och avsluta det som inte längre ska göras.",
+    "The patient has died: the clocks of the exchange stand still. Cancel what is booked, and end what is not to be done any more.",
+);
+
 /// What its owner is asked to do.
-fn text(step: Step, owner: Owner) -> (&'static str, &'static str) {
+fn text(step: Step, owner: Owner<'_>) -> (&'static str, &'static str) {
     let is_copy = owner == Owner::Sender;
     match step {
         Step::NotDelivered if owner == Owner::Gateway => (
@@ -142,6 +176,10 @@ fn text(step: Step, owner: Owner) -> (&'static str, &'static str) {
         Step::Parked => (
             "Dokumentet väntar på en person hos er: se vad som saknas under attention i ärendet.",
             "The document waits for a person of yours: see what is missing under attention in the exchange.",
+        ),
+        Step::NoConsultation => (
+            "Remissen är inte sänd: registrera samråd med patienten och med primärvården, eller ta tillbaka den.",
+            "The referral is not sent: record the consultations with the patient and with primary care, or take it back.",
         ),
         Step::NoReceipt if is_copy => (
             "Mottagaren har inte kvitterat: hör av er till enheten.",
@@ -177,6 +215,10 @@ fn text(step: Step, owner: Owner) -> (&'static str, &'static str) {
         Step::NoOutcome => (
             "Svara avsändaren: slutför uppgiften med ett svar, eller säg varför det dröjer.",
             "Answer the sender: complete the Task with an answer, or say why it takes time.",
+        ),
+        Step::NoTaker => (
+            "Mottagaren tar inte området och ingen annan har det: ni ansvarar. Vänd er till en annan enhet, eller sänd en ny version utan området.",
+            "The recipient does not take the area and nobody else has it: you are responsible. Ask another unit, or send a new version without it.",
         ),
         Step::NotCalled => (
             "Kalla till SIP-möte, och sänd planen med mötets tid.",

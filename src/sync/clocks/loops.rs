@@ -10,8 +10,8 @@ use crate::domain::clock::Mover;
 use crate::domain::clock::pause::FOREVER;
 use crate::store::{StepCount, Waiting};
 
-/// One line of the list.
-pub fn line(gateway: &Gateway, wait: &Waiting, now: DateTime<Utc>) -> Value {
+/// One line of the list. `names_areas`: whoever asks gives care, and may know which.
+pub fn line(gateway: &Gateway, wait: &Waiting, names_areas: bool, now: DateTime<Utc>) -> Value {
     let config = &gateway.config;
     let unit = config.directory.find(&wait.unit);
     let mover = wait.step.mover(unit.is_some_and(|unit| is_pushed(gateway, &unit.partner)));
@@ -34,6 +34,7 @@ pub fn line(gateway: &Gateway, wait: &Waiting, now: DateTime<Utc>) -> Value {
         "unit": wait.unit,
         "partner": unit.map(|unit| &unit.partner),
         "sender": wait.sender,
+        "area": wait.area().filter(|_| names_areas),
         "task": wait.task.as_ref().map(|task| format!("Task/{task}")),
         "since": instant(wait.since),
         "dueAt": DateTime::from_timestamp_millis(due).filter(|_| due < FOREVER && !is_held).map(instant),

@@ -74,7 +74,7 @@ async fn tell(gateway: &Gateway, wait: &Waiting, now: DateTime<Utc>) -> Result<b
     let party = exchange.recipients().find(|p| p.unit.eq_ignore_ascii_case(&wait.unit));
     let mover = wait.step.mover(party.is_some_and(|p| is_pushed(gateway, &p.partner)));
     let level = if is_deceased { wait.level } else { reached(wait, now) };
-    let owners = if is_deceased { vec![Owner::Sender] } else { owners(wait, mover) };
+    let owners = if is_deceased { mourners(&exchange, wait) } else { owners(wait, mover) };
     let telling = Telling { exchange: &exchange, wait, level, is_deceased };
     let names: Vec<String> = owners.iter().map(|owner| format!("Task/{}", telling.id(gateway, *owner))).collect();
     let current = current(gateway.store.resources(&Filter::ALL, &names).await?);
@@ -98,7 +98,9 @@ async fn tell(gateway: &Gateway, wait: &Waiting, now: DateTime<Utc>) -> Result<b
         at: now,
         tasks: names.iter().filter_map(|name| name.strip_prefix("Task/")).map(str::to_owned).collect(),
     };
-    let told = exchange.parties.iter().filter(|p| hears(p, wait, mover, is_deceased));
+    let is_owner =
+        |p: &&Party| owners.iter().any(|o| matches!(o, Owner::Party(unit) if p.unit.eq_ignore_ascii_case(unit)));
+    let told = exchange.parties.iter().filter(|p| hears(p, wait, mover, is_deceased) || is_owner(p));
     let deliveries = notices(gateway, &exchange, told, News::Overdue, now);
     let mut commit =
         Commit { put: weighed.put, expect: weighed.expect, raised: vec![raised], deliveries, ..Commit::default() };
@@ -119,8 +121,16 @@ fn reached(wait: &Waiting, now: DateTime<Utc>) -> u8 {
     u8::try_from(level).unwrap_or(u8::MAX).max(wait.level)
 }
 
+/// Each unit that still has to do with the exchange: it may have booked something, or may call.
+fn mourners<'a>(exchange: &'a Exchange, wait: &Waiting) -> Vec<Owner<'a>> {
+    let is_open = |p: &&Party| p.status.is_none_or(|status| !status.is_final());
+    let others = exchange.recipients().filter(is_open).map(|p| p.unit.as_str());
+    let others = others.filter(|unit| !unit.eq_ignore_ascii_case(&wait.sender));
+    std::iter::once(Owner::Sender).chain(others.map(Owner::Party)).collect()
+}
+
 /// Whose worklist it comes on: that of the unit whose move it is, and the sender's.
-fn owners(wait: &Waiting, mover: Mover) -> Vec<Owner> {
+fn owners(wait: &Waiting, mover: Mover) -> Vec<Owner<'static>> {
     match mover {
         Mover::Sender => vec![Owner::Sender],
         Mover::Unit if wait.unit.eq_ignore_ascii_case(&wait.sender) => vec![Owner::Sender],

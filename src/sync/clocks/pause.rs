@@ -160,6 +160,6 @@ async fn shown(gateway: &Gateway, id: Uuid, now: DateTime<Utc>) -> Result<Value,
         .iter()
         .map(|p| json!({ "unit": p.unit, "from": instant(p.from), "until": p.until.map(instant), "by": p.by, "reason": p.reason }))
         .collect();
-    let clocks: Vec<Value> = waits.iter().map(|wait| super::loops::line(gateway, wait, now)).collect();
+    let clocks: Vec<Value> = waits.iter().map(|wait| super::loops::line(gateway, wait, true, now)).collect();
     Ok(json!({ "exchange": id.to_string(), "paused": paused, "clocks": clocks }))
 }

@@ -1,10 +1,12 @@
-//! Years in milliseconds: the time is a value, and nobody waits for it.
+//! Years in milliseconds: the time is a value, and nobody waits for it. Longer than most files: one gateway that nobody listens to
+//! serves them all.
 
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::super::acknowledge::{Change, Heard, acknowledge};
+use super::super::part::AreaAnswer;
 use super::super::submit::{Submission, submit};
 use super::super::{block, witness};
 use super::pause::{Wish, pause, resume};
@@ -78,6 +80,17 @@ impl Quiet {
     }
 
     async fn answer(&self, task: &str, status: Status, now: &str) {
+        self.answer_areas(task, status, &[], now).await;
+    }
+
+    async fn answer_areas(&self, task: &str, status: Status, areas: &[(&str, Status)], now: &str) {
+        let answer = |(area, status): &(&str, Status)| AreaAnswer {
+            area: (*area).to_owned(),
+            status: *status,
+            reason: Some("Ett skäl.".into()),
+            business_status: None,
+            place: "areas[0]".into(),
+        };
         let reason = if status.needs_answer() { json!({ "text": "Svar." }) } else { Value::Null };
         let change = Change {
             status,
@@ -86,7 +99,7 @@ impl Quiet {
             note: Value::Null,
             output: Vec::new(),
             resources: Vec::new(),
-            areas: Vec::new(),
+            areas: areas.iter().map(answer).collect(),
             children: Vec::new(),
             redirect: None,
         };
@@ -253,7 +266,7 @@ async fn time_that_is_paused_does_not_count() {
 }
 
 #[actix_web::test]
-async fn when_the_patient_has_died_the_clocks_stand_still_and_the_sender_has_an_item() {
+async fn when_the_patient_has_died_the_clocks_stand_still_and_each_side_has_an_item() {
     let quiet = Quiet::open();
     let (id, task) = quiet.send(Kind::Referral, REFERRAL, "routine", 1, "2026-03-02T09:00:00Z").await;
     quiet.fetch(&task, "2026-03-02T09:00:00Z").await;
@@ -261,10 +274,12 @@ async fn when_the_patient_has_died_the_clocks_stand_still_and_the_sender_has_an_
     assert_eq!(quiet.round("2026-03-03T09:00:01Z").await, 1);
     assert_eq!(quiet.round("2030-01-01T00:00:00Z").await, 0);
     assert_eq!(quiet.items(ONCOLOGY).await, ["- - requested"]);
-    assert!(quiet.items(SOUTH).await.is_empty());
+    assert_eq!(quiet.items(SOUTH).await, ["- - requested"], "whoever has booked something is told too");
     // It was a mistake: on the day before, one of two working days had passed.
     quiet.put_patient(id, false, "2026-03-10T09:00:00.000Z").await;
-    assert_eq!(quiet.items(ONCOLOGY).await, ["- - completed"]);
+    for unit in [ONCOLOGY, SOUTH] {
+        assert_eq!(quiet.items(unit).await, ["- - completed"]);
+    }
     assert_eq!(quiet.round("2026-03-11T08:59:59Z").await, 0);
     assert_eq!(quiet.round("2026-03-11T09:00:00Z").await, 1);
 }
@@ -313,4 +328,83 @@ async fn other_rules_hold_for_what_is_open_from_the_next_start() {
         (at("2026-03-02T09:00:00Z"), at("2026-03-02T11:00:00Z").timestamp_millis())
     );
     assert!(now[0].due_at < due);
+}
+
+#[actix_web::test]
+async fn an_area_that_nobody_takes_and_one_that_nobody_answers_are_told_by_their_names() {
+    let quiet = Quiet::open();
+    let three: Value = {
+        let mut document: Value = serde_json::from_str(REFERRAL).unwrap();
+        document["areas"] = json!(["physical-activity", "nutrition"]);
+        document
+    };
+    let (id, task) = quiet.send(Kind::Referral, &three.to_string(), "routine", 1, "2026-03-02T09:00:00Z").await;
+    quiet.fetch(&task, "2026-03-02T09:00:00Z").await;
+    let answers = [("physical-activity", Status::Accepted), ("nutrition", Status::Rejected)];
+    quiet.answer_areas(&task, Status::Accepted, &answers, "2026-03-02T10:00:00Z").await;
+    let said = async || {
+        let mut all: Vec<String> =
+            quiet.waits(id).await.iter().map(|w| format!("{} {}", w.step.code(), w.subject)).collect();
+        all.sort();
+        all
+    };
+    assert_eq!(said().await, ["no-outcome physical-activity", "no-taker nutrition"]);
+    // A new version adds an area: the answer to the others is none to it.
+    let mut more = three.clone();
+    more["areas"] = json!(["physical-activity", "nutrition", "tobacco"]);
+    quiet.send(Kind::Referral, &more.to_string(), "routine", 2, "2026-03-03T09:00:00Z").await;
+    let expected = ["no-decision tobacco", "no-outcome physical-activity", "no-taker nutrition"];
+    assert_eq!(said().await.iter().filter(|s| !s.starts_with("not-delivered")).collect::<Vec<_>>(), expected);
+    quiet.fetch(&task, "2026-03-03T09:00:00Z").await;
+    assert_eq!(quiet.round("2026-03-09T10:00:01Z").await, 1, "five working days after the no");
+    assert_eq!(quiet.items(SOUTH).await, Vec::<String>::new(), "it has said what it had to say");
+    assert_eq!(quiet.items(ONCOLOGY).await, ["no-taker reminder requested"]);
+    assert_eq!(quiet.round("2026-03-10T10:00:00Z").await, 1);
+    assert_eq!(quiet.items(SOUTH).await, ["no-decision reminder requested"]);
+    let caller = Caller::unit(SOUTH, &quiet.gateway.config.directory);
+    let search = crate::store::Search::of("Task");
+    let found = quiet.gateway.store.search(&caller.filter(), &search).await.unwrap();
+    let tasks: Vec<Value> = found.matches.iter().map(|s| serde_json::from_slice(&s.body).unwrap()).collect();
+    let item = tasks.iter().find(|t| t["reasonCode"]["coding"][0]["code"] == "no-decision").unwrap();
+    assert_eq!(item["reasonCode"]["coding"][1]["code"], "tobacco");
+    assert!(item["description"].as_str().unwrap().starts_with("Tobak"), "{item:#}");
+    assert_eq!(item["focus"]["reference"], format!("Task/{task}"));
+    // Each area ends its own; the other clocks go on.
+    let now = "2026-03-11T10:00:00Z";
+    quiet.answer_areas(&task, Status::Accepted, &[("tobacco", Status::Accepted)], now).await;
+    assert_eq!(quiet.items(SOUTH).await, ["no-decision reminder completed"]);
+    assert_eq!(said().await, ["no-outcome physical-activity", "no-outcome tobacco", "no-taker nutrition"]);
+    let since: Vec<String> = quiet.waits(id).await.iter().map(|w| w.since.to_rfc3339()).collect();
+    assert!(since.iter().any(|s| s.starts_with("2026-03-02")) && since.iter().any(|s| s.starts_with("2026-03-11")));
+    // Another unit takes nutrition over: nobody has to look for one any more.
+    let mut other = three.clone();
+    (other["id"], other["areas"]) = (json!(format!("{ONCOLOGY}#R-else")), json!(["nutrition"]));
+    let (_, second) = quiet.send(Kind::Referral, &other.to_string(), "routine", 1, "2026-03-12T09:00:00Z").await;
+    assert_eq!(said().await.len(), 3);
+    quiet.answer(&second, Status::Accepted, "2026-03-12T10:00:00Z").await;
+    assert_eq!(said().await, ["no-outcome physical-activity", "no-outcome tobacco"]);
+    assert_eq!(quiet.items(ONCOLOGY).await, ["no-decision reminder completed", "no-taker reminder completed"]);
+    // And gives it back: the sender has it again, and looks again.
+    quiet.answer(&second, Status::Failed, "2026-03-13T10:00:00Z").await;
+    assert_eq!(said().await, ["no-outcome physical-activity", "no-outcome tobacco", "no-taker nutrition"]);
+}
+
+#[actix_web::test]
+async fn a_region_has_its_own_times_for_what_its_units_send() {
+    let quiet = Quiet::open();
+    let Quiet { gateway, folder } = &quiet;
+    gateway.store.clone().close();
+    let text = std::fs::read_to_string("src/config/clocks.toml").unwrap();
+    let own = "\n[[clock]]\nstep = \"not-delivered\"\nregion = \"14\"\nsorts = [\"referral\"]\nafter = { routine = [\"2h\", \"3h\"] }\n";
+    std::fs::write(folder.join("rules.toml"), text + own).unwrap();
+    let mut config = Config { db: folder.join("store.sqlite"), ..Config::load(None).unwrap() };
+    config.clocks = Config::parse(&format!("[clocks]\nrules = {:?}\n", folder.join("rules.toml"))).unwrap().clocks;
+    let again = Quiet { gateway: Gateway::open(config).unwrap(), folder: folder.join("nothing") };
+    let (id, _) = again.send(Kind::Referral, REFERRAL, "routine", 1, "2026-03-02T09:00:00Z").await;
+    assert_eq!(again.waits(id).await[0].due_at, at("2026-03-02T11:00:00Z").timestamp_millis());
+    let mut back: Value = serde_json::from_str(REFERRAL).unwrap();
+    back["id"] = json!(format!("{ONCOLOGY}#R-urgent"));
+    let (id, _) = again.send(Kind::Referral, &back.to_string(), "urgent", 1, "2026-03-02T09:00:00Z").await;
+    let due = at("2026-03-02T17:00:00Z").timestamp_millis();
+    assert_eq!(again.waits(id).await[0].due_at, due, "what the region has not said is as for all");
 }

@@ -68,6 +68,10 @@ async fn try_one(gateway: &Gateway, one: Programme, now: DateTime<Utc>) -> Resul
     let mut change = Change { gateway, definition, one, state, known, weighed: Default::default(), now };
     let last = entries.iter().rposition(|entry| matches!(entry.due, Due::Message(_)));
     let mut words: Vec<String> = Vec::new();
+    let is_deceased = match &change.one.patient {
+        Some(patient) => gateway.store.is_deceased(patient).await?,
+        None => false,
+    };
     for (index, entry) in entries.iter().enumerate() {
         // Made before: a clock was set back, and it stays as it was.
         if change.known.contains_key(&name_of(&change.one, entry)) {
@@ -75,7 +79,11 @@ async fn try_one(gateway: &Gateway, one: Programme, now: DateTime<Utc>) -> Resul
         }
         match entry.due {
             Due::Message(message) => {
-                let resource = resources::message(&change.one, message, entry.at, last != Some(index));
+                let mut resource = resources::message(&change.one, message, entry.at, last != Some(index));
+                if is_deceased {
+                    // Nobody writes to one who has died; what else the programme asks of staff goes on until they end it.
+                    resources::unsend(&mut resource);
+                }
                 change.add(&resource, false)?;
                 words.push(format!("message-{}", message.code));
             }

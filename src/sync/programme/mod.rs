@@ -5,12 +5,15 @@
 //! for each thing, because its id follows from the programme and the thing. What was purged is in a ledger beside the database
 //! before it goes, so that a copy which is put back is purged again ([`purge`]).
 
+pub mod apply;
 mod copied;
 mod due;
 pub mod note;
 pub mod purge;
+mod reported;
 mod resources;
 mod show;
+mod silence;
 mod start;
 mod state;
 mod step;
@@ -18,6 +21,7 @@ mod step;
 pub use copied::check_copied;
 pub use due::{run, sweep};
 pub use show::{definitions, list, shown};
+pub use silence::silence;
 pub use start::{Start, Started, ask, start};
 pub use step::{Event, take};
 

@@ -149,6 +149,29 @@ pub fn message(one: &Programme, message: &rules::Message, at: DateTime<Utc>, is_
     resource
 }
 
+/// A message that is not to be sent: the patient has died.
+pub fn unsend(message: &mut Value) {
+    message["status"] = json!("revoked");
+    message["statusReason"] = json!({ "text": "Patienten är avliden." });
+}
+
+/// That a message of the calendar went out, and when: without its words.
+pub fn sent(one: &Programme, code: &str, request: &Value, at: DateTime<Utc>) -> Value {
+    json!({
+        "resourceType": "Communication",
+        "id": id_of(one.id, &format!("sent/{code}")),
+        "meta": { "source": format!("{BY_UNIT}{}", responsible(one)) },
+        "identifier": [{ "system": PROGRAMME_ID, "value": format!("{}|sent-{code}", one.id) }],
+        "basedOn": [{ "reference": format!("CommunicationRequest/{}", request["id"].as_str().unwrap_or_default()) }],
+        "status": "completed",
+        "category": request["category"],
+        "subject": subject(one),
+        "sent": instant(at),
+        "recipient": [subject(one)],
+        "sender": unit(responsible(one)),
+    })
+}
+
 /// A message that somebody wrote.
 pub fn conversation(one: &Programme, id: &str, by_patient: bool, by: &str, text: &str, at: DateTime<Utc>) -> Value {
     let (sender, recipient) = match by_patient {

@@ -8,7 +8,7 @@ use super::state::State;
 use super::{course, responsible};
 use crate::Gateway;
 use crate::access::Caller;
-use crate::domain::programme::open_steps;
+use crate::domain::programme::{Step, open_steps};
 use crate::rules::programme::{self as rules, Due, between};
 use crate::store::Programme;
 use crate::sync::Refusal;
@@ -50,7 +50,7 @@ pub async fn shown(gateway: &Gateway, one: &Programme, now: DateTime<Utc>) -> Re
         let roles = definition.step(step).map(|rule| rule.roles.clone()).unwrap_or_default();
         json!({ "step": step.code(), "roles": roles })
     };
-    shown["steps"] = open_steps(one.stage).map(step).collect();
+    shown["steps"] = open_steps(one.stage).filter(|step| *step != Step::Sent).map(step).collect();
     Ok(shown)
 }
 

@@ -52,7 +52,7 @@ pub async fn ask(
 }
 
 /// The answers with the age that follows from the number.
-fn answered(
+pub(super) fn answered(
     gateway: &Gateway,
     patient: Option<&PersonId>,
     answers: &Map<String, Value>,

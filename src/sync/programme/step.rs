@@ -5,6 +5,7 @@ use chrono::{DateTime, Utc};
 use serde_json::json;
 use uuid::Uuid;
 
+use super::reported::{documented, documented_after, sent};
 use super::state::State;
 use super::{Change, audit, definition, next_at, not_now, purge, quoted, resources, responsible, seen, wrong};
 use crate::Gateway;
@@ -36,6 +37,8 @@ pub struct Event {
     /// `message`, `note`: what the caller calls it, so that it is taken once.
     pub id: Option<String>,
     pub text: Option<String>,
+    /// `sent`: the code of a message of the calendar.
+    pub message: Option<String>,
     pub by_patient: bool,
     /// `documented`, `note`: `start` or `end`.
     pub what: Option<String>,
@@ -82,6 +85,12 @@ pub async fn take(
         check_role(of, step, &event.role)?;
         if step == Step::Purge && one.purged_at.is_some() {
             return Ok(one);
+        }
+        if step == Step::Documented && one.purged_at.is_some() {
+            if documented_after(gateway, caller, &one, event, now).await? {
+                return Ok(one);
+            }
+            continue;
         }
         if step == Step::Note {
             super::note::journal(gateway, caller, &one, event, now).await?;
@@ -264,6 +273,7 @@ fn follow(change: &mut Change<'_>, event: &Event, step: Step) -> Result<Vec<Stri
                 change.add(&resource, false)?;
             }
         }
+        Step::Sent => sent(change, event)?,
         Step::CheckIn => {
             let open = change.state.check_in.take().map(|id| format!("Task/{id}"));
             let task = open.and_then(|name| change.known.get(&name)).map(|(_, task)| task.clone());
@@ -310,20 +320,6 @@ fn module(change: &mut Change<'_>, event: &Event) -> Result<(), Refusal> {
         change.one.purge_at = limit.map_or(change.one.purge_at, |limit| limit.min(change.one.purge_at));
     }
     Ok(())
-}
-
-/// It stands in the journal: whoever was to see to that is done.
-fn documented(change: &mut Change<'_>, what: &str) -> Result<(), Refusal> {
-    if !["start", "end"].contains(&what) {
-        return Err(wrong("what", "Ange start eller end.", "Give start or end."));
-    }
-    change.state.documented.insert(what.to_owned());
-    let name = format!("Task/{}", resources::id_of(change.one.id, &format!("document/{what}")));
-    let task = change.known.get(&name).map(|(_, task)| task.clone());
-    let Some(done) = task.and_then(|task| resources::ended(&task, "completed", None, change.now)) else {
-        return Ok(());
-    };
-    change.add(&done, true)
 }
 
 /// LIF-8: with the patient, or with the reason why not. What is open is over; what the journal must say is asked for.

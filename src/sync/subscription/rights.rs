@@ -45,11 +45,14 @@ fn revive(gateway: &Gateway, kept: &str, now: DateTime<Utc>) -> Option<Caller> {
             client.units.as_ref().is_none_or(|units| units.iter().any(|u| u.eq_ignore_ascii_case(unit)))
         };
         let is_unit = config.directory.find(&caller.name).is_some();
-        let speaks = |client: &&Client| {
-            let is_meant = client.id == caller.name || is_unit && allows(client, &caller.name);
+        let speaks = |client: &&Arc<Client>| {
+            // Another system of the unit does not keep it alive; of before it is not known which it was.
+            let is_it = caller.client.as_ref().is_none_or(|id| client.id == *id);
+            let is_meant = is_it && (client.id == caller.name || is_unit && allows(client, &caller.name));
             client.purpose == Purpose::Care && client.partner.as_ref() == Some(&partner) && is_meant
         };
-        let clients: Vec<&Client> = config.clients.iter().filter(speaks).collect();
+        let agreed = config.agreements.now();
+        let clients: Vec<&Arc<Client>> = agreed.clients.iter().filter(speaks).collect();
         units.retain(|unit| clients.iter().any(|client| allows(client, unit)));
         caller.scopes = match &caller.scopes {
             // A partner's own token without scopes is good for all that its units may do, as long as the partner has keys.
@@ -97,6 +100,7 @@ mod tests {
 
     fn caller(name: &str, scopes: Option<&str>) -> Caller {
         Caller {
+            client: None,
             name: name.into(),
             partner: Some("reader".into()),
             reach: Reach::Units(vec![SOUTH.into()]),

@@ -85,6 +85,7 @@ async fn done(store: &Store, commit: Commit) {
 
 fn caller(units: &[&str]) -> Caller {
     Caller {
+        client: None,
         name: "north".into(),
         partner: Some("north".into()),
         reach: Reach::Units(units.iter().map(|unit| (*unit).to_owned()).collect()),

@@ -45,7 +45,8 @@ impl Door {
     async fn files(&self, job: &str, token: &str, unit: &str) -> Vec<Value> {
         let path = job.strip_prefix(self.url.as_str()).unwrap();
         loop {
-            let reply = self.get(path, token, &[("Vardkedja-Unit", unit)]).await;
+            let unit = [("Vardkedja-Unit", unit)];
+            let reply = self.get(path, token, if unit[0].1.is_empty() { &[] } else { &unit }).await;
             match reply.status {
                 200 => return reply.json()["output"].as_array().unwrap().clone(),
                 202 | 429 => tokio::time::sleep(std::time::Duration::from_millis(20)).await,
@@ -132,7 +133,7 @@ async fn files_of_an_export_are_for_a_token_that_covers_what_is_in_them() {
     for (who, token, of_contacts, of_procedures, manifest) in [
         ("who began it", &token, 200, 200, 200),
         ("another token that covers as much", &same, 200, 200, 200),
-        ("another system of the unit, with less", &others, 403, 200, 403),
+        ("another system of the unit", &others, 404, 404, 404),
         ("a token of its own, with less", &less, 403, 403, 403),
     ] {
         for (path, status) in
@@ -142,5 +143,56 @@ async fn files_of_an_export_are_for_a_token_that_covers_what_is_in_them() {
             assert_eq!(reply.status, status, "{who}, {path}: {}", reply.text);
         }
     }
+    door.close().await;
+}
+
+#[actix_web::test]
+async fn a_registry_with_codes_reads_the_code_list_and_nothing_that_leads_from_it() {
+    let (coder_key, journal_key) = (Key::es384("k1"), Key::es384("k1"));
+    let settings = format!("{}{}", journal(""), coder("system/*.rs"));
+    let door = door(&settings, &[("coder.json", &coder_key), ("journal.json", &journal_key)]).await;
+    let journal = door.token("journal", &journal_key, "").await;
+    let bearer = format!("Bearer {journal}");
+    let headers = [("Authorization", bearer.as_str()), ("Content-Type", "application/json")];
+    assert_eq!(door.post("/v1/activities", &headers, activity(1).to_string()).await.status, 202);
+    for scope in ["system/Procedure.rs", ""] {
+        let token = door.token("coder", &coder_key, scope).await;
+        let list = door.get("/fhir/CodeSystem/kva", &token, &[]).await;
+        assert_eq!(list.status, 200, "{}", list.text);
+        let codes = list.json()["concept"].as_array().unwrap().clone();
+        assert!(codes.iter().any(|code| code["code"] == "DV133" && code["display"].is_string()), "word by word");
+        for path in ["?url=urn:oid:1.2.752.116.1.3.2.1.4", "/kva/_history", "/kva/_history/1", "/_history"] {
+            let reply = door.get(&format!("/fhir/CodeSystem{path}"), &token, &[]).await;
+            assert!(reply.status == 200 && reply.text.contains("DV133"), "{path}: {}", reply.text);
+        }
+        for path in ["Procedure", "Patient", "_history", "Procedure/_history"] {
+            assert_eq!(door.get(&format!("/fhir/{path}"), &token, &[]).await.status, 403, "{path}");
+        }
+    }
+    let token = door.token("coder", &coder_key, "").await;
+    for path in [
+        "/fhir/PlanDefinition?_revinclude=CarePlan:instantiates-canonical",
+        "/fhir/PlanDefinition?_has:CarePlan:instantiates-canonical:status=active",
+        "/fhir/CodeSystem?_revinclude=Procedure:instantiates-canonical",
+        "/fhir/Measure?_revinclude:iterate=Procedure:patient",
+    ] {
+        let reply = door.get(path, &token, &[]).await;
+        let shown = reply.status == 200
+            && ["\"CarePlan\"", "\"Procedure\"", "\"Patient\""].iter().any(|t| reply.text.contains(t));
+        assert!(!shown, "{path}: {}", reply.text);
+    }
+    // What goes out in bulk goes out as it stands, is no disclosure, and comes only where it is asked for.
+    let begun = door.get("/fhir/$export?_type=CodeSystem,Procedure", &token, &[("Prefer", "respond-async")]).await;
+    let job = begun.headers["content-location"].to_str().unwrap().to_owned();
+    let files = door.files(&job, &token, "").await;
+    let of_list = files.iter().find(|file| file["type"] == "CodeSystem").unwrap()["url"].as_str().unwrap();
+    let line = door.get(of_list.strip_prefix(door.url.as_str()).unwrap(), &token, &[]).await;
+    assert!(line.status == 200 && line.json()["id"] == "kva" && line.text.contains("display"), "{}", line.text);
+    let begun = door.get("/fhir/$export", &token, &[("Prefer", "respond-async")]).await;
+    let job = begun.headers["content-location"].to_str().unwrap().to_owned();
+    assert!(door.files(&job, &token, "").await.iter().all(|file| file["type"] != "CodeSystem"));
+    let db = rusqlite::Connection::open(door.db()).unwrap();
+    let given = "SELECT count(*) FROM disclosure d JOIN resource r ON r.rid = d.rid WHERE r.type = 'CodeSystem'";
+    assert_eq!(db.query_row(given, [], |row| row.get::<_, u32>(0)).unwrap(), 0);
     door.close().await;
 }

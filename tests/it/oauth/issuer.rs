@@ -1,5 +1,7 @@
 //! Tokens of an outside issuer: verified with its keys, for the clients it speaks for, never wider than was agreed.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::Algorithm;
 use serde_json::{Value, json};
 
@@ -74,9 +76,23 @@ async fn an_outside_issuer_signs_with_what_it_has_but_never_with_a_shared_secret
         let token = idp.sign_as(|h| h.alg = algorithm, &claims());
         assert_eq!(door.get("/fhir/Procedure", &token, &[]).await.status, 200, "{algorithm:?}");
     }
-    let secret = jsonwebtoken::EncodingKey::from_secret(public.to_string().as_bytes());
-    let header = jsonwebtoken::Header { kid: Some("i1".into()), ..jsonwebtoken::Header::new(Algorithm::HS256) };
-    let token = jsonwebtoken::encode(&header, &claims(), &secret).unwrap();
-    assert_eq!(door.get("/fhir/Procedure", &token, &[]).await.status, 401);
+    let texts = [public.to_string(), idp.jwks(), public["n"].as_str().unwrap().to_owned()];
+    for (algorithm, text) in [Algorithm::HS256, Algorithm::HS384, Algorithm::HS512].into_iter().zip(texts) {
+        let secret = jsonwebtoken::EncodingKey::from_secret(text.as_bytes());
+        let header = jsonwebtoken::Header { kid: Some("i1".into()), ..jsonwebtoken::Header::new(algorithm) };
+        let token = jsonwebtoken::encode(&header, &claims(), &secret).unwrap();
+        assert_eq!(door.get("/fhir/Procedure", &token, &[]).await.status, 401, "{algorithm:?}");
+    }
+    let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
+    let good = idp.sign(&claims());
+    let signature = good.rsplit_once('.').unwrap().1;
+    for alg in ["none", "None", "NONE", "nOnE", "", "RS384"] {
+        for signature in ["", "AAAA", signature] {
+            let mut other = claims();
+            other["scope"] = json!("system/Procedure.rs");
+            let token = format!("{}.{}.{signature}", part(&json!({ "alg": alg, "kid": "i1" })), part(&other));
+            assert_eq!(door.get("/fhir/Procedure", &token, &[]).await.status, 401, "alg {alg}, {signature:?}");
+        }
+    }
     door.close().await;
 }

@@ -51,6 +51,20 @@ pub fn http(status: &str, more: &str, body: &str) -> Vec<u8> {
     format!("HTTP/1.1 {status}\r\nConnection: close\r\n{more}Content-Length: {}\r\n\r\n{body}", body.len()).into_bytes()
 }
 
+/// The same as gzip, behind a megabyte of spaces that take a few bytes.
+fn packed(body: &str) -> Vec<u8> {
+    let (input, output) = (std::process::Stdio::piped(), std::process::Stdio::piped());
+    let mut packer = std::process::Command::new("gzip").arg("-c").stdin(input).stdout(output).spawn().unwrap();
+    let text = format!("{}{body}", " ".repeat(1_000_000));
+    std::io::Write::write_all(&mut packer.stdin.take().unwrap(), text.as_bytes()).unwrap();
+    let bytes = packer.wait_with_output().unwrap().stdout;
+    let head = format!(
+        "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Encoding: gzip\r\nContent-Length: {}\r\n\r\n",
+        bytes.len()
+    );
+    [head.into_bytes(), bytes].concat()
+}
+
 pub fn at(url: &str) -> String {
     registry("system/Procedure.rs").replace("jwks_file = \"registry.json\"", &format!("jwks_url = \"{url}\""))
 }
@@ -105,6 +119,7 @@ async fn an_address_that_misbehaves_costs_a_bounded_time_and_lets_nobody_in() {
         ("it redirects to where keys are", Some(http("302 Found", &format!("Location: {}\r\n", inside.url), ""))),
         ("it is huge", Some(http("200 OK", "", &padded))),
         ("it does not end", Some(endless)),
+        ("it is packed, and would unpack", Some(packed(&key.jwks()))),
         ("it is no JSON", Some(http("200 OK", "", "<html>"))),
         ("it nests", Some(http("200 OK", "", &format!("{{\"keys\":{}{}}}", "[".repeat(5000), "]".repeat(5000))))),
         ("it is not found", Some(http("404 Not Found", "", &key.jwks()))),

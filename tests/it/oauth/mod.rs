@@ -8,8 +8,10 @@ mod issuer;
 mod keys;
 mod outgoing;
 mod python;
+mod reload;
 mod replay;
 mod rotation;
+mod systems;
 mod tls;
 mod token;
 

@@ -55,6 +55,7 @@ pub struct Scene {
     block: String,
     programme: String,
     subscription: String,
+    link: String,
     conflict: String,
 }
 
@@ -89,6 +90,7 @@ impl Scene {
             block,
             programme: String::new(),
             subscription,
+            link: String::new(),
             conflict: String::new(),
         }
     }
@@ -221,6 +223,17 @@ impl Scene {
         scene
     }
 
+    /// With two numbers that are one person's.
+    pub async fn with_link(contract: &Contract) -> Self {
+        let mut scene = Self::with_referral(contract).await;
+        let media = &contract.doc["paths"]["/v1/patients/links"]["post"]["requestBody"]["content"]["application/json"];
+        let body = media["examples"]["personnummer"]["value"].to_string().into_bytes();
+        let reply = scene.ask("POST", "/v1/patients/links", &Ask { body, ..Ask::default() }).await;
+        assert_eq!(reply.status, 201, "{}", reply.text);
+        scene.link = reply.json()["id"].as_str().unwrap().to_owned();
+        scene
+    }
+
     /// With a subscription.
     pub async fn with_subscription(contract: &Contract) -> Self {
         let mut scene = Self::empty(HOOKS).await;
@@ -254,6 +267,10 @@ impl Scene {
         }
         let method = Method::from_bytes(method.as_bytes()).unwrap();
         let mut request = self.client.request(method, url).body(ask.body.clone());
+        if path.starts_with("/v1/patients/") && !path.contains("access-log") {
+            // Nobody says anything of a patient but a unit that has it.
+            request = request.header("Vardkedja-Unit", world::ONCOLOGY);
+        }
         if path.starts_with("/fhir/Subscription") {
             // Only a unit has any.
             request = request.header("Vardkedja-Unit", world::SOUTH);
@@ -305,7 +322,8 @@ impl Scene {
                 "id" if path.ends_with("$document") => "1".to_owned(),
                 // The row of the first document.
                 "id" if path.starts_with("/fhir/AuditEvent") => "1".to_owned(),
-                "id" if path.ends_with("/responsibility") => {
+                "id" if path.starts_with("/v1/patients/links") => self.link.clone(),
+                "id" if path.ends_with("/responsibility") || path.starts_with("/v1/patients/") => {
                     self.name_of("Patient").split_once('/').unwrap().1.to_owned()
                 }
                 "id" if path.ends_with("access-log") => self.name_of("Patient").split_once('/').unwrap().1.to_owned(),
@@ -363,7 +381,8 @@ async fn scene_for(operation: &Operation<'_>) -> Scene {
         path if path.starts_with("/fhir/Subscription") => Scene::with_subscription(operation.contract).await,
         path if path.starts_with("/v1/conflicts") => Scene::with_conflict(operation.contract).await,
         path if path.starts_with("/v1/blocks/{id}") => Scene::with_block(operation.contract).await,
-        path if path.contains('{') || path.starts_with("/v1/exchanges") => {
+        path if path.starts_with("/v1/patients/links/{id}") => Scene::with_link(operation.contract).await,
+        path if path.contains('{') || path.starts_with("/v1/exchanges") || path.starts_with("/v1/patients") => {
             Scene::with_referral(operation.contract).await
         }
         _ => Scene::empty("").await,

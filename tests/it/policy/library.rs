@@ -15,11 +15,11 @@ use vardkedja::domain::subscription::{Payload, Status};
 use vardkedja::domain::{Format, PartyRole, Stage, delivery};
 use vardkedja::fhir::search::index;
 use vardkedja::store::{
-    self, Action, Commit, Committed, Deed, Delivery, Disclosed, Given, Hook, Informed, Lifted, OptOut, Options, Party,
-    Put, Store, SubscriptionChange, SubscriptionOrder,
+    self, Action, Commit, Committed, Deed, Delivery, Disclosed, Given, Hook, Informed, Lifted, Moved, OptOut, Options,
+    Party, Put, Store, SubscriptionChange, SubscriptionOrder,
 };
 
-use super::model::{Asker, Block, Exchange, Model, NUMBERS, Purpose, REGISTRIES, Resource, UNITS, provider};
+use super::model::{Asker, Block, Exchange, Held, Model, NUMBERS, Purpose, REGISTRIES, Resource, UNITS, provider};
 use crate::gateway::TestGateway;
 use crate::oauth::{FORM, JWT_BEARER, form};
 
@@ -261,6 +261,7 @@ pub fn subscription(name: &str) -> uuid::Uuid {
 /// Each wants to be told of every Task; no endpoint was agreed, so that they ask.
 fn order(name: &str, partner: &str, units: &[&str]) -> SubscriptionOrder {
     let caller = Caller {
+        client: None,
         name: name.into(),
         partner: Some(partner.into()),
         reach: Reach::Units(units.iter().map(|unit| (*unit).to_owned()).collect()),
@@ -306,9 +307,12 @@ async fn fill(store: &Store, model: &Model) {
     done(store, Commit { deeds: vec![Deed::Disclosed(disclosed)], ..Commit::default() }).await;
     for (n, exchange) in model.exchanges.iter().enumerate() {
         register(store, model.blocks.iter().filter(|block| block.after == n)).await;
+        join(store, model, n).await;
         let exchanges = vec![row(exchange)];
         done(store, Commit { exchanges, deliveries: vec![delivery(exchange)], ..Commit::default() }).await;
     }
+    let moved = |held: &Held| Moved { patient: held.patient.replace("Patient/", ""), step: held.step.clone() };
+    done(store, Commit { charges: model.held.iter().map(moved).collect(), ..Commit::default() }).await;
     register(store, model.blocks.iter().filter(|block| block.after == model.exchanges.len())).await;
     for block in model.blocks.iter().filter(|block| block.is_lifted) {
         let lifted = Some(Lifted { at: Utc::now(), by: NURSE.into() });
@@ -350,6 +354,25 @@ const NURSE: &str = "SE2321000131-P000000000011";
 
 fn number_of(patient: &str) -> String {
     NUMBERS[patient.rsplit('/').next().unwrap().parse::<usize>().unwrap()].to_owned()
+}
+
+/// The link of the worlds that have one.
+pub const LINK: uuid::Uuid = uuid::Uuid::from_u128(0x0190_0000_0000_7000_8000_0000_0000_0001);
+
+/// Two Patients are one person, once so many exchanges have come.
+async fn join(store: &Store, model: &Model, after: usize) {
+    let Some((old, new, _)) = model.link.filter(|(_, _, at)| *at == after) else { return };
+    let link = store::Link {
+        id: LINK,
+        old: old.into(),
+        new: new.into(),
+        unit: UNITS[0].0.into(),
+        made_at: Utc::now(),
+        made_by: NURSE.into(),
+        reason: "x".into(),
+        undone: None,
+    };
+    done(store, Commit { links: vec![link], ..Commit::default() }).await;
 }
 
 async fn register(store: &Store, blocks: impl Iterator<Item = &Block>) {

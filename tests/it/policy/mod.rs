@@ -3,6 +3,7 @@
 
 mod directed;
 mod library;
+mod linked;
 mod model;
 mod paths;
 
@@ -28,8 +29,9 @@ fn marks(text: &str) -> BTreeSet<String> {
 
 /// The resource whose mark it is: `mark-Type-id-version-end`.
 fn named(mark: &str) -> String {
-    let parts: Vec<&str> = mark.split('-').collect();
-    format!("{}/{}", parts[1], parts[2])
+    let whole = mark.trim_start_matches("mark-").trim_end_matches("-end");
+    let (name, _) = whole.rsplit_once('-').unwrap();
+    name.replacen('-', "/", 1)
 }
 
 /// What is wrong with an answer.
@@ -133,7 +135,7 @@ async fn no_path_shows_what_the_filtered_model_does_not_contain_and_each_shows_a
                         )
                         + usize::from(*path == "access-log" && answer.status == 200)
                         // What rules make of resources, and what differs in them, shows none of them as it is.
-                        + usize::from(matches!(*path, "rules applied" | "$diff") && answer.status == 200);
+                        + usize::from(matches!(*path, "rules applied" | "programme applied" | "rules asked of a plan" | "$diff") && answer.status == 200);
                     *shown.entry(path).or_default() += showed;
                 }
             }

@@ -8,6 +8,7 @@ use fastrand::Rng;
 use serde_json::{Value, json};
 use uuid::Uuid;
 use vardkedja::domain::Kind;
+use vardkedja::domain::charge::{Move, Step, charges};
 
 use crate::world::{NORTH, ONCOLOGY, REHAB_TEAM, SOUTH};
 
@@ -29,8 +30,22 @@ pub const REGISTRIES: [(&str, bool); 2] = [("named", false), ("told", true)];
 pub fn provider(unit: &str) -> &'static str {
     if unit == MUNICIPALITY { "SE2120001355-E000000000001" } else { "SE2321000131-E000000000001" }
 }
-pub const KINDS: [&str; 7] =
-    ["Patient", "Procedure", "Task", "CarePlan", "ServiceRequest", "Composition", "Organization"];
+pub const KINDS: [&str; 10] = [
+    "Patient",
+    "Procedure",
+    "Task",
+    "CarePlan",
+    "ServiceRequest",
+    "Composition",
+    "Organization",
+    "Communication",
+    "CommunicationRequest",
+    "EpisodeOfCare",
+];
+/// What is said and written: no registry's, whatever was agreed.
+const WORDS: [&str; 3] = ["Composition", "Communication", "CommunicationRequest"];
+/// The area of each EpisodeOfCare.
+pub const AREAS: [&str; 4] = ["fatigue", "tobacco", "nutrition", "alcohol"];
 pub const CODES: [&str; 3] = ["k1", "k2", "k3"];
 pub const STATUSES: [&str; 2] = ["requested", "completed"];
 pub const GENDERS: [&str; 2] = ["female", "male"];
@@ -81,6 +96,32 @@ impl Block {
                 provider(author) == provider(self.unit) && reader.is_none_or(|r| provider(r) != provider(self.unit))
             }
         }
+    }
+}
+
+/// That a unit has an area of a patient, as an EpisodeOfCare says.
+#[derive(Debug, Clone)]
+pub struct Held {
+    pub patient: String,
+    pub step: Move,
+    /// The name of the EpisodeOfCare.
+    pub episode: String,
+}
+
+impl Held {
+    fn new(n: usize, patient: String, unit: &str) -> Self {
+        let step = Move {
+            id: Uuid::from_u128(n as u128 + 1),
+            origin: Uuid::from_u128(n as u128 + 100),
+            exchange: None,
+            at: "2026-11-01T10:00:00Z".parse().unwrap(),
+            step: Step::Takes,
+            patient: patient.replace("Patient/", ""),
+            area: AREAS[n].into(),
+            unit: unit.into(),
+        };
+        let charge = charges(std::slice::from_ref(&step)).remove(0);
+        Self { patient, step, episode: format!("EpisodeOfCare/{}", vardkedja::sync::charge::episode_id(&charge)) }
     }
 }
 
@@ -137,10 +178,13 @@ pub struct Model {
     pub resources: Vec<Resource>,
     pub exchanges: Vec<Exchange>,
     pub blocks: Vec<Block>,
+    pub held: Vec<Held>,
     /// Patients who do not want to be in a registry.
     pub objections: BTreeSet<(&'static str, String)>,
     /// Patients who were informed of the registries.
     pub informed: BTreeSet<String>,
+    /// Ids of two Patients that turn out to be one person, the old one first, when so many exchanges have come.
+    pub link: Option<(&'static str, &'static str, usize)>,
     /// What each registry was shown.
     pub got: RefCell<BTreeSet<(&'static str, String)>>,
 }
@@ -186,7 +230,11 @@ impl Resource {
                       "tag": [{ "system": "urn:mark", "code": self.mark(version) }] },
         });
         body["identifier"] = if self.kind == "Composition" { identifier } else { json!([identifier]) };
-        let of_patient = if self.kind == "Task" { "for" } else { "subject" };
+        let of_patient = match self.kind {
+            "Task" => "for",
+            "EpisodeOfCare" => "patient",
+            _ => "subject",
+        };
         if let Some(patient) = &said.patient {
             body[of_patient] = json!({ "reference": patient });
         }
@@ -210,6 +258,10 @@ impl Resource {
                 body["code"]["coding"].as_array_mut().unwrap().push(kva);
                 body["performedDateTime"] = json!("2026-03-10T10:00:00+01:00");
             }
+            ("EpisodeOfCare", _) => {
+                let identifier = json!({ "system": "urn:oid:1.2.752.29.4.19", "value": self.author });
+                body["managingOrganization"] = json!({ "identifier": identifier });
+            }
             ("Task", Some(other)) => body["focus"] = json!({ "reference": other }),
             ("Composition", Some(other)) => body["section"] = json!([{ "entry": [{ "reference": other }] }]),
             _ => {}
@@ -223,7 +275,7 @@ pub fn has_code(kind: &str) -> bool {
 }
 
 pub fn has_status(kind: &str) -> bool {
-    !matches!(kind, "Patient" | "Organization")
+    !matches!(kind, "Patient" | "Organization" | "Subscription" | "AuditEvent")
 }
 
 impl Criterion {
@@ -297,7 +349,7 @@ impl Asker {
     fn is_for(&self, kind: &str, right: char) -> bool {
         match self.purpose {
             Purpose::Care => true,
-            Purpose::Registry(_) => right == 'r' || right == 's',
+            Purpose::Registry(_) => (right == 'r' || right == 's') && !WORDS.contains(&kind),
             Purpose::Operations => matches!(kind, "Organization" | "AuditEvent"),
         }
     }
@@ -324,7 +376,7 @@ impl Model {
         let ids = |count: usize| (0..count).map(|n| format!("{n:02}")).collect::<Vec<_>>();
         let unit_names = UNITS.map(|(unit, _)| unit);
         let mut resources: Vec<Resource> = Vec::new();
-        for (kind, count) in KINDS.into_iter().zip([3, 14, 7, 4, 4, 3, 3]) {
+        for (kind, count) in KINDS.into_iter().zip([3, 14, 7, 4, 4, 3, 3, 4, 4, AREAS.len()]) {
             for id in ids(count) {
                 let said = |random: &mut Rng| Said {
                     code: pick(random, &CODES),
@@ -342,6 +394,12 @@ impl Model {
                 let author = pick(random, &unit_names);
                 resources.push(Resource { kind, id, units: some_of(random, &unit_names), author, versions });
             }
+        }
+        let mut held = Vec::new();
+        for (n, episode) in resources.iter_mut().filter(|r| r.kind == "EpisodeOfCare").enumerate() {
+            let one = Held::new(n, format!("Patient/{:02}", random.u8(..3)), episode.author);
+            episode.id = one.episode.replace("EpisodeOfCare/", "");
+            held.push(one);
         }
         let mut exchanges = Vec::new();
         for _ in 0..10 {
@@ -392,7 +450,7 @@ impl Model {
         let shown = |random: &mut Rng| resources.iter().filter(|_| random.u8(..) < 60).map(Resource::name).collect();
         let before: Vec<String> = shown(random);
         let got = RefCell::new(before.into_iter().map(|name| ("named", name)).collect());
-        Self { resources, exchanges, blocks, objections, informed, got }
+        Self { resources, exchanges, blocks, held, objections, informed, link: None, got }
     }
 
     /// The patient that a resource is about; a Patient is about itself.
@@ -509,6 +567,7 @@ impl Model {
                 resource.units.iter().any(|unit| asker.is(unit) && !self.is_withheld(resource, Some(unit)))
             }
             Purpose::Operations => false,
+            Purpose::Registry(_) if WORDS.contains(&resource.kind) => false,
             Purpose::Registry(registry) => Self::patient_of(resource).is_some_and(|patient| {
                 let needs_information = REGISTRIES.iter().any(|(name, needs)| *name == registry && *needs);
                 !self.objections.contains(&(registry, patient.clone()))

@@ -31,6 +31,9 @@ pub const PATHS: &[Path] = &[
     ("$everything", everything),
     ("$document", document),
     ("rules applied", rules_applied),
+    ("who is responsible", responsible),
+    ("programme applied", programme_applied),
+    ("rules asked of a plan", rules_asked),
     ("If-None-Exist", if_none_exist),
     ("conditional update", conditional_update),
     ("a conflict settled", settle),
@@ -48,6 +51,7 @@ pub const PATHS: &[Path] = &[
     ("open loops", open_loops),
     ("timeline", timeline),
     ("$diff", difference),
+    ("code list", code_list),
 ];
 
 /// What is read of an answer.
@@ -221,7 +225,16 @@ fn include(model: &Model, asker: &Asker, _: &mut Rng) -> Vec<Question> {
         }
     }
     let iterated = "/fhir/Task?_include=Task:focus&_include:iterate=Procedure:patient&_count=500";
-    vec![get("/fhir/Procedure?_include=Procedure:patient&_count=500".into(), procedures), get(iterated.into(), tasks)]
+    let mut messages = BTreeSet::new();
+    for r in found(model, asker, "Communication") {
+        messages.insert(r.mark_now());
+        messages.extend(r.now().patient.iter().filter_map(|name| shown(model.find(name).unwrap())));
+    }
+    vec![
+        get("/fhir/Procedure?_include=Procedure:patient&_count=500".into(), procedures),
+        get(iterated.into(), tasks),
+        get("/fhir/Communication?_include=Communication:subject&_count=500".into(), messages),
+    ]
 }
 
 fn revinclude(model: &Model, asker: &Asker, _: &mut Rng) -> Vec<Question> {
@@ -231,8 +244,10 @@ fn revinclude(model: &Model, asker: &Asker, _: &mut Rng) -> Vec<Question> {
         let about = |r: &&Resource| r.now().patient.as_ref() == Some(&patient.name());
         marks.extend(found(model, asker, "Procedure").filter(about).map(Resource::mark_now));
         marks.extend(found(model, asker, "CarePlan").filter(about).map(Resource::mark_now));
+        marks.extend(found(model, asker, "CommunicationRequest").filter(about).map(Resource::mark_now));
     }
-    let path = "/fhir/Patient?_revinclude=Procedure:patient&_revinclude=CarePlan:patient&_count=500";
+    let path = "/fhir/Patient?_revinclude=Procedure:patient&_revinclude=CarePlan:patient\
+                &_revinclude=CommunicationRequest:patient&_count=500";
     vec![get(path.into(), marks)]
 }
 
@@ -313,6 +328,66 @@ fn rules_applied(model: &Model, asker: &Asker, _: &mut Rng) -> Vec<Question> {
         question
     };
     model.of("Patient").map(of).collect()
+}
+
+/// A programme is judged over what is seen of a patient, and for whom the patient is not there over nothing.
+fn programme_applied(model: &Model, asker: &Asker, _: &mut Rng) -> Vec<Question> {
+    let of = |patient: &Resource| {
+        let path = format!("/fhir/PlanDefinition/infor-din-cancerbehandling/$apply?subject={}", patient.name());
+        let mut question = get(path, None);
+        let sees = model.sees(asker, 'r', patient);
+        question.status = Some(if sees { |s| s == 200 || s == 403 } else { |s| s == 404 || s == 403 });
+        question
+    };
+    model.of("Patient").map(of).collect()
+}
+
+/// Who has which area is told by what may be read of the episodes that say so, and by nothing else.
+fn responsible(model: &Model, asker: &Asker, _: &mut Rng) -> Vec<Question> {
+    let of = |patient: &Resource| {
+        let number = NUMBERS[patient.id.parse::<usize>().unwrap()];
+        let mut question = get("/v1/responsibility/search".into(), None);
+        question.request.method = "POST";
+        question.request.headers.push(("Content-Type", "application/json".into()));
+        question.request.body = Some(json!({ "patient": number }).to_string());
+        if asker.purpose != Purpose::Care {
+            question.status = Some(|s| s == 403);
+            return question;
+        }
+        // With a scope that could cover something and covers nothing, all is unknown.
+        let may = asker.may_ask("EpisodeOfCare", 'r');
+        question.status = Some(if may { |s| s == 200 } else { |s| s == 200 || s == 403 });
+        let seen = model.held.iter().filter(|held| held.patient == patient.name());
+        let seen = seen.filter(|held| may && model.sees(asker, 'r', model.find(&held.episode).unwrap()));
+        let lines: BTreeSet<String> = seen.map(|held| format!("{} {}", held.step.area, held.step.unit)).collect();
+        let read = |answer: &Value| {
+            let line = |area: &Value| -> Vec<String> {
+                let units = area["responsible"].as_array().into_iter().flatten();
+                units
+                    .map(|one| format!("{} {}", area["area"].as_str().unwrap(), one["unit"].as_str().unwrap()))
+                    .collect()
+            };
+            let lines: BTreeSet<String> = answer["areas"].as_array().into_iter().flatten().flat_map(line).collect();
+            json!(lines)
+        };
+        question.figures = Some((read, json!(lines)));
+        question
+    };
+    model.of("Patient").map(of).collect()
+}
+
+/// A plan that is hidden answers as one that there is not.
+fn rules_asked(model: &Model, asker: &Asker, _: &mut Rng) -> Vec<Question> {
+    let of = |plan: &Resource| {
+        let mut question = get("/v1/responsibility".into(), None);
+        question.request.method = "POST";
+        question.request.headers = vec![("Content-Type", "application/json".into())];
+        question.request.body = Some(json!({ "region": "14", "plan": plan.name(), "assessment": {} }).to_string());
+        let sees = model.sees(asker, 'r', plan);
+        question.status = Some(if sees { |s| s == 200 || s == 403 } else { |s| s == 404 || s == 403 });
+        question
+    };
+    model.of("CarePlan").map(of).collect()
 }
 
 /// An identifier of something hidden is as good as one that nobody has.
@@ -582,4 +657,16 @@ fn difference(model: &Model, asker: &Asker, _: &mut Rng) -> Vec<Question> {
         }
     }
     all
+}
+
+/// The codes that everybody goes by are about nobody: whoever was let in reads them, whatever the scopes.
+fn code_list(_: &Model, _: &Asker, _: &mut Rng) -> Vec<Question> {
+    let of = |path: &str| {
+        let mut question = get(format!("/fhir/CodeSystem{path}"), None);
+        question.status = Some(|s| s == 200);
+        question
+    };
+    let mut count = of("?_summary=count");
+    count.total = Some(1);
+    vec![count, of("/kva"), of("/kva/_history/1"), of("/kva/_history"), of("?_id=kva"), of("/_history")]
 }

@@ -1,7 +1,9 @@
 //! The programme "Inför din cancerbehandling" by the running gateway: started, worked with, closed, and gone.
 
+mod applied;
 mod purged;
 mod seen;
+mod sent;
 
 use serde_json::{Value, json};
 

@@ -3,6 +3,7 @@
 mod hostile;
 mod killed;
 mod life;
+mod narrow;
 mod told;
 mod unseen;
 
