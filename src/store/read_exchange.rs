@@ -52,6 +52,7 @@ const IS_HEARD: &str = "SELECT 1 FROM inbound WHERE partner = ?1 AND key = ?2";
 /// that falls back when a later version waits or is parked. What was tried and then put aside or given up may have arrived
 /// before its answer was lost, and may be answered. While our own move of a Task has not reached the partner, its
 /// copy still stands where it stood before that: what it says is no answer to what we say now.
+/// Not while we are about to say there how the Task stands; which version of the request it is about is no such word.
 const OPEN_TASKS: &str = "SELECT p.exchange, p.task, \
      (SELECT r.version FROM resource r WHERE r.type = 'Task' AND r.id = p.task) AS version \
      FROM party p WHERE p.partner = ?1 AND p.task > ?2 \
@@ -59,7 +60,8 @@ const OPEN_TASKS: &str = "SELECT p.exchange, p.task, \
      AND EXISTS (SELECT 1 FROM delivery d WHERE d.exchange = p.exchange AND p.unit = d.unit AND d.action <> 'notice' \
                  AND (+d.state = 'delivered' OR +d.state IN ('parked', 'skipped') AND d.attempts > 0)) \
      AND NOT EXISTS (SELECT 1 FROM delivery d WHERE d.exchange = p.exchange AND p.unit = d.unit \
-                     AND d.action = 'move-task' AND +d.state IN ('waiting', 'parked')) \
+                     AND d.action = 'move-task' AND +d.state IN ('waiting', 'parked') \
+                     AND instr(CAST(d.body AS TEXT), '\"set\":{\"status\"') > 0) \
      ORDER BY p.task LIMIT ?3";
 
 /// A Task that a partner has, with the version at which it stands here.

@@ -44,7 +44,6 @@ pub(super) async fn done_for(
             // A server that cannot be asked so names what was done in the output of its Task.
             Err(Outcome::Permanent { .. }) => return Ok(()),
             Err(_) => {
-                round.unreachable = true;
                 return Ok(());
             }
         }
@@ -57,7 +56,6 @@ pub(super) async fn done_for(
         let based: Vec<&str> =
             procedure["basedOn"].as_array().into_iter().flatten().filter_map(|b| b["reference"].as_str()).collect();
         let Some(of) = asked.iter().find(|c| based.iter().any(|b| b.ends_with(&at(c)))) else { continue };
-        round.read += 1;
         if !take(gateway, of, procedure, now, round).await? {
             round.left += 1;
             seen.left(&key(of));

@@ -126,7 +126,7 @@ fn task(
         "focus": { "reference": name },
         "for": exchange.patient.as_ref().map(|id| json!({ "reference": format!("Patient/{id}") })),
         "authoredOn": stored.map_or_else(|| json!(instant(now)), |task| task["authoredOn"].clone()),
-        "requester": { "type": "Organization", "identifier": { "system": format!("{BASE}/sid/partner"), "value": partner } },
+        "requester": { "type": "Organization", "display": partner },
         "owner": { "type": "Organization", "identifier": { "system": HSA_ID, "value": owner } },
         "input": inputs(clashes),
     });

@@ -74,7 +74,6 @@ async fn read_all(
                 }
                 Err(outcome) => {
                     tracing::warn!(partner, reason = outcome.reason(), "cannot read what the partner has");
-                    round.unreachable = true;
                     return Ok(());
                 }
             }
@@ -132,7 +131,6 @@ async fn take_in(
         let Some(known) = identifier(theirs, RESOURCE_ID).and_then(|id| watched.iter().find(|c| c.id == id)) else {
             continue;
         };
-        round.read += 1;
         if is_echo(known, theirs) {
             continue;
         }
