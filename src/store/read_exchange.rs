@@ -61,7 +61,7 @@ const OPEN_TASKS: &str = "SELECT p.exchange, p.task, \
                  AND (+d.state = 'delivered' OR +d.state IN ('parked', 'skipped') AND d.attempts > 0)) \
      AND NOT EXISTS (SELECT 1 FROM delivery d WHERE d.exchange = p.exchange AND p.unit = d.unit \
                      AND d.action = 'move-task' AND +d.state IN ('waiting', 'parked') \
-                     AND instr(CAST(d.body AS TEXT), '\"set\":{\"status\"') > 0) \
+                     AND CAST(d.body AS TEXT) ->> '$.set.status' IS NOT NULL) \
      ORDER BY p.task LIMIT ?3";
 
 /// A Task that a partner has, with the version at which it stands here.

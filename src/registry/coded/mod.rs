@@ -8,16 +8,18 @@
 //! `masked` (<http://hl7.org/fhir/R4/extension-data-absent-reason.html>).
 //!
 //! Millions of resources pass here in one export: the rule of every element is looked up in a table that is made once
-//! ([`rules`]), and what stays is written while the stored bytes are read ([`walk`]), without a tree between.
+//! ([`rules`]), and what stays is written ([`write`](mod@write)) while the stored bytes are read ([`walk`]), without a tree between.
 
 mod rules;
 mod small;
 mod walk;
+mod write;
 
 use serde::de::DeserializeSeed;
 
 use super::cipher::Cipher;
-use walk::{Coder, Resource};
+use walk::Resource;
+use write::Coder;
 
 /// The system of a coded identifier.
 pub const CODED: &str = "coded";

@@ -221,10 +221,17 @@ async fn open_tasks_are_those_a_partner_has_and_has_not_finished() {
 async fn a_task_whose_move_has_not_reached_the_partner_is_not_asked_for() {
     use delivery::State;
     let store = Store::open_temporary().unwrap();
-    for (state, asked) in
-        [(State::Waiting, false), (State::Parked, false), (State::Skipped, true), (State::Delivered, true)]
-    {
-        let task = format!("t-{}", state.code());
+    let says = br#"{"identifier":"x","set":{"status":"cancelled"}}"#.as_slice();
+    // Which version of the request it is about says nothing of how it stands.
+    let tells = br#"{"identifier":"x","set":{"input":[]}}"#.as_slice();
+    for (state, body, asked) in [
+        (State::Waiting, says, false),
+        (State::Parked, says, false),
+        (State::Skipped, says, true),
+        (State::Delivered, says, true),
+        (State::Waiting, tells, true),
+    ] {
+        let task = format!("t-{}-{asked}", state.code());
         let mine = Party {
             task: Some(task.clone()),
             status: Some(task::Status::Requested),
@@ -238,8 +245,14 @@ async fn a_task_whose_move_has_not_reached_the_partner_is_not_asked_for() {
             first_attempt_at: Some(at(0)),
             ..delivery(one.id, "norr", &task)
         };
-        let moved =
-            Delivery { id: Uuid::now_v7(), action: Action::MoveTask, state, note: Some("why".into()), ..had.clone() };
+        let moved = Delivery {
+            id: Uuid::now_v7(),
+            action: Action::MoveTask,
+            state,
+            note: Some("why".into()),
+            body: body.to_vec(),
+            ..had.clone()
+        };
         let (id, deliveries) = (one.id, vec![had, moved]);
         store.done(Commit { exchanges: vec![one], deliveries, ..puts([put("Task", &task, 1)]) }).await;
         let expected =
