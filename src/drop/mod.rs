@@ -1,6 +1,6 @@
 //! Folders that partners' exports land in, for systems that can write a file and not call us.
 //!
-//! A file is claimed (moved to `.taken`), read, and sent the road that every document goes ([`crate::sync::submit`]); then its
+//! A file is claimed (moved to `.taken`), read, and sent the road that every document goes ([`crate::sync::submit()`]); then its
 //! receipt is written, and it is moved to `done`, or to `refused` with its findings beside it. Each step can be done twice: whoever is
 //! killed in between does it again, and the same document has the same receipt. How an exchange stands is written into `answers`
 //! whenever that changes. Names of files are the partner's and may say whom they are about: they stand in no log.
