@@ -37,8 +37,6 @@ pub struct Spool {
     loose: Vec<File>,
     /// Files of each name so far.
     made: Vec<(String, u32)>,
-    /// Bytes since the last record.
-    unrecorded: u64,
     is_new: bool,
 }
 
@@ -101,7 +99,6 @@ impl Spool {
             ended: Vec::new(),
             loose: Vec::new(),
             made: Vec::new(),
-            unrecorded: 0,
             is_new: true,
         };
         for row in recorded {
@@ -140,7 +137,6 @@ impl Spool {
             let to = now.last().copied().unwrap_or(from);
             let Some((piece, rest)) = text.split_at_checked(to - from) else { return Ok(()) };
             open.add(piece, now.len() as u64)?;
-            self.unrecorded += piece.len() as u64;
             (text, ends, from) = (rest, later, to);
         }
         Ok(())
@@ -182,11 +178,6 @@ impl Spool {
         Ok(())
     }
 
-    /// Bytes that are not on record yet.
-    pub fn unrecorded(&self) -> u64 {
-        self.unrecorded
-    }
-
     /// What there is to be put on record now.
     pub fn capture(&mut self) -> io::Result<Captured> {
         let disk = rustix::fs::statvfs(&self.folder)?;
@@ -203,7 +194,6 @@ impl Spool {
             handles.push(File::open(&self.folder)?);
             self.is_new = false;
         }
-        self.unrecorded = 0;
         let mut files = std::mem::take(&mut self.ended);
         files.extend(self.open.iter().map(|open| open.row.clone()));
         Ok(Captured { files, handles })

@@ -89,6 +89,10 @@ struct Writing<'g> {
     making: VecDeque<Making>,
     /// The piece whose lines are being added to the files.
     adding: Option<Adding>,
+    /// What goes out with that piece, not noted yet.
+    unnoted: Option<Outgoing>,
+    /// Bytes that were added since the last record.
+    unrecorded: u64,
     recorded_at: Instant,
     /// On its way to the disk while the next pieces are read.
     settling: Option<Settling>,
@@ -106,6 +110,9 @@ struct Adding {
     resources: u64,
     added: JoinHandle<io::Result<()>>,
 }
+
+/// Rows and patients of a piece.
+type Outgoing = (Vec<i64>, BTreeSet<String>);
 
 /// What will be on record when it is on disk.
 struct Settling {
@@ -140,6 +147,8 @@ pub(super) async fn write(gateway: &Gateway, id: Uuid, shutdown: &watch::Receive
         spool: Arc::new(Mutex::new(spool)),
         making: VecDeque::new(),
         adding: None,
+        unnoted: None,
+        unrecorded: 0,
         recorded_at: Instant::now(),
         settling: None,
     };
@@ -299,7 +308,10 @@ impl Writing<'_> {
         let mut read = HowFar { position: self.export.position, is_end: false };
         while !read.is_end {
             let walk = Walk { after: read.position, ..walk.clone() };
-            let (rows, walked) = self.read(walk).await?;
+            let outgoing = self.unnoted.take();
+            let (read_now, noted) = tokio::join!(self.read(walk), self.note(outgoing));
+            noted?;
+            let (rows, walked) = read_now?;
             if self.making.len() >= MADE_AHEAD {
                 self.add_oldest(kind).await?;
             }
@@ -333,23 +345,28 @@ impl Writing<'_> {
         Ok((rows, walked))
     }
 
-    /// Lets the lines of the oldest piece be added to the files, and notes what goes out with it meanwhile.
+    /// Lets the lines of the oldest piece be added to the files.
     async fn add_oldest(&mut self, kind: &str) -> Result<(), Stop> {
         let Some(Making { position, made }) = self.making.pop_front() else { return Ok(()) };
         let Made { output, deleted, rows, patients } = made.await.map_err(|_| Stop::Lost("a thread ended"))?;
         self.added().await?;
-        let (spool, kind, resources) = (Arc::clone(&self.spool), kind.to_owned(), output.ends.len() as u64);
+        let (resources, bytes) = (output.ends.len() as u64, (output.text.len() + deleted.text.len()) as u64);
+        let (spool, kind) = (Arc::clone(&self.spool), kind.to_owned());
         let added = tokio::task::spawn_blocking(move || {
             let mut spool = spool.lock().unwrap_or_else(PoisonError::into_inner);
             spool.add_all(FileKind::Deleted, "Bundle", &deleted)?;
             spool.add_all(FileKind::Output, &kind, &output)
         });
+        self.unrecorded += bytes;
         self.adding = Some(Adding { position, resources, added });
-        self.note(rows, patients).await
+        self.unnoted = Some((rows, patients));
+        Ok(())
     }
 
-    /// The piece whose lines were being added is in the files.
+    /// The piece whose lines were being added is in the files, and what goes out with it is noted.
     async fn added(&mut self) -> Result<(), Stop> {
+        let outgoing = self.unnoted.take();
+        self.note(outgoing).await?;
         let Some(Adding { position, resources, added }) = self.adding.take() else { return Ok(()) };
         added.await.map_err(|_| Stop::Lost("a thread ended"))??;
         self.export.resources += resources;
@@ -364,8 +381,7 @@ impl Writing<'_> {
             self.settled().await?;
             return Err(Stop::Stopping);
         }
-        let unrecorded = self.spool.lock().unwrap_or_else(PoisonError::into_inner).unrecorded();
-        if unrecorded >= self.gateway.config.export.record_bytes || self.recorded_at.elapsed() >= RECORD_EVERY {
+        if self.unrecorded >= self.gateway.config.export.record_bytes || self.recorded_at.elapsed() >= RECORD_EVERY {
             self.settle().await?;
         }
         if self.settling.as_ref().is_some_and(|settling| settling.captured.is_finished()) {
@@ -385,7 +401,8 @@ impl Writing<'_> {
 
     /// Records what is about to go out before a file with it can be fetched: each patient in the log, so that the patient can be
     /// told, and each resource where a registry may have to erase it.
-    async fn note(&self, rows: Vec<i64>, patients: BTreeSet<String>) -> Result<(), Stop> {
+    async fn note(&self, outgoing: Option<Outgoing>) -> Result<(), Stop> {
+        let Some((rows, patients)) = outgoing else { return Ok(()) };
         let now = Utc::now();
         if !patients.is_empty() {
             let by = witness::by(&self.gateway.config.directory, &self.caller);
@@ -404,6 +421,7 @@ impl Writing<'_> {
     async fn settle(&mut self) -> Result<(), Stop> {
         self.settled().await?;
         self.added().await?;
+        self.unrecorded = 0;
         let (step, position, resources) = (self.export.step, self.export.position, self.export.resources);
         let spool = Arc::clone(&self.spool);
         let captured = blocking(move || spool.lock().unwrap_or_else(PoisonError::into_inner).capture()).await?;

@@ -21,7 +21,7 @@ const RESTART_PAGES: i64 = 4 * MOVE_PAGES;
 const PATIENCE: Duration = Duration::from_millis(200);
 
 pub(super) const BUSY: Duration = Duration::from_secs(5);
-const CACHE: &str = "PRAGMA cache_size = -65536";
+const CACHE: &str = "PRAGMA cache_size = -32768";
 
 pub(super) fn set_up(connection: &Connection) -> Result<(), rusqlite::Error> {
     connection
