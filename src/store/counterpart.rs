@@ -12,7 +12,7 @@ use super::{Store, StoreError};
 const PUT: &str = "INSERT INTO counterpart (partner, type, id, theirs, version, changed, patient, exchange, mark, settled, body) \
                    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, 1, ?9, ?10) \
                    ON CONFLICT (partner, type, id) DO UPDATE SET theirs = excluded.theirs, version = excluded.version, \
-                   changed = excluded.changed, patient = excluded.patient, mark = mark + 1, settled = excluded.settled, \
+                   changed = excluded.changed, patient = excluded.patient, exchange = excluded.exchange, mark = mark + 1, settled = excluded.settled, \
                    body = excluded.body";
 const PUT_OWNED: &str = "INSERT INTO owned (type, id, path, partner, was, said) VALUES (?1, ?2, ?3, ?4, ?5, ?6) \
                          ON CONFLICT (type, id, path) DO UPDATE SET partner = excluded.partner, was = excluded.was, said = excluded.said";

@@ -104,6 +104,15 @@ const VERSIONS: &str = "SELECT count(*) FROM version WHERE rid = ?1";
 const DELIVERIES: &str = "SELECT id FROM delivery WHERE exchange = ?1";
 const OF_EXCHANGE: &[(&str, &str)] = &[
     ("drops", "DELETE FROM dropped WHERE exchange = ?1"),
+    // What a partner has by another exchange too, it has by that one; first by one that the partner has a part in.
+    (
+        "counterparts",
+        "UPDATE counterpart AS c SET exchange = (SELECT x.exchange FROM resource r \
+         JOIN exchange_resource x ON x.rid = r.rid AND x.exchange <> ?1 WHERE r.type = c.type AND r.id = c.id \
+         ORDER BY EXISTS (SELECT 1 FROM party p WHERE p.exchange = x.exchange AND p.partner = c.partner) DESC LIMIT 1) \
+         WHERE c.exchange = ?1 AND EXISTS (SELECT 1 FROM resource r \
+         JOIN exchange_resource x ON x.rid = r.rid AND x.exchange <> ?1 WHERE r.type = c.type AND r.id = c.id)",
+    ),
     ("counterparts", "DELETE FROM counterpart WHERE exchange = ?1"),
     ("waits", "DELETE FROM wait WHERE exchange = ?1"),
     ("clocks", "DELETE FROM clocked WHERE exchange = ?1"),

@@ -27,7 +27,9 @@ pub async fn deliver(
     started_at: DateTime<Utc>,
     dice: f64,
 ) -> Result<Option<Outcome>, Refusal> {
-    let may_go = match rests_on_consent(delivery) {
+    // What was begun and never ended may have been written there: whoever sends it next reads first.
+    let is_first = delivery.action == Action::Transaction && delivery.attempts == 0 && delivery.begun_at.is_none();
+    let may_go = match is_first || rests_on_consent(delivery) {
         true => begin(gateway, delivery, started_at).await?,
         // Asked last of all: a block that was registered since it was found due has parked it.
         false => !gateway.store.is_held(delivery.id).await?,
@@ -54,8 +56,8 @@ fn rests_on_consent(delivery: &Delivery) -> bool {
     delivery.action == Action::Transaction && says_so()
 }
 
-/// Puts on record that it is about to be sent, so that a withdrawal knows whom it may have reached, whatever becomes of the
-/// attempt. False where it waits no more.
+/// Puts on record that it is about to be sent, so that a withdrawal knows whom it may have reached, and the next attempt that it
+/// may stand there, whatever becomes of this one. False where it waits no more.
 async fn begin(gateway: &Gateway, delivery: &Delivery, at: DateTime<Utc>) -> Result<bool, Refusal> {
     let commit = Commit {
         expect: vec![Expect::Delivery { delivery: delivery.id, state: State::Waiting }],
@@ -187,7 +189,7 @@ async fn record(
         }
         let query = DeliveryQuery { id: Some(delivery.id), ..DeliveryQuery::default() };
         let Some(decided) = gateway.store.deliveries(&query).await?.into_iter().next() else { return Ok(()) };
-        if decided.state != State::Waiting && note_attempt(gateway, &decided, &change, &audit).await? {
+        if decided.state != State::Waiting && note_attempt(gateway, &decided, &change, &audit, sent).await? {
             tracing::warn!(delivery = %delivery.id, "delivery {} was decided on while it was sent", delivery.id);
             return Ok(());
         }
@@ -202,6 +204,7 @@ async fn note_attempt(
     decided: &Delivery,
     change: &DeliveryChange,
     audit: &Audit,
+    sent: &Sent,
 ) -> Result<bool, Refusal> {
     let mut payload: Value = serde_json::from_str(&audit.payload).unwrap_or_default();
     payload["state"] = json!(decided.state.code());
@@ -213,7 +216,9 @@ async fn note_attempt(
         ..change.clone()
     };
     let audit = Audit { payload: payload.to_string(), ..audit.clone() };
-    let commit = Commit { delivery_changes: vec![stays], audit: vec![audit], ..Commit::default() };
+    // What the partner has now it has, whatever was decided: the next write goes over it, not beside it.
+    let counterparts = sent.counterparts.clone();
+    let commit = Commit { delivery_changes: vec![stays], audit: vec![audit], counterparts, ..Commit::default() };
     Ok(matches!(gateway.store.commit(commit).await?, Committed::Done { .. }))
 }
 

@@ -11,7 +11,7 @@ use crate::Gateway;
 use crate::access::Caller;
 use crate::config::Config;
 use crate::domain::{Format, Kind};
-use crate::store::{Commit, Committed, Delivery, DeliveryQuery, Exchange, Expect, Rooms};
+use crate::store::{Begun, Commit, Committed, Delivery, DeliveryQuery, Exchange, Expect, Rooms};
 
 const PLAN: &str = include_str!("../../mappings/examples/rehab-plan.small.source.json");
 const REFERRAL: &str = include_str!("../../mappings/examples/referral.small.source.json");
@@ -280,4 +280,45 @@ async fn a_document_that_was_read_before_a_block_came_is_read_again() {
     let told = super::worklist::tend(&alone.gateway, Utc::now()).await.unwrap();
     assert!(told >= 1);
     assert_eq!(super::worklist::tend(&alone.gateway, Utc::now()).await.unwrap(), 0);
+}
+
+/// What the gateway asks of the server first, when it sends the delivery.
+async fn first_line(alone: &Alone, listener: &std::net::TcpListener, delivery: &Delivery) -> String {
+    use std::io::BufRead as _;
+    let listener = listener.try_clone().unwrap();
+    let heard = tokio::task::spawn_blocking(move || {
+        let (connection, _) = listener.accept().unwrap();
+        let mut line = String::new();
+        std::io::BufReader::new(connection).read_line(&mut line).unwrap();
+        line
+    });
+    let (outcome, line) = tokio::join!(deliver(&alone.gateway, delivery, Utc::now(), 0.5), heard);
+    assert_eq!(outcome.unwrap().unwrap().class(), "transient");
+    line.unwrap()
+}
+
+#[actix_web::test]
+async fn a_first_attempt_is_on_record_before_it_is_sent_and_one_whose_end_nobody_knows_is_read_before_it_is_sent_again()
+{
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let alone = alone_with(&listener);
+    alone.take_in(Kind::Referral, &referral_to_north()).await;
+    let first = alone.first().await;
+    alone.cut_off(&first).await;
+    let begun = alone.stands(first.id).await;
+    assert_eq!((begun.attempts, begun.state.code()), (0, "waiting"));
+    drop(listener);
+
+    for (is_begun, expected) in [(false, "POST /fhir HTTP/1.1"), (true, "GET /fhir/")] {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let alone = alone_with(&listener);
+        alone.take_in(Kind::Referral, &referral_to_north()).await;
+        let first = alone.first().await;
+        if is_begun {
+            let begun = vec![Begun { delivery: first.id, at: first.created_at }];
+            alone.gateway.store.commit(Commit { begun, ..Commit::default() }).await.unwrap();
+        }
+        let line = first_line(&alone, &listener, &alone.stands(first.id).await).await;
+        assert!(line.starts_with(expected), "{line}");
+    }
 }

@@ -20,6 +20,7 @@ use crate::fhir::bundle::TaskMode;
 use crate::fhir::issue::Issue;
 use crate::partner::Client;
 use crate::store::{Commit, Committed, Counterpart, Delivery, Exchange, Expect, Filter, Inbound};
+use crate::sync::consent::rests_on_nothing;
 use crate::sync::seen::Seen;
 
 /// Reads what was done for these; they are of one type.
@@ -88,6 +89,10 @@ async fn take(
     let adopted = adopt(procedure, &theirs, &known);
     for _ in 0..TRIES {
         let Some(exchange) = home(gateway, &name).await? else { return Ok(true) };
+        // Nothing more is shared through it; should consent be given again, a full round finds it again.
+        if rests_on_nothing(gateway, &exchange).await? {
+            return Ok(true);
+        }
         let heard = Heard {
             partner,
             actor: partner,

@@ -12,7 +12,7 @@ use super::super::package::{self, Address, is_pushed};
 use super::super::reconcile::rename;
 use super::super::weigh::{Scale, Weighed, current};
 use super::super::{Refusal, TRIES, witness};
-use super::{Clashes, home, is_theirs, open};
+use super::{Clashes, home, is_closed, is_theirs, open, reassess};
 use crate::Gateway;
 use crate::domain::audit::{By, Deed, Event};
 use crate::domain::ownership::{Owner, owner};
@@ -20,9 +20,7 @@ use crate::fhir::bundle::TaskMode;
 use crate::fhir::issue::{Issue, any_error};
 use crate::fhir::resource::{reference_of, type_of};
 use crate::fhir::three_way::{Incoming, Taken, incoming, put};
-use crate::store::{
-    Commit, Committed, Counterpart, Delivery, Exchange, Expect, Filter, Owned, OwnedChange, StoreError,
-};
+use crate::store::{Commit, Committed, Counterpart, Exchange, Expect, Filter, Owned, OwnedChange, StoreError};
 
 /// What became of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,10 +52,9 @@ pub(super) async fn apply(
     let names = names(gateway, known).await?;
     let base: Value = serde_json::from_slice(&known.body).unwrap_or_default();
     for _ in 0..TRIES {
-        let Some(exchange) = home(gateway, &name).await?.filter(|e| !e.entered_in_error) else {
-            return Ok(Became::Nothing);
-        };
-        if !takes_part(gateway, &exchange, known).await? {
+        let Some(exchange) = home(gateway, &name).await? else { return Ok(Became::Nothing) };
+        // What was shared no more is not shared by being changed there.
+        if is_closed(gateway, &exchange).await? || !takes_part(gateway, &exchange, known).await? {
             return Ok(Became::Nothing);
         }
         if store.is_under_way(partner, &known.patient).await? {
@@ -115,8 +112,11 @@ pub(super) async fn apply(
                 let mut resources: HashMap<String, Value> =
                     found.iter().map(|(name, (_, value))| (name.clone(), value.clone())).collect();
                 resources.insert(name.clone(), read.resource.clone());
-                let told = onward(gateway, &after, &name, resources, Some(partner), now).await?;
-                commit.deliveries.extend(told);
+                // That a performer ends an intervention at its own server is an end like any other.
+                if known.resource_type == "CarePlan" {
+                    reassess(gateway, &mut commit, &after, &found, &resources, now).await?;
+                }
+                onward(gateway, &mut commit, &after, &name, &resources, Some(partner), now).await?;
                 let others = after.parties.iter().filter(|party| party.partner != partner);
                 commit.deliveries.extend(notices(gateway, &after, others, News::Change, now));
             }
@@ -149,13 +149,14 @@ pub(super) async fn apply(
 }
 
 /// Whether the partner has a part in it still: in what makes the resource, or in what it came with.
-async fn takes_part(gateway: &Gateway, home: &Exchange, known: &Counterpart) -> Result<bool, StoreError> {
+async fn takes_part(gateway: &Gateway, home: &Exchange, known: &Counterpart) -> Result<bool, Refusal> {
     let has_part = |exchange: &Exchange| exchange.parties.iter().any(|party| party.partner == known.partner);
     if has_part(home) {
         return Ok(true);
     }
     let carried = gateway.store.exchange(&Filter::ALL, known.exchange).await?;
-    Ok(carried.is_some_and(|carried| !carried.entered_in_error && has_part(&carried)))
+    let Some(carried) = carried.filter(has_part) else { return Ok(false) };
+    Ok(!is_closed(gateway, &carried).await?)
 }
 
 /// References of theirs become ours, as far as we know what they are.
@@ -196,15 +197,17 @@ pub(super) async fn names(gateway: &Gateway, known: &Counterpart) -> Result<Hash
     Ok(all.into_iter().map(pair).collect())
 }
 
-/// The resource to everybody who has it and to the sender's own system, but not to the partner that it came from.
+/// Adds to the commit the resource to everybody who has it and to the sender's own system, but not to the partner that it came
+/// from. Who has it by another exchange is sent it while that one stands.
 pub(super) async fn onward(
     gateway: &Gateway,
+    commit: &mut Commit,
     exchange: &Exchange,
     name: &str,
-    resources: HashMap<String, Value>,
+    resources: &HashMap<String, Value>,
     but: Option<&str>,
     now: DateTime<Utc>,
-) -> Result<Vec<Delivery>, StoreError> {
+) -> Result<(), Refusal> {
     let mut packed: Vec<Value> = exchange.resources.iter().filter_map(|own| resources.get(own)).cloned().collect();
     packed.retain(|r| type_of(r) != "Task" && type_of(r) != "Provenance");
     debug_assert!(packed.iter().any(|r| reference_of(r).as_deref() == Some(name)));
@@ -213,21 +216,29 @@ pub(super) async fn onward(
     let mut send = |to: &Exchange, partner: &str| {
         let party = to.parties.iter().find(|party| party.partner == partner);
         let Some(party) = party.filter(|_| is_pushed(gateway, partner) && !reached.iter().any(|r| r == partner)) else {
-            return;
+            return false;
         };
         reached.push(partner.to_owned());
         let address = Address::of(to, party, now);
         deliveries.push(package::bundle(gateway, &address, &packed, TaskMode::CreateOnce, None));
+        true
     };
     if let Some(sender) = exchange.sender() {
         send(exchange, &sender.partner);
     }
     for there in gateway.store.counterparts_of_resource(name).await? {
-        if there.exchange == exchange.id {
-            send(exchange, &there.partner);
-        } else if let Some(carried) = gateway.store.exchange(&Filter::ALL, there.exchange).await? {
-            send(&carried, &there.partner);
+        // The exchange that makes it goes before one that carried it: it stands, whatever became of the other.
+        if send(exchange, &there.partner) || there.exchange == exchange.id {
+            continue;
+        }
+        let carried = gateway.store.exchange(&Filter::ALL, there.exchange).await?;
+        if let Some(carried) = carried
+            && !is_closed(gateway, &carried).await?
+            && send(&carried, &there.partner)
+        {
+            commit.expect.push(Expect::Revision { exchange: carried.id, revision: carried.revision });
         }
     }
-    Ok(deliveries)
+    commit.deliveries.extend(deliveries);
+    Ok(())
 }

@@ -37,6 +37,13 @@ pub(in crate::sync) async fn open(
     let known = current(gateway.store.resources(&Filter::ALL, std::slice::from_ref(&name)).await?);
     let stored = known.get(&name).map(|(_, task)| task);
     let mut standing = stored.filter(|task| is_open(task)).map(said).unwrap_or_default();
+    // What a person has decided is asked again only where something new is said of it.
+    let known_before = standing.clone();
+    let is_news = |clash: &Clash| {
+        !known_before.iter().any(|c| c.path == clash.path && c.ours == clash.ours && c.theirs == clash.theirs)
+    };
+    let asked: Vec<&str> = clashes.found.iter().filter(|c| is_news(c)).map(|c| c.path.as_str()).collect();
+    let decided = stored.filter(|task| is_open(task)).map(|task| decided(task, &asked)).unwrap_or_default();
     for clash in &clashes.found {
         // What both knew when it began stays what both knew.
         let base = standing.iter().find(|c| c.path == clash.path).map_or(clash.base.clone(), |c| c.base.clone());
@@ -44,7 +51,10 @@ pub(in crate::sync) async fn open(
         standing.push(Clash { base, ..clash.clone() });
     }
     standing.sort_by(|a, b| a.path.cmp(&b.path));
-    let task = task(gateway, exchange, &id, partner, &clashes.name, &standing, stored, now);
+    let mut task = task(gateway, exchange, &id, partner, &clashes.name, &standing, stored, now);
+    if let Some(object) = task.as_object_mut().filter(|_| !decided.is_empty()) {
+        object.insert("output".into(), json!(decided));
+    }
     if stored.is_some_and(|before| before["status"] == task["status"] && before["input"] == task["input"]) {
         return Ok(());
     }
@@ -56,6 +66,12 @@ pub(in crate::sync) async fn open(
     commit.put.extend(weighed.put);
     commit.expect.extend(weighed.expect);
     Ok(())
+}
+
+/// The decisions in the Task, but for those about elements that are asked about anew.
+fn decided(task: &Value, asked: &[&str]) -> Vec<Value> {
+    let outputs = task["output"].as_array().into_iter().flatten();
+    outputs.filter(|o| o["type"]["text"].as_str().is_some_and(|path| !asked.contains(&path))).cloned().collect()
 }
 
 pub(super) fn is_conflict(task: &Value) -> bool {

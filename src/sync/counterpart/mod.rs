@@ -20,13 +20,19 @@ mod read;
 mod send;
 pub mod settle;
 
+use super::Refusal;
+use super::consent::rests_on_nothing;
+use super::reassess::{self, Looked};
+use super::weigh::Current;
 use crate::Gateway;
 use crate::domain::ownership::{self, Owner};
 use crate::fhir::canonical::HSA_ID;
 use crate::fhir::resource::{identifier, type_of};
 use crate::fhir::three_way;
-use crate::store::{Exchange, Filter, StoreError};
+use crate::store::{Commit, Exchange, Filter, StoreError};
+use chrono::{DateTime, Utc};
 use serde_json::Value;
+use std::collections::HashMap;
 
 pub(super) use asked::check_asked;
 pub(super) use children::{changed_wholes, parts_at};
@@ -46,6 +52,28 @@ pub(super) async fn home(gateway: &Gateway, name: &str) -> Result<Option<Exchang
         }
     }
     Ok(None)
+}
+
+/// Whether nothing more is shared through it: it was entered in error, or the consent that it rests on is gone.
+async fn is_closed(gateway: &Gateway, exchange: &Exchange) -> Result<bool, Refusal> {
+    Ok(exchange.entered_in_error || rests_on_nothing(gateway, exchange).await?)
+}
+
+/// What follows for new assessments of a plan that was changed here without a new version of its document.
+async fn reassess(
+    gateway: &Gateway,
+    commit: &mut Commit,
+    exchange: &Exchange,
+    before: &Current,
+    after: &HashMap<String, Value>,
+    now: DateTime<Utc>,
+) -> Result<(), Refusal> {
+    let own = || exchange.resources.iter();
+    let before: Vec<Value> = own().filter_map(|name| before.get(name)).map(|(_, value)| value.clone()).collect();
+    let after: Vec<Value> = own().filter_map(|name| after.get(name)).cloned().collect();
+    let looked = Looked { before: &before, ..Looked::at_rest(exchange, &after) };
+    reassess::follow(gateway, commit, &looked, now).await?;
+    Ok(())
 }
 
 /// Whether the element is a word of that partner's units.

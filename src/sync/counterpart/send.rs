@@ -53,14 +53,15 @@ pub(in crate::sync) async fn send(
     let names = updated(&bundle);
     let known = gateway.store.counterparts(&delivery.partner, &names).await?;
     // What nobody has there yet leaves as it is. An attempt whose outcome is not known may have written it.
-    if known.is_empty() && delivery.attempts == 0 {
+    let is_first = delivery.attempts == 0 && delivery.begun_at.is_none();
+    if known.is_empty() && is_first {
         let (reply, said) = client.transact(delivery.body.clone()).await;
         let counterparts =
             said.map_or_else(Vec::new, |said| written(delivery, &bundle, &HashMap::new(), &known, &said));
         return Ok(Sent { reply, counterparts });
     }
     let is_certain = |c: &Counterpart| c.settled && c.version.is_some();
-    let mut reads = delivery.attempts > 0 || delivery.resend_of.is_some() || !known.iter().all(is_certain);
+    let mut reads = !is_first || delivery.resend_of.is_some() || !known.iter().all(is_certain);
     let sides = sides(gateway, delivery, &bundle, &names).await?;
     let mut took = Duration::ZERO;
     for tried in 1..=MOST_TRIES {

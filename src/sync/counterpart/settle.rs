@@ -12,13 +12,14 @@ use super::super::weigh::{Scale, Weighed, current, touch};
 use super::super::{Refusal, TRIES, witness};
 use super::apply::onward;
 use super::clash::{is_conflict, is_open, said};
-use super::home;
+use super::{home, is_closed, reassess};
 use crate::Gateway;
 use crate::access::Caller;
 use crate::domain::audit::Deed;
+use crate::fhir::bundle::{Dialect, as_sent};
 use crate::fhir::issue::{Code, Issue, any_error};
 use crate::fhir::resource::{reference_of, type_of};
-use crate::fhir::three_way::put;
+use crate::fhir::three_way::{Clash, get, put};
 use crate::store::{Commit, Committed, Delivery, Exchange, Expect, Filter, Owned, OwnedChange, Right};
 
 /// Whose value holds.
@@ -97,6 +98,14 @@ async fn attempt(
     let clashes = said(&task);
     check(decision, clashes.iter().map(|clash| clash.path.as_str()))?;
     let exchange = home(gateway, &name).await?.ok_or_else(|| missing("conflict"))?;
+    if is_closed(gateway, &exchange).await? {
+        return Err(Refusal::Conflict(Issue::error(
+            Code::BusinessRule,
+            "Task.focus",
+            "Handlingen är makulerad eller samtycket till den återkallat: inget mer delas genom den.",
+            "The document is entered in error or the consent to it withdrawn: nothing more is shared through it.",
+        )));
+    }
     let mut names = exchange.resources.clone();
     names.push(format!("Task/{id}"));
     let found = current(store.resources(&Filter::ALL, &names).await?);
@@ -104,6 +113,16 @@ async fn attempt(
     let (resource_type, resource) = name.split_once('/').unwrap_or_default();
     let owned = store.owned(resource_type, resource).await?;
 
+    let partner = task["requester"]["display"].as_str().unwrap_or_default();
+    let sent = || {
+        let none = Dialect::default();
+        let dialect = gateway.config.partner(partner).map_or(&none, |p| &p.dialect);
+        as_sent(standing, &exchange.resources, dialect)
+    };
+    let has_moved = |clash: &Clash| {
+        let stands = |as_it_is: &Value| get(as_it_is, &clash.path) == clash.ours.as_ref();
+        !stands(standing) && !stands(&sent())
+    };
     let mut settled = standing.clone();
     let mut changes = Vec::new();
     for clash in &clashes {
@@ -116,6 +135,8 @@ async fn attempt(
                 let Owned { resource_type, id, path, .. } = word.clone();
                 changes.push(OwnedChange::Taken { resource_type, id, path });
             }
+            // Something newer stands here than whoever decides has seen.
+            (Some(Choice::Theirs), None) if has_moved(clash) => return Err(Refusal::Conflict(moved_on(&clash.path))),
             (Some(Choice::Theirs), word) => {
                 put(&mut settled, &clash.path, clash.theirs.clone());
                 changes.extend(word.map(|word| OwnedChange::Said(Owned { was: clash.ours.clone(), ..word.clone() })));
@@ -138,10 +159,13 @@ async fn attempt(
     commit.expect.push(Expect::Revision { exchange: exchange.id, revision: exchange.revision });
     let mut resources: HashMap<String, Value> = found.iter().map(|(name, (_, v))| (name.clone(), v.clone())).collect();
     resources.insert(name.clone(), settled);
-    commit.deliveries = match resources.get(&name).filter(|resource| type_of(resource) == "Task") {
-        Some(task) => asked_again(gateway, &after, task, now),
-        None => onward(gateway, &after, &name, resources, None, now).await?,
-    };
+    if resource_type == "CarePlan" {
+        reassess(gateway, &mut commit, &after, &found, &resources, now).await?;
+    }
+    match resources.get(&name).filter(|resource| type_of(resource) == "Task") {
+        Some(task) => commit.deliveries.extend(asked_again(gateway, &after, task, now)),
+        None => onward(gateway, &mut commit, &after, &name, &resources, None, now).await?,
+    }
     let others = after.recipients();
     commit.deliveries.extend(notices(gateway, &after, others, News::Change, now));
     let choices: Vec<&str> = decision.elements.values().map(|choice| choice.code()).collect();
@@ -163,6 +187,20 @@ async fn attempt(
         }
         Committed::Conflict(_) => Ok(None),
     }
+}
+
+/// The value that was to give way stands no more.
+fn moved_on(path: &str) -> Issue {
+    Issue::error(
+        Code::BusinessRule,
+        "elements",
+        format!(
+            "{path} har ändrats här sedan skillnaden sågs: ours låter det som står här nu gälla; ska det bli som hos den andra, sänd en ny version av handlingen."
+        ),
+        format!(
+            "{path} was changed here since the difference was seen: ours lets what stands here now hold; for the other side's value send a new version of the document."
+        ),
+    )
 }
 
 /// What is asked in a Task, to the system of its owner.

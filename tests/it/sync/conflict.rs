@@ -143,3 +143,54 @@ async fn a_clinic_that_changes_how_urgent_it_is_has_not_changed_what_it_is_asked
     assert_eq!(only(&world, "Task").await["status"], "accepted");
     world.close().await;
 }
+
+#[actix_web::test]
+async fn a_value_that_nobody_saw_who_decided_does_not_give_way() {
+    let world = World::open().await;
+    let exchange = delivered(&world).await;
+    let task = goal_changed(&world).await;
+    let mut revised = plan(2);
+    revised["goals"][0]["text"] = json!("Gå två kilometer.");
+    send_plan(&world, &revised).await;
+    until("the clinic has it", async || {
+        (only(&world, "Goal").await["description"]["text"] == "Gå två kilometer.").then_some(())
+    })
+    .await;
+    let refused = settle(&world, ONCOLOGY, &task, json!({ "description": "theirs" })).await;
+    assert_eq!(refused.status, 409, "{}", refused.text);
+    assert!(refused.text.contains("ours") && !refused.text.contains("kilometer"), "{}", refused.text);
+    let settled = settle(&world, ONCOLOGY, &task, json!({ "description": "ours" })).await;
+    assert_eq!(settled.status, 200, "{}", settled.text);
+    assert_eq!(document(&world, &exchange).await["goals"][0]["text"], "Gå två kilometer.");
+    is_quiet(&world).await;
+    world.close().await;
+}
+
+#[actix_web::test]
+async fn what_was_decided_of_one_element_is_not_asked_again_when_another_differs_anew() {
+    let world = World::open().await;
+    delivered(&world).await;
+    let change = async |status: &str, text: Option<&str>| {
+        let mut goal = only(&world, "Goal").await;
+        goal["lifecycleStatus"] = json!(status);
+        if let Some(text) = text {
+            goal["description"]["text"] = json!(text);
+        }
+        write(&world, &goal).await;
+    };
+    change("on-hold", Some("Gå runt kvarteret.")).await;
+    let task = until("a Task", async || conflicts(&world, ONCOLOGY).await.into_iter().next()).await;
+    let settled = settle(&world, ONCOLOGY, &task, json!({ "description": "ours" })).await;
+    assert_eq!(settled.json()["left"], json!(["lifecycleStatus"]), "{}", settled.text);
+    is_quiet(&world).await;
+    change("cancelled", None).await;
+    let task = until("it is told", async || {
+        let task = conflicts(&world, ONCOLOGY).await.into_iter().next()?;
+        task["input"].to_string().contains("cancelled").then_some(task)
+    })
+    .await;
+    assert_eq!(task["output"][0]["type"]["text"], "description", "{task:#}");
+    let settled = settle(&world, ONCOLOGY, &task, json!({ "lifecycleStatus": "ours" })).await;
+    assert_eq!(settled.json()["status"], "completed", "{}", settled.text);
+    world.close().await;
+}

@@ -1,5 +1,6 @@
 //! Two systems, one resource: what either side changes reaches the other, once, and nobody's word is lost.
 
+mod closed;
 mod conflict;
 mod model;
 mod parts;

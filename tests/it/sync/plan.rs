@@ -126,3 +126,25 @@ async fn a_plan_that_is_changed_by_turns_agrees_after_every_turn() {
     is_quiet(&world).await;
     world.close().await;
 }
+
+#[actix_web::test]
+async fn an_intervention_that_its_performer_ends_at_its_own_server_asks_for_a_new_assessment() {
+    let world = World::open().await;
+    let mut trained = crate::reassess::trained(1, NORTH);
+    trained["interventions"][1]["end"] = json!("2099-05-31");
+    let (exchange, _) = send_plan(&world, &trained).await;
+    world.until(&exchange, "delivered").await;
+    let referral = world.refer(&crate::world::referral(1)).await;
+    world.until(&referral, "delivered").await;
+    let asked = async || {
+        let code = "https://vardkedja.example/fhir/CodeSystem/worklist|reassessment";
+        let found = world.get(&format!("/fhir/Task?code={code}"), ONCOLOGY).await.json();
+        found["entry"].as_array().map_or(0, Vec::len)
+    };
+    assert_eq!(asked().await, 0, "it goes on");
+    let mut there = only(&world, "CarePlan").await;
+    there["activity"][1]["detail"]["status"] = json!("completed");
+    write(&world, &there).await;
+    until("somebody is asked", async || (asked().await == 1).then_some(())).await;
+    world.close().await;
+}
