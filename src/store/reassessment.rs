@@ -6,6 +6,7 @@ use rusqlite::Row;
 use uuid::Uuid;
 
 use super::apply::{Refusal, Writing};
+use super::link::person;
 use super::row::uuid;
 use super::{Store, StoreError};
 
@@ -33,8 +34,16 @@ const NOTE: &str = "INSERT INTO reassessment (rid, exchange) \
      VALUES ((SELECT rid FROM resource WHERE type = 'Task' AND id = ?2), ?1) ON CONFLICT DO NOTHING";
 const DUE: &str = "SELECT exchange FROM plan_look INDEXED BY plan_look_at WHERE at <= ?1 ORDER BY at LIMIT ?2";
 const NEXT: &str = "SELECT at FROM plan_look INDEXED BY plan_look_at ORDER BY at LIMIT 1";
-const OF_PATIENT: &str = "SELECT x.exchange, r.id FROM resource r INDEXED BY resource_of_patient \
-     CROSS JOIN reassessment x ON x.rid = r.rid WHERE r.patient = ?1 ORDER BY r.rid";
+const OF_PATIENT: &str = concat!(
+    "SELECT x.exchange, r.id FROM resource r INDEXED BY resource_of_patient \
+     CROSS JOIN reassessment x ON x.rid = r.rid WHERE r.patient IN ",
+    person!("?1"),
+    " ORDER BY r.rid"
+);
+const PLANS: &str = concat!(
+    "SELECT id FROM exchange INDEXED BY exchange_patient WHERE kind IN ('rehab-plan', 'handover') AND patient IN ",
+    person!("?1")
+);
 
 fn reassessment(row: &Row<'_>) -> Result<Reassessment, StoreError> {
     Ok(Reassessment { exchange: uuid(row, "exchange")?, task: row.get("id")? })
@@ -66,7 +75,13 @@ impl Store {
         Ok(at.and_then(DateTime::from_timestamp_millis))
     }
 
-    /// Every Task that asked for a new assessment of the patient.
+    /// Exchanges with a plan of the person, under whichever number.
+    pub async fn plans_of(&self, patient: &str) -> Result<Vec<Uuid>, StoreError> {
+        let patient = patient.to_owned();
+        self.read(move |db| db.all(PLANS, [patient], |row| uuid(row, "id"))).await
+    }
+
+    /// Every Task that asked for a new assessment of the person, under whichever number.
     pub async fn reassessments(&self, patient: &str) -> Result<Vec<Reassessment>, StoreError> {
         let patient = patient.to_owned();
         self.read(move |db| db.all(OF_PATIENT, [patient], reassessment)).await

@@ -12,7 +12,7 @@ use super::link::own_unit;
 use super::programme::silence;
 use super::refusal::missing;
 use super::weigh::{Scale, Weighed, current, instant};
-use super::{Refusal, TRIES, witness};
+use super::{Refusal, TRIES, reassess, witness};
 use crate::Gateway;
 use crate::access::Caller;
 use crate::domain::audit::{Deed, Event};
@@ -91,6 +91,8 @@ pub async fn tell(
         };
         if what == Says::Deceased {
             silence(gateway, patient, now, &mut commit).await?;
+        } else {
+            commit.looks = reassess::look_again(gateway, patient, now).await?;
         }
         let who = witness::by(&gateway.config.directory, caller);
         let event = Event::new(now, who, Deed::Deceased, format!("Patient/{patient}"))
@@ -153,6 +155,11 @@ pub(super) fn carry(from: &Value, to: &mut Value) {
             to[name] = from[name].clone();
         }
     }
+}
+
+/// Whether a death stands in the Patient.
+pub(super) fn is_told(patient: &Value) -> bool {
+    patient["deceasedBoolean"] == true || patient["deceasedDateTime"].is_string()
 }
 
 pub(super) fn clear(patient: &mut Value) {

@@ -20,7 +20,7 @@ use super::read::hash;
 use super::refusal::missing;
 use super::submit::Answered;
 use super::weigh::{Current, Scale, Weighed, current, instant};
-use super::{Refusal, TRIES, deceased, protection, witness};
+use super::{Refusal, TRIES, deceased, programme, protection, reassess, witness};
 use crate::Gateway;
 use crate::access::{Caller, Reach};
 use crate::domain::PersonId;
@@ -166,6 +166,12 @@ async fn attempt(
     if let Some(kept) = &commit.answer {
         commit.expect.push(Expect::FreshKey { caller: kept.caller.clone(), key: kept.key.clone() });
     }
+    if deceased::is_told(&kept_on) {
+        // Before the link stands each number has its own programmes.
+        for patient in [&link.old, &link.new] {
+            programme::silence(gateway, patient, now, &mut commit).await?;
+        }
+    }
     commit.audit.push(witness::wrote(event(gateway, caller, "begin", &link, &wish.by, now), &commit));
     Ok(matches!(store.commit(commit).await?, Committed::Done { .. }).then_some(answered))
 }
@@ -224,9 +230,11 @@ pub async fn undo(
             object.shift_remove("link");
         }
         // Each is as dead, and as protected, as was said of itself.
+        let mut lives = false;
         for (patient, body) in [(&link.old, &mut replaced), (&link.new, &mut kept_on)] {
-            if !deceased::was_told(gateway, patient).await? {
+            if deceased::is_told(body) && !deceased::was_told(gateway, patient).await? {
                 deceased::clear(body);
+                lives = true;
             }
             if is_protected(body) && !protection::was_said(gateway, patient).await? {
                 protection::unlabel(body);
@@ -237,6 +245,9 @@ pub async fn undo(
         let weighed = write(gateway, [&replaced, &kept_on], &known, now)?;
         let mut commit =
             Commit { expect: weighed.expect, put: weighed.put, links: vec![undone.clone()], ..Commit::default() };
+        if lives {
+            commit.looks = reassess::look_again(gateway, &undone.old, now).await?;
+        }
         commit.audit.push(witness::wrote(event(gateway, caller, "end", &undone, by, now), &commit));
         if let Committed::Done { .. } = store.commit(commit).await? {
             gateway.wake.notify_one();

@@ -82,7 +82,10 @@ async fn try_one(gateway: &Gateway, one: Programme, now: DateTime<Utc>) -> Resul
                 let mut resource = resources::message(&change.one, message, entry.at, last != Some(index));
                 if is_deceased {
                     // Nobody writes to one who has died; what else the programme asks of staff goes on until they end it.
-                    resources::unsend(&mut resource);
+                    resources::unsend(&mut resource, resources::DEAD);
+                } else if change.one.treatment_at.is_some_and(|at| at <= now) {
+                    // It was due before treatment, and is made only now.
+                    resources::unsend(&mut resource, resources::TREATED);
                 }
                 change.add(&resource, false)?;
                 words.push(format!("message-{}", message.code));

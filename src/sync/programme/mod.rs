@@ -17,6 +17,8 @@ mod silence;
 mod start;
 mod state;
 mod step;
+#[cfg(test)]
+mod tests;
 
 pub use copied::check_copied;
 pub use due::{run, sweep};

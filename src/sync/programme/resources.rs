@@ -149,10 +149,15 @@ pub fn message(one: &Programme, message: &rules::Message, at: DateTime<Utc>, is_
     resource
 }
 
-/// A message that is not to be sent: the patient has died.
-pub fn unsend(message: &mut Value) {
+/// Why a message that was ordered is not to be sent after all.
+pub const DEAD: &str = "Patienten är avliden.";
+pub const TREATED: &str = "Behandlingen har börjat (LIF-8).";
+pub const CLOSED: &str = "Programmet är avslutat.";
+
+/// A message that is not to be sent, and why.
+pub fn unsend(message: &mut Value, why: &str) {
     message["status"] = json!("revoked");
-    message["statusReason"] = json!({ "text": "Patienten är avliden." });
+    message["statusReason"] = json!({ "text": why });
 }
 
 /// That a message of the calendar went out, and when: without its words.

@@ -3,7 +3,7 @@
 
 use chrono::{DateTime, Utc};
 
-use super::resources::unsend;
+use super::resources::{DEAD, unsend};
 use crate::Gateway;
 use crate::store::{Commit, Expect, Filter, Programme};
 use crate::sync::Refusal;
@@ -19,7 +19,7 @@ pub async fn silence(gateway: &Gateway, patient: &str, now: DateTime<Utc>, commi
         let scale = Scale { now, patient: one.patient.as_deref(), units: &[], exchange: None };
         for (_, message) in known.values().filter(|(_, message)| message["status"] == "active") {
             let mut message = message.clone();
-            unsend(&mut message);
+            unsend(&mut message, DEAD);
             scale.add(&message, &known, &mut weighed);
         }
         commit.put.extend(weighed.put);

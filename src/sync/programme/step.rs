@@ -2,7 +2,7 @@
 //! commit of all that follows.
 
 use chrono::{DateTime, Utc};
-use serde_json::json;
+use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::reported::{documented, documented_after, sent};
@@ -293,6 +293,7 @@ fn follow(change: &mut Change<'_>, event: &Event, step: Step) -> Result<Vec<Stri
             change.one.treatment_at = Some(change.one.treatment_at.map_or(at, |known| known.min(at)));
             // What lies behind the last sweep is made by the next one all the same.
             change.one.swept_at = change.one.swept_at.min(at - chrono::TimeDelta::milliseconds(1));
+            take_back(change, resources::TREATED)?;
         }
         Step::Close => close(change, event)?,
         Step::Start | Step::Accept | Step::Evaluate | Step::Purge => {}
@@ -353,10 +354,24 @@ fn close(change: &mut Change<'_>, event: &Event) -> Result<(), Refusal> {
             change.add(&over, false)?;
         }
     }
+    // A hold may keep the programme from being purged, and nothing of it goes out all the same.
+    take_back(change, resources::CLOSED)?;
     if !change.state.documented.contains("end") {
         let reminder = resources::document(&change.one, true, now);
         change.add(&reminder, true)?;
     }
     change.one.next_at = Some(next_at(Some(change.definition), &change.one, now));
+    Ok(())
+}
+
+/// Messages that are ordered and not reported sent are not to go out any more.
+fn take_back(change: &mut Change<'_>, why: &str) -> Result<(), Refusal> {
+    let messages = change.known.iter().filter(|(name, _)| name.starts_with("CommunicationRequest/"));
+    let messages = messages.map(|(_, (_, message))| message).filter(|message| message["status"] == "active");
+    let ordered: Vec<Value> = messages.cloned().collect();
+    for mut message in ordered {
+        resources::unsend(&mut message, why);
+        change.add(&message, false)?;
+    }
     Ok(())
 }

@@ -21,6 +21,8 @@ use chrono_tz::Europe::Stockholm;
 use serde_json::Value;
 
 use super::Refusal;
+use super::deceased::is_told;
+use super::identify::is_same_person;
 use super::notice::{News, notices};
 use super::planned::{Intervention, interventions, list, plan_in};
 use super::responsibility::today;
@@ -132,7 +134,7 @@ pub(super) async fn answered(
         for plan in gateway.store.by_identifier(&Filter::ALL, "CarePlan", PLAN_ID, id).await? {
             for found in gateway.store.exchange_of_resource("CarePlan", &plan.id).await? {
                 let Some(of_plan) = gateway.store.exchange(&Filter::ALL, found).await? else { continue };
-                if of_plan.patient != exchange.patient {
+                if !is_same_person(&gateway.store, of_plan.patient.as_deref(), exchange.patient.as_deref()).await? {
                     continue;
                 }
                 let stored = current(gateway.store.resources(&Filter::ALL, &of_plan.resources).await?);
@@ -144,6 +146,12 @@ pub(super) async fn answered(
         }
     }
     Ok(())
+}
+
+/// Every plan of the person is looked at at once: while a death stood nobody was asked, and none is looked at again by itself.
+pub(super) async fn look_again(gateway: &Gateway, patient: &str, now: DateTime<Utc>) -> Result<Vec<Look>, Refusal> {
+    let plans = gateway.store.plans_of(patient).await?;
+    Ok(plans.into_iter().map(|exchange| Look { exchange, at: Some(now), tasks: Vec::new() }).collect())
 }
 
 fn areas(concepts: &Value) -> Vec<String> {
@@ -259,7 +267,9 @@ impl<'a> Desk<'a> {
         let exchange = self.looked.exchange;
         let takes_part = |unit: &str| exchange.parties.iter().any(|p| p.unit.eq_ignore_ascii_case(unit));
         let mut moves: Vec<Move> = self.gateway.store.charge_moves(self.patient).await?.steps;
-        moves.extend(commit.charges.iter().filter(|m| m.patient == self.patient).map(|m| m.step.clone()));
+        let kin = self.gateway.store.kin(self.patient).await?;
+        let is_own = |patient: &String| patient == self.patient || kin.contains(patient);
+        moves.extend(commit.charges.iter().filter(|m| is_own(&m.patient)).map(|m| m.step.clone()));
         let area = one.area.as_deref().unwrap_or_default();
         let responsible: Vec<String> =
             charges(&moves).into_iter().filter(|c| c.area == area && c.is_open()).map(|c| c.unit).collect();
@@ -275,14 +285,16 @@ impl<'a> Desk<'a> {
     async fn is_dead(&self) -> Result<bool, Refusal> {
         let found = self.gateway.store.resource(&Filter::ALL, "Patient", self.patient).await?;
         let patient: Value = found.and_then(|p| serde_json::from_slice(&p.body).ok()).unwrap_or_default();
-        Ok(patient["deceasedBoolean"] == true || patient["deceasedDateTime"].is_string())
+        Ok(is_told(&patient))
     }
 
     fn finish(&mut self, commit: &mut Commit) {
         let exchange = self.looked.exchange;
         let mut weighed = Weighed::default();
         for (task, units) in &self.tasks {
-            let scale = Scale { now: self.now, patient: Some(self.patient), units, exchange: None };
+            // One that was asked under another number of the person stays there.
+            let of = task["for"]["reference"].as_str().and_then(|name| name.strip_prefix("Patient/"));
+            let scale = Scale { now: self.now, patient: of.or(Some(self.patient)), units, exchange: None };
             scale.add(task, &self.stored, &mut weighed);
         }
         let named = |task: &Value| task["id"].as_str().map(str::to_owned);

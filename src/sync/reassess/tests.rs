@@ -7,6 +7,8 @@ use uuid::Uuid;
 
 use super::super::acknowledge::{Change, Heard, acknowledge};
 use super::super::block;
+use super::super::deceased::{Told, tell};
+use super::super::link;
 use super::super::submit::{Submission, submit};
 use super::sweep;
 use super::task::{REASSESSMENT, intervention};
@@ -28,6 +30,10 @@ const NORTH: &str = "SE2321000131-E000000000202";
 const NURSE: &str = "SE2321000131-P000000000011";
 /// The group's last day has passed.
 const AFTER: &str = "2026-05-31T22:00:00Z";
+
+/// A samordningsnummer, and the personnummer that the person got.
+const OLD: &str = "196109732393";
+const NEW: &str = "195009072553";
 
 /// A gateway that nobody listens to, in a folder that goes away with it.
 struct Quiet {
@@ -59,6 +65,15 @@ fn assessed(mut plan: Value, day: &str, areas: &[&str]) -> Value {
     plan
 }
 
+fn of(mut document: Value, number: &str) -> Value {
+    document["patient"] = json!({ "personnummer": number, "name": "Test Testsson" });
+    document
+}
+
+fn referral_of(number: &str) -> Value {
+    of(serde_json::from_str(REFERRAL).unwrap(), number)
+}
+
 impl Quiet {
     fn open() -> Self {
         let folder = std::env::temp_dir().join(format!("vardkedja-reassess-{}", Uuid::new_v4()));
@@ -82,6 +97,26 @@ impl Quiet {
         let answered = submit(&self.gateway, &sent).await.unwrap_or_else(|refusal| panic!("{refusal:?}"));
         let id = answered.location.unwrap().rsplit('/').next().unwrap().parse().unwrap();
         (id, serde_json::from_slice(&answered.body).unwrap())
+    }
+
+    async fn patient(&self, exchange: Uuid) -> String {
+        self.gateway.store.exchange(&Filter::ALL, exchange).await.unwrap().unwrap().patient.unwrap()
+    }
+
+    async fn say(&self, patient: &str, told: &Told, now: &str) {
+        let caller = Caller::unit(ONCOLOGY, &self.gateway.config.directory);
+        tell(&self.gateway, &caller, patient, told, NURSE, at(now)).await.unwrap();
+    }
+
+    /// Says that OLD is replaced by NEW; the link.
+    async fn link(&self, now: &str) -> Uuid {
+        let caller = Caller::unit(ONCOLOGY, &self.gateway.config.directory);
+        let number = |text| crate::domain::PersonId::parse(text).unwrap();
+        let reason = "Personnummer tilldelat".to_owned();
+        let wish = link::Wish { old: number(OLD), new: number(NEW), by: NURSE.into(), reason };
+        let sent = link::Sent { bytes: b"{}", key: None };
+        let answered = link::link(&self.gateway, &caller, &wish, sent, at(now)).await.unwrap();
+        answered.location.unwrap().rsplit('/').next().unwrap().parse().unwrap()
     }
 
     async fn sweep(&self, now: &str) -> usize {
@@ -376,6 +411,63 @@ async fn of_a_patient_who_has_died_nobody_is_asked() {
     let (id, _) = quiet.send(Kind::RehabPlan, &plan(1), "2026-03-02T09:00:00Z").await;
     quiet.die(id).await;
     assert_eq!(quiet.sweep(AFTER).await, 0);
+}
+
+#[actix_web::test]
+async fn a_death_that_is_taken_back_has_every_plan_looked_at() {
+    let quiet = Quiet::open();
+    let (id, _) = quiet.send(Kind::RehabPlan, &plan(1), "2026-03-02T09:00:00Z").await;
+    let patient = quiet.patient(id).await;
+    quiet.say(&patient, &Told::Died(None), "2026-04-01T09:00:00Z").await;
+    assert_eq!(quiet.sweep(AFTER).await, 0);
+    assert_eq!(quiet.gateway.store.next_look().await.unwrap(), None);
+    quiet.say(&patient, &Told::Lives { reason: "Förväxling".into() }, "2026-06-02T09:00:00Z").await;
+    assert_eq!(quiet.sweep("2026-06-02T09:00:01Z").await, 1);
+    assert_eq!(quiet.told(ONCOLOGY).await, ["I1 passed requested"]);
+}
+
+#[actix_web::test]
+async fn so_has_a_link_to_somebody_who_has_died_when_it_was_wrong() {
+    let quiet = Quiet::open();
+    quiet.send(Kind::RehabPlan, &of(plan(1), OLD), "2026-03-02T09:00:00Z").await;
+    let (other, _) = quiet.send(Kind::Referral, &referral_of(NEW), "2026-03-03T09:00:00Z").await;
+    quiet.say(&quiet.patient(other).await, &Told::Died(None), "2026-04-01T09:00:00Z").await;
+    let id = quiet.link("2026-04-02T09:00:00Z").await;
+    assert_eq!(quiet.sweep(AFTER).await, 0);
+    let caller = Caller::unit(ONCOLOGY, &quiet.gateway.config.directory);
+    link::undo(&quiet.gateway, &caller, id, NURSE, "Fel person", at("2026-06-02T09:00:00Z")).await.unwrap();
+    assert_eq!(quiet.sweep("2026-06-02T09:00:01Z").await, 1);
+    assert_eq!(quiet.told(ONCOLOGY).await, ["I1 passed requested"]);
+}
+
+#[actix_web::test]
+async fn what_comes_under_another_number_of_the_person_asks_and_ends_it_all_the_same() {
+    let quiet = Quiet::open();
+    let mut shared = of(plan(1), OLD);
+    shared["interventions"][0]["responsible"] = json!(TEAM);
+    let (id, _) = quiet.send(Kind::RehabPlan, &shared, "2026-03-02T09:00:00Z").await;
+    quiet.send(Kind::Referral, &referral_of(NEW), "2026-03-02T10:00:00Z").await;
+    quiet.link("2026-03-02T11:00:00Z").await;
+    let mut referral = referral_of(NEW);
+    referral["id"] = json!(format!("{ONCOLOGY}#R-77"));
+    referral["recipient"]["unit"] = json!(TEAM);
+    referral["careResponsibilityRemains"] = json!(true);
+    referral["planId"] = shared["id"].clone();
+    let (sent, _) = quiet.send(Kind::Referral, &referral, "2026-03-03T09:00:00Z").await;
+    assert_ne!(quiet.patient(sent).await, quiet.patient(id).await);
+    quiet.answer(sent, TEAM, &[Status::Accepted, Status::Completed], "2026-04-20T09:00:00Z").await;
+    assert_eq!(quiet.told(ONCOLOGY).await, ["I1 answered requested"]);
+    let old = quiet.patient(id).await;
+    assert_eq!(quiet.tasks(ONCOLOGY).await[0]["for"]["reference"], format!("Patient/{old}"));
+    // Who is asked writes a plan of its own, under the number that is used now.
+    let owner = quiet.tasks(ONCOLOGY).await[0]["owner"]["identifier"]["value"].as_str().unwrap().to_owned();
+    let mut own = of(assessed(plan(1), "2026-04-25", &["fatigue", "physical-activity"]), NEW);
+    own["id"] = json!(format!("{owner}#RP-77"));
+    own["author"]["unit"] = json!(owner);
+    own["interventions"] = json!([own["interventions"][1].clone()]);
+    quiet.send(Kind::RehabPlan, &own, "2026-04-26T09:00:00Z").await;
+    assert_eq!(quiet.told(ONCOLOGY).await, ["I1 answered completed"]);
+    assert_eq!(quiet.tasks(ONCOLOGY).await[0]["for"]["reference"], format!("Patient/{old}"));
 }
 
 #[actix_web::test]

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{NEW, NURSE, OLD, about, id_of, ids, link, send, undo};
+use crate::programme::{YOUNG, start, until};
 use crate::world::{NORTH, ONCOLOGY, REHAB_TEAM, SOUTH, World, activity, referral};
 
 #[actix_web::test]
@@ -191,5 +192,23 @@ async fn who_is_responsible_and_what_is_open_is_answered_by_either_number() {
     }
     let found = world.get(&format!("/fhir/EpisodeOfCare?patient={}", id_of(&linked, "new")), SOUTH).await;
     assert!(!ids(&found).is_empty());
+    world.close().await;
+}
+
+#[actix_web::test]
+async fn messages_under_one_number_stop_for_whoever_has_died_under_the_other() {
+    let world = World::open().await;
+    start(&world, YOUNG).await;
+    until(&world, "/fhir/CommunicationRequest?status=active", 1).await;
+    send(&world, ONCOLOGY, &about(1, ONCOLOGY, SOUTH, OLD)).await;
+    send(&world, ONCOLOGY, &about(2, ONCOLOGY, SOUTH, YOUNG)).await;
+    let old = super::by_number(&world, SOUTH, OLD).await[0].clone();
+    let told = world.post(&format!("/v1/patients/{old}/deceased"), SOUTH, &json!({ "by": NURSE })).await;
+    assert_eq!(told.status, 200, "{}", told.text);
+    until(&world, "/fhir/CommunicationRequest?status=active", 1).await;
+    link(&world, ONCOLOGY, OLD, YOUNG).await;
+    until(&world, "/fhir/CommunicationRequest?status=active", 0).await;
+    let stopped = until(&world, "/fhir/CommunicationRequest?status=revoked", 1).await;
+    assert_eq!(stopped[0]["statusReason"]["text"], "Patienten är avliden.");
     world.close().await;
 }

@@ -94,3 +94,17 @@ async fn of_a_purged_programme_only_what_the_journal_still_owes_is_left_and_it_c
     assert_eq!(found["entry"].as_array().map(Vec::len), Some(1), "{found:#}");
     world.close().await;
 }
+
+#[actix_web::test]
+async fn what_was_ordered_before_treatment_does_not_go_out_after_it_has_begun() {
+    let world = World::open().await;
+    let place = start(&world, YOUNG).await;
+    until(&world, "/fhir/CommunicationRequest?status=active", 1).await;
+    done(&world, &place, ONCOLOGY, "treatment-started", "contact-nurse", json!({})).await;
+    until(&world, "/fhir/CommunicationRequest?status=active", 0).await;
+    let order = until(&world, "/fhir/CommunicationRequest?status=revoked", 1).await.remove(0);
+    assert_eq!(order["statusReason"]["text"], "Behandlingen har börjat (LIF-8).");
+    let sent = world.post(&format!("{place}/messages/start/sent"), ONCOLOGY, &json!({ "by": NURSE })).await;
+    assert_eq!(sent.status, 409, "{}", sent.text);
+    world.close().await;
+}

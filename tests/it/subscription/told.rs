@@ -2,8 +2,11 @@
 
 use serde_json::{Value, json};
 
-use super::{Ear, GUIDE, Heard, focuses, numbers, open, parameter, patch_task, post, stands, subscribe, wish};
-use crate::world::{ONCOLOGY, SOUTH, plan, referral_to};
+use super::{
+    Ear, GUIDE, Heard, focuses, numbers, open, parameter, patch_task, post, settings, stands, subscribe, wish,
+};
+use crate::clocks::rules;
+use crate::world::{ONCOLOGY, SOUTH, World, plan, referral_to};
 
 #[actix_web::test]
 async fn an_endpoint_is_asked_first_and_then_told_as_much_as_its_payload_says() {
@@ -207,5 +210,42 @@ async fn a_subscription_that_is_wrong_is_refused_with_everything_that_is_wrong()
     let reply = post(&world, SOUTH, &wish(&ear, "", "task-changed", "id-only")).await;
     let shown = stands(&world, SOUTH, reply.json()["id"].as_str().unwrap(), "error").await;
     assert_eq!(shown["error"], "HTTP 403");
+    world.close().await;
+}
+
+#[actix_web::test]
+async fn who_is_responsible_and_what_becomes_of_a_referral_are_told_on_topics_of_their_own() {
+    let ear = Ear::open(200);
+    let world = open(&ear).await;
+    subscribe(&world, SOUTH, &wish(&ear, "/requests", "request-changed", "full-resource")).await;
+    subscribe(&world, SOUTH, &wish(&ear, "/charge", "responsibility-changed", "full-resource")).await;
+    let mut referral = referral_to(1, SOUTH);
+    referral["areas"] = json!(["fatigue"]);
+    let exchange = world.refer(&referral).await;
+    let told = ear.until_number("/hook/requests", 1).await;
+    assert_eq!(told[1].bundle()["entry"][1]["resource"]["resourceType"], "ServiceRequest");
+    let task = world.task(&exchange, SOUTH).await;
+    patch_task(&world, SOUTH, &task, 1, "accepted").await;
+    let told = ear.until_number("/hook/charge", 1).await;
+    let episode = told.last().unwrap().bundle()["entry"][1]["resource"].clone();
+    assert_eq!((&episode["resourceType"], &episode["status"]), (&json!("EpisodeOfCare"), &json!("active")));
+    world.close().await;
+}
+
+#[actix_web::test]
+async fn what_is_overdue_is_told_to_whoever_has_to_act() {
+    let ear = Ear::open(200);
+    let clocks = "[clocks]\nrules = \"rules.toml\"\nevery_s = 1\n";
+    let world = World::open_as_in(|folder, clinic| {
+        std::fs::write(folder.join("rules.toml"), rules("[\"1s\", \"400d\"]")).unwrap();
+        settings(&ear.url, clinic, clocks)
+    })
+    .await;
+    subscribe(&world, SOUTH, &wish(&ear, "/overdue", "overdue", "full-resource")).await;
+    world.refer(&referral_to(1, SOUTH)).await;
+    let told = ear.until_number("/hook/overdue", 1).await;
+    let item = told[1].bundle()["entry"][1]["resource"].clone();
+    assert_eq!(item["code"]["coding"][0]["code"], "overdue", "{item:#}");
+    assert_eq!(item["owner"]["identifier"]["value"], SOUTH);
     world.close().await;
 }
