@@ -78,7 +78,7 @@ async fn send(gateway: &Gateway, delivery: &Delivery, at: DateTime<Utc>) -> Resu
     let Some(client) = gateway.clients.get(&delivery.partner) else {
         return Ok(Sent::plain(never("the partner is not configured for push any more")));
     };
-    if delivery.action == Action::Transaction && super::protection::exposes(gateway, delivery).await {
+    if delivery.action == Action::Transaction && super::protection::exposes(gateway, delivery).await? {
         return Ok(Sent::plain(never(
             "the patient's identity is protected since this was made; a new version of the document goes in its place",
         )));

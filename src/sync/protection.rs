@@ -20,7 +20,7 @@ use crate::domain::audit::{Deed, Event};
 use crate::fhir::issue::{Code, Issue};
 use crate::fhir::protection::{LABELS, conceal, is_protected};
 use crate::fhir::resource::{reference_of, type_of};
-use crate::store::{Commit, Committed, Delivery, ExchangeQuery, Expect, Filter, Says, Word};
+use crate::store::{Commit, Committed, Delivery, ExchangeQuery, Expect, Filter, Says, StoreError, Word};
 
 /// Exchanges of one patient that are looked at.
 const MOST: u32 = 100_000;
@@ -207,10 +207,10 @@ pub(super) async fn of_every_number(
 
 /// Whether a delivery that was made before would tell where somebody is whose identity is protected since. Its bytes never change,
 /// so it does not leave: a newer version of the document goes in its place.
-pub(super) async fn exposes(gateway: &Gateway, delivery: &Delivery) -> bool {
+pub(super) async fn exposes(gateway: &Gateway, delivery: &Delivery) -> Result<bool, StoreError> {
     let says = |name: &str| std::str::from_utf8(&delivery.body).is_ok_and(|body| body.contains(name));
     if !["\"telecom\"", "\"address\"", "\"contact\"", "\"photo\""].into_iter().any(says) {
-        return false;
+        return Ok(false);
     }
     let bundle: Value = serde_json::from_slice(&delivery.body).unwrap_or_default();
     for entry in bundle["entry"].as_array().into_iter().flatten() {
@@ -219,18 +219,13 @@ pub(super) async fn exposes(gateway: &Gateway, delivery: &Delivery) -> bool {
             continue;
         }
         let Some(id) = entry["fullUrl"].as_str().and_then(|url| url.strip_prefix("urn:uuid:")) else { continue };
-        match gateway.store.resource(&Filter::ALL, type_of(&person), id).await {
-            Ok(Some(stored)) => {
-                if serde_json::from_slice(&stored.body).is_ok_and(|now| is_protected(&now)) && !is_protected(&person) {
-                    return true;
-                }
-            }
-            Ok(None) => {}
-            // What cannot be asked is not sent now; it is tried again.
-            Err(_) => return true,
+        // What cannot be asked is not sent now; it is tried again.
+        let Some(stored) = gateway.store.resource(&Filter::ALL, type_of(&person), id).await? else { continue };
+        if serde_json::from_slice(&stored.body).is_ok_and(|now| is_protected(&now)) && !is_protected(&person) {
+            return Ok(true);
         }
     }
-    false
+    Ok(false)
 }
 
 pub(super) fn unlabel(person: &mut Value) {
