@@ -19,7 +19,8 @@
 //! 7. **No personnummer, name or free text in any log, metric, URL that we make, or error text.**
 //! 8. **`domain`, `fhir`, `mapping` and `rules` are pure: no clock, no socket, no file after load.**
 //! 9. **From the commit of a block (spärr) on, no path shows or sends what it closes, nor tells that it is there.** Who had got
-//!    it by an export is told to erase it, as if it had been removed.
+//!    it by an export is told to erase it, as if it had been removed. One exception is not mended yet: what a performer has written
+//!    into a plan at its own server is closed with the plan, by a block of the plan's sender, and not by one of the performer's.
 //! 10. **What holds for a person holds under each of the person's numbers, and a link between two numbers shows nobody what they
 //!     could not see without it.** A link that was wrong is undone without a trace in anything but the log.
 //!
