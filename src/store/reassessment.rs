@@ -37,8 +37,7 @@ const NEXT: &str = "SELECT at FROM plan_look INDEXED BY plan_look_at ORDER BY at
 const OF_PATIENT: &str = concat!(
     "SELECT x.exchange, r.id FROM resource r INDEXED BY resource_of_patient \
      CROSS JOIN reassessment x ON x.rid = r.rid WHERE r.patient IN ",
-    person!("?1"),
-    " ORDER BY r.rid"
+    person!("?1")
 );
 const PLANS: &str = concat!(
     "SELECT id FROM exchange INDEXED BY exchange_patient WHERE kind IN ('rehab-plan', 'handover') AND patient IN ",

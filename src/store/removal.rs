@@ -107,9 +107,12 @@ const OF_EXCHANGE: &[(&str, &str)] = &[
     // What a partner has by another exchange too, it has by that one; first by one that the partner has a part in.
     (
         "counterparts",
-        "UPDATE counterpart AS c SET exchange = (SELECT x.exchange FROM resource r \
-         JOIN exchange_resource x ON x.rid = r.rid AND x.exchange <> ?1 WHERE r.type = c.type AND r.id = c.id \
-         ORDER BY EXISTS (SELECT 1 FROM party p WHERE p.exchange = x.exchange AND p.partner = c.partner) DESC LIMIT 1) \
+        "UPDATE counterpart AS c SET exchange = coalesce(\
+           (SELECT x.exchange FROM resource r JOIN exchange_resource x ON x.rid = r.rid AND x.exchange <> ?1 \
+            WHERE r.type = c.type AND r.id = c.id \
+            AND EXISTS (SELECT 1 FROM party p WHERE p.exchange = x.exchange AND p.partner = c.partner) LIMIT 1), \
+           (SELECT x.exchange FROM resource r JOIN exchange_resource x ON x.rid = r.rid AND x.exchange <> ?1 \
+            WHERE r.type = c.type AND r.id = c.id LIMIT 1)) \
          WHERE c.exchange = ?1 AND EXISTS (SELECT 1 FROM resource r \
          JOIN exchange_resource x ON x.rid = r.rid AND x.exchange <> ?1 WHERE r.type = c.type AND r.id = c.id)",
     ),
