@@ -110,7 +110,7 @@ const OF_EXCHANGE: &[(&str, &str)] = &[
         "UPDATE counterpart AS c SET exchange = coalesce(\
            (SELECT x.exchange FROM resource r JOIN exchange_resource x ON x.rid = r.rid AND x.exchange <> ?1 \
             WHERE r.type = c.type AND r.id = c.id \
-            AND EXISTS (SELECT 1 FROM party p WHERE p.exchange = x.exchange AND p.partner = c.partner) LIMIT 1), \
+            AND EXISTS (SELECT 1 FROM party p WHERE p.exchange = x.exchange AND +p.partner = c.partner) LIMIT 1), \
            (SELECT x.exchange FROM resource r JOIN exchange_resource x ON x.rid = r.rid AND x.exchange <> ?1 \
             WHERE r.type = c.type AND r.id = c.id LIMIT 1)) \
          WHERE c.exchange = ?1 AND EXISTS (SELECT 1 FROM resource r \
