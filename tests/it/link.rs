@@ -164,7 +164,8 @@ async fn whoever_does_not_know_the_old_number_is_told_nothing_and_whoever_does_g
     let world = World::open().await;
     // SOUTH knows the old number only, NORTH and REHAB_TEAM the new one; each pair knows nothing of the other.
     send(&world, ONCOLOGY, &about(1, ONCOLOGY, SOUTH, OLD)).await;
-    send(&world, REHAB_TEAM, &about(2, REHAB_TEAM, NORTH, NEW)).await;
+    let to_north = send(&world, REHAB_TEAM, &about(2, REHAB_TEAM, NORTH, NEW)).await;
+    world.until(&to_north, "delivered").await;
     let new_id = by_number(&world, NORTH, NEW).await[0].clone();
     let look = async |unit: &str| {
         let mut all = Vec::new();
