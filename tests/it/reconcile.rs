@@ -318,7 +318,9 @@ async fn a_delivery_that_was_skipped_while_it_was_sent_keeps_the_attempt_and_the
     let under_way = store.due(Utc::now(), &[], &Rooms::upto(1)).await.unwrap().ready.remove(0);
     let skip = Decision::Skip { by: "Eva Ek", reason: "fel mottagare" };
     decide(&still.gateway, under_way.id, skip, "operator", Utc::now()).await.unwrap();
-    assert_eq!(deliver(&still.gateway, &under_way, Utc::now(), 0.5).await.unwrap(), Some(Outcome::Delivered));
+    assert_eq!(deliver(&still.gateway, &under_way, Utc::now(), 0.5).await.unwrap(), None, "it had not begun");
+    let begun = Delivery { begun_at: Some(Utc::now()), ..under_way.clone() };
+    assert_eq!(deliver(&still.gateway, &begun, Utc::now(), 0.5).await.unwrap(), Some(Outcome::Delivered));
     let query = DeliveryQuery { exchange: Some(exchange), ..DeliveryQuery::default() };
     let found = store.deliveries(&query).await.unwrap().remove(0);
     assert_eq!(
